@@ -146,7 +146,7 @@ class Attribution:
 class Event:
     """One thing that happened in a server: a request answered, a batch computed, a model loaded."""
 
-    kind: Literal["request", "batch", "explain", "model", "server", "shadow", "coalesced"]
+    kind: Literal["request", "batch", "answers", "explain", "model", "server", "shadow", "coalesced"]
     model_name: str = ""
     model_version: str = ""
     status: int = 0  # HTTP status of a request
@@ -154,6 +154,9 @@ class Event:
     duration_s: float = 0.0
     queue_s: float = 0.0
     fields: Mapping[str, Any] = field(default_factory=dict)  # request_id, traceparent, route, flags, error, ...
+    #: Of a computed request, on one clock (s): when it came, its rows were decoded, prepared, given to an engine and
+    #: computed; its end is the first plus `duration_s`. Empty where a request was not computed alone.
+    marks: tuple[float, ...] = ()
 
 
 @dataclass(slots=True)  # not frozen, as Event

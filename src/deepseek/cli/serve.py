@@ -13,7 +13,7 @@ import click
 
 from deepseek.cli.support.cluster import cluster_options
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
-from deepseek.cli.support.serving import explainer_of, read_settings, reasons_for
+from deepseek.cli.support.serving import explainer_of, read_settings, reasons_for, status_collectors
 
 if TYPE_CHECKING:
     from deepseek.cli.support.opening import OpenedModel
@@ -276,11 +276,13 @@ def run_server(
     from deepseek.observe.live import LiveStats
     from deepseek.observe.logs import AccessLog
     from deepseek.observe.metrics import Metrics
+    from deepseek.observe.metrics_status import StatusCollector
     from deepseek.observe.predictions.config import PredictionLogConfig
     from deepseek.observe.predictions.log import PredictionLog
     from deepseek.serve import Pages, create_app
     from deepseek.serve.http.group import GroupMember
     from deepseek.serve.run import run
+    from deepseek.serve.status import read_status
 
     metrics, live, lifecycle = Metrics(), LiveStats(), lifecycle or ModelLifecycle()
     child = None
@@ -297,6 +299,7 @@ def run_server(
         predictions = PredictionLog(PredictionLogConfig.parse(settings.prediction_log), tell=access.emit)
     for log in [*logs, *([predictions] if predictions is not None else [])]:
         metrics.watch_lost(type(log).__name__, log)
+    metrics.watch(*status_collectors(settings, audit_log, more_routes))
     app = create_app(
         models,
         settings=settings,
@@ -315,6 +318,7 @@ def run_server(
         more_routes=more_routes,
         row_sink=predictions,
     )
+    metrics.watch(StatusCollector(lambda: read_status(app)))
     for name, model in models.items():
         if (fields := engine_choice(model)) is not None:
             access.emit(Event("server", name, fields=fields))

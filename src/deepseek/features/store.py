@@ -184,6 +184,14 @@ class FeatureStore:
         return int(counters[layout.NUM_SLOTS] - counters[layout.NUM_FREE]) - len(self.definition.keys)
 
     @property
+    def latest_event_s(self) -> float | None:
+        """The time of the latest event, in seconds since 1970; None before the first."""
+        ticks = int(self._state.counters[layout.WATERMARK])
+        if ticks == layout.NEVER:
+            return None
+        return ticks * float(np.timedelta64(1, self.definition.time_unit) / np.timedelta64(1, "s"))
+
+    @property
     def size_bytes(self) -> Mapping[str, int]:
         """The memory of the state: of `keys` with their events, of known `ids`, of kept `answers`, `total`."""
         return count_bytes(self._state)

@@ -14,8 +14,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-#: Of these the largest counts, all others are added up.
-MERGED_BY_MAX = frozenset(["deepseek_model_loaded", "process_max_fds", "process_start_time_seconds"])
+from deepseek.observe.metrics_table import METRICS
+
+#: Families of which the largest counts; all others are added up.
+MERGED_BY_MAX = frozenset(metric.family for metric in METRICS if metric.is_merged_by_max)
 
 
 def merge_expositions(texts: Sequence[bytes], ended: Sequence[bytes] = ()) -> bytes:
@@ -44,7 +46,7 @@ class MergedCollector(Collector):
                 totals = values.setdefault(family.name, {})
                 for sample in family.samples:
                     key = sample.name, tuple(sample.labels.items())
-                    if key in totals and family.name in MERGED_BY_MAX:
+                    if key in totals and (family.name in MERGED_BY_MAX or family.name.endswith("_created")):
                         totals[key] = max(totals[key], sample.value)
                     else:
                         totals[key] = totals.get(key, 0.0) + sample.value

@@ -3,40 +3,34 @@
     metrics = Metrics()
     create_app(models, sinks=[metrics], pages=Pages(metrics=metrics.exposition))
 
-Names end in their unit (_seconds, _rows, _total); labels are model_name, model_version and status. A request for a
-model that does not exist counts under an empty model_name, so that no client can make labels.
+What there is stands in metrics_table. Names end in their unit (_seconds, _rows, _total). A request for a model that
+does not exist counts under an empty model_name, so that no client can make labels.
 
-What every request touches is counted here and handed over when Prometheus asks: prometheus_client's own counters cost
-more CPU per request than decoding and checking a row.
+What every request touches is counted in metrics_models and handed over when Prometheus asks: prometheus_client's own
+counters cost more CPU per request than decoding and checking a row. What is known without counting (queues, processes,
+disks) is read when Prometheus asks: watch() adds the collectors of metrics_status.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter as Counts
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Mapping
 from typing import Protocol
 
-import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from deepseek.contracts import Event
+from deepseek.observe.metrics_models import (
+    DURATION_BOUNDS_S,
+    AnswerCounts,
+    ModelCollector,
+    ModelCounts,
+    ModelKey,
+)
+from deepseek.observe.metrics_table import find_metric
 
-MODEL_LABELS = ("model_name", "model_version")
-DURATION_BOUNDS_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 MAX_PENDING_EVENTS = 512  # requests that are counted at once
 PROCESS_KINDS = ("engine", "front_end")
-ROW_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 1_024, 16_384)
-#: Fields of ModelCounts, the ends of their names, and what they are.
-HISTOGRAMS = (
-    ("request_duration", "_seconds", "From headers to answer"),
-    ("queue_duration", "_seconds", "Rows waiting for their batch"),
-    ("batch_rows", "", "Rows computed together"),
-    ("batch_duration", "_seconds", "Computing a batch"),
-)
 
 
 class LossyLog(Protocol):
@@ -52,52 +46,38 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._models: dict[tuple[str, str], ModelCounts] = {}
+        self._models: dict[ModelKey, ModelCounts] = {}
         self._pending: list[Event] = []  # requests that are not counted yet: together they cost a tenth
-        self.registry.register(RequestCollector(self._count_pending))
-        self.explained_rows = Counter("deepseek_explained_rows", "Rows explained", MODEL_LABELS, registry=self.registry)
+        self.registry.register(ModelCollector(self._count_pending))
+        self.explained_rows = self._counter("deepseek_explained_rows_total")
+        explaining = find_metric("deepseek_explain_duration_seconds")
         self.explain_duration = Histogram(
-            "deepseek_explain_duration_seconds", "Explaining the rows of a request", MODEL_LABELS,
-            buckets=DURATION_BOUNDS_S,
-            registry=self.registry,
-        )  # fmt: skip
-        self.flagged_values = Counter(
-            "deepseek_flagged_values",
-            "Values imputed, cut, unseen in training or outside its range, and rows far from every training row",
-            (*MODEL_LABELS, "column", "what"), registry=self.registry,
-        )  # fmt: skip
-        self.model_loaded = Gauge(
-            "deepseek_model_loaded", "1 while the model is loaded", (*MODEL_LABELS, "digest"), registry=self.registry
+            explaining.name, explaining.meaning, explaining.labels, buckets=DURATION_BOUNDS_S, registry=self.registry
         )
-        self.shadow_requests = Counter(
-            "deepseek_shadow_requests", "Requests that a shadow answered too, and whether its answer was the same",
-            (*MODEL_LABELS, "same"), registry=self.registry,
-        )  # fmt: skip
-        self.coalesced_requests = Counter(
-            "deepseek_coalesced_requests", "Requests that were answered with what was computed for another one",
-            MODEL_LABELS, registry=self.registry,
-        )  # fmt: skip
-        self.process_deaths = Counter(
-            "deepseek_process_deaths", "Processes that ended before they were told to", ("process",),
-            registry=self.registry,
-        )  # fmt: skip
-        self.process_restarts = Counter(
-            "deepseek_process_restarts", "Processes that were started in the place of others", ("process",),
-            registry=self.registry,
-        )  # fmt: skip
+        self.flagged_values = self._counter("deepseek_flagged_values_total")
+        self.model_loaded = self._gauge("deepseek_model_loaded")
+        self.shadow_requests = self._counter("deepseek_shadow_requests_total")
+        self.coalesced_requests = self._counter("deepseek_coalesced_requests_total")
+        self.process_deaths = self._counter("deepseek_process_deaths_total")
+        self.process_restarts = self._counter("deepseek_process_restarts_total")
         for process in PROCESS_KINDS:  # a rate needs the zero before the first
             self.process_deaths.labels(process)
             self.process_restarts.labels(process)
-        self.out_of_files = Counter(
-            "deepseek_out_of_files", "Times that no file descriptor was free for a connection", registry=self.registry
-        )
-        self.lost_lines = Gauge(
-            "deepseek_lost_log_lines", "Lines that a log could not write", ("log",), registry=self.registry
-        )
+        self.out_of_files = self._counter("deepseek_out_of_files_total")
+        self.lost_lines = self._gauge("deepseek_lost_log_lines")
         self._count_event = {
-            "batch": self._count_batch, "explain": self._count_explanation, "model": self._show_model,
-            "shadow": self._count_shadow, "coalesced": self._count_coalesced, "server": self._count_change,
+            "batch": self._count_batch, "answers": self._count_answers, "explain": self._count_explanation,
+            "model": self._show_model, "shadow": self._count_shadow, "coalesced": self._count_coalesced,
+            "server": self._count_change,
         }  # fmt: skip
+
+    def _counter(self, name: str) -> Counter:
+        metric = find_metric(name)
+        return Counter(metric.family, metric.meaning, metric.labels, registry=self.registry)
+
+    def _gauge(self, name: str) -> Gauge:
+        metric = find_metric(name)
+        return Gauge(metric.family, metric.meaning, metric.labels, registry=self.registry)
 
     def emit(self, event: Event) -> None:
         if event.kind == "request":
@@ -106,6 +86,11 @@ class Metrics:
                 self._count_pending()
         elif (count := self._count_event.get(event.kind)) is not None:
             count(event)
+
+    def watch(self, *collectors: Collector) -> None:
+        """Show what these find whenever Prometheus asks."""
+        for collector in collectors:
+            self.registry.register(collector)
 
     def watch_lost(self, name: str, log: LossyLog) -> None:
         """Show how many lines a log could not write."""
@@ -122,10 +107,10 @@ class Metrics:
             counts = self._models[key] = ModelCounts()
         return counts
 
-    def _count_pending(self) -> Mapping[tuple[str, str], ModelCounts]:
+    def _count_pending(self) -> Mapping[ModelKey, ModelCounts]:
         """Count the requests that wait for it. The counts of all models, by name and version."""
         pending, self._pending = self._pending, []
-        by_model: dict[tuple[str, str], list[Event]] = {}
+        by_model: dict[ModelKey, list[Event]] = {}
         for event in pending:
             by_model.setdefault((event.model_name, event.model_version), []).append(event)
             if "flags" in event.fields:
@@ -140,6 +125,12 @@ class Metrics:
         counts = self._counts_of(event)
         counts.batch_rows.observe(event.num_rows)
         counts.batch_duration.observe(event.duration_s)
+
+    def _count_answers(self, event: Event) -> None:
+        counts = self._counts_of(event)
+        if counts.answers is None:
+            counts.answers = AnswerCounts(event.fields["labels"], event.fields["classes"])
+        counts.answers.add(event.fields["output"])
 
     def _count_explanation(self, event: Event) -> None:
         self.explained_rows.labels(event.model_name, event.model_version).inc(event.num_rows)
@@ -164,81 +155,3 @@ class Metrics:
         self.model_loaded.labels(event.model_name, event.model_version, digest).set(
             float(event.fields.get("loaded", 0))
         )
-
-
-class HistogramBuckets:
-    """The counts of one histogram, by the bounds that values do not exceed.
-
-    >>> buckets = HistogramBuckets((1, 2, 4))
-    >>> for value in (1, 3, 9):
-    ...     buckets.observe(value)
-    >>> buckets.cumulative()
-    [('1.0', 1), ('2.0', 1), ('4.0', 2), ('+Inf', 3)]
-    """
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def observe_all(self, values: Sequence[float]) -> None:
-        counts = np.bincount(np.searchsorted(self.bounds, values), minlength=len(self.counts)).tolist()
-        self.counts = [before + more for before, more in zip(self.counts, counts, strict=True)]
-        self.total += sum(values)
-
-    def cumulative(self) -> list[tuple[str, int]]:
-        """How many values did not exceed each bound, as Prometheus writes it."""
-        bounds = (str(float(bound)) for bound in self.bounds)
-        return list(zip((*bounds, "+Inf"), accumulate(self.counts), strict=True))
-
-
-class ModelCounts:
-    """The counts of one model. Not for several threads."""
-
-    __slots__ = ("batch_duration", "batch_rows", "num_rows", "queue_duration", "request_duration", "requests")
-
-    def __init__(self) -> None:
-        self.requests: Counts[int] = Counts()  # by status
-        self.num_rows = 0
-        self.request_duration = HistogramBuckets(DURATION_BOUNDS_S)
-        self.queue_duration = HistogramBuckets(DURATION_BOUNDS_S)
-        self.batch_rows = HistogramBuckets(ROW_BOUNDS)
-        self.batch_duration = HistogramBuckets(DURATION_BOUNDS_S)
-
-    def add_requests(self, events: Sequence[Event]) -> None:
-        """Count requests that were answered."""
-        self.requests.update([event.status for event in events])
-        self.request_duration.observe_all([event.duration_s for event in events])
-        computed = [event for event in events if event.num_rows and event.status == 200]
-        self.num_rows += sum([event.num_rows for event in computed])
-        self.queue_duration.observe_all([event.queue_s for event in computed])
-
-
-class RequestCollector(Collector):
-    """Hands the ModelCounts to Prometheus. Registered before the other metrics, which `count_pending` adds to."""
-
-    def __init__(self, count_pending: Callable[[], Mapping[tuple[str, str], ModelCounts]]) -> None:
-        self._count_pending = count_pending
-
-    def collect(self) -> Iterator[Metric]:
-        models = self._count_pending()
-        requests = CounterMetricFamily("deepseek_requests", "Requests answered", labels=(*MODEL_LABELS, "status"))
-        rows = CounterMetricFamily("deepseek_rows", "Rows of requests that were answered with 200", labels=MODEL_LABELS)
-        for key, counts in models.items():
-            rows.add_metric(key, counts.num_rows)
-            for status, number in counts.requests.items():
-                requests.add_metric((*key, str(status)), number)
-        yield requests
-        yield rows
-        for field, unit, text in HISTOGRAMS:
-            family = HistogramMetricFamily(f"deepseek_{field}{unit}", text, labels=MODEL_LABELS)
-            for key, counts in models.items():
-                buckets: HistogramBuckets = getattr(counts, field)
-                family.add_metric(key, buckets.cumulative(), buckets.total)
-            yield family

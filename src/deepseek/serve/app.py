@@ -21,6 +21,7 @@ from deepseek.contracts import Event, Explainer, RowSink, Sink
 from deepseek.errors import DeepseekError, DrainingError
 from deepseek.http_errors import MethodNotAllowedError
 from deepseek.serve.access.gate import AccessPolicy
+from deepseek.serve.access.readiness import find_not_ready
 from deepseek.serve.batching.processes import EngineProcesses
 from deepseek.serve.batching.workers import LocalWorker, RunBatch, WorkerPool
 from deepseek.serve.console.routes import Pages
@@ -271,7 +272,9 @@ class App:
             name, version = request.model.name, request.model.version
             fields["digest"] = request.model.digest
         duration_s = perf_counter() - request.started_s
-        event = Event("request", name, version, status, request.num_rows, duration_s, request.queue_s, fields)
+        event = Event(
+            "request", name, version, status, request.num_rows, duration_s, request.queue_s, fields, request.marks
+        )
         for sink in self._sinks:
             sink.emit(event)
         if self._row_sink is not None and name and request.method == "POST":
@@ -334,23 +337,17 @@ class App:
     def _metadata(self, model: ServedModel) -> Response:
         return oip.model_metadata(model, self.models.slots[model.name].versions)
 
+    @property
+    def not_ready(self) -> DrainingError | None:
+        """Why this server should get no requests now; None while it should."""
+        return find_not_ready(
+            draining=self.draining, num_models=len(self.models), num_workers=self.pool.num_workers,
+            generators=[generator.ready for generator in self.generators.values()],
+        )  # fmt: skip
+
     def _ready(self) -> Response:
-        if self.draining:
-            raise DrainingError(
-                "the server is stopping", expected="a server that takes requests", fix="ask another server"
-            )
-        if not self.models and not self.generators:
-            raise DrainingError(
-                "no model is loaded",
-                expected="at least one",
-                fix="start the server with a bundle: deepseek serve BUNDLE",
-            )
-        if (self.models and not self.pool.num_workers) or not all(
-            generator.ready for generator in self.generators.values()
-        ):
-            raise DrainingError(
-                "no engine process lives", expected="at least one", fix="wait: they are being started again"
-            )
+        if (error := self.not_ready) is not None:
+            raise error
         return Response.json({"ready": True})
 
     def _model_ready(self, model: ServedModel) -> Response:

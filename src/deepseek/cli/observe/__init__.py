@@ -9,6 +9,7 @@ import click
 #: Each sub-command and its line of help, in the order in which a user meets them.
 SUBCOMMANDS: dict[str, str] = {
     "export": "Write dashboards, alert rules and their runbooks, to put into one's own stack.",
+    "expose": "Metrics of training runs and of drift, for Prometheus.",
     "check": "Ask a server whether every metric, panel and rule is alive.",
 }
 

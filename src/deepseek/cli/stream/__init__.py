@@ -41,6 +41,9 @@ message, in order, once it is on the disk. Ctrl-C or SIGTERM finishes what was r
 @click.option("--to", "sink", default="-", metavar="ADDRESS", help="As --from.  [default: -]")
 @click.option("--stop-when-idle", type=SECONDS, metavar="SECONDS", help="End when nothing came for so long.")
 @click.option("--reasons/--no-reasons", default=True, help="Say of alerts why.  [default: reasons]")
+@click.option(
+    "--metrics-port", type=click.IntRange(0, 65_535), help="Tell Prometheus of the state there; 0: a free one."
+)
 @click.option("--verify", "verified", type=FOLDER, metavar="DIR", help="Check a state, and print its digest.")
 @click.option("--key", type=FILE, help="Refuse a bundle that this public key did not sign.")
 @output.json_option
@@ -53,6 +56,7 @@ def command(
     sink: str,
     stop_when_idle: float | None,
     reasons: bool,
+    metrics_port: int | None,
     verified: Path | None,
     key: Path | None,
     as_json: bool,
@@ -69,7 +73,7 @@ def command(
         raise click.UsageError("give a BUNDLE and --state DIR, or --verify DIR")
     if as_json and sink == "-":
         raise click.UsageError("--json prints one object, and --to - the answers: give --to an address")
-    options = StreamOptions(bundle, state, source, sink, stop_when_idle, reasons, key)
+    options = StreamOptions(bundle, state, source, sink, stop_when_idle, reasons, key, metrics_port)
     counts = asyncio.run(stream(options))
     output.emit(counts, as_json, lambda: [] if sink == "-" else describe_counts(counts))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ class StreamOptions:
     stop_when_idle_s: float | None
     reasons: bool
     key: Path | None
+    metrics_port: int | None = None  # where Prometheus is answered, on this machine alone
 
 
 async def stream(options: StreamOptions) -> JsonObject:
@@ -45,8 +47,11 @@ async def stream(options: StreamOptions) -> JsonObject:
     source = open_source(options.source, tell, options.stop_when_idle_s)
     sink = open_sink(options.sink, tell)
     scorer = EventScorer.open(options.bundle, options.state, key=options.key)
+    exposed = ExitStack()
     try:
         scorer.warm_up()
+        if options.metrics_port is not None:
+            exposed.enter_context(expose_state(scorer, options.metrics_port, tell))
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
@@ -54,8 +59,28 @@ async def stream(options: StreamOptions) -> JsonObject:
         answering = StreamScorer(scorer, find_reasons_by(scorer) if options.reasons else None)
         number = await run_stream(answering, source, sink, stopping)
     finally:
+        exposed.close()
         scorer.close()
     return {"bundle": str(options.bundle), "num_messages": number, "counts": answering.counts}
+
+
+@contextmanager
+def expose_state(scorer: EventScorer, port: int, tell: Callable[[str], None]) -> Iterator[None]:
+    """Answer Prometheus at a port of this machine: the state, this process, its disk. InputError when it is taken."""
+    from prometheus_client import CollectorRegistry, ProcessCollector
+
+    from deepseek.observe.expose import serve_registry
+    from deepseek.observe.metrics_status import DiskCollector, MemoryCollector, StateCollector
+
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    registry.register(StateCollector(scorer.store))
+    registry.register(MemoryCollector())
+    if scorer.store.folder is not None:
+        registry.register(DiskCollector({"state": scorer.store.folder}))
+    with serve_registry(registry, "127.0.0.1", port) as url:
+        tell(f"metrics for Prometheus: {url}")
+        yield
 
 
 def find_reasons_by(scorer: EventScorer) -> FindReasons:

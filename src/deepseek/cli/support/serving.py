@@ -6,9 +6,15 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from prometheus_client.registry import Collector
+
     from deepseek.contracts import Attribution, Record
     from deepseek.engines import MultimodalRuntime, Runtime
     from deepseek.serve import Settings
+    from deepseek.serve.core.routes import ModelRoutes
     from deepseek.serve.models.text import TextAdapter
 
 
@@ -64,3 +70,26 @@ def reasons_for(attribution: Attribution, record: Record, num_reasons: int, *, r
     from deepseek.explain.tabular.reasons import reason_codes
 
     return reason_codes(attribution, record, num_reasons, row=row, outcome=outcome)
+
+
+def status_collectors(
+    settings: Settings, audit_log: Path | None, more_routes: Sequence[ModelRoutes]
+) -> list[Collector]:
+    """What of the machine and of the server's files Prometheus is told, besides requests and models."""
+    import tempfile
+    from pathlib import Path
+
+    from deepseek.observe import metrics_status
+    from deepseek.serve.scoring.routes import ScoringRoutes
+
+    stores = [routes.store for routes in more_routes if isinstance(routes, ScoringRoutes)]
+    volumes = {"tmp": Path(tempfile.gettempdir())}
+    if audit_log is not None:
+        volumes["log"] = audit_log.absolute().parent
+    for store in stores:
+        if store.folder is not None:
+            volumes["state"] = store.folder
+    collectors: list[Collector] = [metrics_status.DiskCollector(volumes), metrics_status.MemoryCollector()]
+    if settings.tls_cert:
+        collectors.append(metrics_status.CertificateCollector(Path(settings.tls_cert)))
+    return [*collectors, *map(metrics_status.StateCollector, stores), *metrics_status.GpuCollector.find()]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from deepseek.contracts import Float64
 from deepseek.observe.why.coding import CodedField
 
-NUM_SWEEPS = 4
-MAX_FIT_ROWS = 60_000
+NUM_SWEEPS = 3
+MAX_FIT_ROWS = 40_000
 MAX_RATE = 0.98
 PRIOR_ROWS = 20.0  # of an effect on durations, which is drawn to none
 Rows = NDArray[np.int64]
@@ -30,17 +30,17 @@ def expected_rates(
     fit = _some(past)
     fit_weight = weight[fit]
     base = (fit_weight @ bad[fit] + 0.5) / (fit_weight.sum() + 1.0)
-    log_rate = np.full(len(fit), np.log(base))
+    rate = np.full(len(fit), base * 1.0)
+    weighted_bad = fit_weight * bad[fit]
+    fit_codes = [field.codes[fit] for field in fields]
     effects = [np.zeros(field.num_codes) for field in fields]
     for _ in range(NUM_SWEEPS):
-        for field, effect in zip(fields, effects, strict=True):
-            codes = field.codes[fit]
-            rate = np.minimum(np.exp(log_rate), MAX_RATE)
-            num_bad = np.bincount(codes, weights=fit_weight * bad[fit], minlength=field.num_codes)
-            expected = np.bincount(codes, weights=fit_weight * rate, minlength=field.num_codes)
-            step = np.log((num_bad + 1.0) / (expected + 1.0))
-            effect += step
-            log_rate += step[codes]
+        for codes, effect in zip(fit_codes, effects, strict=True):
+            num_bad = np.bincount(codes, weights=weighted_bad, minlength=len(effect))
+            expected = np.bincount(codes, weights=fit_weight * np.minimum(rate, MAX_RATE), minlength=len(effect))
+            factor = (num_bad + 1.0) / (expected + 1.0)
+            effect += np.log(factor)
+            rate *= factor[codes]
     total = np.full(len(rows), np.log(base))
     for field, effect in zip(fields, effects, strict=True):
         total += effect[field.codes[rows]]

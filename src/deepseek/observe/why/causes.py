@@ -24,10 +24,11 @@ FALSE_DISCOVERY_SHARE = 0.01
 MIN_EXCESS = 5.0  # bad rows beyond what is expected
 MIN_ODDS_RATIO = 1.5  # of a slice's rate to its past
 ALL_SHARE = 0.95  # a slice of more rows of the window and of the past tells nothing apart
-NUM_SEEDS = 14  # best slices of different fields that are looked at with a second condition
+NUM_SEEDS = 10  # best slices of different fields that are looked at with a second condition
+SEED_SHARE = 0.2  # of the best one's score
 PAIR_ADVANTAGE = 1.15  # a pair explains so many times what its better half does, or it is none
-#: What need not be wrong by itself counts less than what is.
-SOFT_KINDS, SOFT_WEIGHT = frozenset(["unsure", "flagged", "answer", "value"]), 0.2
+#: What need not be wrong by itself counts for little beside what is.
+SOFT_KINDS, SOFT_WEIGHT = frozenset(["unsure", "flagged", "answer", "value"]), 0.02
 ECHO_SHARE = 0.15  # of its score that a slice keeps without the rows of another, or it is an echo of it
 MAX_CAUSES = 8
 
@@ -115,15 +116,17 @@ def _search_kind(
             continue
         counts = counter.slices(field_, each)
         scores = score_slices(counts)
-        alone[-1] = scores.score
+        alone[-1] = scores.plain
         chosen = np.flatnonzero(_is_worth_telling(counts, scores))
         if len(chosen):
             chosen = chosen[np.argsort(-scores.score[chosen], kind="stable")][:6]
-            best += [(float(scores.score[slice_]), index, int(slice_)) for slice_ in chosen[:2]]
+            best += [(float(scores.plain[slice_]), index, int(slice_)) for slice_ in chosen[:2]]
         conditions = [(condition,) for condition in each.conditions]
         yield _candidates(conditions, counts, scores, kind, chosen), scores.p_value
     best.sort(reverse=True)
     for score, index, slice_ in best[:NUM_SEEDS]:
+        if score < SEED_SHARE * best[0][0]:
+            break
         yield from _search_pairs(sample, slices, counter, kind, (score, index, slice_), alone)
 
 
@@ -143,7 +146,7 @@ def _search_pairs(
         scores = score_slices(counts)
         better_half = np.maximum(score, alone[other])
         worth = _is_worth_telling(counts, scores)
-        worth &= scores.score > PAIR_ADVANTAGE * better_half + np.log(len(sample.fields))
+        worth &= scores.plain > PAIR_ADVANTAGE * better_half + np.log(len(sample.fields))
         chosen = np.flatnonzero(worth)
         if len(chosen):
             chosen = chosen[np.argsort(-scores.score[chosen], kind="stable")][:1]
@@ -192,11 +195,13 @@ def _rank(candidates: Sequence[_Candidate]) -> list[Cause]:
     for each in sorted(candidates, key=lambda each: -each.evidence.score):
         key = tuple(sorted(condition.key for condition in each.conditions))
         groups.setdefault(key, []).append(each)
+    is_hard = any(each.evidence.badness.kind not in SOFT_KINDS for each in candidates)
+    soft_weight = SOFT_WEIGHT if is_hard else 1.0
     causes = []
     for group in groups.values():
         by_kind = {each.evidence.badness.sql: each.evidence for each in reversed(group)}
         evidence = sorted(by_kind.values(), key=lambda each: -each.score)
-        score = sum(each.score * (SOFT_WEIGHT if each.badness.kind in SOFT_KINDS else 1.0) for each in evidence)
+        score = sum(each.score * (soft_weight if each.badness.kind in SOFT_KINDS else 1.0) for each in evidence)
         causes.append(Cause(group[0].conditions, tuple(evidence), score))
     causes.sort(key=lambda cause: -cause.score)
     kept: list[Cause] = []

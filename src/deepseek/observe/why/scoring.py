@@ -25,7 +25,7 @@ from deepseek.contracts import Float64
 
 SHIFT_WEIGHT = 0.2  # most of what is added for a slice that the past did not have
 DEFAULT_SPREAD = 0.04  # squared coefficient of variation of a rate where the past is too short to say
-MAX_UNSURE = 0.1  # squared coefficient of variation of the rate of a slice that the past did not have
+MAX_UNSURE = 0.01  # squared coefficient of variation of the rate of a slice that the past did not have
 MIN_PARTS = 4
 
 
@@ -56,6 +56,7 @@ class SliceScores:
     past_rate: Float64
     excess: Float64
     by_share: NDArray[np.bool_]
+    plain: Float64  # the score without what is added for a slice that is new
 
 
 def score_slices(counts: SliceCounts) -> SliceScores:
@@ -81,7 +82,7 @@ def score_slices(counts: SliceCounts) -> SliceScores:
     by_share = mix > inside
     p_value, excess = _tail(counts, rate, by_share)
     score = np.where(counts.num_rows > 0, (inside + mix) * (1 + SHIFT_WEIGHT * shift), 0.0)
-    return SliceScores(score, p_value, rate, excess, by_share)
+    return SliceScores(score, p_value, rate, excess, by_share, inside + mix)
 
 
 def _bernoulli_divergence(observed: Float64, rate: Float64) -> Float64:
@@ -100,7 +101,7 @@ def _poisson_gain(count: Float64, expected: Float64) -> Float64:
 
 def _tail(counts: SliceCounts, rate: Float64, by_share: NDArray[np.bool_]) -> tuple[Float64, Float64]:
     """The probability of as many bad rows by chance, and the bad rows beyond what is expected."""
-    from scipy.stats import nbinom
+    from scipy.special import betainc
 
     totals, past_bad = counts.all_past_rows, counts.past_bad.sum(axis=1)
     share_rate = (past_bad + 1.0) / totals.sum()
@@ -110,7 +111,7 @@ def _tail(counts: SliceCounts, rate: Float64, by_share: NDArray[np.bool_]) -> tu
     variance = counts.row_weight * mean + mean**2 * (_spread(counts.past_bad, expected) + unsure)
     mean = np.maximum(mean, 1e-12)
     size = mean**2 / np.maximum(variance - mean, 1e-9 * mean)
-    p_value: Float64 = nbinom.sf(counts.num_bad - 1, size, size / (size + mean))
+    p_value: Float64 = betainc(np.maximum(counts.num_bad, 1e-9), size, mean / (size + mean))
     return np.where(counts.num_bad > 0, p_value, 1.0), counts.num_bad - mean
 
 

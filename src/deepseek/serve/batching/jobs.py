@@ -17,8 +17,9 @@ class Job:
     """The rows of one request while they are computed."""
 
     __slots__ = (
-        "callback", "cost", "counted_cost", "deadline_s", "flags", "is_finished", "next_row", "num_deaths",
-        "num_left", "num_rows", "parts", "priority", "queued_s", "records", "rows", "started_s",
+        "callback", "cost", "counted_cost", "deadline_s", "finished_s", "flags", "is_finished", "next_row",
+        "num_deaths", "num_left", "num_rows", "parts", "prepared_s", "priority", "queued_s", "records", "rows",
+        "started_s",
     )  # fmt: skip
 
     def __init__(
@@ -33,7 +34,9 @@ class Job:
         self.flags: tuple[Flag, ...] = ()
         self.cost = num_rows  # in the units of the latency model: rows, or tokens
         self.queued_s = perf_counter()
+        self.prepared_s = 0.0  # when its rows were prepared; 0 for one that another job is computed for
         self.started_s = 0.0  # when its first row was given to a worker
+        self.finished_s = 0.0  # when the outputs of its last row came
         self.next_row = 0  # the first that no worker has got
         self.num_left = num_rows  # rows without an answer
         self.parts: list[tuple[int, Arrays]] = []  # first row and outputs of each slice, once there are several

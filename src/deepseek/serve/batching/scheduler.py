@@ -74,6 +74,7 @@ class Scheduler:
         called with rows and seconds of every batch; `join` makes the engine's arrays of the rows of several slices,
         `concat` one of several outputs (or raises why it cannot); `fits` says whether two jobs' rows can be joined."""
         self.batch_rows = batch_rows
+        self.on_outputs: Callable[[Arrays], None] | None = None  # called with the outputs of every batch
         self.delay_s = 0.0  # added to its age when the pool chooses among models: it is served later
         self.latency = LatencyModel()
         self.num_rows = 0  # that wait or are computed
@@ -126,6 +127,11 @@ class Scheduler:
         return self.latency.wait(units, batch_units=self._batch_units, num_workers=self._pool.num_workers or 1)
 
     @property
+    def limit_rows(self) -> int:
+        """Rows that may wait."""
+        return self._limit_rows
+
+    @property
     def _batch_units(self) -> int:
         """The cost of a full batch of average rows."""
         if not self._rows_differ:
@@ -144,7 +150,9 @@ class Scheduler:
 
     def submit(self, *jobs: Job) -> None:
         """Queue jobs whose rows are prepared. The callback of each is called once, later."""
+        now_s = perf_counter()
         for job in jobs:
+            job.prepared_s = now_s
             if self._rows_differ:
                 self._update_cost(job)
             if not job.is_finished:
@@ -286,6 +294,7 @@ class Scheduler:
         for job, start, stop in batch:
             num_rows = stop - start
             cost += slice_cost((job, start, stop))
+            job.finished_s = now_s
             if job.deadline_s < now_s:
                 self.finish(job, deadline_error())
             elif num_rows == job.num_rows:
@@ -296,6 +305,8 @@ class Scheduler:
         # Waiting requests depend on when the outputs arrive, not on how long the engine computed.
         self.latency.learn(cost, now_s - started_s)
         self._emit(row, took_s)
+        if self.on_outputs is not None:
+            self.on_outputs(result)
 
     def _gather(self, job: Job, start: int, outputs: Arrays) -> None:
         """Keep the outputs of a slice; the last one completes the job."""

@@ -75,6 +75,11 @@ class WorkerPool:
         """Whether a worker has no batch."""
         return bool(self._free)
 
+    @property
+    def num_free(self) -> int:
+        """How many workers have no batch."""
+        return len(self._free)
+
     def add(self, worker: Worker) -> None:
         """Add a worker, which is free."""
         self.num_workers += 1

@@ -45,7 +45,8 @@ class Request:
 
     __slots__ = (
         "allow_infinite", "answered", "body", "client", "error_fields", "flags", "handler", "headers",
-        "is_disconnected", "is_explanation", "is_http10", "max_body_bytes", "method", "model", "num_rows", "on_cancel",
+        "is_disconnected", "is_explanation", "is_http10", "marks", "max_body_bytes", "method", "model", "num_rows",
+        "on_cancel",
         "on_response", "path", "queue_s", "rejection", "request_id", "reservation", "route", "settings", "started_s",
         "traceparent",
     )  # fmt: skip
@@ -80,6 +81,7 @@ class Request:
         self.model: RequestModel | None = None
         self.num_rows = 0
         self.queue_s = 0.0
+        self.marks: tuple[float, ...] = ()  # of its event
         self.flags: Mapping[tuple[str, str], int] = EMPTY_MAPPING  # (column, what) -> number of values
         self.error_fields: Mapping[str, str] = EMPTY_MAPPING  # fields of the event that describe an error
         self.on_cancel: Callable[[], None] | None = None  # stops the work on it

@@ -38,6 +38,11 @@ class ExplanationThrottle:
         self._num_let_in = 0  # of those that wait, how many may still begin with the one before
         self._one = asyncio.Lock()
 
+    @property
+    def num_waiting(self) -> int:
+        """Explanations that wait for their share of time."""
+        return self._num_waiting
+
     def record_prediction(self, came_s: float) -> None:
         """Update the mean gap with a prediction that came at `came_s` (perf_counter)."""
         gap_s = came_s - self._last_prediction_s

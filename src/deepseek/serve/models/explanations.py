@@ -191,6 +191,11 @@ class ModelExplanations:
         request.is_explanation = True
         await self._explainers.throttle.wait(len(request.body), request.deadline_s)
 
+    @property
+    def num_rows(self) -> int:
+        """Rows that wait to be explained, or are being explained."""
+        return self._scheduler.num_rows
+
     def record_prediction(self, came_s: float) -> None:
         """Tell the throttle that a prediction came at `came_s`."""
         self._explainers.throttle.record_prediction(came_s)

@@ -114,6 +114,8 @@ class ServedModel:
         self.scheduler.latency = LatencyModel()  # the first batch is not typical
         for num_rows in (1, self.scheduler.batch_rows, self.scheduler.batch_rows, 1):
             await self._warm(self.adapter.warm_up_rows(num_rows))
+        if self.card.labels and hasattr(self.adapter.runtime, "decision"):  # from now on: no answer of the warm-up
+            self.scheduler.on_outputs = self._emit_answers
 
     @cached_property
     def digest(self) -> str:
@@ -323,6 +325,15 @@ class ServedModel:
     def _emit_computed(self, kind: Literal["batch", "explain"], num_rows: int, duration_s: float) -> None:
         self._emit(Event(kind, self.name, self.version, num_rows=num_rows, duration_s=duration_s))
 
+    def _emit_answers(self, outputs: Arrays) -> None:
+        """Emit the probabilities (N, C) of a batch, and what makes a class of each row of them."""
+        fields = {
+            "output": outputs["output"],
+            "labels": self.card.labels,
+            "classes": self.adapter.runtime.decision.classes,
+        }
+        self._emit(Event("answers", self.name, self.version, fields=fields))
+
     def _emit_coalesced(self, num_requests: int) -> None:
         self._emit(Event("coalesced", self.name, self.version, fields={"requests": num_requests}))
 
@@ -336,6 +347,8 @@ def _is_numeric(records: Sequence[Record] | Tensors) -> bool:
 def record_job(request: Request, job: Job) -> None:
     """Copy what the event of a request says of its job: time in the queue, changed values."""
     request.queue_s = job.started_s - job.queued_s
+    if job.prepared_s:
+        request.marks = request.started_s, job.queued_s, job.prepared_s, job.started_s, job.finished_s
     _count_flags(request, job.flags)
 
 

@@ -82,6 +82,11 @@ class GenerativeModel:
         return self._process is not None and self._process.is_alive
 
     @property
+    def process(self) -> LlmProcess | None:
+        """What generates; None while it is being started."""
+        return self._process
+
+    @property
     def retry_after_s(self) -> int:
         return RETRY_AFTER_S
 

@@ -26,6 +26,7 @@ from deepseek.serve.scoring.reading import BodyForm, RawRows, RowReader, is_ndjs
 from deepseek.serve.scoring.writing import add_reasons, answer_columns, join_rows, verdict_rows
 
 if TYPE_CHECKING:
+    from deepseek.features import FeatureStore
     from deepseek.serve.models.served_model import ServedModel
 
 #: Reasons of an alert.
@@ -43,6 +44,11 @@ class ScoringRoutes:
     def __init__(self, name: str, queue: ScoringQueue) -> None:
         self._name, self._queue = name, queue
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def store(self) -> FeatureStore:
+        """The state that events are scored by."""
+        return self._queue.scorer.store
 
     def add_to(self, router: Router, find_model: FindModel) -> None:
         """Add both routes. `find_model`: the loaded model of a name."""

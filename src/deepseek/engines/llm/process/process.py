@@ -76,6 +76,7 @@ class LlmProcess:
         self._generations: dict[int, RemoteGeneration] = {}
         self._good_schemas: dict[str, None] = {}
         self._number, self._alive, self._closing = 0, True, False
+        self.num_prompt_tokens = self.num_written_tokens = 0  # so far
         self._socket, peer = socket.socketpair()
         spec = WorkerSpec(folder, cache, precision, self.limits)
         command = [sys.executable, "-m", "deepseek.engines.llm.process.worker", str(peer.fileno()), spec.to_json()]
@@ -120,6 +121,7 @@ class LlmProcess:
             self._number += 1
             generation = RemoteGeneration(prompt, on_piece, self._number, self)
             self._generations[self._number] = generation
+            self.num_prompt_tokens += len(prompt)
         self._send(SubmitCommand(generation.number, prompt, replace(options, max_tokens=max_tokens)))
         return generation
 
@@ -212,6 +214,7 @@ class LlmProcess:
     def _deliver(self, chunks: Sequence[tuple[int, GenerationChunk]]) -> None:
         """Hand on what one step wrote."""
         for number, chunk in chunks:
+            self.num_written_tokens += len(chunk.tokens)
             generation = self._generations.get(number)
             if generation is None:
                 continue

@@ -1,0 +1,87 @@
+"""Makes what watches a server from the tables in deepseek.observe: `python docs/make_watch.py`.
+
+Files of the chart (rules, dashboards), docs/runbooks and the table of metrics in the guides. tests/observe holds them
+current.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from deepseek.observe.dashboards.panels import DASHBOARDS
+from deepseek.observe.export import GRAFANA, PROMETHEUS, RUNBOOKS, render_files
+from deepseek.observe.metrics_table import METRICS, metrics_in
+from deepseek.observe.rules.rule_file import ALERTS
+from deepseek.observe.rules.thresholds import THRESHOLDS, read_thresholds
+
+ROOT = Path(__file__).resolve().parent.parent
+CHART_FILES = "deploy/helm/deepseek-model-server/files"
+GUIDES = ("docs/guides/watching.md", "docs/guides/zh/watching.md")
+PLACES = {f"{PROMETHEUS}/": f"{CHART_FILES}/", f"{GRAFANA}/": f"{CHART_FILES}/dashboards/", f"{RUNBOOKS}/": "docs/runbooks/"}
+MARKERS = re.compile(r"(<!-- (\w+): begin -->\n).*?(<!-- \w+: end -->)", re.DOTALL)
+
+
+def files() -> dict[str, str]:
+    """Every generated file by its path in the repository."""
+    made = {}
+    for name, text in render_files(read_thresholds([]), "docs/runbooks").items():
+        folder, _, last = name.rpartition("/")
+        if not last.endswith("_test.yml"):
+            made[PLACES[f"{folder}/"] + last] = text
+    return made
+
+
+def guide(text: str) -> str:
+    """A guide with its tables made anew between their marks; links to runbooks as seen from the guide."""
+    up = "../runbooks" if "](zh/" in text[:400] else "../../runbooks"
+    tables = {"metrics": metrics_table, "alerts": alerts_table, "thresholds": thresholds_table}
+    return MARKERS.sub(lambda found: f"{found[1]}\n{tables[found[2]]()}\n{found[3]}", text).replace("](RUNBOOKS/", f"]({up}/")
+
+
+def metrics_table() -> str:
+    """Each metric: what it is, where it is shown, what it alarms."""
+    thresholds = read_thresholds([])
+    rows = ["| Metric | Kind | Labels | Meaning | Dashboards | Alerts | Needs |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    for metric in METRICS:
+        boards = [name for name, board in DASHBOARDS.items() if any(metric in panel.metrics for panel in board.panels)]
+        alerts = [alert.name for alert in ALERTS if metric in metrics_in(alert.expression(thresholds))]
+        rows.append(
+            f"| `{metric.name}` | {metric.kind}, {metric.unit} | {', '.join(metric.labels)} | {metric.meaning} | "
+            f"{', '.join(boards)} | {', '.join(alerts)} | {metric.needs} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def alerts_table() -> str:
+    """Each alert: when it fires, how soon, and its runbook."""
+    rows = ["| Alert | Severity | Fires within | Thresholds |", "| --- | --- | --- | --- |"]
+    rows += [
+        f"| [{alert.name}](RUNBOOKS/{alert.name}.md) | {alert.severity} | {alert.fires_within_s} s | {', '.join(alert.thresholds)} |"
+        for alert in ALERTS
+    ]
+    return "\n".join(rows) + "\n"
+
+
+def thresholds_table() -> str:
+    """Each threshold with its default and its bounds."""
+    rows = ["| Threshold | Default | From | To | Of |", "| --- | --- | --- | --- | --- |"]
+    for name, each in THRESHOLDS.items():
+        unit = f" {each.unit}" if each.unit else ""
+        rows.append(f"| `{name}` | {each.default:g}{unit} | {each.low:g} | {each.high:g} | {each.meaning} |")
+    return "\n".join(rows) + "\n"
+
+
+def main() -> None:
+    for name, text in files().items():
+        path = ROOT / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    for name in GUIDES:
+        path = ROOT / name
+        if path.exists():
+            path.write_text(guide(path.read_text("utf-8")), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

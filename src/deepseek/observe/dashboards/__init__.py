@@ -1,0 +1,1 @@
+"""Dashboards for Grafana: a table of panels -> JSON by Grafana's own foundation SDK."""
