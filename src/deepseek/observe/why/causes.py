@@ -30,6 +30,7 @@ PAIR_ADVANTAGE = 1.15  # a pair explains so many times what its better half does
 #: What need not be wrong by itself counts for little beside what is.
 SOFT_KINDS, SOFT_WEIGHT = frozenset(["unsure", "flagged", "answer", "value"]), 0.02
 ECHO_SHARE = 0.15  # of its score that a slice keeps without the rows of another, or it is an echo of it
+NEARLY_AS_GOOD = 0.6
 MAX_CAUSES = 8
 
 
@@ -213,9 +214,10 @@ def _rank(candidates: Sequence[_Candidate]) -> list[Cause]:
 
 
 def _mark_echoes(sample: Sample, causes: Sequence[Cause]) -> list[Cause]:
-    """The causes, those that explain nothing without the rows of one before them marked as its echo."""
+    """The causes, those that explain nothing without the rows of one before them marked as its echo, where they explain
+    nearly as much, and left out where they explain less."""
     marked: list[Cause] = []
-    for cause in causes[:MAX_CAUSES]:
+    for cause in causes[: 2 * MAX_CAUSES]:
         rows = cause_rows(sample, cause)
         bad = sample.bad[cause.evidence[0].badness.sql] == 1
         mine = rows & bad & sample.in_window
@@ -225,9 +227,11 @@ def _mark_echoes(sample: Sample, causes: Sequence[Cause]) -> list[Cause]:
             if sample.weight[left].sum() <= ECHO_SHARE * sample.weight[mine].sum() + cause.evidence[0].past_rate:
                 echo = number
                 break
+        if echo is not None and cause.score < NEARLY_AS_GOOD * marked[echo - 1].score:
+            continue
         began_s = _find_beginning(sample, mine, rows & sample.in_window)
         marked.append(replace(cause, echo_of=echo, began_s=began_s))
-    return marked
+    return marked[:MAX_CAUSES]
 
 
 def cause_rows(sample: Sample, cause: Cause) -> NDArray[np.bool_]:
