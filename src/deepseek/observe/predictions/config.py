@@ -30,9 +30,9 @@ class PredictionLogConfig:
             )
         if not 0 < self.sample <= 1:
             raise _config_error(f"sample is {self.sample}", "a share above 0, at most 1")
-        for name, low, high in (("days", 0, 36_500), ("gib", 0, 1e6), ("flush_s", 0.05, 3_600)):
+        for name, low, high in (("days", 0, 36_500), ("gib", 0, 1e6), ("flush_s", 0, 3_600)):
             value = getattr(self, name)
-            if not low < value <= high and value != low != 0:
+            if not low < value <= high:
                 raise _config_error(f"{name} is {value}", f"a number above {low}, at most {high:g}")
 
     @classmethod

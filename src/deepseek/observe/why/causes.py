@@ -30,6 +30,8 @@ PAIR_ADVANTAGE = 1.15  # a pair explains so many times what its better half does
 #: What need not be wrong by itself counts for little beside what is.
 SOFT_KINDS, SOFT_WEIGHT = frozenset(["unsure", "flagged", "answer", "value"]), 0.02
 ECHO_SHARE = 0.15  # of its score that a slice keeps without the rows of another, or it is an echo of it
+MAX_VALUES_TOLD = 6  # of one field and kind
+END_PENALTY = 1.0  # nats, of each end of a range
 NEARLY_AS_GOOD = 0.6
 MAX_CAUSES = 8
 
@@ -80,35 +82,45 @@ class _Candidate:
     evidence: Evidence
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The slices of one field, or of one field beside a seed, and one kind: those that are worth telling, and the
+    probability that chance made the best one of all."""
+
+    candidates: list[_Candidate]
+    p_value: float
+    num_slices: int
+
+
 def find_causes(logs: Logs, choice: WindowChoice, *, bad: str | None = None) -> Findings:
     """The causes of what is bad in a window, the best explanation first. InputError for windows with too few rows."""
     window = choose_window(logs, choice)
     kinds = [kind for kind in list_badness(logs, window, bad)]
     sample = take_sample(logs, window, kinds)
     slices = [list_slices(each) for each in sample.fields]
-    candidates, p_values = [], []
+    candidates, p_values, num_slices = [], [], 0
     for kind in kinds:
         counter = KindCounter(sample, sample.bad[kind.sql])
         if counter.bad_totals[-1] < MIN_EXCESS:
             continue
-        for found_candidates, found_p_values in _search_kind(sample, slices, counter, kind):
-            candidates += found_candidates
-            p_values.append(found_p_values)
-    tested = np.concatenate(p_values) if p_values else np.empty(0)
-    limit = bound_false_discoveries(tested, FALSE_DISCOVERY_SHARE)
+        for group in _search_kind(sample, slices, counter, kind):
+            candidates += group.candidates
+            p_values.append(group.p_value)
+            num_slices += group.num_slices
+    limit = bound_false_discoveries(np.array(p_values), FALSE_DISCOVERY_SHARE)
     causes = _rank([each for each in candidates if each.evidence.p_value <= limit])
     causes = _mark_echoes(sample, causes)
     columns = tuple(logs.columns)
-    return Findings(window, tuple(kinds), tuple(causes), len(tested), len(sample.fields), columns)
+    return Findings(window, tuple(kinds), tuple(causes), num_slices, len(sample.fields), columns)
 
 
 def _search_kind(
     sample: Sample, slices: Sequence[FieldSlices], counter: KindCounter, kind: Badness
-) -> Iterator[tuple[list[_Candidate], NDArray[np.float64]]]:
+) -> Iterator[_Group]:
     """Candidates and the probabilities of all slices: everything, single conditions, pairs."""
     everything = counter.everything()
     scores = score_slices(everything)
-    yield _candidates([()], everything, scores, kind, np.arange(1)), scores.p_value
+    yield _make_group([()], everything, scores, kind, np.arange(1))
     best: list[tuple[float, int, int]] = []
     alone: list[NDArray[np.float64]] = []  # the scores of each field's slices by themselves
     for index, (field_, each) in enumerate(zip(sample.fields, slices, strict=True)):
@@ -120,10 +132,12 @@ def _search_kind(
         alone[-1] = scores.plain
         chosen = np.flatnonzero(_is_worth_telling(counts, scores))
         if len(chosen):
-            chosen = chosen[np.argsort(-scores.score[chosen], kind="stable")][:6]
+            preference = scores.score - END_PENALTY * each.num_ends
+            most = MAX_VALUES_TOLD if field_.kind == "category" else 1  # ranges of one field say the same
+            chosen = chosen[np.argsort(-preference[chosen], kind="stable")][:most]
             best += [(float(scores.plain[slice_]), index, int(slice_)) for slice_ in chosen[:2]]
         conditions = [(condition,) for condition in each.conditions]
-        yield _candidates(conditions, counts, scores, kind, chosen), scores.p_value
+        yield _make_group(conditions, counts, scores, kind, chosen)
     best.sort(reverse=True)
     for score, index, slice_ in best[:NUM_SEEDS]:
         if score < SEED_SHARE * best[0][0]:
@@ -134,7 +148,7 @@ def _search_kind(
 def _search_pairs(
     sample: Sample, slices: Sequence[FieldSlices], counter: KindCounter, kind: Badness, seed: tuple[float, int, int],
     alone: Sequence[NDArray[np.float64]],
-) -> Iterator[tuple[list[_Candidate], NDArray[np.float64]]]:
+) -> Iterator[_Group]:
     """A second condition beside the seed (its score, field and slice), with which it explains much more than either
     does `alone`."""
     score, index, slice_ = seed
@@ -152,7 +166,8 @@ def _search_pairs(
         if len(chosen):
             chosen = chosen[np.argsort(-scores.score[chosen], kind="stable")][:1]
         conditions = [(first, condition) for condition in each.conditions]
-        yield _candidates(conditions, counts, scores, kind, chosen), scores.p_value
+        num_tried = len(slices[index].conditions) * len(sample.fields)  # the seed is the best of so many
+        yield _make_group(conditions, counts, scores, kind, chosen, num_tried)
 
 
 def _is_worth_telling(counts: SliceCounts, scores: SliceScores) -> NDArray[np.bool_]:
@@ -168,26 +183,30 @@ def _is_worth_telling(counts: SliceCounts, scores: SliceScores) -> NDArray[np.bo
     return np.asarray(worse & (scores.excess >= MIN_EXCESS) & (scores.score > 0) & (~nearly_all | is_everything))
 
 
-def _candidates(
+def _make_group(
     conditions: Sequence[tuple[Condition, ...]], counts: SliceCounts, scores: SliceScores, kind: Badness,
-    chosen: NDArray[np.int64],
-) -> list[_Candidate]:  # fmt: skip
+    chosen: NDArray[np.int64], num_tried: int = 1,
+) -> _Group:  # fmt: skip
+    """The group of these slices, of which some are `chosen`. Their probabilities are those of the best of all slices
+    (Bonferroni): ranges overlap, and many of them would count as many discoveries of one chance."""
+    p_values = np.minimum(1.0, scores.p_value * len(conditions) * num_tried)
     past_total = max(1.0, float(counts.all_past_rows.sum()))
     worth = _is_worth_telling(counts, scores)
-    return [
+    candidates = [
         _Candidate(
             conditions[row],
             Evidence(
                 kind, float(counts.num_rows[row]), float(counts.num_bad[row]), counts.all_bad,
                 float(counts.num_bad[row] / counts.num_rows[row]), float(scores.past_rate[row]),
                 float(counts.num_rows[row] / counts.all_rows), float(counts.past_rows[row].sum() / past_total),
-                float(scores.score[row]), float(scores.p_value[row]), float(scores.excess[row]),
+                float(scores.score[row]), float(p_values[row]), float(scores.excess[row]),
                 bool(scores.by_share[row]),
             ),
         )
         for row in chosen.tolist()
         if worth[row]
     ]  # fmt: skip
+    return _Group(candidates, float(p_values.min(initial=1.0)), len(conditions))
 
 
 def _rank(candidates: Sequence[_Candidate]) -> list[Cause]:

@@ -25,7 +25,7 @@ from deepseek.contracts import Float64
 
 SHIFT_WEIGHT = 0.2  # most of what is added for a slice that the past did not have
 DEFAULT_SPREAD = 0.04  # squared coefficient of variation of a rate where the past is too short to say
-MAX_UNSURE = 0.01  # squared coefficient of variation of the rate of a slice that the past did not have
+NEW_SPREAD = 0.01  # squared coefficient of variation of the rate of a slice that the past did not have
 MIN_PARTS = 4
 
 
@@ -107,7 +107,8 @@ def _tail(counts: SliceCounts, rate: Float64, by_share: NDArray[np.bool_]) -> tu
     share_rate = (past_bad + 1.0) / totals.sum()
     expected = np.where(by_share[:, None], totals[None, :] * share_rate[:, None], counts.expected[:, :-1])
     mean = np.where(by_share, counts.all_rows * share_rate, counts.num_rows * rate)
-    unsure = np.minimum(1 / (past_bad + 1.0), MAX_UNSURE)
+    past_expected = counts.expected[:, :-1].sum(axis=1)
+    unsure = NEW_SPREAD + past_expected / (past_expected + 1.0) / (past_bad + 1.0)
     variance = counts.row_weight * mean + mean**2 * (_spread(counts.past_bad, expected) + unsure)
     mean = np.maximum(mean, 1e-12)
     size = mean**2 / np.maximum(variance - mean, 1e-9 * mean)

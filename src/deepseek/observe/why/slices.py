@@ -37,6 +37,11 @@ class FieldSlices:
     conditions: tuple[Condition, ...]
     masks: NDArray[np.bool_]
 
+    @property
+    def num_ends(self) -> NDArray[np.int64]:
+        """How many ends each condition states (S,): of two that explain as much, the simpler one is told."""
+        return np.array([(each.low is not None) + (each.high is not None) for each in self.conditions])
+
 
 def list_slices(field: CodedField) -> FieldSlices:
     """All slices of a field that one condition can say."""
