@@ -6,13 +6,18 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
 
 import pandas as pd
 
-NOT_INPUTS = ("time", "request_id", "row", "num_rows", "label", "error")
+os.environ["NML_DISABLE_USAGE_LOGGING"] = os.environ["DO_NOT_TRACK"] = "1"
+#: What happened, and no column that could be its cause: the rivals need not rank it.
+NOT_INPUTS = (
+    "time", "request_id", "row", "num_rows", "label", "error", "status", "prediction", "confidence", "duration_s", "flags"
+)  # fmt: skip
 
 
 def evidently_ranking(past: pd.DataFrame, now: pd.DataFrame) -> list[str]:
