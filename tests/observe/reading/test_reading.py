@@ -35,7 +35,7 @@ def ecs_line(second: int, **more: Any) -> dict[str, Any]:
 
 
 def rows_of(logs: Logs, columns: str) -> list[tuple[Any, ...]]:
-    return list(logs.query(f"SELECT {columns} FROM rows ORDER BY time").fetchall())
+    return list(logs.query(f"SELECT {columns} FROM rows ORDER BY time"))
 
 
 def test_lines_of_the_server_get_common_names(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_host_whose_clock_is_apart_is_moved_and_named(tmp_path: Path, offset_s
         assert logs.notes.clock_offsets_s == {"n2": offset_s}
         assert rows_of(logs, "time") == sorted(rows_of(logs, "time"))
         ends = logs.query("SELECT DISTINCT min(time) OVER (PARTITION BY host) FROM rows WHERE host <> 'began-late'")
-        assert ends.fetchall() == [(float(START_S),)]
+        assert ends == [(float(START_S),)]
         assert ("ahead of" if offset_s > 0 else "behind") in reading_words(logs.notes)[0].en
 
 

@@ -8,7 +8,7 @@ too small. All columns together are bounded by Benjamini and Hochberg.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from deepseek.observe.why.scoring import bound_false_discoveries
 
 FALSE_DISCOVERY_SHARE = 0.01
 MIN_PSI = 0.02  # below it nobody would do anything, however many rows prove it
+MIN_IMPACT = 0.1  # PSI of an average column that is worth a look
 MIN_SHARE = 1e-4  # that a logarithm is taken of
 MIN_ROWS = 50  # with a value
 
@@ -48,22 +49,20 @@ class ColumnDrift:
     @property
     def touches_answers(self) -> bool:
         """Whether the model looks at this column enough for the drift to matter."""
-        return self.is_drifted and (self.impact is None or self.impact >= MIN_PSI)
+        return self.is_drifted and (self.impact is None or self.impact >= MIN_IMPACT)
 
 
-def test_columns(logs: Logs, where: str, references: Sequence[ColumnReference], prefix: str) -> list[ColumnDrift]:
+def measure_columns(logs: Logs, where: str, references: Sequence[ColumnReference], prefix: str) -> list[ColumnDrift]:
     """The drift of each column among the rows that `where` (SQL) chooses; the largest impact first."""
-    tested = [_test_column(logs, where, each, prefix, len(references)) for each in references]
+    tested = [_measure_column(logs, where, each, prefix, len(references)) for each in references]
     limit = bound_false_discoveries(np.array([each.p_value for each in tested]), FALSE_DISCOVERY_SHARE)
-    from dataclasses import replace
-
     drifted = [
         replace(each, is_drifted=each.p_value <= limit and limit > 0 and each.psi >= MIN_PSI) for each in tested
     ]
     return sorted(drifted, key=lambda each: (-(each.touches_answers + each.is_drifted), -(each.impact or 0), -each.psi))
 
 
-def _test_column(logs: Logs, where: str, reference: ColumnReference, prefix: str, num_columns: int) -> ColumnDrift:
+def _measure_column(logs: Logs, where: str, reference: ColumnReference, prefix: str, num_columns: int) -> ColumnDrift:
     counts, num_missing, bins = _count_bins(logs, where, reference, prefix)
     total = counts.sum()
     expected = np.array(reference.shares)
@@ -100,7 +99,7 @@ def _count_bins(
         bins = (*reference.levels, "other")
         rows = logs.query(
             f"SELECT {code}, count({column}), count(*) FILTER ({column} IS NULL) FROM rows WHERE {where} GROUP BY 1"
-        ).fetchall()
+        )
         counts = np.zeros(len(bins))
         for place, count, _ in rows:
             counts[(place or 0) - 1] += count
@@ -110,7 +109,7 @@ def _count_bins(
     known = f"({number} IS NOT NULL AND NOT isnan({number}))"
     rows = logs.query(
         f"SELECT CASE WHEN {known} THEN {steps} ELSE -1 END, count(*) FROM rows WHERE {where} GROUP BY 1"
-    ).fetchall()
+    )
     counts = np.zeros(len(reference.edges) + 1)
     num_missing = 0.0
     for place, count in rows:

@@ -28,7 +28,7 @@ class JointDrift:
     num_rows: int  # of now and of then, each
 
 
-def test_jointly(logs: Logs, where: str, past: str, columns: Sequence[str]) -> JointDrift | None:
+def measure_jointly(logs: Logs, where: str, past: str, columns: Sequence[str]) -> JointDrift | None:
     """The test of the rows that `where` (SQL) chooses against those that `past` does; None where there are too few."""
     need("sklearn", extra="tabular")
     from scipy.special import ndtr

@@ -23,7 +23,7 @@ def set_clocks_right(logs: Logs) -> None:
     ends = logs.query(
         f"SELECT CAST(host AS VARCHAR), min(time), max(time) FROM rows WHERE host IS NOT NULL GROUP BY 1 "
         f"HAVING count(*) >= {MIN_ROWS} ORDER BY 1"
-    ).fetchall()
+    )
     if len(ends) < 3:  # of two nobody can say which one is right
         return
     times = np.array([row[1:] for row in ends], np.float64)

@@ -31,7 +31,7 @@ def join_labels(logs: Logs, path: Path) -> None:
             fix="write logs with --prediction-log, or leave --labels out",
         )  # fmt: skip
     source = reader.format(quote_text(str(path)))
-    names = {row[0].lower() for row in logs.query(f"DESCRIBE SELECT * FROM {source}").fetchall()}
+    names = {row[0].lower() for row in logs.query(f"DESCRIBE SELECT * FROM {source}")}
     if not {"request_id", "label"} <= names:
         raise InputError(
             f"{path} has the columns {', '.join(sorted(names))}", expected="request_id, label, and row where requests "

@@ -66,9 +66,10 @@ class Logs:
         )  # fmt: skip
         self._connection.execute("SET TimeZone = 'UTC'")  # of times that name none
 
-    def query(self, sql: str) -> Any:
-        """The relation of a query (DuckDB's)."""
-        return self._connection.execute(sql)
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of a query; those of a statement are of no use."""
+        rows: list[tuple[Any, ...]] = self._connection.execute(sql).fetchall()
+        return rows
 
     def table(self, sql: str) -> pa.Table:
         """The rows of a query as an Arrow table."""
@@ -81,12 +82,12 @@ class Logs:
 
     def count(self, sql: str) -> int:
         """The one number of a query."""
-        return int(self.query(sql).fetchone()[0] or 0)
+        return int(self.query(sql)[0][0] or 0)
 
     @property
     def columns(self) -> Mapping[str, str]:
         """Name of each column of `rows` -> its type."""
-        return {row[0]: row[1] for row in self.query("DESCRIBE rows").fetchall()}
+        return {row[0]: row[1] for row in self.query("DESCRIBE rows")}
 
     def lock(self) -> None:
         """From now on queries can read nothing but `rows`: before an expression of the user's runs."""
@@ -158,7 +159,7 @@ def _whole_files(files: LogFiles, notes: ReadingNotes) -> LogFiles:
 def _read_parquet(logs: Logs, files: LogFiles, time_column: str | None) -> None:
     names = ", ".join(quote_text(str(path)) for path in files.parquet)
     source = f"read_parquet([{names}], union_by_name = true, hive_partitioning = false)"
-    types = {row[0]: row[1] for row in logs.query(f"DESCRIBE SELECT * FROM {source}").fetchall()}
+    types = {row[0]: row[1] for row in logs.query(f"DESCRIBE SELECT * FROM {source}")}
     expressions = {name: quote_name(name) for name in types}
     _make_table(logs, "parquet_rows", source, expressions, types, time_column)
 
@@ -215,7 +216,7 @@ def _make_table(
     logs.query(f"CREATE TEMP TABLE {table} AS SELECT {chosen}, ({everything}) AS \"is broken\" FROM {source}")
     broken, timeless = logs.query(
         f'SELECT count(*) FILTER ("is broken"), count(*) FILTER (time IS NULL AND NOT "is broken") FROM {table}'
-    ).fetchone()
+    )[0]
     logs.notes.num_broken += broken
     logs.notes.num_without_time += timeless
     if broken or timeless:
@@ -242,7 +243,7 @@ def _join_tables(logs: Logs, tables: Sequence[str]) -> None:
     if len(tables) == 1:
         logs.query(f"ALTER TABLE {tables[0]} RENAME TO rows")
         return
-    names = {table: [row[0] for row in logs.query(f"DESCRIBE {table}").fetchall()] for table in tables}
+    names = {table: [row[0] for row in logs.query(f"DESCRIBE {table}")] for table in tables}
     predictions, lines = names["parquet_rows"], names["line_rows"]
     if "request_id" not in predictions or "request_id" not in lines:
         logs.query("CREATE TEMP TABLE rows AS SELECT * FROM parquet_rows UNION ALL BY NAME SELECT * FROM line_rows")

@@ -57,7 +57,7 @@ def _answer_kinds(logs: Logs, window: Window) -> list[Badness]:
         labels = logs.query(
             f"SELECT CAST(prediction AS VARCHAR), count(*) FROM rows WHERE {window.past_sql} AND prediction IS NOT NULL "
             f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MAX_LABELS + 1}"
-        ).fetchall()
+        )
         if len(labels) > 1:
             for label, _ in labels[:MAX_LABELS]:
                 sql = f"CAST(prediction AS VARCHAR) = {quote_text(label)}"
@@ -76,7 +76,7 @@ def _answer_kinds(logs: Logs, window: Window) -> list[Badness]:
 def _past_quantile(logs: Logs, window: Window, expression: str, share: float) -> float | None:
     """A quantile of the past; None where it has too few rows."""
     sql = f"SELECT count({expression}), approx_quantile({expression}, {share}) FROM rows WHERE {window.past_sql}"
-    count, value = logs.query(sql).fetchone()
+    count, value = logs.query(sql)[0]
     return float(value) if count >= MIN_PAST and value is not None else None
 
 

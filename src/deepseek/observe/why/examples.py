@@ -33,7 +33,7 @@ def example_rows(logs: Logs, findings: Findings, cause: Cause) -> ExampleRows:
     )
     rows = logs.query(
         f"SELECT {', '.join(chosen)} FROM rows WHERE {where} ORDER BY rows.time DESC LIMIT {NUM_EXAMPLES}"
-    ).fetchall()
+    )
     used = [place for place in range(len(names)) if any(row[place] not in (None, "") for row in rows)]
     return ExampleRows(
         tuple(names[place] for place in used), tuple(tuple(_cell_text(row[place]) for place in used) for row in rows)

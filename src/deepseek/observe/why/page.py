@@ -10,13 +10,13 @@ from deepseek.look.tables import Cell
 from deepseek.observe.why.causes import FALSE_DISCOVERY_SHARE, Cause
 from deepseek.observe.why.examples import ExampleRows
 from deepseek.observe.why.report import WhyReport
+from deepseek.observe.why.windows import moment_text
 from deepseek.observe.why.words import (
     action_words,
     bad_words,
     beginning_words,
     cause_title,
     evidence_words,
-    moment_text,
 )
 
 MOST_OPEN = 3  # causes that stand open

@@ -12,7 +12,8 @@ from deepseek.observe.reading.words import reading_words
 from deepseek.observe.why.causes import Cause, Evidence, Findings
 from deepseek.observe.why.examples import ExampleRows, example_rows
 from deepseek.observe.why.slices import Condition
-from deepseek.observe.why.words import action_words, answer_words, cause_title, evidence_words, moment_text
+from deepseek.observe.why.windows import moment_text
+from deepseek.observe.why.words import action_words, answer_words, cause_title, evidence_words
 
 
 @dataclass(frozen=True, slots=True)

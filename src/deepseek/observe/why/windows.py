@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from deepseek.errors import InputError
 from deepseek.observe.reading.ndjson import quote_text
@@ -56,7 +57,7 @@ def parse_duration(text: str) -> float:
 
 def parse_moment(logs: Logs, text: str) -> float:
     """Seconds since 1970 of a moment in ISO form; UTC where it names no zone."""
-    seconds = logs.query(f"SELECT epoch_us(TRY_CAST({quote_text(text)} AS TIMESTAMPTZ)) / 1e6").fetchone()[0]
+    seconds = logs.query(f"SELECT epoch_us(TRY_CAST({quote_text(text)} AS TIMESTAMPTZ)) / 1e6")[0][0]
     if seconds is None:
         raise InputError(
             f"{text!r} is no moment", expected="a date and time", fix="for example 2026-05-01T14:00:00Z"
@@ -64,9 +65,18 @@ def parse_moment(logs: Logs, text: str) -> float:
     return float(seconds)
 
 
+def moment_text(epoch_s: float) -> str:
+    """A moment as a person reads it, in UTC.
+
+    >>> moment_text(0.0)
+    '1970-01-01 00:00:00 UTC'
+    """
+    return f"{datetime.fromtimestamp(epoch_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def choose_window(logs: Logs, choice: WindowChoice) -> Window:
     """The window and its past in these rows. InputError where one of them has too few rows."""
-    last_s = logs.query(f"SELECT max(time) FROM rows WHERE time <= {min(choice.now_s, 1e15)!r}").fetchone()[0]
+    last_s = logs.query(f"SELECT max(time) FROM rows WHERE time <= {min(choice.now_s, 1e15)!r}")[0][0]
     end_s = choice.until_s if choice.until_s is not None else last_s
     if end_s is None:
         raise InputError(
@@ -78,7 +88,7 @@ def choose_window(logs: Logs, choice: WindowChoice) -> Window:
     num_rows, num_past, first_s = logs.query(
         f"SELECT count(*) FILTER ({window.sql}), count(*) FILTER ({window.past_sql}), "
         f"min(time) FILTER ({window.past_sql}) FROM rows"
-    ).fetchone()
+    )[0]
     if num_rows < MIN_ROWS or num_past < MIN_ROWS:
         which, count, fix = (
             ("the window", num_rows, "a longer --since, or another --until")

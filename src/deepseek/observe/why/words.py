@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from deepseek.look import Text, numbers
 from deepseek.observe.why.causes import Cause, Evidence, Findings
 from deepseek.observe.why.slices import Condition
+from deepseek.observe.why.windows import moment_text
 
 BAD_WORDS = {
     "failed": Text("failed", "失败"), "refused": Text("were refused", "被拒"),
@@ -134,15 +133,6 @@ def beginning_words(cause: Cause) -> Text | None:
         return None
     moment = moment_text(cause.began_s)
     return Text(f"It began at {moment}.", f"始于 {moment}。")
-
-
-def moment_text(epoch_s: float) -> str:
-    """A moment as a person reads it, in UTC.
-
-    >>> moment_text(0.0)
-    '1970-01-01 00:00:00 UTC'
-    """
-    return f"{datetime.fromtimestamp(epoch_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def answer_words(findings: Findings) -> Text:

@@ -1,0 +1,115 @@
+"""Drift in words, in English and Chinese."""
+
+from __future__ import annotations
+
+from deepseek.look import Text, numbers
+from deepseek.observe.drift.columns import ColumnDrift
+from deepseek.observe.drift.drift import DriftReport
+
+FIGURE_NAMES = {"accuracy": Text("accuracy", "准确率"), "auc": Text("AUC", "AUC")}
+
+
+def answer_words(report: DriftReport) -> Text:
+    """The answer in one sentence."""
+    touching = [each.name for each in report.columns if each.touches_answers]
+    harmless = [each.name for each in report.drifted if not each.touches_answers]
+    rows, total = numbers.count(report.num_rows), len(report.columns)
+    if not report.drifted:
+        return Text(
+            f"None of {total} columns has drifted in {rows} rows.", f"{rows} 行中，{total} 列均未漂移。"
+        )
+    parts_en, parts_zh = [], []
+    if touching:
+        parts_en.append(f"{len(touching)} of {total} columns have drifted that the answers depend on: {_listed(touching)}")
+        parts_zh.append(f"{total} 列中有 {len(touching)} 列发生漂移且影响回答：{_listed(touching)}")
+    if harmless:
+        some = f"{len(harmless)} {'others' if touching else f'of {total} columns'}"
+        parts_en.append(f"{some} have drifted that the answers hardly depend on: {_listed(harmless)}")
+        parts_zh.append(f"{len(harmless)} 列发生漂移但几乎不影响回答：{_listed(harmless)}")
+    return Text("; ".join(parts_en) + ".", "；".join(parts_zh) + "。")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+
+
+def column_state(column: ColumnDrift) -> Text:
+    if column.touches_answers:
+        return Text("drifted, touches the answers", "漂移，影响回答")
+    if column.is_drifted:
+        return Text("drifted, hardly touches the answers", "漂移，几乎不影响回答")
+    return Text("as in training", "与训练时一致")
+
+
+def performance_words(report: DriftReport) -> list[Text]:
+    """What is estimated, what labels say, and what the bundle promised."""
+    performance = report.performance
+    if performance is None:
+        return []
+    lines = []
+    for name, figure in performance.estimated.items():
+        title = FIGURE_NAMES[name]
+        estimated = numbers.figure(figure.value, figure.low, figure.high)
+        promised = report.expected_metrics.get(name)
+        was = "" if promised is None else f"; {numbers.number(promised)} on its test rows"
+        was_zh = "" if promised is None else f"；测试行上为 {numbers.number(promised)}"
+        lines.append(
+            Text(
+                f"Estimated {title.en} without labels, with its 90 % interval: {estimated}{was}.",
+                f"无标签估计的{title.zh}（90 % 区间）：{estimated}{was_zh}。",
+            )
+        )
+        if performance.observed is not None and name in performance.observed:
+            seen = performance.observed[name]
+            text, count = numbers.figure(seen.value, seen.low, seen.high), numbers.count(performance.num_labels)
+            lines.append(
+                Text(f"Observed {title.en} on {count} rows with a label: {text}.", f"{count} 个有标签行上的{title.zh}：{text}。")
+            )
+    if performance.is_recalibrated:
+        lines.append(
+            Text(
+                "The probabilities were set right by the rows with labels before the estimate.",
+                "估计前已用有标签的行校准概率。",
+            )
+        )
+    return lines
+
+
+def joint_words(report: DriftReport) -> Text:
+    joint = report.joint
+    if joint is None:
+        return Text(
+            "The columns were not tested together: the log has too few rows before the window.",
+            "未做联合检验：窗口之前的日志行太少。",
+        )
+    told = joint.p_value < 0.01
+    auc = numbers.number(joint.auc)
+    return Text(
+        f"A classifier {'can' if told else 'cannot'} tell the rows of the window from those before it: AUC {auc}, "
+        f"p = {numbers.number(joint.p_value)}.",
+        f"分类器{'能' if told else '不能'}区分窗口内外的行：AUC {auc}，p = {numbers.number(joint.p_value)}。",
+    )
+
+
+def fault_words(report: DriftReport) -> list[Text]:
+    """What could not be compared, and why."""
+    lines = list(report.notes)
+    if report.unknown:
+        names = _listed(list(report.unknown))
+        lines.append(
+            Text(f"The data card does not know the columns {names} of the log.", f"数据卡片中没有日志里的列：{names}。")
+        )
+    if report.absent:
+        names = _listed(list(report.absent))
+        lines.append(Text(f"The log lacks the columns {names}.", f"日志缺少列：{names}。"))
+    if report.withheld:
+        names = _listed(list(report.withheld))
+        lines.append(
+            Text(f"The card tells no values of {names}: not compared.", f"卡片不公开 {names} 的取值：未比较。")
+        )
+    if report.num_other_models:
+        count = numbers.count(report.num_other_models)
+        lines.append(
+            Text(f"{count} rows of other models or versions were left out.", f"略去其他模型或版本的 {count} 行。")
+        )
+    return lines
