@@ -63,7 +63,17 @@ def significant_terms(table: pa.Table, score: str) -> list[tuple[str, str]]:
     )
     ranked = []
     for name in table.column_names:
-        if name in ("time", "request_id", "status", "error", "duration_s", "prediction", "label", "confidence", "flags"):
+        if name in (
+            "time",
+            "request_id",
+            "status",
+            "error",
+            "duration_s",
+            "prediction",
+            "label",
+            "confidence",
+            "flags",
+        ):
             continue
         column = table[name]
         if pa.types.is_floating(column.type):
@@ -127,8 +137,9 @@ def million_lines() -> dict[str, Any]:
             set_clocks_right(logs)
             causes = find_causes(logs, WindowChoice(600.0)).causes
         cpu_s, wall_s = time.process_time() - started, time.perf_counter() - began
-        note = f"{path.stat().st_size / 1e6:.0f} MB of log lines; {wall_s:.1f} s of wall time; first cause: " + ", ".join(
-            f"{each.field} {each.value}" for each in causes[0].conditions
+        note = (
+            f"{path.stat().st_size / 1e6:.0f} MB of log lines; {wall_s:.1f} s of wall time; first cause: "
+            + ", ".join(f"{each.field} {each.value}" for each in causes[0].conditions)
         )
     return claim("million_lines_cpu_s", ours=cpu_s, unit="CPU s", op="<=", bar=5.0, note=note)
 

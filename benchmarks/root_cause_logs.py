@@ -132,7 +132,9 @@ def _answer(rows: Rows, clock: Array, rng: np.random.Generator) -> pa.Table:
     time_s = START_S + clock + np.array([rows.shift_s.get(str(name), 0.0) for name in columns["host"]])
     answered = ~rows.fail
     words = {
-        "input.comment": [f"{number:x} " + "word " * (size // 5) for number, size in enumerate(length.astype(int).tolist())]
+        "input.comment": [
+            f"{number:x} " + "word " * (size // 5) for number, size in enumerate(length.astype(int).tolist())
+        ]
     }
     table = {
         "time": pa.array((time_s * 1e6).astype(np.int64), pa.timestamp("us", "UTC")),
@@ -144,7 +146,9 @@ def _answer(rows: Rows, clock: Array, rng: np.random.Generator) -> pa.Table:
         "label": np.where(answered, np.where(label, "bad", "good"), None),
         **{name: values for name, values in columns.items() if name != "input.length"}, **words,
     }  # fmt: skip
-    return pa.table({name: values if isinstance(values, pa.Array) else pa.array(values) for name, values in table.items()})
+    return pa.table(
+        {name: values if isinstance(values, pa.Array) else pa.array(values) for name, values in table.items()}
+    )
 
 
 def hash_weight(name: str) -> float:

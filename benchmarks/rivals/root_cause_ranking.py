@@ -1,6 +1,6 @@
 """Columns ranked by drift, by Evidently and by NannyML, for each Parquet file of a folder. Runs in .venv-drift.
 
-    python root_cause_ranking.py FOLDER WINDOW_START_S  ->  {"Evidently": {NAME: [column, ...]}, "NannyML": {...}}
+python root_cause_ranking.py FOLDER WINDOW_START_S  ->  {"Evidently": {NAME: [column, ...]}, "NannyML": {...}}
 """
 
 from __future__ import annotations

@@ -149,27 +149,29 @@ def test_a_full_disk_loses_rows_that_are_counted_and_says_so_once(tmp_path: Path
 
 KILLED = """
 import os, signal, sys, time
-sys.path[:0] = [{tests!r}, {folder!r}]
 from pathlib import Path
-from test_prediction_log import PredictionLog, PredictionLogConfig, request
-log = PredictionLog(PredictionLogConfig.parse({log!r} + ",flush_s=0.1"))
-log.emit_rows(*request("written"))
-while not list(Path({log!r}).glob("*/*.parquet")):
+from deepseek.contracts import Event
+from deepseek.observe.predictions.config import PredictionLogConfig
+from deepseek.observe.predictions.log import PredictionLog
+folder = Path(sys.argv[1])
+log = PredictionLog(PredictionLogConfig(folder, flush_s=0.1))
+log.emit_rows(Event("request", "loans", "3", 500, fields={"request_id": "written"}), None)
+while not list(folder.glob("*/*.parquet")):
     time.sleep(0.02)
-log.emit_rows(*request("waits"))
+log.emit_rows(Event("request", "loans", "3", 500, fields={"request_id": "waits"}), None)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_a_killed_process_loses_what_waited_and_nothing_else(tmp_path: Path) -> None:
-    here = Path(__file__).parent
-    code = KILLED.format(tests=str(here.parents[1]), folder=str(here), log=str(tmp_path))
-    ended = subprocess.run([sys.executable, "-c", code], check=False)
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     assert ended.returncode == -signal.SIGKILL
     assert {row["request_id"] for row in read(tmp_path)} == {"written"}
 
 
-@pytest.mark.parametrize("text", [",x", "log,inputs=plain", "log,sample=0", "log,days=many", "log,sampel=1", "log,gib=-1"])
+@pytest.mark.parametrize(
+    "text", [",x", "log,inputs=plain", "log,sample=0", "log,days=many", "log,sampel=1", "log,gib=-1"]
+)
 def test_options_that_cannot_be_used_are_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"Expected: .*--prediction-log"):
         PredictionLogConfig.parse(text)

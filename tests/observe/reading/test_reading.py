@@ -56,7 +56,9 @@ def test_broken_lines_and_lines_without_a_time_are_passed_over_and_counted(tmp_p
 
 
 def test_numbers_and_zones_of_times_are_understood(tmp_path: Path) -> None:
-    for number, time in enumerate(["2026-01-01T02:00:01+02:00", START_S + 1, (START_S + 1) * 1_000, "2026-01-01 00:00:01"]):
+    for number, time in enumerate(
+        ["2026-01-01T02:00:01+02:00", START_S + 1, (START_S + 1) * 1_000, "2026-01-01 00:00:01"]
+    ):
         path = write_lines(tmp_path / f"{number}.ndjson", [{"ts": time, "status": 200}])
         with open_logs([path], ReadLimits()) as logs:
             assert rows_of(logs, "time") == [(START_S + 1.0,)]
@@ -92,7 +94,7 @@ def test_files_of_another_version_and_files_that_break_off_are_read_as_far_as_th
     pq.write_table(pa.table(old | {"host": ["n1"], "input.age": ["x"]}), tmp_path / "new.parquet")
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "new.parquet").read_bytes()[:-9])
     with open_logs([tmp_path], ReadLimits()) as logs:
-        assert sorted(rows_of(logs, 'COALESCE(host, \'\'), COALESCE("input.age", \'\')')) == [("", ""), ("n1", "x")]
+        assert sorted(rows_of(logs, "COALESCE(host, ''), COALESCE(\"input.age\", '')")) == [("", ""), ("n1", "x")]
         assert logs.notes.broken_files == [str(tmp_path / "cut.parquet")]
 
 
@@ -129,7 +131,11 @@ def test_labels_are_joined_by_request_and_row_and_unknown_ones_counted(tmp_path:
     labels.write_text("request_id,row,label\na,1,y\na,0,x\na,0,y\nnobody,0,x\n")
     with open_logs([tmp_path / "a.parquet"], ReadLimits()) as logs:
         join_labels(logs, labels)
-        assert sorted(rows_of(logs, "request_id, row, label"), key=str) == [("a", 0, "y"), ("a", 1, "y"), ("b", 0, None)]
+        assert sorted(rows_of(logs, "request_id, row, label"), key=str) == [
+            ("a", 0, "y"),
+            ("a", 1, "y"),
+            ("b", 0, None),
+        ]
         assert (logs.notes.num_labels, logs.notes.num_unknown_labels) == (3, 1)
         assert "1 of 3 labels" in reading_words(logs.notes)[0].en
         (tmp_path / "bad.csv").write_text("id,label\n1,2\n")

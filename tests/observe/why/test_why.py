@@ -137,7 +137,9 @@ def test_the_page_and_json_say_cause_action_and_rows(tmp_path: Path) -> None:
 
 def test_the_command_prints_one_object(tmp_path: Path) -> None:
     pq.write_table(pa.table(clean_columns()), tmp_path / "log.parquet")
-    result = CliRunner().invoke(command, [str(tmp_path / "log.parquet"), "--json", "--html", str(tmp_path / "why.html")])
+    result = CliRunner().invoke(
+        command, [str(tmp_path / "log.parquet"), "--json", "--html", str(tmp_path / "why.html")]
+    )
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["causes"] == []
     assert "No cause stands out" in (tmp_path / "why.html").read_text()

@@ -31,7 +31,9 @@ Examples:
 @click.option("--labels", type=FILE, help="CSV, Parquet or NDJSON: request_id, label, and row.")
 @click.option("--any-version", is_flag=True, help="Take rows that other versions answered, too.")
 @click.option("--time-column", metavar="NAME", help="Where the time stands.  [default: time, @timestamp, ...]")
-@click.option("--memory", default=1_024, show_default=True, type=click.IntRange(64), metavar="MIB", help="For the logs.")
+@click.option(
+    "--memory", default=1_024, show_default=True, type=click.IntRange(64), metavar="MIB", help="For the logs."
+)
 @click.option("--key", type=FILE, help="Public key that must have signed the bundle.")
 @click.option("--html", type=FILE, help="Write a page there.")
 @output.json_option
@@ -89,4 +91,10 @@ def describe(report: DriftReport) -> list[object]:
             column_state(each).en,
         )  # fmt: skip
     lines = [*performance_words(report), joint_words(report), *fault_words(report)]
-    return [output.escape_text(answer_words(report).en), "", table, "", *(output.escape_text(line.en) for line in lines)]
+    return [
+        output.escape_text(answer_words(report).en),
+        "",
+        table,
+        "",
+        *(output.escape_text(line.en) for line in lines),
+    ]

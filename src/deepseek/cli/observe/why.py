@@ -31,7 +31,9 @@ Examples:
 @click.option("--bad", metavar="EXPR", help="What counts as bad, as SQL: \"status = 503 AND host = 'a'\".")
 @click.option("--labels", type=FILE, help="CSV, Parquet or NDJSON: request_id, label, and row.")
 @click.option("--time-column", metavar="NAME", help="Where the time stands.  [default: time, @timestamp, ...]")
-@click.option("--memory", default=1_024, show_default=True, type=click.IntRange(64), metavar="MIB", help="For the logs.")
+@click.option(
+    "--memory", default=1_024, show_default=True, type=click.IntRange(64), metavar="MIB", help="For the logs."
+)
 @click.option("--html", type=FILE, help="Write a page there, with rows to look at.")
 @output.json_option
 def command(

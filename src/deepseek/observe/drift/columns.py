@@ -56,9 +56,7 @@ def measure_columns(logs: Logs, where: str, references: Sequence[ColumnReference
     """The drift of each column among the rows that `where` (SQL) chooses; the largest impact first."""
     tested = [_measure_column(logs, where, each, prefix, len(references)) for each in references]
     limit = bound_false_discoveries(np.array([each.p_value for each in tested]), FALSE_DISCOVERY_SHARE)
-    drifted = [
-        replace(each, is_drifted=each.p_value <= limit and limit > 0 and each.psi >= MIN_PSI) for each in tested
-    ]
+    drifted = [replace(each, is_drifted=each.p_value <= limit and limit > 0 and each.psi >= MIN_PSI) for each in tested]
     return sorted(drifted, key=lambda each: (-(each.touches_answers + each.is_drifted), -(each.impact or 0), -each.psi))
 
 
@@ -107,9 +105,7 @@ def _count_bins(
     number = f"TRY_CAST({column} AS DOUBLE)"
     steps = " + ".join(f"CAST({number} >= {edge!r} AS INTEGER)" for edge in reference.edges)
     known = f"({number} IS NOT NULL AND NOT isnan({number}))"
-    rows = logs.query(
-        f"SELECT CASE WHEN {known} THEN {steps} ELSE -1 END, count(*) FROM rows WHERE {where} GROUP BY 1"
-    )
+    rows = logs.query(f"SELECT CASE WHEN {known} THEN {steps} ELSE -1 END, count(*) FROM rows WHERE {where} GROUP BY 1")
     counts = np.zeros(len(reference.edges) + 1)
     num_missing = 0.0
     for place, count in rows:
@@ -118,7 +114,11 @@ def _count_bins(
         else:
             counts[place] += count
     edges = [f"{edge:.4g}" for edge in reference.edges]
-    bins = (f"< {edges[0]}", *(f"{low} – {high}" for low, high in zip(edges, edges[1:], strict=False)), f"≥ {edges[-1]}")
+    bins = (
+        f"< {edges[0]}",
+        *(f"{low} – {high}" for low, high in zip(edges, edges[1:], strict=False)),
+        f"≥ {edges[-1]}",
+    )
     return counts, num_missing, bins
 
 

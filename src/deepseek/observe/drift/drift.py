@@ -94,7 +94,9 @@ def find_drift(
     target = reference.target
     answer = None
     if target is not None and "prediction" in names and target.kind == "category":
-        (answer,) = measure_columns(logs, f"{where} AND prediction IS NOT NULL", [replace(target, name="prediction")], "")
+        (answer,) = measure_columns(
+            logs, f"{where} AND prediction IS NOT NULL", [replace(target, name="prediction")], ""
+        )
     return DriftReport(
         max(end_s - since_s, logs.query(f"SELECT min(time) FROM rows WHERE {where}")[0][0]), end_s, num_rows,
         reference.num_rows, tuple(measure_columns(logs, where, known, prefix)), answer, joint,
@@ -179,4 +181,3 @@ def _performance_dict(performance: Performance) -> JsonObject:
         "num_rows": performance.num_rows, "num_labels": performance.num_labels,
         "recalibrated": performance.is_recalibrated,
     }  # fmt: skip
-

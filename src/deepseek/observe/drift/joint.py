@@ -37,7 +37,8 @@ def measure_jointly(logs: Logs, where: str, past: str, columns: Sequence[str]) -
 
     chosen = ", ".join(map(quote_name, columns))
     tables = [
-        logs.table(f"SELECT {chosen} FROM rows WHERE {sql} ORDER BY hash(rowid) LIMIT {MAX_ROWS}") for sql in (where, past)
+        logs.table(f"SELECT {chosen} FROM rows WHERE {sql} ORDER BY hash(rowid) LIMIT {MAX_ROWS}")
+        for sql in (where, past)
     ]
     num_rows = min(table.num_rows for table in tables)
     if num_rows < MIN_ROWS:

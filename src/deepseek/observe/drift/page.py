@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from deepseek import look
 from deepseek.look import Column, Html, Section, Text, Words, numbers
@@ -13,18 +14,18 @@ from deepseek.observe.drift.words import answer_words, column_state, fault_words
 from deepseek.observe.why.windows import moment_text
 
 MOST_COLUMNS = 12  # whose shares are shown; --json has all
-COLUMN_HEADS = (
-    Column(Text("Column", "列"), "text"), Column(Text("State", "状态"), "text"), Column("PSI"),
-    Column(Text("Distance", "距离")), Column(Text("Impact", "影响")), Column(Text("Missing now", "现缺失")),
-    Column(Text("Missing then", "原缺失")), Column("p"),
-)  # fmt: skip
+MOST_ROWS = 12  # columns in the first table; the rest opens on demand
 
 
 def render_page(report: DriftReport, name: str, bundle: str) -> str:
     """The page; the names of the logs and of the bundle."""
-    rows: list[list[Cell]] = [_column_row(each) for each in report.columns]
-    table = look.table(COLUMN_HEADS, rows, data=report.to_dict())
-    sections = [Section(Text("Columns, the largest impact first", "各列（按影响排序）"), Html(_legend() + table), id="columns")]
+    num_shown = max(MOST_ROWS, len(report.drifted))
+    first, rest = report.columns[:num_shown], report.columns[num_shown:]
+    body = Html(_legend() + _column_table(first, data=report.to_dict()))
+    sections = [Section(Text("Columns, the largest impact first", "各列（按影响排序）"), body, id="columns")]
+    if rest:
+        title = Text(f"The other {len(rest)} columns", f"其余 {len(rest)} 列")
+        sections.append(Section(title, _column_table(rest), folded=True, id="rest"))
     figures = performance_words(report)
     good = (
         look.bullet_list(figures)
@@ -40,17 +41,23 @@ def render_page(report: DriftReport, name: str, bundle: str) -> str:
     if report.answer is not None:
         together.append(
             Text(
-                f"What is answered, against the target of the training rows: {column_state(report.answer).en.split(',')[0]}, "
+                f"What is answered, against the target of the training rows: {column_state(report.answer).en.split(':')[0]}, "
                 f"PSI {numbers.number(report.answer.psi)}.",
-                f"所答与训练行目标相比：{column_state(report.answer).zh.split('，')[0]}，PSI {numbers.number(report.answer.psi)}。",
+                f"所答与训练行目标相比：{column_state(report.answer).zh.split('：')[0]}，PSI {numbers.number(report.answer.psi)}。",
             )
         )
-    sections.append(Section(Text("All columns together, and the answers", "联合检验与回答"), look.bullet_list(together), id="joint"))
+    sections.append(
+        Section(Text("All columns together, and the answers", "联合检验与回答"), look.bullet_list(together), id="joint")
+    )
     for column in report.columns[:MOST_COLUMNS]:
         if column.is_drifted:
-            sections.append(Section(Text(f"{column.name} then and now", f"{column.name}：当时与现在"), _shares(column), folded=True))
+            sections.append(
+                Section(Text(f"{column.name} then and now", f"{column.name}：当时与现在"), _shares(column), folded=True)
+            )
     if faults := fault_words(report):
-        sections.append(Section(Text("What could not be compared", "未能比较的内容"), look.bullet_list(list(faults)), id="notes"))
+        sections.append(
+            Section(Text("What could not be compared", "未能比较的内容"), look.bullet_list(list(faults)), id="notes")
+        )
     return look.page(
         Text("Is it still what it was trained on?", "数据还和训练时一样吗？"), answer_words(report), sections,
         provenance=_provenance(report, name, bundle),
@@ -71,17 +78,31 @@ def _legend() -> Html:
     )
 
 
-def _column_row(column: ColumnDrift) -> list[Cell]:
-    state = column_state(column)
-    kind = "bad" if column.touches_answers else "warn" if column.is_drifted else "good"
-    return [
-        column.name, look.verdict(kind, state), column.psi, column.distance, column.impact, column.missing_share,
-        column.past_missing_share, column.p_value,
+def _column_table(columns: Sequence[ColumnDrift], *, data: object = None) -> Html:
+    """A row for each column; missing values where there are any."""
+    has_missing = any(each.missing_share or each.past_missing_share for each in columns)
+    heads = [
+        Column(Text("Column", "列"), "text"), Column(Text("State", "状态"), "text"), Column("PSI"),
+        Column(Text("Impact", "影响")), Column(Text("Distance", "距离")), Column("p"),
     ]  # fmt: skip
+    if has_missing:
+        heads += [Column(Text("Missing now", "现缺失")), Column(Text("Missing then", "原缺失"))]
+    rows: list[list[Cell]] = []
+    for each in columns:
+        kind: Literal["good", "warn", "bad"] = "bad" if each.touches_answers else "warn" if each.is_drifted else "good"
+        row: list[Cell] = [
+            each.name, look.verdict(kind, column_state(each)), each.psi, each.impact, each.distance, each.p_value
+        ]  # fmt: skip
+        rows.append(row + ([each.missing_share, each.past_missing_share] if has_missing else []))
+    return look.table(heads, rows, data=data)
 
 
 def _shares(column: ColumnDrift) -> Html:
-    columns = [Column(Text("Range or value", "范围或取值"), "text"), Column(Text("Training", "训练")), Column(Text("Now", "现在"))]
+    columns = [
+        Column(Text("Range or value", "范围或取值"), "text"),
+        Column(Text("Training", "训练")),
+        Column(Text("Now", "现在")),
+    ]
     rows: list[list[Cell]] = [
         [name, past, now] for name, past, now in zip(column.bins, column.reference_shares, column.shares, strict=True)
     ]

@@ -38,7 +38,12 @@ class Performance:
 
 
 def estimate_performance(
-    probabilities: Float64, answers: NDArray[np.int64], labels: NDArray[np.int64], classes: Sequence[str], *, seed: int = 0
+    probabilities: Float64,
+    answers: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    *,
+    seed: int = 0,
 ) -> Performance | None:
     """Accuracy, and AUC of two classes, of N rows: probabilities (N, C), the class that was answered (N,), and the true
     one, -1 where it is not known (N,). None for fewer than MIN_ROWS rows."""
@@ -120,16 +125,24 @@ def _recalibrated(
 
 
 def _fit_logistic(odds: Float64, labels: Float64) -> tuple[float, float]:
-    """Intercept and slope by Newton's method, drawn a little to 0 and 1, what a calibrated model has."""
-    design = np.column_stack([np.ones(len(odds)), odds])
-    center = np.array([0.0, 1.0])
-    weights = center.copy()
+    """Intercept and slope by Newton's method, with steps halved until they help, drawn a little to 0 and 1, what a
+    calibrated model has."""
+    design, center = np.column_stack([np.ones(len(odds)), odds]), np.array([0.0, 1.0])
+
+    def loss(weights: Float64) -> float:
+        margin = design @ weights
+        return float(np.logaddexp(0, margin).sum() - labels @ margin + ((weights - center) ** 2).sum() / 2)
+
+    weights, current = center.copy(), loss(center)
     for _ in range(NEWTON_STEPS):
         chance = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
         gradient = design.T @ (labels - chance) - (weights - center)
         curvature = (design * (chance * (1 - chance))[:, None]).T @ design + np.eye(2)
         step = np.linalg.solve(curvature, gradient)
+        while (reached := loss(weights + step)) > current and np.abs(step).max() > 1e-8:
+            step = step / 2
         weights = weights + step
-        if np.abs(step).max() < 1e-8:
+        if current - reached < 1e-9 * abs(current):
             break
+        current = reached
     return float(weights[0]), float(weights[1])

@@ -15,17 +15,19 @@ def answer_words(report: DriftReport) -> Text:
     harmless = [each.name for each in report.drifted if not each.touches_answers]
     rows, total = numbers.count(report.num_rows), len(report.columns)
     if not report.drifted:
-        return Text(
-            f"None of {total} columns has drifted in {rows} rows.", f"{rows} 行中，{total} 列均未漂移。"
-        )
+        return Text(f"None of {total} columns has drifted in {rows} rows.", f"{rows} 行中，{total} 列均未漂移。")
     parts_en, parts_zh = [], []
     if touching:
-        parts_en.append(f"{len(touching)} of {total} columns have drifted that the answers depend on: {_listed(touching)}")
+        have, them = ("have", "them") if len(touching) > 1 else ("has", "it")
+        parts_en.append(
+            f"{len(touching)} of {total} columns {have} drifted, and the answers depend on {them}: {_listed(touching)}"
+        )
         parts_zh.append(f"{total} 列中有 {len(touching)} 列发生漂移且影响回答：{_listed(touching)}")
     if harmless:
-        some = f"{len(harmless)} {'others' if touching else f'of {total} columns'}"
-        parts_en.append(f"{some} have drifted that the answers hardly depend on: {_listed(harmless)}")
-        parts_zh.append(f"{len(harmless)} 列发生漂移但几乎不影响回答：{_listed(harmless)}")
+        have, them = ("have", "them") if len(harmless) > 1 else ("has", "it")
+        some = f"{len(harmless)} more" if touching else f"{len(harmless)} of {total} columns"
+        parts_en.append(f"{some} {have} drifted, and the answers hardly depend on {them}: {_listed(harmless)}")
+        parts_zh.append(f"{'另有 ' if touching else ''}{len(harmless)} 列发生漂移但几乎不影响回答：{_listed(harmless)}")
     return Text("; ".join(parts_en) + ".", "；".join(parts_zh) + "。")
 
 
@@ -35,10 +37,10 @@ def _listed(names: list[str]) -> str:
 
 def column_state(column: ColumnDrift) -> Text:
     if column.touches_answers:
-        return Text("drifted, touches the answers", "漂移，影响回答")
+        return Text("drifted: matters", "漂移：有影响")
     if column.is_drifted:
-        return Text("drifted, hardly touches the answers", "漂移，几乎不影响回答")
-    return Text("as in training", "与训练时一致")
+        return Text("drifted: hardly matters", "漂移：几乎无影响")
+    return Text("as in training", "如训练时")
 
 
 def performance_words(report: DriftReport) -> list[Text]:
@@ -63,7 +65,10 @@ def performance_words(report: DriftReport) -> list[Text]:
             seen = performance.observed[name]
             text, count = numbers.figure(seen.value, seen.low, seen.high), numbers.count(performance.num_labels)
             lines.append(
-                Text(f"Observed {title.en} on {count} rows with a label: {text}.", f"{count} 个有标签行上的{title.zh}：{text}。")
+                Text(
+                    f"Observed {title.en} on {count} rows with a label: {text}.",
+                    f"{count} 个有标签行上的{title.zh}：{text}。",
+                )
             )
     if performance.is_recalibrated:
         lines.append(
@@ -97,11 +102,13 @@ def fault_words(report: DriftReport) -> list[Text]:
     if report.unknown:
         names = _listed(list(report.unknown))
         lines.append(
-            Text(f"The data card does not know the columns {names} of the log.", f"数据卡片中没有日志里的列：{names}。")
+            Text(
+                f"Columns of the log that the data card does not know: {names}.", f"数据卡片中没有日志里的列：{names}。"
+            )
         )
     if report.absent:
         names = _listed(list(report.absent))
-        lines.append(Text(f"The log lacks the columns {names}.", f"日志缺少列：{names}。"))
+        lines.append(Text(f"Columns that the log lacks: {names}.", f"日志缺少列：{names}。"))
     if report.withheld:
         names = _listed(list(report.withheld))
         lines.append(

@@ -27,7 +27,19 @@ INPUT_PREFIX, PROBABILITY_PREFIX = "input.", "probability."
 MAX_TEXT = 256  # characters of a text that are kept: enough to know it again
 HASH_BYTES = 8
 #: Columns of every log whose type does not depend on what is in them.
-TEXTS = ("request_id", "model", "version", "digest", "route", "client", "host", "worker", "error", "prediction", "flags")
+TEXTS = (
+    "request_id",
+    "model",
+    "version",
+    "digest",
+    "route",
+    "client",
+    "host",
+    "worker",
+    "error",
+    "prediction",
+    "flags",
+)
 FLOATS = ("duration_s", "queue_s", "compute_s", "sample", "confidence", "value")
 
 

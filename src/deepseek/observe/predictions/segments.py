@@ -100,7 +100,9 @@ class SegmentStore:
         import pyarrow.parquet as pq
 
         for folder in [folder for folder, pieces in self._pieces.items() if len(pieces) >= at_least]:
-            pieces = [each for each in self._pieces.pop(folder) if each.path.exists()]  # the bounds may have removed some
+            pieces = [
+                each for each in self._pieces.pop(folder) if each.path.exists()
+            ]  # the bounds may have removed some
             if len(pieces) < 2:
                 continue
             table = concat_tables([pq.read_table(each.path, partitioning=None) for each in pieces])
@@ -184,9 +186,7 @@ def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
     columns = [
-        table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(table.num_rows, field.type)
+        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
         for field in schema
     ]
     return pa.table(columns, schema=schema)

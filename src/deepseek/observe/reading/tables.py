@@ -187,7 +187,12 @@ def _read_lines(logs: Logs, files: LogFiles, time_column: str | None) -> None:
 
 
 def _make_table(
-    logs: Logs, table: str, source: str, expressions: Mapping[str, str], types: Mapping[str, str], time_column: str | None
+    logs: Logs,
+    table: str,
+    source: str,
+    expressions: Mapping[str, str],
+    types: Mapping[str, str],
+    time_column: str | None,
 ) -> None:
     """Make a table of a source under common names, without the rows that have no time, which are noted.
     `expressions`, `types`: of each column, by its name."""
@@ -213,7 +218,7 @@ def _make_table(
             columns[meaning or name] = expression
     everything = " AND ".join(f"{expression} IS NULL" for expression in expressions.values())
     chosen = ", ".join(f"{expression} AS {quote_name(name)}" for name, expression in columns.items())
-    logs.query(f"CREATE TEMP TABLE {table} AS SELECT {chosen}, ({everything}) AS \"is broken\" FROM {source}")
+    logs.query(f'CREATE TEMP TABLE {table} AS SELECT {chosen}, ({everything}) AS "is broken" FROM {source}')
     broken, timeless = logs.query(
         f'SELECT count(*) FILTER ("is broken"), count(*) FILTER (time IS NULL AND NOT "is broken") FROM {table}'
     )[0]

@@ -146,7 +146,11 @@ def _search_kind(
 
 
 def _search_pairs(
-    sample: Sample, slices: Sequence[FieldSlices], counter: KindCounter, kind: Badness, seed: tuple[float, int, int],
+    sample: Sample,
+    slices: Sequence[FieldSlices],
+    counter: KindCounter,
+    kind: Badness,
+    seed: tuple[float, int, int],
     alone: Sequence[NDArray[np.float64]],
 ) -> Iterator[_Group]:
     """A second condition beside the seed (its score, field and slice), with which it explains much more than either

@@ -98,9 +98,7 @@ def _code_category(
 ) -> CodedField:
     """Codes: the frequent values of the past and of the window, then the unknown, the rare, the missing."""
     num_names = len(names) + 1  # the last one is the missing value
-    past, now, early = (
-        np.bincount(indices[rows], minlength=num_names) for rows in (is_past, ~is_past, is_early)
-    )
+    past, now, early = (np.bincount(indices[rows], minlength=num_names) for rows in (is_past, ~is_past, is_early))
     order = np.argsort(-np.maximum(past / max(1, past.sum()), now / max(1, now.sum())), kind="stable")
     frequent = [index for index in order.tolist() if index < len(names) and past[index] + now[index] > 0][:MAX_VALUES]
     unknown_code, other_code, missing_code = len(frequent), len(frequent) + 1, len(frequent) + 2
@@ -115,9 +113,7 @@ def _code_category(
     )  # fmt: skip
 
 
-def _code_numbers(
-    name: str, kind: FieldKind, numbers: NDArray[np.float64], is_past: NDArray[np.bool_]
-) -> CodedField:
+def _code_numbers(name: str, kind: FieldKind, numbers: NDArray[np.float64], is_past: NDArray[np.bool_]) -> CodedField:
     known = numbers[is_past & np.isfinite(numbers)]
     if not len(known):
         known = numbers[np.isfinite(numbers)]

@@ -58,9 +58,9 @@ def take_sample(logs: Logs, window: Window, kinds: Sequence[Badness]) -> Sample:
     chosen = [name for name in logs.columns if name not in NOT_FIELDS and not is_consequence(name)]
     columns = "".join(f", {quote_name(name)}" for name in chosen)
     columns += ', duration_s AS "duration s"' if "duration_s" in logs.columns else ""
-    bads = "".join(f", CAST({kind.sql} AS TINYINT) AS \"bad {index}\"" for index, kind in enumerate(kinds))
+    bads = "".join(f', CAST({kind.sql} AS TINYINT) AS "bad {index}"' for index, kind in enumerate(kinds))
     selects = [
-        f"SELECT time AS \"time s\", CAST({1 / shares[part, is_rare]!r} AS DOUBLE) AS \"row weight\"{bads}{columns} FROM rows "
+        f'SELECT time AS "time s", CAST({1 / shares[part, is_rare]!r} AS DOUBLE) AS "row weight"{bads}{columns} FROM rows '
         f"WHERE {sql} AND {is_rare} ({rare}) AND hash(rowid) % 1000000 < {round(shares[part, is_rare] * 1e6)}"
         for part, sql in (("now", window.sql), ("past", window.past_sql))
         for is_rare in ("", "NOT")
@@ -75,9 +75,7 @@ def take_sample(logs: Logs, window: Window, kinds: Sequence[Badness]) -> Sample:
         num_parts,
         np.clip((time_s - window.past_start_s) // part_s, 0, num_parts - 1),
     ).astype(np.int64)
-    bad = {
-        kind.sql: table[f"bad {index}"].fill_null(-1).to_numpy().astype(np.int8) for index, kind in enumerate(kinds)
-    }
+    bad = {kind.sql: table[f"bad {index}"].fill_null(-1).to_numpy().astype(np.int8) for index, kind in enumerate(kinds)}
     fields, weight = code_columns(table.select(chosen), part < num_parts, time_s), table["row weight"].to_numpy()
     for kind in kinds:
         if kind.kind == "slow":

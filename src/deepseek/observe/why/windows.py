@@ -59,9 +59,7 @@ def parse_moment(logs: Logs, text: str) -> float:
     """Seconds since 1970 of a moment in ISO form; UTC where it names no zone."""
     seconds = logs.query(f"SELECT epoch_us(TRY_CAST({quote_text(text)} AS TIMESTAMPTZ)) / 1e6")[0][0]
     if seconds is None:
-        raise InputError(
-            f"{text!r} is no moment", expected="a date and time", fix="for example 2026-05-01T14:00:00Z"
-        )
+        raise InputError(f"{text!r} is no moment", expected="a date and time", fix="for example 2026-05-01T14:00:00Z")
     return float(seconds)
 
 

@@ -106,7 +106,10 @@ def _one_action(condition: Condition) -> Text:
     if last in ("worker", "pid"):
         return Text(f"Drain worker {value}, and start another.", f"排空 worker {value}，另起一个。")
     if last in ("host", "hostname", "node", "pod", "replica", "instance"):
-        return Text(f"Drain {last} {value}, and look at its load, disk and clock.", f"排空 {last} {value}，检查负载、磁盘与时钟。")
+        return Text(
+            f"Drain {last} {value}, and look at its load, disk and clock.",
+            f"排空 {last} {value}，检查负载、磁盘与时钟。",
+        )
     if last in ("upstream", "backend", "source", "origin", "cache"):
         return Text(f"Mend {last} {value}, or route around it.", f"修复 {last} {value}，或绕过它。")
     if last in ("client", "tenant", "user", "key", "account"):
