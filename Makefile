@@ -77,6 +77,7 @@ format: $(VENV)/dev.stamp ## Let ruff mend what it can
 docs: $(VENV)/dev.stamp ## Make the generated pages again
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_map.py
+	$(BIN)/python docs/make_watch.py
 
 bench: $(VENV)/dev.stamp ## Measure every claim; ends with a table (ARGS=--quick for five minutes)
 	@$(BIN)/python benchmarks/run_all.py $(ARGS)
@@ -169,9 +170,11 @@ chromium:
 	if [ -x $(BIN)/playwright ]; then $(BIN)/playwright install chromium && exit 0; fi; \
 	echo "error: Chromium is missing and could not be installed. To mend it: install chromium" >&2; exit 2
 
-# The generated C is run under valgrind, and every verb under strace; where they cannot be installed, those tests are skipped.
+# The generated C is run under valgrind, every verb under strace, and alert rules by Prometheus' own tools; where they cannot be installed, those
+# tests are skipped.
 watchers:
-	@missing=; for watcher in valgrind strace; do command -v $$watcher >/dev/null || missing="$$missing $$watcher"; done; \
+	@missing=; for watcher in valgrind strace prometheus prometheus-alertmanager; do \
+	  command -v $$watcher >/dev/null || missing="$$missing $$watcher"; done; \
 	[ -n "$$missing" ] || exit 0; \
 	sudo=; [ "$$(id -u)" = 0 ] || sudo='sudo -n'; \
 	if command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \

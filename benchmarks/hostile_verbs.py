@@ -89,6 +89,7 @@ def verbs() -> tuple[Verb, ...]:
         Verb("cite", ("cite", "租赁期限不得超过二十年。", "--corpus", "laws")),
         Verb("plan", ("plan", "100b", "--gpus", "H100x8")),
         Verb("serve", ("serve", "cancer", "--port", "0"), until=ready),
+        Verb("observe", ("observe", "export", "watching", "--set", "psi=0.3")),
         Verb("bench", ("bench", "serve", "cancer", "--concurrency", "1", "--seconds", "1s")),
         Verb("train", ("train", "run.toml", "--out", "trained"), quick=False),
         Verb("export", ("export", "cancer", "--edge", "--tier", "c", "--out", "device"), quick=False),

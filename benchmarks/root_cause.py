@@ -1,10 +1,11 @@
-"""Which slice explains the bad answers: `deepseek observe why` on simulated logs with 20 kinds of faults, beside rivals.
+"""Which slice explains the bad answers: `deepseek observe why` on simulated logs with 20 kinds of faults, beside
+rivals.
 
 Each kind runs with several seeds, which choose the tenant, the host, the moment. An answer is right when it names all
 fields of the fault, and their values where a value is at fault. Rivals get the same rows of the window and of its past:
 significant terms (JLH and p_value, the two scores that Elasticsearch documents for it, over the failed, slow and wrong
-rows, computed here: no Elasticsearch server can be had), Evidently's drift ranking and NannyML's alert-count ranker, which
-are asked for the right column alone. Seeds 0 to 4 were not looked at while the method was made.
+rows, computed here: no Elasticsearch server can be had), Evidently's drift ranking and NannyML's alert-count ranker,
+which are asked for the right column alone. Seeds 0 to 4 were not looked at while the method was made.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from result import ROOT, claim, finish, options
-from root_cause_logs import FAULTS, START_S, PAST_S, Truth, simulate
+from root_cause_logs import FAULTS, PAST_S, START_S, Truth, simulate
 
 from deepseek.observe.reading.clocks import set_clocks_right
 from deepseek.observe.reading.tables import ReadLimits, open_logs

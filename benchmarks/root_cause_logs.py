@@ -88,7 +88,7 @@ def _draw(rng: np.random.Generator, clock: Array) -> Rows:
     columns = {
         "client": pick(tenants, zipf(25)), "host": host,
         "worker": np.array([f"{name[-1]}{rng.integers(1, 4)}07" for name in host], object),
-        "route": pick(("/v1/models/M:predict", "/v1/models/M:explain", "/v2/models/M/infer"), np.array([8.0, 1.0, 2.0])),
+        "route": pick(("/v1/models/M:predict", "/v1/models/M:explain", "/v2/models/M/infer"), np.array([8, 1, 2])),
         "upstream": pick(("features-a", "features-b", "features-c"), np.array([5.0, 3.0, 2.0])),
         "cache": pick(("hit", "miss"), np.array([9.0, 1.0])), "region": pick(("eu", "us", "asia"), zipf(3)),
         "version": np.full(count, "7", object), "input.country": pick(COUNTRIES, zipf(12)),

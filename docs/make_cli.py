@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from deepseek.cli import VERBS, cli
+from deepseek.cli.observe import SUBCOMMANDS
 from deepseek.recipes.registry import RECIPES
 
 HELP = ["-h", "--help"]
@@ -36,12 +37,9 @@ def page() -> str:
     parts = [HEAD]
     for verb in VERBS:
         parts.append(f"## deepseek {verb}\n\n```text\n{help_text(verb, parent)}\n```\n")
-        if verb == "recipe":
-            above = click.Context(cli, info_name="deepseek recipe", terminal_width=110, help_option_names=HELP)
-            parts += [
-                f"### deepseek recipe {name}\n\n```text\n{help_text(f'recipe.{name}', above)}\n```\n"
-                for name in RECIPES
-            ]
+        for name in {"recipe": RECIPES, "observe": SUBCOMMANDS}.get(verb, ()):
+            above = click.Context(cli, info_name=f"deepseek {verb}", terminal_width=110, help_option_names=HELP)
+            parts.append(f"### deepseek {verb} {name}\n\n```text\n{help_text(f'{verb}.{name}', above)}\n```\n")
     return "\n".join(parts)
 
 

@@ -18,7 +18,8 @@ from deepseek.observe.rules.thresholds import THRESHOLDS, read_thresholds
 ROOT = Path(__file__).resolve().parent.parent
 CHART_FILES = "deploy/helm/deepseek-model-server/files"
 GUIDES = ("docs/guides/watching.md", "docs/guides/zh/watching.md")
-PLACES = {f"{PROMETHEUS}/": f"{CHART_FILES}/", f"{GRAFANA}/": f"{CHART_FILES}/dashboards/", f"{RUNBOOKS}/": "docs/runbooks/"}
+#: Folders of an export, and where their files lie in the repository.
+PLACES = {PROMETHEUS: CHART_FILES, GRAFANA: f"{CHART_FILES}/dashboards", RUNBOOKS: "docs/runbooks"}
 MARKERS = re.compile(r"(<!-- (\w+): begin -->\n).*?(<!-- \w+: end -->)", re.DOTALL)
 
 
@@ -28,21 +29,25 @@ def files() -> dict[str, str]:
     for name, text in render_files(read_thresholds([]), "docs/runbooks").items():
         folder, _, last = name.rpartition("/")
         if not last.endswith("_test.yml"):
-            made[PLACES[f"{folder}/"] + last] = text
+            made[f"{PLACES[folder]}/{last}"] = text
     return made
 
 
 def guide(text: str) -> str:
     """A guide with its tables made anew between their marks; links to runbooks as seen from the guide."""
-    up = "../runbooks" if "](zh/" in text[:400] else "../../runbooks"
+    up = "../../runbooks" if "](../watching.md)" in text else "../runbooks"
     tables = {"metrics": metrics_table, "alerts": alerts_table, "thresholds": thresholds_table}
-    return MARKERS.sub(lambda found: f"{found[1]}\n{tables[found[2]]()}\n{found[3]}", text).replace("](RUNBOOKS/", f"]({up}/")
+
+    def renew(found: re.Match[str]) -> str:
+        return f"{found[1]}\n{tables[found[2]]()}\n{found[3]}".replace("](RUNBOOKS/", f"]({up}/")
+
+    return MARKERS.sub(renew, text)
 
 
 def metrics_table() -> str:
     """Each metric: what it is, where it is shown, what it alarms."""
     thresholds = read_thresholds([])
-    rows = ["| Metric | Kind | Labels | Meaning | Dashboards | Alerts | Needs |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    rows = ["| Metric | Kind | Labels | Meaning | Dashboards | Alerts | Needs |", f"| {' | '.join(['---'] * 7)} |"]
     for metric in METRICS:
         boards = [name for name, board in DASHBOARDS.items() if any(metric in panel.metrics for panel in board.panels)]
         alerts = [alert.name for alert in ALERTS if metric in metrics_in(alert.expression(thresholds))]
@@ -57,7 +62,8 @@ def alerts_table() -> str:
     """Each alert: when it fires, how soon, and its runbook."""
     rows = ["| Alert | Severity | Fires within | Thresholds |", "| --- | --- | --- | --- |"]
     rows += [
-        f"| [{alert.name}](RUNBOOKS/{alert.name}.md) | {alert.severity} | {alert.fires_within_s} s | {', '.join(alert.thresholds)} |"
+        f"| [{alert.name}](RUNBOOKS/{alert.name}.md) | {alert.severity} | {alert.fires_within_s} s | "
+        f"{', '.join(alert.thresholds)} |"
         for alert in ALERTS
     ]
     return "\n".join(rows) + "\n"

@@ -16,7 +16,8 @@ import pandas as pd
 os.environ["NML_DISABLE_USAGE_LOGGING"] = os.environ["DO_NOT_TRACK"] = "1"
 #: What happened, and no column that could be its cause: the rivals need not rank it.
 NOT_INPUTS = (
-    "time", "request_id", "row", "num_rows", "label", "error", "status", "prediction", "confidence", "duration_s", "flags"
+    "time", "request_id", "row", "num_rows", "label", "error", "status", "prediction", "confidence",
+    "duration_s", "flags",
 )  # fmt: skip
 
 

@@ -146,7 +146,7 @@ class Attribution:
 class Event:
     """One thing that happened in a server: a request answered, a batch computed, a model loaded."""
 
-    kind: Literal["request", "batch", "answers", "explain", "model", "server", "shadow", "coalesced"]
+    kind: Literal["request", "batch", "explain", "model", "server", "shadow", "coalesced"]
     model_name: str = ""
     model_version: str = ""
     status: int = 0  # HTTP status of a request
@@ -164,7 +164,7 @@ class AnsweredRows:
     """The rows of one request and what was answered: for a log of predictions, which asks for the answers later."""
 
     records: Sequence[Record] | Tensors | None  # as they came; None for rows that were prepared elsewhere
-    predict: Callable[[], Prediction] | None = None  # makes the answers again from the engine's outputs; None: no answer
+    predict: Callable[[], Prediction] | None = None  # makes the answers again; None: there is none
     worker_pid: int = 0  # the engine process that computed them; 0: this process
     compute_s: float = 0.0  # of the batch that they were computed in
 

@@ -59,6 +59,7 @@ ARGUMENTS = {
     "cite": ("A loan is repaid within a year.", "--corpus", "rules.txt"),
     "serve": ("loans", "--port", "0"),
     "stream": ("--verify", "state"),
+    "observe": ("export", "--list"),
     "bench": ("serve", "loans", "--seconds", "0.1", "--concurrency", "1", "--workers", "1"),
     "convert": ("encoder", "--out", "KEY"),
     "compress": ("loans", "--data", "loans.csv", "--keep", "0.1"),

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from deepseek import __version__
+from deepseek.observe.metrics_table import find_metric
 from deepseek.serve import Settings
 from deepseek.serve.core.config import ENVIRONMENT
 from deepseek.serve.run import GRACE_S
@@ -25,9 +26,13 @@ OLDEST, NEWEST = "1.30", "1.37"
 CLAIM = ("models.claimName=models",)
 ALL = (
     *CLAIM, "grpc.enabled=true", "coalesce=true", "autoscaling.enabled=true", "serviceMonitor.enabled=true",
+    "prometheusRule.enabled=true", "dashboards.enabled=true", "networkPolicy.enabled=true", "autoscaling.queueRows=500",
     "apiKeys.secretName=api-keys", "serviceMonitor.apiKey.secretName=scraper", "imagePullSecrets[0].name=registry",
     "env[0].name=FRONT_ENDS", "env[0].value=two", "nodeSelector.disk=ssd", "podAnnotations.team=risk",
 )  # fmt: skip
+
+#: Of an operator, which Kubernetes itself does not know.
+OPERATOR_KINDS = ("ServiceMonitor", "PrometheusRule")
 
 needs_helm = pytest.mark.skipif(
     not (TOOLS / "helm").exists() and shutil.which("helm") is None, reason="helm is missing: make test-deploy brings it"
@@ -95,8 +100,8 @@ def check_confined(container: dict[str, Any], pod: dict[str, Any]) -> None:
 def test_what_helm_renders_is_what_kubernetes_takes(values: tuple[str, ...], tmp_path: Path) -> None:
     assert helm("lint", "--strict", CHART, *sets(*values)).returncode == 0
     made = rendered(*values)
-    monitor = made.pop("ServiceMonitor", None)  # of an operator, which Kubernetes itself does not know
-    assert (monitor is None) == (values != ALL)
+    monitor, rules = (made.pop(kind, None) for kind in OPERATOR_KINDS)
+    assert (monitor is None) == (rules is None) == (values != ALL)
     validate(made.values(), tmp_path)
     selector = made["Deployment"]["spec"]["selector"]["matchLabels"]
     labels = made["Deployment"]["spec"]["template"]["metadata"]["labels"]
@@ -106,6 +111,44 @@ def test_what_helm_renders_is_what_kubernetes_takes(values: tuple[str, ...], tmp
     if monitor is not None:
         assert monitor["spec"]["selector"]["matchLabels"].items() <= made["Service"]["metadata"]["labels"].items()
         assert monitor["spec"]["endpoints"][0]["authorization"]["credentials"] == {"name": "scraper", "key": "key"}
+
+
+@needs_helm
+def test_what_watches_the_pods_is_of_one_piece(tmp_path: Path) -> None:
+    made = rendered(*ALL, "prometheusRule.labels.release=monitoring")
+    assert made["PrometheusRule"]["metadata"]["labels"]["release"] == "monitoring"
+    files = CHART / "files"
+    assert made["PrometheusRule"]["spec"] == yaml.safe_load((files / "rules.yml").read_text("utf-8"))
+    assert made["ConfigMap"]["metadata"]["labels"]["grafana_dashboard"] == "1"
+    boards = {path.name: path.read_text("utf-8") for path in (files / "dashboards").glob("*.json")}
+    assert {name: text.strip() for name, text in made["ConfigMap"]["data"].items()} == {
+        name: text.strip() for name, text in boards.items()
+    }
+    (endpoint,) = made["ServiceMonitor"]["spec"]["endpoints"]
+    assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "deepseek"}], "the rules ask for this job"
+    policy = made["NetworkPolicy"]["spec"]
+    assert policy["podSelector"] == made["Deployment"]["spec"]["selector"]
+    assert [[port["port"] for port in rule["ports"]] for rule in policy["ingress"]] == [["http", "grpc"], ["http"]]
+    (queue,) = (each["pods"] for each in made["HorizontalPodAutoscaler"]["spec"]["metrics"] if each["type"] == "Pods")
+    assert find_metric(queue["metric"]["name"]).kind == "gauge"
+    assert queue["target"] == {"type": "AverageValue", "averageValue": "500"}
+
+
+@needs_helm
+def test_rules_of_ones_own_thresholds_take_the_place_of_the_charts(tmp_path: Path) -> None:
+    rules = {
+        "groups": [{"name": "own", "rules": [{"alert": "A", "expr": "up == 0", "annotations": {"s": "{{ $value }}"}}]}]
+    }
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules))
+    words = [
+        *sets(*CLAIM, "prometheusRule.enabled=true"),
+        "--set-file",
+        f"prometheusRule.rules={tmp_path / 'rules.yml'}",
+    ]
+    found = helm("template", "bert", CHART, *words)
+    assert found.returncode == 0, found.stderr
+    (rule,) = (one for one in yaml.safe_load_all(found.stdout) if one and one["kind"] == "PrometheusRule")
+    assert rule["spec"] == rules
 
 
 @needs_helm

@@ -13,7 +13,7 @@ import click
 
 from deepseek.cli.support.cluster import cluster_options
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
-from deepseek.cli.support.serving import explainer_of, read_settings, reasons_for, status_collectors
+from deepseek.cli.support.serving import explainer_of, open_logs, read_settings, reasons_for, status_collectors
 
 if TYPE_CHECKING:
     from deepseek.cli.support.opening import OpenedModel
@@ -112,39 +112,15 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 @cluster_options
 def command(
-    bundles: tuple[str, ...],
-    host: str | None,
-    port: int | None,
-    grpc_port: int | None,
-    batch_size: int | None,
-    workers: str | int | None,
-    front_ends: int | None,
-    allowed_hosts: str | None,
-    member: str | None,
-    api_keys: Path | None,
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    audit_log: Path | None,
-    prediction_log: str | None,
-    log_level: str | None,
-    timeout: float | None,
-    max_rows: int | None,
-    max_body: int | None,
-    max_connections: int | None,
-    engine_timeout: float | None,
-    open_timeout: float,
-    open_memory: int,
-    coalesce: bool | None,
-    lossy: str | None,
-    lossy_texts: Path | None,
-    lossy_rows: Path | None,
-    llm_precision: ModelPrecision | None,
-    state: Path | None,
-    key: Path | None,
-    repository: Path | None,
-    watch: float | None,
-    routes: tuple[str, ...],
-) -> None:
+    bundles: tuple[str, ...], host: str | None, port: int | None, grpc_port: int | None, batch_size: int | None,
+    workers: str | int | None, front_ends: int | None, allowed_hosts: str | None, member: str | None,
+    api_keys: Path | None, tls_cert: Path | None, tls_key: Path | None, audit_log: Path | None,
+    prediction_log: str | None, log_level: str | None, timeout: float | None, max_rows: int | None,
+    max_body: int | None, max_connections: int | None, engine_timeout: float | None, open_timeout: float,
+    open_memory: int, coalesce: bool | None, lossy: str | None, lossy_texts: Path | None, lossy_rows: Path | None,
+    llm_precision: ModelPrecision | None, state: Path | None, key: Path | None, repository: Path | None,
+    watch: float | None, routes: tuple[str, ...],
+) -> None:  # fmt: skip
     """Serve bundles over HTTP: records and tensors in, answers, reasons and metrics out.
 
     Without BUNDLE the environment's MODEL_PATH is served. Open the printed URL for a console.
@@ -272,13 +248,9 @@ def run_server(
 ) -> None:
     """Serve until a signal comes, with metrics, logs and explainers. A member of a group answers for the others too."""
     from deepseek.contracts import Event
-    from deepseek.observe.audit import AuditLog
     from deepseek.observe.live import LiveStats
-    from deepseek.observe.logs import AccessLog
     from deepseek.observe.metrics import Metrics
     from deepseek.observe.metrics_status import StatusCollector
-    from deepseek.observe.predictions.config import PredictionLogConfig
-    from deepseek.observe.predictions.log import PredictionLog
     from deepseek.serve import Pages, create_app
     from deepseek.serve.http.group import GroupMember
     from deepseek.serve.run import run
@@ -290,20 +262,15 @@ def run_server(
         child = GroupMember(membership)
         child.state = lambda: (metrics.exposition().decode(), live.state())
         audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.index}")  # a chain has one writer
-    access = AccessLog(settings.log_level)
-    logs: list[AccessLog | AuditLog] = [access]
-    if audit_log is not None:
-        logs.insert(0, AuditLog(audit_log, tell=access.emit))  # closed first, while the access log still listens
-    predictions = None
-    if settings.prediction_log:
-        predictions = PredictionLog(PredictionLogConfig.parse(settings.prediction_log), tell=access.emit)
-    for log in [*logs, *([predictions] if predictions is not None else [])]:
+    logs = open_logs(settings, audit_log)
+    access = logs.access
+    for log in logs.all:
         metrics.watch_lost(type(log).__name__, log)
     metrics.watch(*status_collectors(settings, audit_log, more_routes))
     app = create_app(
         models,
         settings=settings,
-        sinks=[metrics, live, *logs],
+        sinks=[metrics, live, *logs.sinks],
         explainer_for=explainer_of,
         reason_codes=reasons_for,
         explain_module="deepseek.explain.process",
@@ -316,7 +283,7 @@ def run_server(
         repository=lifecycle.repository,
         splits=lifecycle.splits,
         more_routes=more_routes,
-        row_sink=predictions,
+        row_sink=logs.predictions,
     )
     metrics.watch(StatusCollector(lambda: read_status(app)))
     for name, model in models.items():
@@ -325,9 +292,7 @@ def run_server(
     try:
         run(app, listener, child)
     finally:
-        if predictions is not None:
-            predictions.close()
-        for log in logs:
+        for log in logs.all:
             log.close()
 
 

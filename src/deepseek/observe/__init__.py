@@ -1,1 +1,1 @@
-"""Watches: sinks that turn a server's events into Prometheus metrics, live figures, an access log and an audit log."""
+"""Watches: events to metrics, live figures and logs; dashboards, alert rules and runbooks from one table."""

@@ -166,7 +166,10 @@ def _rule_health(url: str) -> dict[str, str]:
 
 
 def _base(url: str) -> str:
-    parts = urllib.parse.urlsplit(url if "//" in url else f"http://{url}")
+    try:
+        parts = urllib.parse.urlsplit(url if "//" in url else f"http://{url}")
+    except ValueError:  # brackets of an address that is none
+        parts = urllib.parse.SplitResult("", "", "", "", "")
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise InputError(f"{url!r} is no address", expected="http://HOST:PORT", fix="http://127.0.0.1:8000")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"

@@ -66,7 +66,7 @@ class Metrics:
         self.out_of_files = self._counter("deepseek_out_of_files_total")
         self.lost_lines = self._gauge("deepseek_lost_log_lines")
         self._count_event = {
-            "batch": self._count_batch, "answers": self._count_answers, "explain": self._count_explanation,
+            "batch": self._count_batch, "explain": self._count_explanation,
             "model": self._show_model, "shadow": self._count_shadow, "coalesced": self._count_coalesced,
             "server": self._count_change,
         }  # fmt: skip
@@ -125,9 +125,8 @@ class Metrics:
         counts = self._counts_of(event)
         counts.batch_rows.observe(event.num_rows)
         counts.batch_duration.observe(event.duration_s)
-
-    def _count_answers(self, event: Event) -> None:
-        counts = self._counts_of(event)
+        if "output" not in event.fields:
+            return
         if counts.answers is None:
             counts.answers = AnswerCounts(event.fields["labels"], event.fields["classes"])
         counts.answers.add(event.fields["output"])

@@ -34,9 +34,12 @@ class HistogramBuckets:
 
     def observe_all(self, values: Sequence[float] | NDArray[Any]) -> None:
         """Count values (N,)."""
-        counts = np.bincount(np.searchsorted(self.bounds, values), minlength=len(self.counts)).tolist()
-        self.counts = [before + more for before, more in zip(self.counts, counts, strict=True)]
-        self.total += float(np.sum(values))
+        self.add(np.bincount(np.searchsorted(self.bounds, values), minlength=len(self.counts)), float(np.sum(values)))
+
+    def add(self, counts: NDArray[Any], total: float) -> None:
+        """Add values that were counted elsewhere: how many fell into each bucket (B,), and their sum."""
+        self.counts = [before + more for before, more in zip(self.counts, counts.tolist(), strict=True)]
+        self.total += total
 
     def cumulative(self) -> list[tuple[str, int]]:
         """How many values did not exceed each bound, as Prometheus writes it."""

@@ -254,22 +254,21 @@ _GENERATION = (
     ),
 )
 _STREAM_NEEDS = "deepseek serve --state, or deepseek stream --metrics-port"
-_STREAM = tuple(
-    Metric(name, kind, unit, meaning, labels, _STREAM_NEEDS, "stream", is_merged_by_max=True)
-    for name, kind, unit, meaning, labels in (
-        (
-            "deepseek_state_events_total",
-            "counter",
-            "events",
-            "Events and verdicts by what became of them",
-            ("event_status",),
-        ),
-        ("deepseek_state_latest_event_timestamp_seconds", "gauge", "s", "Time of the latest event, since 1970", ()),
-        ("deepseek_state_keys", "gauge", "keys", "Keys that something is kept of", ()),
-        ("deepseek_state_memory_bytes", "gauge", "bytes", "Memory of the state", ()),
-        ("deepseek_state_disk_bytes", "gauge", "bytes", "Files of the state on the disk", ("kind",)),
-        ("deepseek_state_unsynced_records", "gauge", "records", "Records of the log that are not yet on the disk", ()),
-    )
+
+
+def _state(kind: MetricKind, name: str, unit: str, meaning: str, *labels: str) -> Metric:
+    return Metric(name, kind, unit, meaning, labels, _STREAM_NEEDS, "stream", is_merged_by_max=True)
+
+
+_STREAM = (
+    _state(
+        "counter", "deepseek_state_events_total", "events", "Events and verdicts by what became of them", "event_status"
+    ),
+    _state("gauge", "deepseek_state_latest_event_timestamp_seconds", "s", "Time of the latest event, since 1970"),
+    _state("gauge", "deepseek_state_keys", "keys", "Keys that something is kept of"),
+    _state("gauge", "deepseek_state_memory_bytes", "bytes", "Memory of the state"),
+    _state("gauge", "deepseek_state_disk_bytes", "bytes", "Files of the state on the disk", "kind"),
+    _state("gauge", "deepseek_state_unsynced_records", "records", "Records of the log that are not yet on the disk"),
 )
 _TRAINING_NEEDS = "deepseek observe expose RUN"
 _TRAINING = tuple(

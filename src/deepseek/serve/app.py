@@ -71,8 +71,7 @@ class App:
         more_routes: Sequence[ModelRoutes] = (),
         row_sink: RowSink | None = None,
     ) -> None:
-        self.settings, self.draining = settings, False
-        self._sinks, self._row_sink = tuple(sinks), row_sink
+        self.settings, self.draining, self._sinks, self._row_sink = settings, False, tuple(sinks), row_sink
         self._parent, self._more_routes = parent, more_routes
         self._access = AccessPolicy(settings)
         self.bodies = BodyBudget(MAX_LARGE_BODIES * settings.max_body_bytes)
@@ -278,7 +277,7 @@ class App:
         for sink in self._sinks:
             sink.emit(event)
         if self._row_sink is not None and name and request.method == "POST":
-            self._row_sink.emit_rows(event, None if request.answered is None else request.answered())
+            self._row_sink.emit_rows(event, request.answered and request.answered())
 
     def _find_handler(self, request: Request) -> Handler:
         route = self.router.routes.get(request.path) or self._repository_route(request.path)

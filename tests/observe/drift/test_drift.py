@@ -1,5 +1,5 @@
-"""Drift: a column that moved is named, one that did not is not; what the model hardly looks at is told apart; how good it
-is without labels."""
+"""Drift: a column that moved is named, one that did not is not; what the model hardly looks at is told apart; how good
+it is without labels."""
 
 from __future__ import annotations
 

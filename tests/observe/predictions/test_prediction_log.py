@@ -1,4 +1,5 @@
-"""The prediction log: what a row holds, and what becomes of it when the process dies, the disk fills or files are many."""
+"""The prediction log: what a row holds, and what becomes of it when the process dies, the disk fills or files are
+many."""
 
 from __future__ import annotations
 

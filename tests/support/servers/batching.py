@@ -77,7 +77,7 @@ class Asking:
         self.emitted: list[int] = []
         self.scheduler = Scheduler(
             "m", self.pool, batch_rows=batch_rows, limit_rows=limit_rows, row_units=row_units,
-            emit=lambda n, _: self.emitted.append(n), join=join, concat=concat,
+            emit=lambda n, *_: self.emitted.append(n), join=join, concat=concat,
         )  # fmt: skip
         for _ in range(num_workers):
             worker: Worker = LocalWorker({"m": engine.run}) if deadly is None else Mortal(self.pool, engine, deadly)

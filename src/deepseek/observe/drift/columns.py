@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,8 +28,8 @@ MIN_ROWS = 50  # with a value
 
 @dataclass(frozen=True, slots=True)
 class ColumnDrift:
-    """A column now. `impact`: PSI weighed by the column's share of the attributions, times the number of columns: its PSI
-    where it counts as much as an average column. None where the bundle says nothing of attributions."""
+    """A column now. `impact`: PSI weighed by the column's share of the attributions, times the number of columns: its
+    PSI where it counts as much as an average column. None where the bundle says nothing of attributions."""
 
     name: str
     kind: str
@@ -116,7 +117,7 @@ def _count_bins(
     edges = [f"{edge:.4g}" for edge in reference.edges]
     bins = (
         f"< {edges[0]}",
-        *(f"{low} – {high}" for low, high in zip(edges, edges[1:], strict=False)),
+        *(f"{low} – {high}" for low, high in pairwise(edges)),
         f"≥ {edges[-1]}",
     )
     return counts, num_missing, bins

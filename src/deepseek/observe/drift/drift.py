@@ -1,4 +1,5 @@
-"""The whole way from a log to what drifted: which rows, each column, all of them, the answers, how good they still are."""
+"""The whole way from a log to what drifted: which rows, each column, all of them, the answers, how good they still
+are."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from deepseek.observe.why.windows import moment_text
 
 INPUT_PREFIX, PROBABILITY_PREFIX = "input.", "probability."
 DAY_S = 86_400.0
+MAX_ANSWERS = 50_000  # from which performance is estimated
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,8 @@ def find_drift(
     bundle: Bundle, logs: Logs, *, since_s: float = DAY_S, until_s: float | None = None, now_s: float = np.inf,
     any_version: bool = False, notes: tuple[Text, ...] = (),
 ) -> DriftReport:  # fmt: skip
-    """The drift of the rows of the last `since_s` seconds. InputError where none is of this bundle, or none has a column
-    of its card."""
+    """The drift of the rows of the last `since_s` seconds. InputError where none is of this bundle, or none has a
+    column of its card."""
     reference = read_reference(bundle)
     names = logs.columns
     prefix = INPUT_PREFIX if any(name.startswith(INPUT_PREFIX) for name in names) else ""
@@ -119,7 +121,8 @@ def _own_rows(bundle: Bundle, logs: Logs, any_version: bool) -> tuple[str, int]:
         raise InputError(
             f"no row of the log was answered by {bundle.path.name}; it has rows of "
             + ", ".join(str(row[0]) for row in versions),
-            expected=f"rows with the digest {bundle.digest[:12]}…", fix="name the bundle that was served, or --any-version",
+            expected=f"rows with the digest {bundle.digest[:12]}…",
+            fix="name the bundle that was served, or --any-version",
         )  # fmt: skip
     return is_ours, int(others)
 
@@ -156,7 +159,8 @@ def _performance(logs: Logs, where: str, classes: tuple[str, ...]) -> Performanc
     table = logs.table(
         f"SELECT {', '.join(map(quote_name, names))}, list_position([{listed}], CAST(prediction AS VARCHAR)) - 1 AS "
         f"answered, COALESCE(list_position([{listed}], {label}) - 1, -1) AS labeled FROM rows "
-        f"WHERE {where} AND {quote_name(names[0])} IS NOT NULL AND prediction IS NOT NULL ORDER BY hash(rowid) LIMIT 50000"
+        f"WHERE {where} AND {quote_name(names[0])} IS NOT NULL AND prediction IS NOT NULL "
+        f"ORDER BY hash(rowid) LIMIT {MAX_ANSWERS}"
     )
     probabilities = np.column_stack([table[name].to_numpy() for name in names]).astype(np.float64)
     answers = table["answered"].to_numpy().astype(np.int64)

@@ -1,7 +1,8 @@
 """All columns together, against earlier rows of the log: can a classifier tell now from then?
 
 Half of the rows teach it, on the other half its AUC is taken; at 0.5 it cannot tell them apart, and what drift there is
-shows in no column and in no pair of them. The probability is that of Mann and Whitney's test. (Lopez-Paz and Oquab 2017)
+shows in no column and in no pair of them. The probability is that of Mann and Whitney's test. (Lopez-Paz and Oquab
+2017)
 """
 
 from __future__ import annotations

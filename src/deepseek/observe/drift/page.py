@@ -39,21 +39,21 @@ def render_page(report: DriftReport, name: str, bundle: str) -> str:
     sections.append(Section(Text("How good the answers still are", "回答质量如何"), good, id="performance"))
     together: list[Words | Html] = [joint_words(report)]
     if report.answer is not None:
+        state, psi = column_state(report.answer), numbers.number(report.answer.psi)
         together.append(
             Text(
-                f"What is answered, against the target of the training rows: {column_state(report.answer).en.split(':')[0]}, "
-                f"PSI {numbers.number(report.answer.psi)}.",
-                f"所答与训练行目标相比：{column_state(report.answer).zh.split('：')[0]}，PSI {numbers.number(report.answer.psi)}。",
+                f"What is answered, against the target of the training rows: {state.en.split(':')[0]}, PSI {psi}.",
+                f"所答与训练行目标相比：{state.zh.split('：')[0]}，PSI {psi}。",
             )
         )
     sections.append(
         Section(Text("All columns together, and the answers", "联合检验与回答"), look.bullet_list(together), id="joint")
     )
-    for column in report.columns[:MOST_COLUMNS]:
-        if column.is_drifted:
-            sections.append(
-                Section(Text(f"{column.name} then and now", f"{column.name}：当时与现在"), _shares(column), folded=True)
-            )
+    sections += [
+        Section(Text(f"{column.name} then and now", f"{column.name}：当时与现在"), _shares(column), folded=True)
+        for column in report.columns[:MOST_COLUMNS]
+        if column.is_drifted
+    ]
     if faults := fault_words(report):
         sections.append(
             Section(Text("What could not be compared", "未能比较的内容"), look.bullet_list(list(faults)), id="notes")
@@ -68,9 +68,9 @@ def _legend() -> Html:
     share = f"{100 * FALSE_DISCOVERY_SHARE:g}"
     return look.paragraph(
         Text(
-            f"PSI below 0.1 is small, above 0.25 large. Impact is PSI weighed by how much the column moves the answers: PSI "
-            f"itself for an average column. Of the columns that are called drifted at most {share} % are expected to be "
-            "chance.",
+            "PSI below 0.1 is small, above 0.25 large. Impact is PSI weighed by how much the column moves the answers: "
+            f"PSI itself for an average column. Of the columns that are called drifted at most {share} % are expected "
+            "to be chance.",
             f"PSI 低于 0.1 为小，高于 0.25 为大。影响是按该列对回答的作用加权的 PSI：平均列的影响即其 PSI。"
             f"判为漂移的列中预计至多 {share} % 出于偶然。",
         ),

@@ -2,10 +2,11 @@
 
 A calibrated probability says how often it is right: the expected accuracy is the mean probability of what was answered,
 the expected AUC follows from the probabilities as shares of labels. Where at least MIN_LABELS rows have labels, the
-probabilities are first set right by them (logistic recalibration of the log-odds), so that a loss which the model does not
-know of is seen as soon as some labels come. Intervals: labels are drawn from the probabilities again and again, with rows
-and, where there are labels, the recalibration drawn anew. They hold where probabilities given the inputs are right; a
-change of what the labels mean, with inputs as they were, cannot be seen without labels. (Guillory et al. 2021; Garg et al.
+probabilities are first set right by them (logistic recalibration of the log-odds), so that a loss which the model does
+not know of is seen as soon as some labels come. Intervals: labels are drawn from the probabilities again and again,
+with rows and, where there are labels, the recalibration drawn anew. They hold where probabilities given the inputs are
+right; a change of what the labels mean, with inputs as they were, cannot be seen without labels. (Guillory et al.
+2021; Garg et al.
 2022)
 """
 

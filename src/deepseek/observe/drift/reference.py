@@ -19,8 +19,8 @@ LEVEL_KINDS = ("category", "boolean", "binary", "integer_category", "ordinal")
 
 @dataclass(frozen=True, slots=True)
 class ColumnReference:
-    """A column as its card has it. Numbers: B ranges between B - 1 `edges`; categories: one for each of `levels`, and one
-    for all others. `shares` (B,) of the rows that have a value."""
+    """A column as its card has it. Numbers: B ranges between B - 1 `edges`; categories: one for each of `levels`, and
+    one for all others. `shares` (B,) of the rows that have a value."""
 
     name: str
     kind: Literal["number", "category"]
@@ -93,8 +93,8 @@ def _column_reference(
 
 
 def _number_bins(column: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Edges (B - 1,) and shares (B,): between quantiles where they differ, else of the histogram's bins; each of at least
-    half a percent, so that no empty bin makes a small change large. Beyond its ends there are two bins more."""
+    """Edges (B - 1,) and shares (B,): between quantiles where they differ, else of the histogram's bins; each of at
+    least half a percent, so that no empty bin makes a small change large. Beyond its ends there are two bins more."""
     quantiles = sorted((float(share), float(value)) for share, value in column["quantiles"].items())
     values = [value for _, value in quantiles]
     if len(set(values)) == len(values):

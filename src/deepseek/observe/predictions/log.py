@@ -1,7 +1,8 @@
 """The prediction log as a RowSink: rows wait in memory for `flush_s`, then a file of them appears.
 
 Making columns and writing them happens in a thread of its own. What a killed process loses are the rows of the last
-`flush_s` seconds. A disk that takes no more loses rows, which are counted; predictions go on. `close` writes what waits.
+`flush_s` seconds. A disk that takes no more loses rows, which are counted; predictions go on. `close` writes what
+waits.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     FOLDER/MODEL/START-HOST-PID-FIRST-LAST.parquet     FOLDER/.key of hashed inputs
 
-A file holds the pieces FIRST to LAST of one process. A merged file takes the place of its pieces: it appears first, then
-they go; between the two, and after a process that was killed there, `live_segments` leaves out what a merged file covers.
+A file holds the pieces FIRST to LAST of one process. A merged file takes the place of its pieces: it appears first,
+then they go; between the two, and after a process that was killed there, `live_segments` leaves out what a merged file
+covers.
 No row is lost and none is read twice.
 """
 

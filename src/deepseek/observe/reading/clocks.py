@@ -1,4 +1,5 @@
-"""Hosts whose clocks are apart: noticed where a host's first and last row both lie away from everybody else's by as much.
+"""Hosts whose clocks are apart: noticed where a host's first and last row both lie away from everybody else's by as
+much.
 
 A host that began later or stopped earlier moves one end alone, and is left as it is.
 """
@@ -17,7 +18,8 @@ MIN_ROWS = 50
 
 
 def set_clocks_right(logs: Logs) -> None:
-    """Move the rows of such hosts, and note by how much. A zone of time that was not written is an offset like others."""
+    """Move the rows of such hosts, and note by how much. A zone of time that was not written is an offset like
+    others."""
     if "host" not in logs.columns:
         return
     ends = logs.query(

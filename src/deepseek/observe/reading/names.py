@@ -28,7 +28,8 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 #: What follows from an answer, and is no reason for it: never a cause. Ends of names, in lower case.
 CONSEQUENCES = (
     "event.outcome", "log.level", "error.code", "error.stack_trace", "error.message", "error.type", "error",
-    "queue.duration", "queue_s", "compute_s", "message", "trace.id", "span.id", "transaction.id", "previous.hash.sha256",
+    "queue.duration", "queue_s", "compute_s", "message", "trace.id", "span.id",
+    "transaction.id", "previous.hash.sha256",
     "sample", "service.name", "event.created", "event.ingested", "log.offset",
 )  # fmt: skip
 CONSEQUENCE_PREFIXES = ("probability.",)

@@ -31,7 +31,8 @@ class LineField:
 
 
 def sniff_fields(paths: Sequence[Path]) -> list[LineField]:
-    """The fields of the lines, the most frequent first, and at most MAX_FIELDS; lists and broken lines are passed over."""
+    """The fields of the lines, the most frequent first, and at most MAX_FIELDS; lists and broken lines are passed
+    over."""
     counts: Counter[KeyPath] = Counter()
     numbers: Counter[KeyPath] = Counter()
     for path in paths[:SNIFFED_FILES]:
@@ -106,8 +107,7 @@ def _leaves(document: Mapping[str, Any], above: KeyPath = ()) -> Iterator[tuple[
 
 
 def _some_lines(path: Path) -> Iterator[bytes]:
-    opened = gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")
-    with opened as file:
+    with gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb") as file:
         try:
             yield from islice(iter(lambda: file.readline(MAX_LINE_BYTES), b""), SNIFFED_LINES)
             if not path.name.endswith(".gz"):

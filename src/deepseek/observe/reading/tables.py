@@ -237,7 +237,8 @@ def _time_expression(expression: str, kind: str) -> str:
         return f"epoch_us(TRY_CAST({expression} AS TIMESTAMPTZ)) / 1e6"
     number = f"CAST({expression} AS DOUBLE)"
     return (
-        f"CASE WHEN {number} BETWEEN 1e9 AND 1e10 THEN {number} WHEN {number} BETWEEN 1e12 AND 1e13 THEN {number} / 1e3 "
+        f"CASE WHEN {number} BETWEEN 1e9 AND 1e10 THEN {number} "
+        f"WHEN {number} BETWEEN 1e12 AND 1e13 THEN {number} / 1e3 "
         f"WHEN {number} BETWEEN 1e15 AND 1e16 THEN {number} / 1e6 WHEN {number} BETWEEN 1e18 AND 1e19 "
         f"THEN {number} / 1e9 END"
     )
@@ -255,9 +256,10 @@ def _join_tables(logs: Logs, tables: Sequence[str]) -> None:
         return
     known = {name.lower() for name in predictions}
     more = [name for name in lines if name.lower() not in known]
+    added = "".join(f", l.{quote_name(name)}" for name in more)
     brought = "".join(f", any_value({quote_name(name)}) AS {quote_name(name)}" for name in more)
     logs.query(
-        f"CREATE TEMP TABLE rows AS SELECT p.*{''.join(f', l.{quote_name(name)}' for name in more)} FROM parquet_rows p "
+        f"CREATE TEMP TABLE rows AS SELECT p.*{added} FROM parquet_rows p "
         f"LEFT JOIN (SELECT request_id{brought} FROM line_rows WHERE request_id IS NOT NULL GROUP BY request_id) l "
         "USING (request_id) UNION ALL BY NAME SELECT * FROM line_rows ANTI JOIN parquet_rows USING (request_id)"
     )

@@ -52,7 +52,7 @@ class Alert:
         return self.window_s + self.for_s + 3 * EVALUATION_S
 
 
-def fixed(expression: str) -> Callable[[Thresholds], str]:
+def without_threshold(expression: str) -> Callable[[Thresholds], str]:
     """An expression that has no threshold."""
     return lambda _: expression
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from deepseek.observe.rules.alert import Alert, counter, fixed, gauge
+from deepseek.observe.rules.alert import Alert, counter, gauge, without_threshold
 
 _DAY_S = 86_400.0
 
 MACHINE_ALERTS = (
     Alert(
         "DeepseekWorkerDied",
-        expression=fixed("sum by (process, instance) (increase(deepseek_process_deaths_total[5m])) > 0"),
+        expression=without_threshold("sum by (process, instance) (increase(deepseek_process_deaths_total[5m])) > 0"),
         for_s=0,
         window_s=300,
         severity="warning",
@@ -31,7 +31,7 @@ MACHINE_ALERTS = (
     ),
     Alert(
         "DeepseekWorkersMissing",
-        expression=fixed("deepseek_workers < deepseek_workers_expected"),
+        expression=without_threshold("deepseek_workers < deepseek_workers_expected"),
         for_s=120,
         window_s=0,
         severity="warning",
@@ -96,7 +96,7 @@ MACHINE_ALERTS = (
     ),
     Alert(
         "DeepseekOutOfFiles",
-        expression=fixed("increase(deepseek_out_of_files_total[5m]) > 0"),
+        expression=without_threshold("increase(deepseek_out_of_files_total[5m]) > 0"),
         for_s=0,
         window_s=300,
         severity="critical",
@@ -108,7 +108,7 @@ MACHINE_ALERTS = (
     ),
     Alert(
         "DeepseekLogLost",
-        expression=fixed("delta(deepseek_lost_log_lines[10m]) > 0"),
+        expression=without_threshold("delta(deepseek_lost_log_lines[10m]) > 0"),
         for_s=0,
         window_s=600,
         severity="critical",
@@ -173,7 +173,7 @@ MACHINE_ALERTS = (
     ),
     Alert(
         "DeepseekCertificateExpired",
-        expression=fixed("deepseek_certificate_expiry_timestamp_seconds < time()"),
+        expression=without_threshold("deepseek_certificate_expiry_timestamp_seconds < time()"),
         for_s=0,
         window_s=0,
         severity="critical",

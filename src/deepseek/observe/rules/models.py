@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepseek.observe.rules.alert import Alert, counter, fixed, gauge
+from deepseek.observe.rules.alert import Alert, counter, gauge, without_threshold
 
 _MODEL = 'model_name="loans",model_version="1"'
 _ROWS = "sum by (model_name) (rate(deepseek_rows_total[15m]))"
@@ -179,7 +179,7 @@ MODEL_ALERTS = (
     ),
     Alert(
         "DeepseekSignature",
-        expression=fixed('deepseek_model_signature_info{signature="not checked"} == 1'),
+        expression=without_threshold('deepseek_model_signature_info{signature="not checked"} == 1'),
         for_s=0,
         window_s=0,
         severity="warning",
@@ -312,7 +312,7 @@ MODEL_ALERTS = (
     ),
     Alert(
         "DeepseekTrainingDiverged",
-        expression=fixed("deepseek_training_loss != deepseek_training_loss"),
+        expression=without_threshold("deepseek_training_loss != deepseek_training_loss"),
         for_s=0,
         window_s=0,
         severity="critical",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepseek.observe.rules.alert import Alert, Signal, counter, fixed, gauge
+from deepseek.observe.rules.alert import Alert, Signal, counter, gauge, without_threshold
 
 _MODEL = 'model_name="loans",model_version="1"'
 _BY_MODEL = "sum by (model_name)"
@@ -32,7 +32,7 @@ _P99 = f"histogram_quantile(0.99, {_BY_MODEL[:-1]}, le) (rate(deepseek_request_d
 REQUEST_ALERTS = (
     Alert(
         "DeepseekDown",
-        expression=fixed('up{job="deepseek"} == 0'),
+        expression=without_threshold('up{job="deepseek"} == 0'),
         for_s=60,
         window_s=0,
         severity="critical",
@@ -56,7 +56,7 @@ REQUEST_ALERTS = (
     ),
     Alert(
         "DeepseekNotReady",
-        expression=fixed("deepseek_ready == 0"),
+        expression=without_threshold("deepseek_ready == 0"),
         for_s=120,
         window_s=0,
         severity="critical",

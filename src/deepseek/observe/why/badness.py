@@ -55,8 +55,8 @@ def _answer_kinds(logs: Logs, window: Window) -> list[Badness]:
             sql = "CAST(prediction AS VARCHAR) <> CAST(label AS VARCHAR)"
             kinds.append(Badness("wrong", sql, columns=("label", "prediction")))
         labels = logs.query(
-            f"SELECT CAST(prediction AS VARCHAR), count(*) FROM rows WHERE {window.past_sql} AND prediction IS NOT NULL "
-            f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MAX_LABELS + 1}"
+            f"SELECT CAST(prediction AS VARCHAR), count(*) FROM rows WHERE {window.past_sql} "
+            f"AND prediction IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MAX_LABELS + 1}"
         )
         if len(labels) > 1:
             for label, _ in labels[:MAX_LABELS]:

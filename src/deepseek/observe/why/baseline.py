@@ -39,7 +39,7 @@ def expected_rates(
             num_bad = np.bincount(codes, weights=weighted_bad, minlength=len(effect))
             expected = np.bincount(codes, weights=fit_weight * np.minimum(rate, MAX_RATE), minlength=len(effect))
             factor = (num_bad + 1.0) / (expected + 1.0)
-            effect += np.log(factor)
+            np.add(effect, np.log(factor), out=effect)
             rate *= factor[codes]
     total = np.full(len(rows), np.log(base))
     for field, effect in zip(fields, effects, strict=True):

@@ -57,7 +57,8 @@ class Evidence:
 @dataclass(frozen=True, slots=True)
 class Cause:
     """One or two conditions that hold together, and what they explain, the kind that they explain most of first. No
-    condition: everything became worse at once. `echo_of`: the number of a cause before it that explains the same rows."""
+    condition: everything became worse at once. `echo_of`: the number of a cause before it that explains the same
+    rows."""
 
     conditions: tuple[Condition, ...]
     evidence: tuple[Evidence, ...]
@@ -95,7 +96,7 @@ class _Group:
 def find_causes(logs: Logs, choice: WindowChoice, *, bad: str | None = None) -> Findings:
     """The causes of what is bad in a window, the best explanation first. InputError for windows with too few rows."""
     window = choose_window(logs, choice)
-    kinds = [kind for kind in list_badness(logs, window, bad)]
+    kinds = list_badness(logs, window, bad)
     sample = take_sample(logs, window, kinds)
     slices = [list_slices(each) for each in sample.fields]
     candidates, p_values, num_slices = [], [], 0

@@ -32,8 +32,9 @@ FieldKind = Literal["category", "number", "length", "second"]
 
 @dataclass(frozen=True, slots=True)
 class CodedField:
-    """A column as codes (N,). Category: `values` has a name for each code. Otherwise code i is the range from edges[i - 1]
-    to before edges[i], without an end at the first and at the last. `missing`: the code of no value; -1: all have one."""
+    """A column as codes (N,). Category: `values` has a name for each code. Otherwise code i is the range from edges[i
+    - 1] to before edges[i], without an end at the first and at the last. `missing`: the code of no value; -1: all have
+    one."""
 
     name: str
     kind: FieldKind

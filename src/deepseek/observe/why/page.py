@@ -1,4 +1,5 @@
-"""The HTML page of causes: the answer, each cause with its evidence, its action and rows to look at, and how it was found."""
+"""The HTML page of causes: the answer, each cause with its evidence, its action and rows to look at, and how it was
+found."""
 
 from __future__ import annotations
 

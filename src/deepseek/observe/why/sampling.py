@@ -31,8 +31,8 @@ NOT_FIELDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """N rows. `part`: which part of the past a row is in, 0..T - 1, or T for the window. `bad`: of each kind, 1, 0, or -1
-    where a row cannot say."""
+    """N rows. `part`: which part of the past a row is in, 0..T - 1, or T for the window. `bad`: of each kind, 1, 0, or
+    -1 where a row cannot say."""
 
     fields: tuple[CodedField, ...]
     part: NDArray[np.int64]
@@ -60,10 +60,10 @@ def take_sample(logs: Logs, window: Window, kinds: Sequence[Badness]) -> Sample:
     columns += ', duration_s AS "duration s"' if "duration_s" in logs.columns else ""
     bads = "".join(f', CAST({kind.sql} AS TINYINT) AS "bad {index}"' for index, kind in enumerate(kinds))
     selects = [
-        f'SELECT time AS "time s", CAST({1 / shares[part, is_rare]!r} AS DOUBLE) AS "row weight"{bads}{columns} FROM rows '
-        f"WHERE {sql} AND {is_rare} ({rare}) AND hash(rowid) % 1000000 < {round(shares[part, is_rare] * 1e6)}"
-        for part, sql in (("now", window.sql), ("past", window.past_sql))
-        for is_rare in ("", "NOT")
+        f'SELECT time AS "time s", CAST({1 / share!r} AS DOUBLE) AS "row weight"{bads}{columns} FROM rows '
+        f"WHERE {window.sql if part == 'now' else window.past_sql} AND {is_rare} ({rare}) "
+        f"AND hash(rowid) % 1000000 < {round(share * 1e6)}"
+        for (part, is_rare), share in shares.items()
         if strata[part, is_rare]
     ]
     table = logs.table(" UNION ALL ".join(selects))

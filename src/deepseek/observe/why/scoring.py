@@ -3,7 +3,7 @@
 Of a slice S with n rows and C bad ones in the window, q = C / n, and p what the past lets expect of these rows
 (baseline.py):
 
-    inside = n (q ln(q / p) + (1 - q) ln((1 - q) / (1 - p)))    the log-likelihood ratio of a rate that changed in S alone
+    inside = n (q ln(q / p) + (1 - q) ln((1 - q) / (1 - p)))    the log-likelihood ratio of a rate that changed in S
     mix    = what follows from S being asked for more often, S having been bad before
 
 The score is their sum, in nats, a little more where S was rare in the past. It is largest for the tightest slice that
@@ -31,7 +31,8 @@ MIN_PARTS = 4
 
 @dataclass(frozen=True, slots=True)
 class SliceCounts:
-    """Weighted rows of S slices: in the window (S,), in each of T parts of the past (S, T); and of all rows: () and (T,).
+    """Weighted rows of S slices: in the window (S,), in each of T parts of the past (S, T); and of all rows: () and
+    (T,).
     `row_weight`: how many rows one row of the sample stands for, at most."""
 
     num_rows: Float64
@@ -48,8 +49,8 @@ class SliceCounts:
 
 @dataclass(frozen=True, slots=True)
 class SliceScores:
-    """Of S slices (S,): the score, the probability by chance, the rate that the past lets expect, and the bad rows beyond
-    it. `by_share`: what rose is the slice's share of the requests, not its rate."""
+    """Of S slices (S,): the score, the probability by chance, the rate that the past lets expect, and the bad rows
+    beyond it. `by_share`: what rose is the slice's share of the requests, not its rate."""
 
     score: Float64
     p_value: Float64

@@ -13,8 +13,8 @@ from deepseek.observe.why.coding import CodedField
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a field must be. One of: a value; any of `values` (which the past did not know); from `low` to before `high`;
-    missing; a rare value."""
+    """What a field must be. One of: a value; any of `values` (which the past did not know); from `low` to before
+    `high`; missing; a rare value."""
 
     field: str
     kind: str  # is, unseen, range, length, second, missing, rare

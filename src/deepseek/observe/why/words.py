@@ -88,8 +88,8 @@ def action_words(cause: Cause) -> Text:
     """What to do, by what the first condition speaks of."""
     if not cause.conditions:
         return Text(
-            "Nothing in the log tells the bad rows apart: look at what changed at that moment on every host, and roll it "
-            "back.",
+            "Nothing in the log tells the bad rows apart: look at what changed at that moment on every host, and roll "
+            "it back.",
             "日志中没有字段能区分坏行：查看当时所有主机上的变更，并回退。",
         )
     parts = [_one_action(each) for each in cause.conditions]
@@ -98,36 +98,53 @@ def action_words(cause: Cause) -> Text:
     )  # fmt: skip
 
 
+#: Last parts of fields' names -> the action, of which {last} is that part and {value} the value at fault.
+ACTIONS: tuple[tuple[frozenset[str], Text], ...] = (
+    (
+        frozenset(["version", "digest", "build", "release", "image", "tag", "commit"]),
+        Text("Roll {last} {value} back.", "回退 {last} {value}。"),
+    ),
+    (
+        frozenset(["worker", "pid"]),
+        Text("Drain worker {value}, and start another.", "排空 worker {value}，另起一个。"),
+    ),
+    (
+        frozenset(["host", "hostname", "node", "pod", "replica", "instance"]),
+        Text(
+            "Drain {last} {value}, and look at its load, disk and clock.",
+            "排空 {last} {value}，检查负载、磁盘与时钟。",
+        ),
+    ),
+    (
+        frozenset(["upstream", "backend", "source", "origin", "cache"]),
+        Text("Mend {last} {value}, or route around it.", "修复 {last} {value}，或绕过它。"),
+    ),
+    (
+        frozenset(["client", "tenant", "user", "key", "account"]),
+        Text(
+            "Ask {last} {value} what changed in its requests; limit its rate until then.",
+            "询问 {last} {value} 请求有何变化；在此之前限制其速率。",
+        ),
+    ),
+)
+LENGTH_ACTION = Text("Limit the length, or serve long inputs by themselves.", "限制长度，或单独处理长输入。")
+SECOND_ACTION = Text("Look for what runs at that second of each minute.", "查找每分钟该秒运行的任务。")
+COLUMN_ACTION = Text(
+    "Compare column {value} with its source: unit, encoding, default value; refuse such rows until it is mended.",
+    "将列 {value} 与其来源比对：单位、编码、默认值；修复前拒绝此类行。",
+)
+OTHER_ACTION = Text("Look at what is special about {last} {value}.", "查看 {last} {value} 有何特别。")
+
+
 def _one_action(condition: Condition) -> Text:
-    name, value = condition.field, condition.value or condition.field.removeprefix("input.")
-    last = name.rsplit(".", 1)[-1].lower()
-    if last in ("version", "digest", "build", "release", "image", "tag", "commit"):
-        return Text(f"Roll {last} {value} back.", f"回退 {last} {value}。")
-    if last in ("worker", "pid"):
-        return Text(f"Drain worker {value}, and start another.", f"排空 worker {value}，另起一个。")
-    if last in ("host", "hostname", "node", "pod", "replica", "instance"):
-        return Text(
-            f"Drain {last} {value}, and look at its load, disk and clock.",
-            f"排空 {last} {value}，检查负载、磁盘与时钟。",
-        )
-    if last in ("upstream", "backend", "source", "origin", "cache"):
-        return Text(f"Mend {last} {value}, or route around it.", f"修复 {last} {value}，或绕过它。")
-    if last in ("client", "tenant", "user", "key", "account"):
-        return Text(
-            f"Ask {last} {value} what changed in its requests; limit its rate until then.",
-            f"询问 {last} {value} 请求有何变化；在此之前限制其速率。",
-        )
-    if condition.kind == "length":
-        return Text("Limit the length, or serve long inputs by themselves.", "限制长度，或单独处理长输入。")
-    if condition.kind == "second":
-        return Text("Look for what runs at that second of each minute.", "查找每分钟该秒运行的任务。")
-    if name.startswith("input."):
-        column = name.removeprefix("input.")
-        return Text(
-            f"Compare column {column} with its source: unit, encoding, default value; refuse such rows until it is mended.",
-            f"将列 {column} 与其来源比对：单位、编码、默认值；修复前拒绝此类行。",
-        )
-    return Text(f"Look at what is special about {last} {value}.", f"查看 {last} {value} 有何特别。")
+    name, last = condition.field, condition.field.rsplit(".", 1)[-1]
+    value = condition.value
+    words = next((words for names, words in ACTIONS if last.lower() in names), OTHER_ACTION)
+    if condition.kind in ("length", "second"):
+        words = LENGTH_ACTION if condition.kind == "length" else SECOND_ACTION
+    elif name.startswith("input."):
+        words, value = COLUMN_ACTION, name.removeprefix("input.")
+    return Text(*(text.replace("{last}", last).replace("{value}", value) for text in (words.en, words.zh)))
 
 
 def beginning_words(cause: Cause) -> Text | None:
@@ -145,7 +162,8 @@ def answer_words(findings: Findings) -> Text:
     if not findings.causes:
         past = numbers.count(window.num_past)
         return Text(
-            f"Nothing explains anything: the {rows} rows of the window are as bad or as good as the {past} before them.",
+            f"Nothing explains anything: the {rows} rows of the window are as bad or as good as the {past} "
+            "before them.",
             f"没有显著原因：窗口中的 {rows} 行与之前的 {past} 行好坏相当。",
         )
     first = findings.causes[0]

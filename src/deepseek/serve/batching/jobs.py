@@ -36,7 +36,7 @@ class Job:
         self.queued_s = perf_counter()
         self.prepared_s = 0.0  # when its rows were prepared; 0 for one that another job is computed for
         self.started_s = 0.0  # when its first row was given to a worker
-        self.finished_s = 0.0  # when the outputs of its last row came
+        self.finished_s = 0.0  # when it had its outputs, or an error
         self.next_row = 0  # the first that no worker has got
         self.num_left = num_rows  # rows without an answer
         self.parts: list[tuple[int, Arrays]] = []  # first row and outputs of each slice, once there are several
@@ -49,6 +49,7 @@ class Job:
     def finish(self, result: JobOutputs | Exception) -> None:
         """Pass the outputs or the error to the callback."""
         self.is_finished = True
+        self.finished_s = perf_counter()
         # Callback and job refer to each other: a cycle would wait for the garbage collector.
         callback, self.callback = self.callback, _ignore_result
         callback(result)
@@ -80,9 +81,7 @@ class BatchOutputs:
 
     __slots__ = ("_finite", "_slices", "compute_s", "outputs", "rows", "worker_pid")
 
-    def __init__(
-        self, outputs: Arrays, slices: list[JobSlice], *, worker_pid: int = 0, compute_s: float = 0.0
-    ) -> None:
+    def __init__(self, outputs: Arrays, slices: list[JobSlice], *, worker_pid: int = 0, compute_s: float = 0.0) -> None:
         """`worker_pid`: the engine process that computed it in `compute_s`; 0 is this process, or several."""
         self.outputs = outputs
         self.worker_pid = worker_pid

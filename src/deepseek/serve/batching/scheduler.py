@@ -64,17 +64,17 @@ class Scheduler:
         row_units: int = 1,
         engine_timeout_s: float = 60.0,
         slice_s: float = SLICE_S,
-        emit: Callable[[int, float], None],
+        emit: Callable[[int, float, Arrays], None],
         join: Callable[[list[Any]], Arrays],
         concat: Callable[[list[Arrays]], Arrays],
         fits: Callable[[Any, Any], bool] = _accept_all,
     ) -> None:
         """A batch costs at most what `batch_rows` of `row_units` do (1 where all rows cost the same); `limit_rows` may
         wait; no batch may take longer than `engine_timeout_s`, a slice of a large request about `slice_s`; `emit` is
-        called with rows and seconds of every batch; `join` makes the engine's arrays of the rows of several slices,
-        `concat` one of several outputs (or raises why it cannot); `fits` says whether two jobs' rows can be joined."""
+        called with rows, seconds and outputs of every batch; `join` makes the engine's arrays of the rows of several
+        slices, `concat` one of several outputs (or raises why it cannot); `fits` says whether two jobs' rows can be
+        joined."""
         self.batch_rows = batch_rows
-        self.on_outputs: Callable[[Arrays], None] | None = None  # called with the outputs of every batch
         self.delay_s = 0.0  # added to its age when the pool chooses among models: it is served later
         self.latency = LatencyModel()
         self.num_rows = 0  # that wait or are computed
@@ -83,7 +83,7 @@ class Scheduler:
         self._mean_row_cost = 1.0  # units of a row, a moving average
         self._model = model
         self._pool = pool
-        self._limit_rows = limit_rows
+        self.limit_rows = limit_rows
         self._limit_units = batch_rows * row_units
         self._rows_differ = row_units > 1
         self._engine_timeout_s, self._slice_s = engine_timeout_s, slice_s
@@ -109,10 +109,10 @@ class Scheduler:
             if self._cost > self._batch_units:
                 # Admitted at the last moment, some would be computed too late.
                 wait_s += self.latency.seconds(self._batch_units)
-            if self.num_rows + num_rows > self._limit_rows or job.queued_s + wait_s > job.deadline_s:
+            if self.num_rows + num_rows > self.limit_rows or job.queued_s + wait_s > job.deadline_s:
                 raise BusyError(
                     f"{self.num_rows} rows wait already, an answer would take {wait_s:.1f} s",
-                    expected=f"at most {self._limit_rows} waiting rows, and an answer before the request's deadline",
+                    expected=f"at most {self.limit_rows} waiting rows, and an answer before the request's deadline",
                     fix=f"ask again in {self.retry_after_s} s",
                 )
 
@@ -125,11 +125,6 @@ class Scheduler:
         """Seconds until `num_rows` more would be computed."""
         units = self._cost + (round(num_rows * self._mean_row_cost) if self._rows_differ else num_rows)
         return self.latency.wait(units, batch_units=self._batch_units, num_workers=self._pool.num_workers or 1)
-
-    @property
-    def limit_rows(self) -> int:
-        """Rows that may wait."""
-        return self._limit_rows
 
     @property
     def _batch_units(self) -> int:
@@ -150,9 +145,7 @@ class Scheduler:
 
     def submit(self, *jobs: Job) -> None:
         """Queue jobs whose rows are prepared. The callback of each is called once, later."""
-        now_s = perf_counter()
         for job in jobs:
-            job.prepared_s = now_s
             if self._rows_differ:
                 self._update_cost(job)
             if not job.is_finished:
@@ -294,7 +287,6 @@ class Scheduler:
         for job, start, stop in batch:
             num_rows = stop - start
             cost += slice_cost((job, start, stop))
-            job.finished_s = now_s
             if job.deadline_s < now_s:
                 self.finish(job, deadline_error())
             elif num_rows == job.num_rows:
@@ -304,9 +296,7 @@ class Scheduler:
             row += num_rows
         # Waiting requests depend on when the outputs arrive, not on how long the engine computed.
         self.latency.learn(cost, now_s - started_s)
-        self._emit(row, took_s)
-        if self.on_outputs is not None:
-            self.on_outputs(result)
+        self._emit(row, took_s, result)
 
     def _gather(self, job: Job, start: int, outputs: Arrays) -> None:
         """Keep the outputs of a slice; the last one completes the job."""

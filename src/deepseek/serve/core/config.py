@@ -3,8 +3,8 @@
     settings = Settings.read(os.environ, port=8123)      # options override the environment
 
 MODEL_PATH, BATCH_SIZE, PORT, GRPC_PORT, HOST, WORKERS, FRONT_ENDS, TLS_CERT, TLS_KEY, COALESCE,
-ALLOWED_HOSTS (names, between commas), PREDICTION_LOG, DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an empty variable counts
-as unset.
+ALLOWED_HOSTS (names, between commas), PREDICTION_LOG, DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an empty
+variable counts as unset.
 """
 
 from __future__ import annotations

@@ -270,7 +270,7 @@ def _concat_outputs(outputs: list[Arrays]) -> Arrays:
     return {name: np.concatenate([part[name] for part in outputs]) for name in outputs[0]}
 
 
-def _ignore_batch(num_rows: int, duration_s: float) -> None:
+def _ignore_batch(num_rows: int, duration_s: float, outputs: Arrays) -> None:
     """Emit nothing for single batches; whole requests are counted."""
 
 

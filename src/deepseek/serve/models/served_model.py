@@ -14,19 +14,21 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from itertools import accumulate, chain, count
-from typing import Any, Literal, TypeVar
+from time import perf_counter
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.bundle.inspect import read_promises
 from deepseek.bundle.promises import Promises
 from deepseek.bundle.read import UNCHECKED_SIGNATURE
-from deepseek.contracts import AnsweredRows, Arrays, Batch, Event, Flag, Prediction, Record, Tensors
+from deepseek.contracts import AnsweredRows, Arrays, Batch, Event, Flag, Float32, Prediction, Record, Tensors
 from deepseek.data.table.columns import ColumnarRows
 from deepseek.engines.checks.finite import are_finite, blame_inputs, check_answers
 from deepseek.errors import DeepseekError, NonFiniteError
@@ -39,7 +41,7 @@ from deepseek.serve.batching.scheduler import Scheduler
 from deepseek.serve.batching.workers import WorkerPool
 from deepseek.serve.core.bodies.offload import INLINE_BYTES
 from deepseek.serve.core.config import Settings
-from deepseek.serve.core.request import Request
+from deepseek.serve.core.request import EMPTY_MAPPING, Request
 from deepseek.serve.models.adapter import ModelAdapter, PreparedRows
 from deepseek.serve.models.explanations import ExplainerPool, ModelExplanations
 
@@ -82,19 +84,18 @@ class ServedModel:
         self.promises = Promises() if bundle is None else read_promises(bundle)
         self.calibration: OutputCalibration | None = getattr(adapter.runtime, "calibration", None)
         self._emit = emit
+        self._classes: Callable[[Float32], NDArray[np.int64]] | None = None  # of a classifier that is warm
         self._threads = ThreadPoolExecutor(2, f"{name}-large")
         self.scheduler = Scheduler(
             self.key, pool, batch_rows=settings.batch_size if adapter.is_joinable else 1,
             limit_rows=settings.max_queued_rows, row_units=adapter.row_units,
-            engine_timeout_s=settings.engine_timeout_s, emit=partial(self._emit_computed, "batch"),
+            engine_timeout_s=settings.engine_timeout_s, emit=self._emit_batch,
             join=adapter.join, concat=adapter.concat, fits=adapter.can_join,
         )  # fmt: skip
         self._queue: Scheduler | Coalescer = self.scheduler
         if settings.coalesce and adapter.is_deterministic:
             self._queue = Coalescer(self.scheduler, adapter.identity, self._emit_coalesced)
-        self.explanations = ModelExplanations(
-            self.key, adapter, explainers, settings, partial(self._emit_computed, "explain")
-        )
+        self.explanations = ModelExplanations(self.key, adapter, explainers, settings, self._emit_explained)
         #: Finds the error of rows without a prediction, for adapters that have such.
         self.fault: Callable[[Arrays], DeepseekError | None] | None = getattr(adapter, "fault", None)
         self._arrived_jobs: list[Job] = []  # jobs whose rows are not prepared yet
@@ -115,7 +116,7 @@ class ServedModel:
         for num_rows in (1, self.scheduler.batch_rows, self.scheduler.batch_rows, 1):
             await self._warm(self.adapter.warm_up_rows(num_rows))
         if self.card.labels and hasattr(self.adapter.runtime, "decision"):  # from now on: no answer of the warm-up
-            self.scheduler.on_outputs = self._emit_answers
+            self._classes = self.adapter.runtime.decision.classes
 
     @cached_property
     def digest(self) -> str:
@@ -282,7 +283,9 @@ class ServedModel:
     def _share(self, jobs: Sequence[Job], batch: PreparedRows) -> None:
         """Give each job its rows of a batch that was prepared together."""
         starts = [0, *accumulate(job.num_rows for job in jobs)]
+        prepared_s = perf_counter()
         for job, start in zip(jobs, starts, strict=False):
+            job.prepared_s = prepared_s
             job.rows = batch.features[start : start + job.num_rows]
             job.cost = self.adapter.cost(job.rows)
         for flag in batch.flags:
@@ -309,6 +312,7 @@ class ServedModel:
 
     def _submit_prepared(self, job: Job, prepared: PreparedRows) -> None:
         job.rows, job.flags, job.cost = prepared.features, prepared.flags, self.adapter.cost(prepared.features)
+        job.prepared_s = perf_counter()
         self._queue.submit(job)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
@@ -322,17 +326,16 @@ class ServedModel:
         self.scheduler.submit(job)
         await outputs_future
 
-    def _emit_computed(self, kind: Literal["batch", "explain"], num_rows: int, duration_s: float) -> None:
-        self._emit(Event(kind, self.name, self.version, num_rows=num_rows, duration_s=duration_s))
+    def _emit_batch(self, num_rows: int, duration_s: float, outputs: Arrays) -> None:
+        """Emit that a batch was computed; of a classifier with its probabilities (N, C), and what makes a class of
+        each row of them."""
+        fields: Mapping[str, Any] = EMPTY_MAPPING
+        if self._classes is not None:
+            fields = {"output": outputs["output"], "labels": self.card.labels, "classes": self._classes}
+        self._emit(Event("batch", self.name, self.version, 0, num_rows, duration_s, 0.0, fields))
 
-    def _emit_answers(self, outputs: Arrays) -> None:
-        """Emit the probabilities (N, C) of a batch, and what makes a class of each row of them."""
-        fields = {
-            "output": outputs["output"],
-            "labels": self.card.labels,
-            "classes": self.adapter.runtime.decision.classes,
-        }
-        self._emit(Event("answers", self.name, self.version, fields=fields))
+    def _emit_explained(self, num_rows: int, duration_s: float) -> None:
+        self._emit(Event("explain", self.name, self.version, num_rows=num_rows, duration_s=duration_s))
 
     def _emit_coalesced(self, num_requests: int) -> None:
         self._emit(Event("coalesced", self.name, self.version, fields={"requests": num_requests}))
