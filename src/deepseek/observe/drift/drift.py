@@ -102,7 +102,7 @@ def find_drift(
     return DriftReport(
         max(end_s - since_s, logs.query(f"SELECT min(time) FROM rows WHERE {where}")[0][0]), end_s, num_rows,
         reference.num_rows, tuple(measure_columns(logs, where, known, prefix)), answer, joint,
-        _performance(logs, where, classes), _promised(bundle), _unknown_columns(bundle, names, prefix),
+        _performance(logs, where, classes), _read_promised_metrics(bundle), _unknown_columns(bundle, names, prefix),
         tuple(each.name for each in reference.columns if each not in known), reference.withheld, num_other, notes,
     )  # fmt: skip
 
@@ -139,7 +139,7 @@ def _unknown_columns(bundle: Bundle, names: Mapping[str, str], prefix: str) -> t
     )
 
 
-def _promised(bundle: Bundle) -> dict[str, float]:
+def _read_promised_metrics(bundle: Bundle) -> dict[str, float]:
     """Accuracy and AUC on the test rows of the bundle, where it has them."""
     if not bundle.has("evidence/metrics.json"):
         return {}

@@ -56,11 +56,11 @@ def estimate_performance(
     recalibrates = len(classes) == 2 and num_labels >= MIN_LABELS and 0 < labels[known].sum() < num_labels
     draws: dict[str, list[float]] = {}
     for _ in range(NUM_DRAWS):
-        shares = _recalibrated(probabilities, labels, known, rng) if recalibrates else probabilities
+        shares = _recalibrate(probabilities, labels, known, rng) if recalibrates else probabilities
         rows = rng.integers(0, len(answers), len(answers))
         drawn = (rng.random(len(rows))[:, None] > np.cumsum(shares[rows], axis=1)[:, :-1]).sum(axis=1)
         _append(draws, _figures(probabilities[rows], answers[rows], drawn))
-    shares = _recalibrated(probabilities, labels, known, None) if recalibrates else probabilities
+    shares = _recalibrate(probabilities, labels, known, None) if recalibrates else probabilities
     center = {"accuracy": float(shares[np.arange(len(answers)), answers].mean())}
     if len(classes) == 2:
         center["auc"] = expected_auc(probabilities[:, 1], shares[:, 1])
@@ -111,7 +111,7 @@ def _interval(center: float, draws: Sequence[float]) -> Figure:
     return Figure(center, min(low, center), max(high, center))
 
 
-def _recalibrated(
+def _recalibrate(
     probabilities: Float64, labels: NDArray[np.int64], known: NDArray[np.bool_], rng: np.random.Generator | None
 ) -> Float64:
     """Probabilities (N, 2) set right by the rows with labels; by a draw of these with `rng`."""

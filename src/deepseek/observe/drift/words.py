@@ -20,18 +20,18 @@ def answer_words(report: DriftReport) -> Text:
     if touching:
         have, them = ("have", "them") if len(touching) > 1 else ("has", "it")
         parts_en.append(
-            f"{len(touching)} of {total} columns {have} drifted, and the answers depend on {them}: {_listed(touching)}"
+            f"{len(touching)} of {total} columns {have} drifted, and the answers depend on {them}: {_join_names(touching)}"
         )
-        parts_zh.append(f"{total} 列中有 {len(touching)} 列发生漂移且影响回答：{_listed(touching)}")
+        parts_zh.append(f"{total} 列中有 {len(touching)} 列发生漂移且影响回答：{_join_names(touching)}")
     if harmless:
         have, them = ("have", "them") if len(harmless) > 1 else ("has", "it")
         some = f"{len(harmless)} more" if touching else f"{len(harmless)} of {total} columns"
-        parts_en.append(f"{some} {have} drifted, and the answers hardly depend on {them}: {_listed(harmless)}")
-        parts_zh.append(f"{'另有 ' if touching else ''}{len(harmless)} 列发生漂移但几乎不影响回答：{_listed(harmless)}")
+        parts_en.append(f"{some} {have} drifted, and the answers hardly depend on {them}: {_join_names(harmless)}")
+        parts_zh.append(f"{'另有 ' if touching else ''}{len(harmless)} 列发生漂移但几乎不影响回答：{_join_names(harmless)}")
     return Text("; ".join(parts_en) + ".", "；".join(parts_zh) + "。")
 
 
-def _listed(names: list[str]) -> str:
+def _join_names(names: list[str]) -> str:
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
@@ -100,17 +100,17 @@ def fault_words(report: DriftReport) -> list[Text]:
     """What could not be compared, and why."""
     lines = list(report.notes)
     if report.unknown:
-        names = _listed(list(report.unknown))
+        names = _join_names(list(report.unknown))
         lines.append(
             Text(
                 f"Columns of the log that the data card does not know: {names}.", f"数据卡片中没有日志里的列：{names}。"
             )
         )
     if report.absent:
-        names = _listed(list(report.absent))
+        names = _join_names(list(report.absent))
         lines.append(Text(f"Columns that the log lacks: {names}.", f"日志缺少列：{names}。"))
     if report.withheld:
-        names = _listed(list(report.withheld))
+        names = _join_names(list(report.withheld))
         lines.append(
             Text(f"The card tells no values of {names}: not compared.", f"卡片不公开 {names} 的取值：未比较。")
         )

@@ -168,8 +168,8 @@ def answer_words(findings: Findings) -> Text:
         )
     first = findings.causes[0]
     title, evidence = cause_title(first), evidence_words(first.evidence[0])
-    return Text(f"{_capitalized(title.en)}: {evidence.en}", f"{title.zh}：{evidence.zh}")
+    return Text(f"{_capitalize(title.en)}: {evidence.en}", f"{title.zh}：{evidence.zh}")
 
 
-def _capitalized(text: str) -> str:
+def _capitalize(text: str) -> str:
     return text[:1].upper() + text[1:] if text == "everything at once" else text
