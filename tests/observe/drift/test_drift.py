@@ -72,7 +72,7 @@ def test_rows_like_those_of_training_have_not_drifted(
     cancer_bundle: Path, tmp_path: Path, training_rows: Columns
 ) -> None:
     report = drift_of(cancer_bundle, tmp_path, training_rows)
-    assert report.drifted == ()
+    assert report.drifted_columns == ()
     assert report.joint is not None
     assert report.joint.p_value > 1e-4
     assert "None of 30 columns" in answer_words(report).en
@@ -85,7 +85,7 @@ def test_a_drift_that_touches_the_answers_is_told_apart_from_one_that_does_not(
     moved = {name: training_rows[f"input.{name}"] * 1.25 for name in (first, last)}
     columns = training_rows | {f"input.{name}": values for name, values in moved.items()}
     report = drift_of(cancer_bundle, tmp_path, columns)
-    assert {each.name: each.touches_answers for each in report.drifted} == {first: True, last: False}
+    assert {each.name: each.touches_answers for each in report.drifted_columns} == {first: True, last: False}
     assert report.columns[0].name == first
     page = render_page(report, "log", "cancer")
     assert "hardly depend on it" in page
@@ -96,7 +96,7 @@ def test_missing_values_are_drift(cancer_bundle: Path, tmp_path: Path, training_
     values = training_rows["input.worst_area"].copy()
     values[::2] = np.nan
     report = drift_of(cancer_bundle, tmp_path, training_rows | {"input.worst_area": values})
-    (column,) = report.drifted
+    (column,) = report.drifted_columns
     assert column.name == "worst_area"
     assert column.missing_share == pytest.approx(0.5, abs=0.01)  # the window is a day of the log
 
@@ -109,7 +109,7 @@ def test_all_columns_together_are_held_against_earlier_rows(
     shuffled[-1_000:] = np.random.default_rng(0).permutation(shuffled[-1_000:])  # no column's own shares change
     columns["input.mean_area"] = shuffled
     report = drift_of(cancer_bundle, tmp_path, columns, since_s=60.0 * 999.5)
-    assert report.drifted == ()
+    assert report.drifted_columns == ()
     assert report.joint is not None
     assert report.joint.p_value < 1e-6
 

@@ -48,7 +48,7 @@ class DriftReport:
     notes: tuple[Text, ...] = ()
 
     @property
-    def drifted(self) -> tuple[ColumnDrift, ...]:
+    def drifted_columns(self) -> tuple[ColumnDrift, ...]:
         return tuple(each for each in self.columns if each.is_drifted)
 
     def to_dict(self) -> JsonObject:

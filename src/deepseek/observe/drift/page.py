@@ -19,7 +19,7 @@ MOST_ROWS = 12  # columns in the first table; the rest opens on demand
 
 def render_page(report: DriftReport, name: str, bundle: str) -> str:
     """The page; the names of the logs and of the bundle."""
-    num_shown = max(MOST_ROWS, len(report.drifted))
+    num_shown = max(MOST_ROWS, len(report.drifted_columns))
     first, rest = report.columns[:num_shown], report.columns[num_shown:]
     body = Html(_legend() + _column_table(first, data=report.to_dict()))
     sections = [Section(Text("Columns, the largest impact first", "各列（按影响排序）"), body, id="columns")]

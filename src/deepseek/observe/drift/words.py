@@ -12,9 +12,9 @@ FIGURE_NAMES = {"accuracy": Text("accuracy", "准确率"), "auc": Text("AUC", "A
 def answer_words(report: DriftReport) -> Text:
     """The answer in one sentence."""
     touching = [each.name for each in report.columns if each.touches_answers]
-    harmless = [each.name for each in report.drifted if not each.touches_answers]
+    harmless = [each.name for each in report.drifted_columns if not each.touches_answers]
     rows, total = numbers.count(report.num_rows), len(report.columns)
-    if not report.drifted:
+    if not report.drifted_columns:
         return Text(f"None of {total} columns has drifted in {rows} rows.", f"{rows} 行中，{total} 列均未漂移。")
     parts_en, parts_zh = [], []
     if touching:

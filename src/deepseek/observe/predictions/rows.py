@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +136,7 @@ def _answer_columns(prediction: Prediction, num_rows: int) -> Iterator[tuple[str
     yield "flags", flags
 
 
-def _input_columns(records: Sequence[Record] | Tensors | None) -> Iterator[tuple[str, Sequence[Any]]]:
+def _input_columns(records: Sequence[Record] | Tensors | None) -> Iterator[tuple[str, Iterable[Any]]]:
     """The raw columns of records, however they are held. Tensors and rows without records have none."""
     if records is None or isinstance(records, Tensors):
         return
