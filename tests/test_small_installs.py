@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 HIDE = """
 import sys
+import urllib.request
 from importlib.machinery import PathFinder
 class Hiding(PathFinder):
     @classmethod
@@ -73,3 +75,17 @@ def test_doctor_runs_on_the_base_install_and_says_what_is_missing() -> None:
     found = json.loads(done.stdout)
     assert found["engines"] == ["numpy"]
     assert found["rooms"]["engines"] == {"ok": False, "missing": ["onnxruntime"]}
+
+
+def test_a_server_without_the_extras_of_features_and_of_watching_tells_its_metrics(cancer_bundle: Path) -> None:
+    code = "from deepseek.cli import main; sys.exit(main(['serve', sys.argv[1], '--port', '0', '--workers', '0']))"
+    script = HIDE.format(absent=TRAINING | {"numba", "grafana_foundation_sdk", "pynvml", "yaml"}) + code
+    process = subprocess.Popen([sys.executable, "-c", script, str(cancer_bundle)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        with urllib.request.urlopen(f"{url}/metrics", timeout=30) as response:
+            assert b"deepseek_ready 1.0" in response.read()
+    finally:
+        process.kill()
+        process.communicate()

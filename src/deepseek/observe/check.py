@@ -134,7 +134,7 @@ def _ask_prometheus(url: str, findings: Sequence[Finding]) -> Iterator[Finding]:
             yield (
                 finding
                 if empty is None
-                else Finding("panel", finding.name, "dead", f"Prometheus finds nothing: {empty}")
+                else Finding("panel", finding.name, "dead", f"Prometheus finds nothing (it takes two scrapes): {empty}")
             )
         elif finding.kind == "rule" and finding.name not in health:
             yield Finding("rule", finding.name, "dead", "Prometheus has not loaded it: see rule_files")

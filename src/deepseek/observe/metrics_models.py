@@ -27,6 +27,7 @@ MAX_PENDING_BATCHES, MAX_PENDING_ROWS = 512, 16_384  # whose answers are counted
 #: Fields of ModelCounts and the metrics that they are.
 HISTOGRAMS = {
     "request_duration": "deepseek_request_duration_seconds",
+    "predict_duration": "deepseek_predict_duration_seconds",
     "queue_duration": "deepseek_queue_duration_seconds",
     "batch_rows": "deepseek_batch_rows",
     "batch_duration": "deepseek_batch_duration_seconds",
@@ -77,8 +78,8 @@ class ModelCounts:
     """The counts of one model. Not for several threads."""
 
     __slots__ = (
-        "answers", "batch_duration", "batch_rows", "errors", "explanations", "num_rows", "queue_duration",
-        "request_duration", "requests", "stages",
+        "answers", "batch_duration", "batch_rows", "errors", "explanations", "num_rows", "predict_duration",
+        "queue_duration", "request_duration", "requests", "stages",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -87,6 +88,7 @@ class ModelCounts:
         self.explanations: Counter[int] = Counter()  # by status
         self.num_rows = 0
         self.request_duration = HistogramBuckets(DURATION_BOUNDS_S)
+        self.predict_duration = HistogramBuckets(DURATION_BOUNDS_S)
         self.queue_duration = HistogramBuckets(DURATION_BOUNDS_S)
         self.stages = {stage: HistogramBuckets(STAGE_BOUNDS_S) for stage in STAGES}
         self.batch_rows = HistogramBuckets(ROW_BOUNDS)
@@ -104,6 +106,9 @@ class ModelCounts:
         computed = [event for event in events if event.num_rows and event.status == 200]
         self.num_rows += sum([event.num_rows for event in computed])
         self.queue_duration.observe_all([event.queue_s for event in computed])
+        # An explainer that opens takes seconds, and would be the 99 % of a thousand predictions.
+        predictions = [event.duration_s for event in computed if "explains" not in event.fields]
+        self.predict_duration.observe_all(predictions)
         self.errors.update([event.fields["error"] for event in events if "error" in event.fields])
         self.explanations.update([event.status for event in events if "explains" in event.fields])
         self._add_stages(computed)

@@ -93,6 +93,7 @@ _REQUESTS = (
     ),
     _counter("deepseek_rows_total", "rows", "Rows of requests that were answered with 200", MODEL),
     _histogram("deepseek_request_duration_seconds", "s", "From headers to answer"),
+    _histogram("deepseek_predict_duration_seconds", "s", "From headers to answer, of predictions that were answered"),
     _histogram("deepseek_queue_duration_seconds", "s", "Rows waiting for their batch"),
     _histogram(
         "deepseek_stage_duration_seconds",

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from prometheus_client.registry import Collector
 
     from deepseek.contracts import Attribution, Record
     from deepseek.engines import MultimodalRuntime, Runtime
+    from deepseek.features import FeatureStore
     from deepseek.observe.audit import AuditLog
     from deepseek.observe.logs import AccessLog
     from deepseek.observe.predictions.log import PredictionLog
@@ -118,9 +118,12 @@ def status_collectors(
     from pathlib import Path
 
     from deepseek.observe import metrics_status
-    from deepseek.serve.scoring.routes import ScoringRoutes
 
-    stores = [routes.store for routes in more_routes if isinstance(routes, ScoringRoutes)]
+    stores: list[FeatureStore] = []
+    if more_routes:  # else the extra `features` may not be there
+        from deepseek.serve.scoring.routes import ScoringRoutes
+
+        stores = [routes.store for routes in more_routes if isinstance(routes, ScoringRoutes)]
     volumes = {"tmp": Path(tempfile.gettempdir())}
     if audit_log is not None:
         volumes["log"] = audit_log.absolute().parent

@@ -82,7 +82,7 @@ def _mean(metric: str, by: str = "model_name") -> str:
 
 
 _NAME, _VERSION = "{{model_name}}", "{{model_name}} {{model_version}}"
-_DURATION = "deepseek_request_duration_seconds"
+_DURATION = "deepseek_predict_duration_seconds"
 _REQUESTS = "deepseek_requests_total"
 _SHARES = f"{_rate(_REQUESTS, 'model_name, status')} / on (model_name) group_left {_rate(_REQUESTS, 'model_name')}"
 
@@ -103,7 +103,7 @@ _OVERVIEW = Dashboard(
             "Errors by cause", "reqps", (_rate("deepseek_request_errors_total", "code", 'model_name=~".*"'), "{{code}}")
         ),
         _curve(
-            "Latency, 50 % and 99 %",
+            "Latency of predictions, 50 % and 99 %",
             "s",
             (_quantile(0.5, _DURATION), f"{_NAME} 50 %"),
             (_quantile(0.99, _DURATION), f"{_NAME} 99 %"),
@@ -172,7 +172,7 @@ _LATENCY = Dashboard(
     "Where the time of a request goes.",
     (
         _curve(
-            "Latency, 50, 90 and 99 %",
+            "Latency of predictions, 50, 90 and 99 %",
             "s",
             *((_quantile(share, _DURATION), f"{_NAME} {share:.0%}") for share in (0.5, 0.9, 0.99)),
         ),
@@ -223,6 +223,11 @@ _LATENCY = Dashboard(
             "short",
             ("deepseek_explain_waiting_requests", "requests"),
             (f"deepseek_explain_queue_rows{{{_M}}}", "{{model_name}} rows"),
+        ),
+        _curve(
+            "All requests, 99 %",
+            "s",
+            (_quantile(0.99, "deepseek_request_duration_seconds"), _NAME),
         ),
         _curve("Rows explained a second", "short", (_rate("deepseek_explained_rows_total", "model_name"), _NAME)),
         _curve(

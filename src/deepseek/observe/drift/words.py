@@ -19,15 +19,15 @@ def answer_words(report: DriftReport) -> Text:
     parts_en, parts_zh = [], []
     if touching:
         have, them = ("have", "them") if len(touching) > 1 else ("has", "it")
-        parts_en.append(
-            f"{len(touching)} of {total} columns {have} drifted, and the answers depend on {them}: {_join_names(touching)}"
-        )
-        parts_zh.append(f"{total} 列中有 {len(touching)} 列发生漂移且影响回答：{_join_names(touching)}")
+        names, count = _join_names(touching), len(touching)
+        parts_en.append(f"{count} of {total} columns {have} drifted, and the answers depend on {them}: {names}")
+        parts_zh.append(f"{total} 列中有 {count} 列发生漂移且影响回答：{names}")
     if harmless:
         have, them = ("have", "them") if len(harmless) > 1 else ("has", "it")
         some = f"{len(harmless)} more" if touching else f"{len(harmless)} of {total} columns"
-        parts_en.append(f"{some} {have} drifted, and the answers hardly depend on {them}: {_join_names(harmless)}")
-        parts_zh.append(f"{'另有 ' if touching else ''}{len(harmless)} 列发生漂移但几乎不影响回答：{_join_names(harmless)}")
+        names, more = _join_names(harmless), "另有 " if touching else ""
+        parts_en.append(f"{some} {have} drifted, and the answers hardly depend on {them}: {names}")
+        parts_zh.append(f"{more}{len(harmless)} 列发生漂移但几乎不影响回答：{names}")
     return Text("; ".join(parts_en) + ".", "；".join(parts_zh) + "。")
 
 

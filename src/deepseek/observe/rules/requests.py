@@ -27,7 +27,7 @@ def status_signals(threshold: str, status: int) -> tuple[Signal, ...]:
     )
 
 
-_P99 = f"histogram_quantile(0.99, {_BY_MODEL[:-1]}, le) (rate(deepseek_request_duration_seconds_bucket[5m])))"
+_P99 = f"histogram_quantile(0.99, {_BY_MODEL[:-1]}, le) (rate(deepseek_predict_duration_seconds_bucket[5m])))"
 
 REQUEST_ALERTS = (
     Alert(
@@ -107,8 +107,8 @@ REQUEST_ALERTS = (
         for_s=300,
         window_s=300,
         severity="warning",
-        summary="{{ $labels.model_name }}: 99 % of requests take {{ $value | humanizeDuration }} or less",
-        meaning="Requests are late. Explanations count as well: look at the parts before blaming the model.",
+        summary="{{ $labels.model_name }}: 99 % of predictions take up to {{ $value | humanizeDuration }}",
+        meaning="Predictions are late. Explanations are not counted here.",
         checks=(
             "deepseek_stage_duration_seconds: which part has grown",
             "deepseek_batch_rows and deepseek_queue_rows: more load, or longer inputs",
@@ -121,9 +121,9 @@ REQUEST_ALERTS = (
             "limit rows a request (--max-rows) where a few large ones are the cause",
         ),
         signals=(
-            counter(f'deepseek_request_duration_seconds_bucket{{{_MODEL},le="0.00025"}}', 60, 0),
-            counter(f'deepseek_request_duration_seconds_bucket{{{_MODEL},le="10.0"}}', 60, 0),
-            counter(f'deepseek_request_duration_seconds_bucket{{{_MODEL},le="+Inf"}}', 60, 60),
+            counter(f'deepseek_predict_duration_seconds_bucket{{{_MODEL},le="0.00025"}}', 60, 0),
+            counter(f'deepseek_predict_duration_seconds_bucket{{{_MODEL},le="10.0"}}', 60, 0),
+            counter(f'deepseek_predict_duration_seconds_bucket{{{_MODEL},le="+Inf"}}', 60, 60),
         ),
         thresholds=("latency_p99",),
     ),
