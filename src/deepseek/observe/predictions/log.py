@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_WAITING_ROWS = 200_000  # beyond it rows are lost: the disk is slower than the answers
+ROWS_PER_TABLE = 512
 ROWS_PER_FILE = 50_000  # as many are written before their time
 GIB = 1 << 30
 
@@ -48,9 +49,11 @@ class PredictionLog:
                 expected="a folder that may be made and written", fix="name another folder, or mend its rights",
             ) from error  # fmt: skip
         self._form = RowFormat(host, config.inputs, config.sample, key)
+        self._requests: dict[str, list[LoggedRequest]] = {}  # without columns yet, by model
         self._tables: dict[str, list[pa.Table]] = {}  # not written yet, by model
-        self._oldest_s = 0.0  # when the first of them came
-        self._num_waiting = 0  # their rows
+        self._num_loose = 0  # rows without columns yet
+        self._oldest_s = 0.0  # when the first row that waits came
+        self._num_waiting = 0  # rows without columns, and of tables
         self._num_taken = self._num_handled = 0  # rows; each changed by one thread
         self._num_dropped = self._num_failed = 0  # rows that are lost, as above
         self._is_failing = False
@@ -80,18 +83,24 @@ class PredictionLog:
             self._store.merge()
 
     def _append(self, requests: Sequence[LoggedRequest]) -> int:
-        by_model: dict[str, list[LoggedRequest]] = {}
-        for each in requests:
-            by_model.setdefault(each.event.model_name, []).append(each)
         if not self._num_waiting:
             self._oldest_s = monotonic()
-        for model, entries in by_model.items():
-            table = requests_to_table(entries, self._form)
-            self._tables.setdefault(model, []).append(table)
-            self._num_waiting += table.num_rows
+        for each in requests:
+            self._requests.setdefault(each.event.model_name, []).append(each)
+            self._num_waiting += each.num_rows
+            self._num_loose += each.num_rows
+        if self._num_loose >= ROWS_PER_TABLE:
+            self._make_tables()
         if self._num_waiting >= ROWS_PER_FILE:
             self._flush()
         return len(requests)
+
+    def _make_tables(self) -> None:
+        """Make columns of the rows that came: some at a time, since each table costs as much as hundreds of rows, and
+        all together they would hold Python's lock for long."""
+        requests, self._requests, self._num_loose = self._requests, {}, 0
+        for model, entries in requests.items():
+            self._tables.setdefault(model, []).append(requests_to_table(entries, self._form))
 
     def _tick(self) -> None:
         if self._num_waiting and monotonic() - self._oldest_s >= self._config.flush_s:
@@ -99,6 +108,7 @@ class PredictionLog:
 
     def _flush(self) -> None:
         """Write a file for each model. Rows that the disk does not take are lost, and counted."""
+        self._make_tables()
         tables, self._tables = self._tables, {}
         write_error: OSError | None = None
         for model, pieces in tables.items():

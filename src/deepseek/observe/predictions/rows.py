@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,23 +66,42 @@ class RowFormat:
     key: bytes = b""  # of the hashes
 
 
+#: Columns that are the same for all rows of a request, and what they hold.
+ALIKE: Mapping[str, Callable[[LoggedRequest], Any]] = {
+    "time": lambda each: round(each.epoch_s * 1e6),
+    "request_id": lambda each: each.event.fields.get("request_id", ""),
+    "num_rows": lambda each: each.event.num_rows,
+    "model": lambda each: each.event.model_name,
+    "version": lambda each: each.event.model_version,
+    "digest": lambda each: each.event.fields.get("digest", ""),
+    "route": lambda each: each.event.fields.get("route", ""),
+    "client": lambda each: each.event.fields.get("client"),
+    "worker": lambda each: str(each.rows.worker_pid) if each.rows is not None and each.rows.worker_pid else None,
+    "status": lambda each: each.event.status,
+    "error": lambda each: each.event.fields.get("error"),
+    "duration_s": lambda each: each.event.duration_s,
+    "queue_s": lambda each: each.event.queue_s,
+    "compute_s": lambda each: each.rows.compute_s if each.rows is not None else None,
+}
+
+
 def requests_to_table(requests: Sequence[LoggedRequest], form: RowFormat) -> pa.Table:
     """The table of some requests of one model, in their order."""
     import pyarrow as pa
 
-    columns: dict[str, Values] = {}
-    num_rows = 0
-    for each in requests:
-        count = each.num_rows
-        for name, values in _request_columns(each, count, form):
-            if len(values) != count:  # rows that were refused because they do not fit together
-                continue
-            column = columns.setdefault(name, [None] * num_rows)
-            column.extend(values)
-        num_rows += count
-        for column in columns.values():
-            if len(column) < num_rows:
-                column.extend([None] * (num_rows - len(column)))
+    counts = [each.num_rows for each in requests]
+    num_rows = sum(counts)
+    columns: dict[str, Values] = {"host": [form.host] * num_rows, "sample": [form.sample] * num_rows}
+    for name, value_of in ALIKE.items():
+        values = [value_of(each) for each in requests]
+        columns[name] = values if num_rows == len(values) else _repeat(values, counts)
+    columns["row"] = [row for each in requests for row in (range(each.num_rows) if each.event.num_rows else (None,))]
+    place = 0
+    for each, count in zip(requests, counts, strict=True):
+        for name, values in _row_columns(each, count, form):
+            if len(values) == count:  # rows that were refused may not fit together
+                columns.setdefault(name, [None] * num_rows)[place : place + count] = values
+        place += count
     types = {"time": pa.timestamp("us", "UTC"), "row": pa.int64()} | dict.fromkeys(FLOATS, pa.float64())
     types |= dict.fromkeys(TEXTS, pa.string())
     return pa.table(
@@ -93,29 +112,23 @@ def requests_to_table(requests: Sequence[LoggedRequest], form: RowFormat) -> pa.
     )
 
 
-def _request_columns(request: LoggedRequest, num_rows: int, form: RowFormat) -> Iterator[tuple[str, Values]]:
-    event, fields = request.event, request.event.fields
-    worker_pid = request.rows.worker_pid if request.rows is not None else 0
-    alike: dict[str, Any] = {
-        "time": round(request.epoch_s * 1e6), "request_id": fields.get("request_id", ""), "num_rows": event.num_rows,
-        "model": event.model_name, "version": event.model_version, "digest": fields.get("digest", ""),
-        "route": fields.get("route", ""), "client": fields.get("client"), "host": form.host,
-        "worker": str(worker_pid) if worker_pid else None, "status": event.status, "error": fields.get("error"),
-        "duration_s": event.duration_s, "queue_s": event.queue_s,
-        "compute_s": request.rows.compute_s if request.rows is not None else None, "sample": form.sample,
-    }  # fmt: skip
-    for name, value in alike.items():
-        yield name, [value] * num_rows
-    yield "row", list(range(num_rows)) if event.num_rows else [None]
-    if request.rows is None or not event.num_rows:
+def _repeat(values: Values, counts: Sequence[int]) -> Values:
+    return [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
+
+
+def _row_columns(request: LoggedRequest, num_rows: int, form: RowFormat) -> Iterator[tuple[str, Values]]:
+    """What differs from row to row: the answers, and the inputs."""
+    event, rows = request.event, request.rows
+    if rows is None or not event.num_rows:
         return
-    if request.rows.predict is not None and event.status < 400:
-        yield from _answer_columns(request.rows.predict(), num_rows)
-    if form.inputs != "none":
-        hide = _hasher(form.key) if form.inputs == "hashed" else None
-        for name, values in _input_columns(request.rows.records):
-            plain = [_plain_value(value) for value in values]
-            yield INPUT_PREFIX + name, plain if hide is None else [hide(value) for value in plain]
+    if rows.predict is not None and event.status < 400:
+        yield from _answer_columns(rows.predict(), num_rows)
+    if form.inputs == "none":
+        return
+    hide = _hasher(form.key) if form.inputs == "hashed" else None
+    for name, values in _input_columns(rows.records):
+        plain = [value if type(value) is float else _plain_value(value) for value in values]
+        yield INPUT_PREFIX + name, plain if hide is None else [hide(value) for value in plain]
 
 
 def _answer_columns(prediction: Prediction, num_rows: int) -> Iterator[tuple[str, Values]]:
@@ -131,6 +144,9 @@ def _answer_columns(prediction: Prediction, num_rows: int) -> Iterator[tuple[str
     if prediction.values is not None:
         yield "value", prediction.values.tolist()
     flags = [""] * num_rows
+    if not prediction.flags:
+        yield "flags", flags
+        return
     for flag in prediction.flags:
         flags[flag.row] += f"{',' if flags[flag.row] else ''}{flag.what}:{flag.column}"
     yield "flags", flags
