@@ -31,19 +31,16 @@ class KindCounter:
         self._row_weight = float(sample.weight[self.rows].max()) if len(self.rows) else 1.0
 
     def _by_part(self, rows: Rows) -> Float64:
-        counts: Float64 = np.bincount(
-            self._sample.part[rows], weights=self._sample.weight[rows], minlength=self._num_cells
-        )
-        return counts
+        return _count(self._sample.part[rows], self._sample.weight[rows], self._num_cells)
 
     def _by_code(self, field: CodedField, rows: Rows) -> tuple[Float64, Float64, Float64]:
         """Rows, bad rows and expected bad rows of each code, (K, T + 1) each, among these rows."""
         cells = field.codes[rows].astype(np.int64) * self._num_cells + self._sample.part[rows]
         shape = field.num_codes, self._num_cells
+        size = shape[0] * shape[1]
         weight, is_bad = self._sample.weight[rows], self._bad[rows]
-        num_rows = np.bincount(cells, weights=weight, minlength=shape[0] * shape[1])
-        num_bad = np.bincount(cells[is_bad], weights=weight[is_bad], minlength=shape[0] * shape[1])
-        expected = np.bincount(cells, weights=self._expected[rows], minlength=shape[0] * shape[1])
+        num_rows, num_bad = _count(cells, weight, size), _count(cells[is_bad], weight[is_bad], size)
+        expected = _count(cells, self._expected[rows], size)
         return num_rows.reshape(shape), num_bad.reshape(shape), expected.reshape(shape)
 
     def slices(self, field: CodedField, slices: FieldSlices, rows: Rows | None = None) -> SliceCounts:
@@ -57,11 +54,14 @@ class KindCounter:
 
     def everything(self) -> SliceCounts:
         """The counts of all rows as one slice."""
-        expected = np.bincount(
-            self._sample.part[self.rows], weights=self._expected[self.rows], minlength=self._num_cells
-        )
+        expected = _count(self._sample.part[self.rows], self._expected[self.rows], self._num_cells)
         return SliceCounts(
             self.totals[-1:], self.bad_totals[-1:], expected[None], self.totals[None, :-1], self.bad_totals[None, :-1],
             float(self.totals[-1]), float(self.bad_totals[-1]), self.totals[:-1], self.bad_totals[:-1],
             self._row_weight,
         )  # fmt: skip
+
+
+def _count(cells: NDArray[np.int64], weight: Float64, size: int) -> Float64:
+    """The sum of the weights in each cell (size,)."""
+    return np.asarray(np.bincount(cells, weights=weight, minlength=size), np.float64)

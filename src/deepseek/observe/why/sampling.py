@@ -43,7 +43,8 @@ class Sample:
 
     @property
     def in_window(self) -> NDArray[np.bool_]:
-        return self.part == self.num_parts
+        rows: NDArray[np.bool_] = self.part == self.num_parts
+        return rows
 
 
 def take_sample(logs: Logs, window: Window, kinds: Sequence[Badness]) -> Sample:
