@@ -31,7 +31,7 @@ from deepseek.observe.reading.tables import ReadLimits, open_logs
 from deepseek.observe.why.causes import Cause, find_causes
 from deepseek.observe.why.windows import WindowChoice
 
-KINDS = [kind for kind in FAULTS if kind != "slow_region"]  # twenty of them
+KINDS = list(FAULTS)
 RIVALS = ROOT / ".venv-drift"
 NUM_LINES = 1_000_000
 CLAIMS = ("top_1", "top_3", "false_alarms", "million_lines_cpu_s")
