@@ -20,6 +20,7 @@ from deepseek.observe.why.page import render_page
 from deepseek.observe.why.report import make_report
 from deepseek.observe.why.scoring import SliceCounts, bound_false_discoveries, score_slices
 from deepseek.observe.why.windows import WindowChoice, parse_duration
+from deepseek.observe.why.words import action_words
 
 pytest.importorskip("duckdb")
 START_S, NUM_ROWS, PAST_S = 1_767_225_600.0, 14_000, 6_000.0
@@ -90,7 +91,19 @@ def test_a_new_version_is_named_where_it_answers_everything(tmp_path: Path) -> N
     columns = clean_columns()
     columns["version"] = np.where(in_window(columns), "8", "7")
     columns["status"][in_window(columns) & (np.random.default_rng(5).random(NUM_ROWS) < 0.2)] = 500
-    assert named(causes_of(tmp_path, columns))[0] == {"version": "8"}
+    findings = causes_of(tmp_path, columns)
+    assert named(findings)[0] == {"version": "8"}
+    assert action_words(findings.causes[0]).en == "Roll version 8 back."
+
+
+def test_an_old_version_is_not_to_be_rolled_back(tmp_path: Path) -> None:
+    columns = clean_columns()
+    columns["version"] = np.where(np.random.default_rng(6).random(NUM_ROWS) < 0.5, "8", "7")
+    old = in_window(columns) & (columns["version"] == "7")
+    columns["status"][old & (np.random.default_rng(5).random(NUM_ROWS) < 0.4)] = 500
+    cause = causes_of(tmp_path, columns).causes[0]
+    assert [each.value for each in cause.conditions] == ["7"]
+    assert "Roll" not in action_words(cause).en
 
 
 def test_what_is_bad_can_be_said(tmp_path: Path) -> None:

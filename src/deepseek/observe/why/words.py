@@ -13,6 +13,7 @@ BAD_WORDS = {
     "wrong": Text("were wrong", "答错"),
     "flagged": Text("had imputed, unseen or outlying values", "含插补、未见或越界的值"),
 }  # fmt: skip
+NEW_SHARE = 0.5  # of its share now, that a slice had in the past at most, to be called new
 MOST_VALUES = 3  # that a sentence names
 
 
@@ -92,7 +93,9 @@ def action_words(cause: Cause) -> Text:
             "it back.",
             "日志中没有字段能区分坏行：查看当时所有主机上的变更，并回退。",
         )
-    parts = [_one_action(each) for each in cause.conditions]
+    first = cause.evidence[0]
+    is_new = first.past_share < NEW_SHARE * first.share  # what the past had too is no release to roll back
+    parts = [_one_action(each, is_new) for each in cause.conditions]
     return parts[0] if len({part.en for part in parts}) == 1 else Text(
         " ".join(part.en for part in parts), "".join(part.zh for part in parts)
     )  # fmt: skip
@@ -136,10 +139,11 @@ COLUMN_ACTION = Text(
 OTHER_ACTION = Text("Look at what is special about {last} {value}.", "查看 {last} {value} 有何特别。")
 
 
-def _one_action(condition: Condition) -> Text:
+def _one_action(condition: Condition, is_new: bool) -> Text:
     name, last = condition.field, condition.field.rsplit(".", 1)[-1]
     value = condition.value
-    words = next((words for names, words in ACTIONS if last.lower() in names), OTHER_ACTION)
+    usable = ACTIONS if is_new else ACTIONS[1:]  # the first one is of releases
+    words = next((words for names, words in usable if last.lower() in names), OTHER_ACTION)
     if condition.kind in ("length", "second"):
         words = LENGTH_ACTION if condition.kind == "length" else SECOND_ACTION
     elif name.startswith("input."):
