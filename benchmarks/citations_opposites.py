@@ -46,7 +46,7 @@ class Case:
     article: str
     text: str
     is_opposite: bool
-    made: str  # by whom: "hand", "script", "unchanged", "paraphrase"
+    source: str  # by whom: "hand", "script", "unchanged", "paraphrase"
 
 
 def cases(split: Split) -> list[Case]:
@@ -255,7 +255,7 @@ def show_tuning(corpus: str | None) -> None:
             well = own if case.is_opposite else not called
             right.setdefault((_kind(case), case.is_opposite), []).append(well)
             if not well:
-                print("missed" if case.is_opposite else "mistaken", case.made, case.law, case.article, case.text)
+                print("missed" if case.is_opposite else "mistaken", case.source, case.law, case.article, case.text)
                 for each in report.sentences:
                     clauses = each.citations or [each.nearest]
                     print("   ", each.status, each.reason, [citation and citation.quote for citation in clauses])
@@ -270,16 +270,16 @@ def main() -> int:
     parser = options(__doc__, PARTS, quick="Nothing is left out: all of it takes a minute.")
     parser.add_argument("--tune", action="store_true", help="Show the tuning sentences instead, and judge nothing.")
     parser.add_argument("--corpus", choices=("english", "chinese", "contracts"), help="With --tune: of these alone.")
-    given = parser.parse_args()
-    if given.tune:
-        show_tuning(given.corpus)
+    arguments = parser.parse_args()
+    if arguments.tune:
+        show_tuning(arguments.corpus)
         return 0
-    chosen = [given.only] if given.only else list(PARTS)
+    chosen = [arguments.only] if arguments.only else list(PARTS)
     claims = found_before("citations_opposites")
     for part in chosen:
-        found = PARTS[part]()
-        names = {each["claim"] for each in found}
-        claims = [each for each in claims if each["claim"] not in names] + found
+        part_claims = PARTS[part]()
+        names = {each["claim"] for each in part_claims}
+        claims = [each for each in claims if each["claim"] not in names] + part_claims
     return finish("citations_opposites", claims, not_run=[name for name in PARTS if name not in chosen])
 
 

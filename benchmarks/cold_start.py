@@ -47,7 +47,7 @@ def run_once(bundle: Path, body: bytes) -> dict[str, float]:
     with urllib.request.urlopen(request, timeout=30) as answer:
         answer.read(1)
         took_s = time.perf_counter() - started_s
-    found = {
+    times_s = {
         "first_answer": took_s,
         "cpu_s": cpu_s(process.pid),
         "memory": resident_bytes(process.pid) / 1e6,
@@ -55,7 +55,7 @@ def run_once(bundle: Path, body: bytes) -> dict[str, float]:
     }
     process.send_signal(signal.SIGTERM)
     process.wait(20)
-    return found
+    return times_s
 
 
 def mapped(pid: int) -> set[str]:
@@ -77,9 +77,9 @@ def summary(name: str, runs: list[dict[str, float]]) -> dict[str, Any]:
 def main() -> int:
     args = options(__doc__, CLAIMS, quick="3 starts instead of 9, the same bars.").parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        made = make(Path(folder))
-        body = json.dumps({"instances": [made.record]}).encode()
-        runs = [run_once(made.bundle, body) for _ in range(3 if args.quick else 9)]
+        bundle = make(Path(folder))
+        body = json.dumps({"instances": [bundle.record]}).encode()
+        runs = [run_once(bundle.bundle, body) for _ in range(3 if args.quick else 9)]
     claims = [summary(name, runs) for name in ([args.only] if args.only else CLAIMS)]
     left_out = [name for name in CLAIMS if args.only not in (None, name)]
     return finish("cold_start", claims, not_run=left_out)

@@ -61,13 +61,13 @@ def minilm(folder: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
     subject = TextTarget.open(path, data)
     exact, torch = subject.backends(subject.original)
     for kept, (bar, name) in KEPT.items():
-        found = optimize(path, data, Limits(keep=kept), cache=folder, budget_s=2.0)
-        if found.chosen is None or found.chosen.kept is None:
-            raise SystemExit(f"nothing keeps {kept}: {[row.refused for row in found.rows]}")
-        plan = next(plan for plan in subject.plans(subject.methods()) if plan.name == found.chosen.variant)
-        made = folder / f"{name}"
-        made.mkdir()
-        variant = subject.make(plan, made)
+        result = optimize(path, data, Limits(keep=kept), cache=folder, budget_s=2.0)
+        if result.chosen is None or result.chosen.kept is None:
+            raise SystemExit(f"nothing keeps {kept}: {[row.refused for row in result.rows]}")
+        plan = next(plan for plan in subject.plans(subject.methods()) if plan.name == result.chosen.variant)
+        out = folder / f"{name}"
+        out.mkdir()
+        variant = subject.make(plan, out)
         (way,) = subject.backends(variant)
         speeds, notes = [], []
         for batch in BATCH_SIZES:
@@ -78,12 +78,12 @@ def minilm(folder: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
             low, high = timed["small"].speedup.low, timed["small"].speedup.high
             notes.append(f"batch {batch}: {speeds[-1]:.2f} [{low:.2f}, {high:.2f}], {over:.2f} over our float32")
         way.close()
-        size_mb = (made / "model.safetensors").stat().st_size / 1e6
+        size_mb = (out / "model.safetensors").stat().st_size / 1e6
         whole = f"{variant.name}; with tokenizer and settings {variant.size_bytes / 1e6:.2f} MB"
         yield claim(f"{name}_mb", ours=size_mb, unit="MB of model.safetensors", op="<=", bar=MAX_MB, note=whole)
         yield claim(
-            f"{name}_cosine", ours=found.chosen.kept.value, unit="mean cosine", op=">=", bar=kept,
-            note=f"{found.num_rows} texts, 95 % {found.chosen.kept.low:.5f} to {found.chosen.kept.high:.5f}",
+            f"{name}_cosine", ours=result.chosen.kept.value, unit="mean cosine", op=">=", bar=kept,
+            note=f"{result.num_rows} texts, 95 % {result.chosen.kept.low:.5f} to {result.chosen.kept.high:.5f}",
         )  # fmt: skip
         speed = math.exp(sum(map(math.log, speeds)) / len(speeds))
         yield claim(
@@ -102,8 +102,8 @@ def guard(folder: Path) -> Iterator[dict[str, Any]]:
     )
     rows = np.random.default_rng(0).standard_normal((64, 256, 16, 16)).astype(np.float32)
     np.savez(folder / "deep.npz", x=rows)
-    found = optimize(f"{folder}/deep.py:build", folder / "deep.npz", Limits(keep=0.1), cache=folder, budget_s=2.0)
-    slow = [row for row in found.rows if (row.measured.speedup or 1.0) < 1.0]
+    result = optimize(f"{folder}/deep.py:build", folder / "deep.npz", Limits(keep=0.1), cache=folder, budget_s=2.0)
+    slow = [row for row in result.rows if (row.measured.speedup or 1.0) < 1.0]
     let_through = [row for row in slow if not row.refused]
     shown = "; ".join(f"{row.measured.engine} {row.measured.speedup:.2f}x: {row.refused}" for row in slow)
     yield claim(
@@ -114,15 +114,15 @@ def guard(folder: Path) -> Iterator[dict[str, Any]]:
 
 def main() -> int:
     args = options(__doc__, CLAIMS, quick="Shorter rounds.").parse_args()
-    asked = set(CLAIMS) if args.only is None else {args.only}
-    found: list[dict[str, Any]] = []
+    names = set(CLAIMS) if args.only is None else {args.only}
+    claims: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        if asked - {"guard_depthwise"}:
-            found += [each for each in minilm(Path(folder), quick=args.quick) if each["claim"] in asked]
-        if "guard_depthwise" in asked:
-            found += guard(Path(folder))
-    ran = {each["claim"] for each in found}
-    return finish("compression", found, not_run=[name for name in CLAIMS if name not in ran])
+        if names - {"guard_depthwise"}:
+            claims += [each for each in minilm(Path(folder), quick=args.quick) if each["claim"] in names]
+        if "guard_depthwise" in names:
+            claims += guard(Path(folder))
+    ran = {each["claim"] for each in claims}
+    return finish("compression", claims, not_run=[name for name in CLAIMS if name not in ran])
 
 
 if __name__ == "__main__":

@@ -66,13 +66,13 @@ def right(folder: Path, rows: Rows) -> float:
     model, engine = TextModel.open(folder), TextEngine.open(folder)
     tokens = list(model.prepare(rows.texts))
     order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
-    found = 0
+    num_right = 0
     for start in range(0, len(order), BATCH):
         chosen = order[start : start + BATCH]
         logits = engine.run(model.join([tokens[row] for row in chosen]))["logits"]
-        found += int((logits.argmax(1) == np.array([rows.labels[row] for row in chosen])).sum())
+        num_right += int((logits.argmax(1) == np.array([rows.labels[row] for row in chosen])).sum())
     engine.close()
-    return found / len(order)
+    return num_right / len(order)
 
 
 def taught(out: Path, seed: int) -> None:
@@ -120,7 +120,7 @@ def untaught(out: Path, seed: int) -> None:
 def run_seed(seed: int) -> dict[str, float]:
     """Shares of the test rows that are right, and the size; kept by the digest of what they depend on."""
     files = sorted((ROOT / "src/deepseek/compress/distilling").glob("*.py"))
-    told = json.dumps(
+    key = json.dumps(
         {
             "recipe": asdict(RECIPE),
             "rate": LABEL_RATE,
@@ -130,52 +130,52 @@ def run_seed(seed: int) -> dict[str, float]:
             "teacher": master_folder().name,
         }
     )
-    digest = hashlib.sha256(told.encode() + b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    digest = hashlib.sha256(key.encode() + b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
     kept = cache_folder("benchmarks") / f"distill-{TASK}-{seed}-{digest}.json"
-    found: dict[str, float] = json.loads(kept.read_text()) if kept.exists() else {}
+    figures: dict[str, float] = json.loads(kept.read_text()) if kept.exists() else {}
     for name in ("student", "without"):
-        if name in found:
+        if name in figures:
             continue
         with tempfile.TemporaryDirectory() as place:
             out = Path(place) / name
             if name == "student":
                 taught(out, seed)
-                found |= {"parameters": num_parameters(out), "bytes": (out / "model.safetensors").stat().st_size}
+                figures |= {"parameters": num_parameters(out), "bytes": (out / "model.safetensors").stat().st_size}
             else:
                 untaught(out, seed)
-            found[name] = right(out, load_task(TASK).test)
-        kept.write_text(json.dumps(found, indent=1))
-        print(seed, name, found[name], flush=True)
-    return found
+            figures[name] = right(out, load_task(TASK).test)
+        kept.write_text(json.dumps(figures, indent=1))
+        print(seed, name, figures[name], flush=True)
+    return figures
 
 
 def num_parameters(folder: Path) -> int:
     return sum(weight.numel() for weight in load_classifier(folder).parameters())
 
 
-def claims_of(found: Sequence[dict[str, float]], master: dict[str, float]) -> dict[str, dict[str, Any]]:
+def claims_of(runs: Sequence[dict[str, float]], master: dict[str, float]) -> dict[str, dict[str, Any]]:
     """By the name in CLAIMS."""
-    lost = [100 * (master["right"] - each["student"]) for each in found]
-    gain = [100 * (each["student"] - each["without"]) for each in found]
+    lost = [100 * (master["right"] - each["student"]) for each in runs]
+    gain = [100 * (each["student"] - each["without"]) for each in runs]
     each_seed = "; ".join(
-        f"{name} {' '.join(f'{100 * one[name]:.2f}' for one in found)}" for name in ("student", "without")
+        f"{name} {' '.join(f'{100 * one[name]:.2f}' for one in runs)}" for name in ("student", "without")
     )
     spread = stdev(lost) if len(lost) > 1 else 0.0
     return {
         "size": claim(
-            "distill_size", ours=found[0]["parameters"] / 1e6, rival=master["parameters"] / 1e6,
-            rival_name="teacher", ratio=min(master["parameters"] / each["parameters"] for each in found),
-            unit="M parameters", op=">=", bar=9.0, num_seeds=len(found),
-            note=f"model.safetensors {found[0]['bytes'] / 1e6:.2f} MB, {master['bytes'] / found[0]['bytes']:.2f}x "
+            "distill_size", ours=runs[0]["parameters"] / 1e6, rival=master["parameters"] / 1e6,
+            rival_name="teacher", ratio=min(master["parameters"] / each["parameters"] for each in runs),
+            unit="M parameters", op=">=", bar=9.0, num_seeds=len(runs),
+            note=f"model.safetensors {runs[0]['bytes'] / 1e6:.2f} MB, {master['bytes'] / runs[0]['bytes']:.2f}x "
             "smaller than the teacher's, both float32",
         ),
         "lost": claim(
-            "distill_lost", ours=mean(lost), unit="points", op="<=", bar=1.2, num_seeds=len(found),
+            "distill_lost", ours=mean(lost), unit="points", op="<=", bar=1.2, num_seeds=len(runs),
             note=f"{TASK}, test rows; teacher {100 * master['right']:.2f}, one seed; sd {spread:.2f}, most "
             f"{max(lost):.2f}; {each_seed}",
         ),
         "gain": claim(
-            "distill_gain", ours=mean(gain), unit="points", op=">=", bar=3.0, num_seeds=len(found),
+            "distill_gain", ours=mean(gain), unit="points", op=">=", bar=3.0, num_seeds=len(runs),
             note=f"over the same student from random weights on the labels alone, as many steps, rate {LABEL_RATE:g} "
             f"and dropout {LABEL_DROPOUT:g} by validation; mean of pairs, least {min(gain):.2f}",
         ),
@@ -183,20 +183,20 @@ def claims_of(found: Sequence[dict[str, float]], master: dict[str, float]) -> di
 
 
 def main() -> int:
-    given = options(__doc__, CLAIMS, quick="Leaves out what needs seeds that were not run before.").parse_args()
+    arguments = options(__doc__, CLAIMS, quick="Leaves out what needs seeds that were not run before.").parse_args()
     torch.set_num_threads(1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    chosen = [given.only] if given.only else list(CLAIMS)
-    if given.quick:
+    chosen = [arguments.only] if arguments.only else list(CLAIMS)
+    if arguments.quick:
         return finish(NAME, [], not_run=chosen)
     folder = master_folder()
-    found = [run_seed(seed) for seed in SEEDS]
+    runs = [run_seed(seed) for seed in SEEDS]
     master = {
         "right": right(folder, load_task(TASK).test), "parameters": num_parameters(folder),
         "bytes": (folder / "model.safetensors").stat().st_size,
     }  # fmt: skip
-    made = claims_of(found, master)
-    return finish(NAME, [made[name] for name in chosen], not_run=[])
+    claims = claims_of(runs, master)
+    return finish(NAME, [claims[name] for name in chosen], not_run=[])
 
 
 if __name__ == "__main__":

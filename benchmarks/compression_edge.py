@@ -48,12 +48,12 @@ PARITY = 0.99
 def pictures(file: str, num_rows: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The first rows of a file as (N, 3, size, size) of -1 to 1, and their classes."""
     table = pyarrow.parquet.read_table(data_folder() / "cifar10-jpeg" / file).slice(0, num_rows)
-    found = np.empty((table.num_rows, 3, size, size), np.float32)
+    arrays = np.empty((table.num_rows, 3, size, size), np.float32)
     for place, data in enumerate(table["jpeg"].to_pylist()):
         picture = Image.open(io.BytesIO(data)).convert("RGB")
         picture = picture if size == 32 else picture.resize((size, size), Image.Resampling.BILINEAR)
-        found[place] = np.asarray(picture, np.float32).transpose(2, 0, 1) / 127.5 - 1
-    return found, table["label"].to_numpy().astype(np.int64)
+        arrays[place] = np.asarray(picture, np.float32).transpose(2, 0, 1) / 127.5 - 1
+    return arrays, table["label"].to_numpy().astype(np.int64)
 
 
 def small_network() -> nn.Module:
@@ -131,8 +131,8 @@ def exported(model: nn.Module, size: int, options: EdgeOptions, folder: Path) ->
         scores = np.concatenate([model(rows).numpy() for rows in torch.as_tensor(x).split(100)])
     ours = scores.argmax(axis=1)
     program = Program({}, "float", x[0].size, scores.shape[1])
-    with build.compile_program(folder / "out") as made:
-        chosen = build.run_program(made, x.reshape(len(x), -1), program).classes
+    with build.compile_program(folder / "out") as compiled_program:
+        chosen = build.run_program(compiled_program, x.reshape(len(x), -1), program).classes
     return Exported(
         done, program, float((ours == y).mean()), float((chosen == y).mean()), float((chosen == ours).mean())
     )
@@ -150,17 +150,17 @@ def network(name: str, *, quick: bool) -> Exported:
         return exported(trained(small_network(), 32, budget_s), 32, EdgeOptions("c", max_mb=1), Path(folder))
 
 
-def said(found: Exported) -> str:
+def said(export: Exported) -> str:
     """Every variant in words."""
     each = "; ".join(
         f"{tried.name} {tried.size_bytes / 1e6:.3f} MB, {tried.most_bytes / 1e6:.1f} MB of RAM, cold start "
         f"{tried.cold_start_s * 1e3:.1f} ms, p50 {tried.p50_s * 1e3:.2f} ms, {tried.parity.summary()}"
         + ("" if tried.parity.passes else " (refused)")
-        for tried in found.done.measured
+        for tried in export.done.measured
     )
     return (
-        f"kept: {found.done.kept.name}; test accuracy {found.accuracy:.1%} in torch, {found.device_accuracy:.1%} on "
-        f"the device, the same class in {found.agreement:.1%}; {each}"
+        f"kept: {export.done.kept.name}; test accuracy {export.accuracy:.1%} in torch, {export.device_accuracy:.1%} on "
+        f"the device, the same class in {export.agreement:.1%}; {each}"
     )
 
 
@@ -168,16 +168,16 @@ def measured(name: str, *, quick: bool) -> dict[str, Any]:
     """The claim of that name."""
     if name == "c_trees":
         return trees()
-    found = network("mobilenet" if name.startswith("mobilenet") else "c_cnn", quick=quick)
-    kept = found.done.kept
+    export = network("mobilenet" if name.startswith("mobilenet") else "c_cnn", quick=quick)
+    kept = export.done.kept
     if name.endswith("parity"):
-        return claim(name, ours=found.agreement, unit="of test rows", op=">=", bar=PARITY,
+        return claim(name, ours=export.agreement, unit="of test rows", op=">=", bar=PARITY,
                      note=f"kept {kept.name}: {kept.parity.summary()}")  # fmt: skip
     if name == "c_cnn_ram_mb":
         return claim(name, ours=kept.most_bytes / 1e6, unit="MB", op="<=", bar=5,
                      note=f"VmHWM of the process; buffers of {kept.static_bytes / 1e3:.0f} kB")  # fmt: skip
     return claim(name, ours=kept.size_bytes / 1e6, unit="MB", op="<=", bar=50 if name == "mobilenet_mb" else 1,
-                 note=said(found))  # fmt: skip
+                 note=said(export))  # fmt: skip
 
 
 def trees() -> dict[str, Any]:
@@ -206,7 +206,7 @@ def main(argv: list[str] | None = None) -> int:
     claims: list[dict[str, Any]] = []
     for name in names:
         claims.append(measured(name, quick=args.quick))
-        left = [each for each in CLAIMS if each not in {made["claim"] for made in claims}]
+        left = [each for each in CLAIMS if each not in {each_claim["claim"] for each_claim in claims}]
         code = finish("compression_edge", claims, not_run=left)
     return code
 

@@ -93,8 +93,8 @@ def by_engine(folder: Path, rows: Rows) -> float:
     engine, batches, right = TextEngine.open(folder), Batches(rows, 64), 0
     for chosen in batches.order():
         batch = collate([rows.ids[row] for row in chosen], [rows.labels[row] for row in chosen])
-        given = {name: batch[name].numpy() for name in ("input_ids", "attention_mask")}
-        right += int((engine.run(given)["logits"].argmax(1) == batch["labels"].numpy()).sum())
+        inputs = {name: batch[name].numpy() for name in ("input_ids", "attention_mask")}
+        right += int((engine.run(inputs)["logits"].argmax(1) == batch["labels"].numpy()).sum())
     engine.close()
     return right / len(rows)
 
@@ -109,30 +109,30 @@ def run_seed(task: str, seed: int, chosen: Iterable[str] = tuple(PARTS)) -> dict
         "int4": (("grid", "fake", "qat"), lambda: qat_int4(task, seed)),
         "fp8": (("grid", "fake", "qat", "container"), lambda: qat_fp8(task, seed, control())),
     }
-    found: dict[str, float] = {}
+    figures: dict[str, float] = {}
     for name, (sources, run) in parts.items():
         if name not in wanted:
             continue
         kept = kept_at(task, seed, name, sources)
         if not kept.exists():
             kept.write_text(json.dumps(run(), indent=1))
-        found |= json.loads(kept.read_text())
-    return found
+        figures |= json.loads(kept.read_text())
+    return figures
 
 
 def kept_at(task: str, seed: int, part: str, sources: tuple[str, ...]) -> Path:
     """Where the figures of one part stand, by the digest of the settings, of the teacher and of those sources."""
     settings = [asdict(EXTRA), asdict(AFTER)] if part == "fp8" else [asdict(EXTRA)]
-    told = json.dumps([settings, task, seed, teacher(task).name, part])
+    key = json.dumps([settings, task, seed, teacher(task).name, part])
     read = [(ROOT / "src/deepseek/compress/quantize" / f"{name}.py").read_bytes() for name in sources]
-    digest = hashlib.sha256(told.encode() + b"".join(read)).hexdigest()[:12]
+    digest = hashlib.sha256(key.encode() + b"".join(read)).hexdigest()[:12]
     return cache_folder("benchmarks") / f"quantize-{task}-{seed}-{part}-{digest}.json"
 
 
 def trained_control(task: str, seed: int) -> nn.Module:
     """The teacher after the further training in float32; made once."""
-    told = json.dumps([asdict(EXTRA), task, seed, teacher(task).name, torch.__version__])
-    folder = cache_folder("benchmarks") / f"control-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+    key = json.dumps([asdict(EXTRA), task, seed, teacher(task).name, torch.__version__])
+    folder = cache_folder("benchmarks") / f"control-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if not folder.exists():
         model = load_classifier(teacher(task))
         fit(model, EXTRA.data(task, seed), EXTRA.config(seed), progress=False)
@@ -156,14 +156,14 @@ def post_fp8(task: str, control: nn.Module) -> dict[str, float]:
 
 def post_int4(task: str, control: nn.Module) -> dict[str, float]:
     """The control, rounded to int4 in two ways."""
-    found = {}
+    figures = {}
     clips: dict[str, Literal["mse", "max"]] = {"int4_post": "mse", "int4_post_max": "max"}
     for name, clip in clips.items():
         rounded = copy.deepcopy(control)
         quantize_weights(rounded, QuantizeConfig("int4", clip=clip))
         with saved(rounded, teacher(task)) as folder:
-            found[name] = by_engine(folder, load_task(task).test)
-    return found
+            figures[name] = by_engine(folder, load_task(task).test)
+    return figures
 
 
 def qat_int4(task: str, seed: int) -> dict[str, float]:
@@ -201,60 +201,60 @@ def saved(model: Any, beside: Path) -> Iterator[Path]:
         yield folder
 
 
-def told(found: list[dict[str, float]], *names: str) -> str:
-    return "; ".join(f"{name} {' '.join(f'{100 * each[name]:.2f}' for each in found)}" for name in names)
+def list_shares(runs: list[dict[str, float]], *names: str) -> str:
+    return "; ".join(f"{name} {' '.join(f'{100 * each[name]:.2f}' for each in runs)}" for name in names)
 
 
-def int4_claims(task: str, found: list[dict[str, float]]) -> list[dict[str, Any]]:
+def int4_claims(task: str, runs: list[dict[str, float]]) -> list[dict[str, Any]]:
     """Points of accuracy that training with rounded weights is above the control, rounded in two ways. The bar is for
     the better one: against the plain one most of the gain is the clipping's, which training begins with."""
-    made = []
+    claims = []
     for name, post, bar, words in (
         ("clipped", "int4_post", 1.0, "each channel's end is where its squared error is least, as we do"),
         ("plain", "int4_post_max", None, "each channel's end is its largest weight"),
     ):
-        gains = [100 * (each["int4_qat"] - each[post]) for each in found]
-        apart = 100 * (min(each["int4_qat"] for each in found) - max(each[post] for each in found))
-        made.append(
+        gains = [100 * (each["int4_qat"] - each[post]) for each in runs]
+        apart = 100 * (min(each["int4_qat"] for each in runs) - max(each[post] for each in runs))
+        claims.append(
             claim(
                 f"int4_qat_over_{name}", ours=mean(gains), unit="points", op=">=" if bar else None, bar=bar,
-                num_seeds=len(found),
+                num_seeds=len(runs),
                 note=f"{task}; over post-training int4, {words}; mean of pairs, sd {stdev(gains):.2f}, least "
                 f"{min(gains):.2f}; worst seed against best without training {apart:+.2f}; "
-                + told(found, "int4_qat", post, "fp32"),
+                + list_shares(runs, "int4_qat", post, "fp32"),
             )
         )  # fmt: skip
-    return made
+    return claims
 
 
-def accuracy_claims(task: str, found: list[dict[str, float]]) -> list[dict[str, Any]]:
+def accuracy_claims(task: str, runs: list[dict[str, float]]) -> list[dict[str, Any]]:
     """What the packed control keeps."""
-    kept = [each["fp8_post"] / each["fp32"] for each in found]
+    kept = [each["fp8_post"] / each["fp32"] for each in runs]
     return [
         claim(
-            "fp8_accuracy_kept", ours=mean(100 * each["fp8_post"] for each in found),
-            rival=mean(100 * each["fp32"] for each in found), rival_name="float32", ratio=min(kept), unit="% right",
-            op=">=", bar=0.99, num_seeds=len(found),
+            "fp8_accuracy_kept", ours=mean(100 * each["fp8_post"] for each in runs),
+            rival=mean(100 * each["fp32"] for each in runs), rival_name="float32", ratio=min(kept), unit="% right",
+            op=">=", bar=0.99, num_seeds=len(runs),
             note=f"{task}; ratio: the least of the seeds, by the packed files, the largest of which is "
-            f"{min(each['fp8_ratio'] for each in found):.3f}x smaller; {told(found, 'fp32', 'fp8_post')}",
+            f"{min(each['fp8_ratio'] for each in runs):.3f}x smaller; {list_shares(runs, 'fp32', 'fp8_post')}",
         )
     ]  # fmt: skip
 
 
-def fp8_claims(task: str, found: list[dict[str, float]]) -> list[dict[str, Any]]:
+def fp8_claims(task: str, runs: list[dict[str, float]]) -> list[dict[str, Any]]:
     """The bar is for the worst seed: what training might cost must be noticed by the validation rows."""
-    gains = [100 * (each["fp8_qat"] - each["fp8_post"]) for each in found]
+    gains = [100 * (each["fp8_qat"] - each["fp8_post"]) for each in runs]
     return [
         claim(
-            "fp8_qat_gain", ours=min(gains), unit="points", op=">=", bar=0.0, num_seeds=len(found),
+            "fp8_qat_gain", ours=min(gains), unit="points", op=">=", bar=0.0, num_seeds=len(runs),
             note=f"{task}; over the control, packed; the least of the pairs, mean {mean(gains):.2f}; training was kept "
-            f"in {sum(each['fp8_is_kept'] for each in found):.0f} of {len(found)} seeds, else undone as the loss on "
-            f"validation rows was no lower than that of rounding alone; {told(found, 'fp8_qat', 'fp8_post')}",
+            f"in {sum(each['fp8_is_kept'] for each in runs):.0f} of {len(runs)} seeds, else undone as the loss on "
+            f"validation rows was no lower than that of rounding alone; {list_shares(runs, 'fp8_qat', 'fp8_post')}",
         ),
         claim(
-            "fp8_qat_loss", ours=mean(each["fp8_loss"] for each in found), rival=mean(each["loss"] for each in found),
-            rival_name="float32 training", ratio=mean(each["fp8_loss"] / each["loss"] for each in found),
-            unit="loss", op="<=", bar=1.05, num_seeds=len(found), note=f"{task}; mean training loss of those steps",
+            "fp8_qat_loss", ours=mean(each["fp8_loss"] for each in runs), rival=mean(each["loss"] for each in runs),
+            rival_name="float32 training", ratio=mean(each["fp8_loss"] / each["loss"] for each in runs),
+            unit="loss", op="<=", bar=1.05, num_seeds=len(runs), note=f"{task}; mean training loss of those steps",
         ),
     ]  # fmt: skip
 
@@ -267,8 +267,8 @@ def scratch_claims() -> list[dict[str, Any]]:
     losses = {name: [learn(name, seed) for seed in SEEDS] for name in ("fp32", "int8", "fp8", "torchao")}
     fell = {name: mean(first - last for first, last in each) for name, each in losses.items()}
     ends = ", ".join(
-        f"{name} {mean(each[0] for each in found):.3f} to {mean(each[1] for each in found):.4f}"
-        for name, found in losses.items()
+        f"{name} {mean(each[0] for each in losses_of_method):.3f} to {mean(each[1] for each in losses_of_method):.4f}"
+        for name, losses_of_method in losses.items()
     )
     return [
         claim(
@@ -295,7 +295,7 @@ def learn(method: str, seed: int) -> tuple[float, float]:
     rows = (torch.tensor(x / 16, dtype=torch.float32), torch.tensor(y))
     data = ArrayStream(rows, 64, torch.Generator().manual_seed(seed))
     train: Callable[..., Any] = fit
-    given: list[Any] = [net, data, TrainConfig(epochs=12, lr=1e-3, seed=seed)]
+    arguments: list[Any] = [net, data, TrainConfig(epochs=12, lr=1e-3, seed=seed)]
     if method == "torchao":
         from torchao.quantization import quantize_
         from torchao.quantization.qat import Float8FakeQuantizeConfig, QATConfig
@@ -304,8 +304,8 @@ def learn(method: str, seed: int) -> tuple[float, float]:
         quantize_(net, QATConfig(activation_config=each, weight_config=each, step="prepare"))
     elif method != "fp32":
         train = train_quantized
-        given.insert(2, QuantizeConfig(method, activations="token"))  # type: ignore[arg-type]
-    done = train(*given, loss=functional.cross_entropy, progress=False)
+        arguments.insert(2, QuantizeConfig(method, activations="token"))  # type: ignore[arg-type]
+    done = train(*arguments, loss=functional.cross_entropy, progress=False)
     losses = done.losses if isinstance(done.__dict__.get("losses"), list) else done.fit.losses
     return losses[0], losses[-1]
 
@@ -313,30 +313,30 @@ def learn(method: str, seed: int) -> tuple[float, float]:
 def seeds(chosen: list[str]) -> list[dict[str, Any]]:
     """The claims that need seeds."""
     task = harder()
-    found = [run_seed(task, seed, chosen) for seed in SEEDS]
+    runs = [run_seed(task, seed, chosen) for seed in SEEDS]
     make = {"accuracy": accuracy_claims, "int4": int4_claims, "fp8": fp8_claims}
-    return [each for name in chosen for each in make[name](task, found)]
+    return [each for name in chosen for each in make[name](task, runs)]
 
 
 def main() -> int:
-    given = options(__doc__, CLAIMS, quick="Leaves out what needs seeds that were not run before.").parse_args()
+    arguments = options(__doc__, CLAIMS, quick="Leaves out what needs seeds that were not run before.").parse_args()
     torch.set_num_threads(1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    chosen = [given.only] if given.only else list(CLAIMS)
-    made: list[dict[str, Any]] = []
+    chosen = [arguments.only] if arguments.only else list(CLAIMS)
+    claims: list[dict[str, Any]] = []
     not_run: list[str] = []
     for name, run in (
         ("scratch", scratch_claims), ("size", lambda: size_claims(teacher(harder()))),
         ("load", lambda: load_claims(teacher(harder()))),
     ):  # fmt: skip
         if name in chosen:
-            made += run()
+            claims += run()
     seeded = [name for name in chosen if name in PARTS]
-    if given.quick:
+    if arguments.quick:
         not_run += seeded
     elif seeded:
-        made += seeds(seeded)
-    return finish(NAME, made, not_run=not_run)
+        claims += seeds(seeded)
+    return finish(NAME, claims, not_run=not_run)
 
 
 if __name__ == "__main__":

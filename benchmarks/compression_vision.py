@@ -151,14 +151,14 @@ def speed_claims(
             runs[f"{name}, OpenVINO"] = in_openvino(core.read_model(file), example)
         runs["int8"] = in_openvino(quantised(files["pruned"], rows), example)
         took = measured(runs, num_rounds, num_calls)
-    found = []
+    claims = []
     for name, each in others.items():
         note = described(whole, each)
         for engine, key in (("onnxruntime", "onnxruntime"), ("OpenVINO", "openvino")):
-            found.append(speed_up(f"{prefix}_{name}_{key}", took, f"{name}, {engine}", f"whole, {engine}", note))
+            claims.append(speed_up(f"{prefix}_{name}_{key}", took, f"{name}, {engine}", f"whole, {engine}", note))
     for rival, key in (("torch eager", "eager"), ("whole, OpenVINO", "openvino")):
-        found.append(speed_up(f"{prefix}_int8_over_{key}", took, "int8", rival, "pruned, then int8 in OpenVINO"))
-    return found
+        claims.append(speed_up(f"{prefix}_int8_over_{key}", took, "int8", rival, "pruned, then int8 in OpenVINO"))
+    return claims
 
 
 def described(whole: nn.Module, smaller: nn.Module) -> str:
@@ -195,11 +195,11 @@ def repaired() -> tuple[nn.Module, nn.Module, str]:
     source = f"whole net from {facts['from']} ({facts['cpu_s'] / 60:.0f} CPU-minutes, {recipe.epochs} epochs)"
     if kept.exists():
         smaller = whole
-        found = json.loads(kept.read_text())
-        for left in found["left"]:
+        figures = json.loads(kept.read_text())
+        for left in figures["left"]:
             smaller = prune_to(smaller, example, left).module
         smaller.load_state_dict(load_file(folder / "weights.safetensors"))
-        return whole, smaller.eval(), f"{source}; pruned net from the cache ({found['cpu_s'] / 60:.0f} CPU-minutes)"
+        return whole, smaller.eval(), f"{source}; pruned net from the cache ({figures['cpu_s'] / 60:.0f} CPU-minutes)"
     began_s = time.process_time()
     config = TrainConfig(
         epochs=EPOCHS, lr=recipe.lr, weight_decay=recipe.weight_decay, precision="bf16", schedule="cosine", warmup=0.1,

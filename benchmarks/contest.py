@@ -79,12 +79,12 @@ class Run:
 
     def losses(self, predictions: pd.DataFrame | None = None) -> np.ndarray[Any, Any]:
         """The loss of each test row (N,): log loss, or squared error."""
-        found = self.predictions if predictions is None else predictions
+        predictions_of_all = self.predictions if predictions is None else predictions
         if self.dataset.task == "regression":
-            return np.asarray(np.square(found["value"].to_numpy(float) - self.truth.to_numpy(float)))
-        rows = found.reindex(columns=sorted(set(found) | set(self.truth)), fill_value=0.0)
-        given = rows.to_numpy(float)[np.arange(len(rows)), rows.columns.get_indexer(self.truth)]
-        return np.asarray(-np.log(np.clip(given / rows.to_numpy(float).sum(axis=1), 1e-15, 1.0)))
+            return np.asarray(np.square(predictions_of_all["value"].to_numpy(float) - self.truth.to_numpy(float)))
+        rows = predictions_of_all.reindex(columns=sorted(set(predictions_of_all) | set(self.truth)), fill_value=0.0)
+        true_probabilities = rows.to_numpy(float)[np.arange(len(rows)), rows.columns.get_indexer(self.truth)]
+        return np.asarray(-np.log(np.clip(true_probabilities / rows.to_numpy(float).sum(axis=1), 1e-15, 1.0)))
 
     def loss(self) -> float:
         """Log loss, or root mean squared error."""
@@ -94,14 +94,14 @@ class Run:
         """What a reader asks for besides the loss."""
         if self.dataset.task == "regression":
             return {"rmse": self.loss()}
-        found = self.predictions
-        wrong = float(np.mean(found.columns[found.to_numpy().argmax(axis=1)] != self.truth))
+        by_rival = self.predictions
+        wrong = float(np.mean(by_rival.columns[by_rival.to_numpy().argmax(axis=1)] != self.truth))
         shown = {"log_loss": self.loss(), "error_rate": wrong}
         if self.dataset.task == "binary":
             from sklearn.metrics import average_precision_score, roc_auc_score
 
-            positive = sorted(found)[1]
-            hit, score = self.truth == positive, found[positive]
+            positive = sorted(by_rival)[1]
+            hit, score = self.truth == positive, by_rival[positive]
             shown |= {"auc": roc_auc_score(hit, score), "average_precision": average_precision_score(hit, score)}
         return {name: float(value) for name, value in shown.items()}
 
@@ -126,9 +126,9 @@ def compete(contender: Contender, dataset: str, seed: int, budget_s: float, *, f
             _keep(facts, Path(scratch) / "out", kept)
         facts = json.loads((kept / "facts.json").read_text())
         truth = pd.read_parquet(parts / "test.parquet")[spec.target]
-    found = {file.stem: pd.read_parquet(file) for file in kept.glob("*.parquet")}
+    predictions = {file.stem: pd.read_parquet(file) for file in kept.glob("*.parquet")}
     return Run(
-        contender.name, spec, seed, truth, found.pop("predictions"), facts, cached, found,
+        contender.name, spec, seed, truth, predictions.pop("predictions"), facts, cached, predictions,
     )  # fmt: skip
 
 

@@ -78,11 +78,11 @@ def measure(num_rounds: int) -> dict[str, list[float]]:
     expected = step_s(formula, x, slopes)[1]
     for curves in who.values():  # the first call of each warms up
         torch.testing.assert_close(step_s(curves, x, slopes)[1], expected, rtol=1e-3, atol=1e-3)
-    found: dict[str, list[float]] = {name: [] for name in who}
+    rates: dict[str, list[float]] = {name: [] for name in who}
     for _ in range(num_rounds):
         for name, curves in who.items():
-            found[name].append(1e3 * step_s(curves, x, slopes)[0])
-    return found
+            rates[name].append(1e3 * step_s(curves, x, slopes)[0])
+    return rates
 
 
 def kept_bytes(curves: Curves) -> int:
@@ -100,12 +100,12 @@ def kept_bytes(curves: Curves) -> int:
 
 
 def compare(names: tuple[str, ...], num_rounds: int) -> list[dict[str, Any]]:
-    found = []
+    claims = []
     runs = measure(num_rounds) if set(names) & set(STEPS) else {}
     for name in names:
         if name == MEMORY:
             ours, rival = (kept_bytes(curves) / 1e6 for curves in (operator(native.load()), formula))
-            found.append(
+            claims.append(
                 claim(
                     name,
                     ours=ours,
@@ -120,7 +120,7 @@ def compare(names: tuple[str, ...], num_rounds: int) -> list[dict[str, Any]]:
             continue
         who, against, bar = STEPS[name]
         ours, rival = median(runs[who]), median(runs[against])
-        found.append(
+        claims.append(
             claim(
                 name, ours=ours, rival=rival, rival_name=RIVALS[against], ratio=rival / ours, unit="ms of CPU a step",
                 op=bar and ">=", bar=bar, num_seeds=num_rounds,
@@ -128,7 +128,7 @@ def compare(names: tuple[str, ...], num_rounds: int) -> list[dict[str, Any]]:
                 f"rival {min(runs[against]):.1f} to {max(runs[against]):.1f} ms",
             )
         )  # fmt: skip
-    return found
+    return claims
 
 
 def main() -> int:

@@ -188,8 +188,8 @@ def main() -> int:
         row = f"{name:<16}"
         losses.append([])
         for each in wanted:
-            found = [fold_loss(each, data, int(seed)) for seed in options.seeds.split(",")]
-            loss, cpu_s = np.mean(found, axis=0)
+            fold_losses = [fold_loss(each, data, int(seed)) for seed in options.seeds.split(",")]
+            loss, cpu_s = np.mean(fold_losses, axis=0)
             losses[-1].append(loss)
             row += f"{loss:>14.4f} {cpu_s:>5.2f} s"
         print(row, flush=True)

@@ -30,20 +30,20 @@ RIVAL = "DistributedDataParallel, fp32"
 
 def rates(mbit: int | None, contenders: list[str], *, steps: int) -> dict[str, Any]:
     with capped(mbit) as link:
-        found = link.run(2, "distributed_rank.py", do="rates", contenders=contenders, rank=RANK, steps=steps)
-    return found | {"link": link.name}
+        figures = link.run(2, "distributed_rank.py", do="rates", contenders=contenders, rank=RANK, steps=steps)
+    return figures | {"link": link.name}
 
 
-def note(found: dict[str, Any]) -> str:
+def note(figures: dict[str, Any]) -> str:
     """What a reader needs to judge a rate: link, bytes, the step without a group, the spread, CPU, what auto chose."""
-    parts = [found["link"], f"{found['bytes'] / 1e6:.1f} MB of gradients"]
-    parts += [f"one process alone {found['alone_s']:.3f} s a step"]
-    for name, many in found["step_s"].items():
+    parts = [figures["link"], f"{figures['bytes'] / 1e6:.1f} MB of gradients"]
+    parts += [f"one process alone {figures['alone_s']:.3f} s a step"]
+    for name, many in figures["step_s"].items():
         low, _, high = quantiles(many, n=4)
-        cpu_s = median(found["cpu_s"][name])
+        cpu_s = median(figures["cpu_s"][name])
         parts += [f"{name} quartiles {low:.3f} to {high:.3f} s, {cpu_s:.3f} s of CPU, {len(many)} steps"]
-    if found["choices"] and found["choices"][-1]:
-        parts += [f"auto chose {', '.join(found['choices'][-1])}"]
+    if figures["choices"] and figures["choices"][-1]:
+        parts += [f"auto chose {', '.join(figures['choices'][-1])}"]
     return "; ".join([*parts, f"load of the machine at the start {LOAD:.1f}"])
 
 
@@ -59,12 +59,12 @@ def interval(values: list[float]) -> tuple[float, float]:
 
 def slow_link(quick: bool) -> list[dict[str, Any]]:
     """100 Mbit: PowerSGD against fp32."""
-    found = rates(100, ["ddp", "powersgd"], steps=8 if quick else 20)
-    ddp, ours = (median(found["step_s"][name]) for name in ("ddp", "powersgd"))
+    figures = rates(100, ["ddp", "powersgd"], steps=8 if quick else 20)
+    ddp, ours = (median(figures["step_s"][name]) for name in ("ddp", "powersgd"))
     return [
         claim(
             "step_rate_100_mbit", ours=1 / ours, rival=1 / ddp, rival_name=RIVAL, ratio=ddp / ours,
-            unit="steps a second", op=">=", bar=RATE_BAR, num_seeds=1, note=f"PowerSGD rank {RANK}; {note(found)}",
+            unit="steps a second", op=">=", bar=RATE_BAR, num_seeds=1, note=f"PowerSGD rank {RANK}; {note(figures)}",
         )
     ]  # fmt: skip
 
@@ -74,15 +74,15 @@ def fast_link(mbit: int | None) -> Callable[[bool], list[dict[str, Any]]]:
     name = f"auto_{mbit}_mbit" if mbit else "auto_no_cap"
 
     def measure(quick: bool) -> list[dict[str, Any]]:
-        found = rates(mbit, ["ddp", "auto"], steps=40 if quick else 300)
-        ddp, ours = (median(found["step_s"][each]) for each in ("ddp", "auto"))
-        ratios = [a / b for a, b in zip(found["step_s"]["auto"], found["step_s"]["ddp"], strict=True)]
+        figures = rates(mbit, ["ddp", "auto"], steps=40 if quick else 300)
+        ddp, ours = (median(figures["step_s"][each]) for each in ("ddp", "auto"))
+        ratios = [a / b for a, b in zip(figures["step_s"]["auto"], figures["step_s"]["ddp"], strict=True)]
         low, high = interval(ratios)
         return [
             claim(
                 name, ours=ours, rival=ddp, rival_name=RIVAL, ratio=median(ratios), unit="s a step", op="<=",
                 bar=SLOWER_BAR,
-                note=f"ratio is the median over pairs of steps, 95 % interval {low:.3f} to {high:.3f}; {note(found)}",
+                note=f"ratio is the median over pairs of steps, 95 % interval {low:.3f} to {high:.3f}; {note(figures)}",
             )
         ]  # fmt: skip
 
@@ -92,12 +92,12 @@ def fast_link(mbit: int | None) -> Callable[[bool], list[dict[str, Any]]]:
 def final_loss(quick: bool) -> list[dict[str, Any]]:
     """The same training with and without compression."""
     steps = 200 if quick else 500
-    found = {
+    losses = {
         name: LOOPBACK.run(2, "distributed_rank.py", do="loss", name=name, rank=RANK, steps=steps)
         for name in ("ddp", "powersgd")
     }
-    traces = "; ".join(f"{name} {', '.join(f'{x:.3f}' for x in each['trace'])}" for name, each in found.items())
-    ddp, ours = found["ddp"]["loss"], found["powersgd"]["loss"]
+    traces = "; ".join(f"{name} {', '.join(f'{x:.3f}' for x in each['trace'])}" for name, each in losses.items())
+    ddp, ours = losses["ddp"]["loss"], losses["powersgd"]["loss"]
     return [
         claim(
             "final_loss", ours=ours, rival=ddp, rival_name=RIVAL, ratio=ours / ddp, unit="nats a character, validation",
@@ -116,23 +116,23 @@ def scaling(quick: bool) -> list[dict[str, Any]]:
     claims = []
     for kind in ("acpsgd", "none"):
         for size in (2, 4, 8, 16):
-            found = LOOPBACK.run(size, "distributed_rank.py", kind=kind, **options)
-            claims.append(scaling_claim(kind, size, found, one, measured))
+            figures = LOOPBACK.run(size, "distributed_rank.py", kind=kind, **options)
+            claims.append(scaling_claim(kind, size, figures, one, measured))
     return claims
 
 
 def scaling_claim(
-    kind: str, size: int, found: dict[str, Any], one: dict[str, Any], measured_s: float
+    kind: str, size: int, figures: dict[str, Any], one: dict[str, Any], measured_s: float
 ) -> dict[str, Any]:
     judged = kind != "none"
-    step_ms, one_ms, cpu_ms, one_cpu_ms = (1e3 * each[key] for key in ("step_s", "cpu_s") for each in (found, one))
+    step_ms, one_ms, cpu_ms, one_cpu_ms = (1e3 * each[key] for key in ("step_s", "cpu_s") for each in (figures, one))
     return claim(
         f"scaling_{size}_ranks{'' if judged else '_fp32'}", ours=one_ms / step_ms, unit="of linear",
         op=">=" if judged else None, bar=SCALING_BAR if judged else None,
         note=f"{'ACP-SGD rank 1' if judged else 'fp32 as plain DDP sends it'}; a step of {step_ms:.0f} ms, alone "
         f"{one_ms:.0f}, of which sleep {min(measured_s, LONGEST_SLEEP_S) * 1e3:.0f} (measured {measured_s * 1e3:.0f}); "
-        f"{found['bytes'] / 1e6:.2f} MB of gradients, {found['sent'] / 1e6:.3f} MB sent a rank and step (lo's count); "
-        f"CPU of one rank {cpu_ms:.0f} ms a step, alone {one_cpu_ms:.0f}, on {os.cpu_count()} cores; "
+        f"{figures['bytes'] / 1e6:.2f} MB of gradients, {figures['sent'] / 1e6:.3f} MB sent a rank and step "
+        f"(lo's count); CPU of one rank {cpu_ms:.0f} ms a step, alone {one_cpu_ms:.0f}, on {os.cpu_count()} cores; "
         f"load of the machine at the start {LOAD:.1f}",
     )  # fmt: skip
 

@@ -50,8 +50,8 @@ class Link:
                 each.wait()
         if any(codes):
             raise SystemExit(f"{program} {options} failed on rank {next(r for r, code in enumerate(codes) if code)}")
-        found: dict[str, Any] = json.loads(said.splitlines()[-1])
-        return found
+        figures: dict[str, Any] = json.loads(said.splitlines()[-1])
+        return figures
 
 
 def _ip(*words: str, check: bool = True) -> None:

@@ -191,10 +191,10 @@ def main() -> None:
     options = json.loads(sys.argv[1])
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    found = {"rates": rates, "alone": alone, "loss": loss, "scale": scale}[options.pop("do")](**options)
+    figures = {"rates": rates, "alone": alone, "loss": loss, "scale": scale}[options.pop("do")](**options)
     dist.barrier()
     if os.environ["RANK"] == "0":
-        print(json.dumps(found), flush=True)
+        print(json.dumps(figures), flush=True)
     dist.destroy_process_group()
 
 

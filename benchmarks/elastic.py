@@ -99,9 +99,9 @@ def awaited(folder: Path, attempt: int, step: int) -> tuple[int, int, float]:
     """The first record of a later attempt than this and of a later step."""
     end_s = time.monotonic() + PATIENCE_S
     while time.monotonic() < end_s:
-        for found in steps(folder):
-            if found[0] > attempt and found[1] > step:
-                return found
+        for step_in_log in steps(folder):
+            if step_in_log[0] > attempt and step_in_log[1] > step:
+                return step_in_log
         time.sleep(0.05)
     raise TimeoutError(f"no step within {PATIENCE_S} s after a kill")
 
@@ -143,23 +143,23 @@ def pace(folder: Path, attempt: int) -> float:
     return (times[-1] - times[0]) / (len(times) - 1)
 
 
-def summary(found: list[Death], only: str | None) -> list[dict[str, Any]]:
-    recovery = sorted(each.recovery_s for each in found)
-    lost = sorted(each.num_lost for each in found)
-    at_once = sum(each.num_restarts == 1 for each in found)
-    ranks = ", ".join(f"{sum(each.rank == rank for each in found)} of rank {rank}" for rank in range(NUM_RANKS))
+def summary(deaths: list[Death], only: str | None) -> list[dict[str, Any]]:
+    recovery = sorted(each.recovery_s for each in deaths)
+    lost = sorted(each.num_lost for each in deaths)
+    at_once = sum(each.num_restarts == 1 for each in deaths)
+    ranks = ", ".join(f"{sum(each.rank == rank for each in deaths)} of rank {rank}" for rank in range(NUM_RANKS))
     claims = [
         claim(
-            CLAIMS[0], ours=at_once, ratio=at_once / len(found), unit="recoveries", op=">=", bar=1.0,
-            num_seeds=len(found), note=f"{len(found)} kills: {ranks}",
+            CLAIMS[0], ours=at_once, ratio=at_once / len(deaths), unit="recoveries", op=">=", bar=1.0,
+            num_seeds=len(deaths), note=f"{len(deaths)} kills: {ranks}",
         ),
         claim(
-            CLAIMS[1], ours=median(recovery), unit="s", op="<=", bar=15.0, num_seeds=len(found),
+            CLAIMS[1], ours=median(recovery), unit="s", op="<=", bar=15.0, num_seeds=len(deaths),
             note=f"from {recovery[0]:.1f} to {recovery[-1]:.1f} s; past the step of the kill after "
-            f"{median(each.back_s for each in found):.1f} s",
+            f"{median(each.back_s for each in deaths):.1f} s",
         ),
         claim(
-            CLAIMS[2], ours=lost[-1], ratio=lost[-1] / INTERVAL, unit="steps", op="<=", bar=1.0, num_seeds=len(found),
+            CLAIMS[2], ours=lost[-1], ratio=lost[-1] / INTERVAL, unit="steps", op="<=", bar=1.0, num_seeds=len(deaths),
             note=f"a checkpoint each {INTERVAL} steps; median {median(lost):g}",
         ),
     ]  # fmt: skip
@@ -177,11 +177,11 @@ def main() -> int:
         except KeyboardInterrupt:
             return 130
         return 0
-    found = []
+    deaths_of_runs = []
     for death in deaths(5 if args.quick else 20):
-        found.append(death)
-        print(f"kill {len(found)}: {death}", flush=True)
-    claims = summary(found, args.only)
+        deaths_of_runs.append(death)
+        print(f"kill {len(deaths_of_runs)}: {death}", flush=True)
+    claims = summary(deaths_of_runs, args.only)
     left_out = [name for name in CLAIMS if args.only not in (None, name)]
     return finish("elastic", claims, not_run=left_out)
 

@@ -50,15 +50,15 @@ class Plan:
 def turns(ways: Sequence[Callable[[], Any]], rounds: int, calls: int = 1) -> list[list[float]]:
     """CPU milliseconds of a call of each way, by round, in turn; one round before is not counted. `calls` in a round:
     a call of a fraction of a millisecond would tell of the caches that the one before it has left."""
-    found: list[list[float]] = [[] for _ in ways]
+    times_s: list[list[float]] = [[] for _ in ways]
     for number in range(rounds + 1):
         for place, way in enumerate(ways):
             start = time.process_time()
             for _ in range(calls):
                 way()
             if number:
-                found[place].append(1e3 * (time.process_time() - start) / calls)
-    return found
+                times_s[place].append(1e3 * (time.process_time() - start) / calls)
+    return times_s
 
 
 def ratio_of(ours: list[float], rival: list[float]) -> float:
@@ -88,13 +88,15 @@ def cancer() -> tuple[nn.Module, Tensor, Tensor]:
 def deletion(net: nn.Module, rows: Tensor, values: NDArray[np.float64], absent: Tensor, target: Tensor) -> float:
     """Mean area under the predicted class's probability while features go, the largest contributions first."""
     order = torch.as_tensor(np.argsort(-values, axis=1).copy())
-    found, given = [], rows.clone()
+    scores, masked_rows = [], rows.clone()
     with torch.no_grad():
         for place in range(rows.shape[1] + 1):
             if place:
-                given = given.scatter(1, order[:, place - 1 : place], absent.gather(1, order[:, place - 1 : place]))
-            found.append(net(given).softmax(1).gather(1, target[:, None]).mean().item())
-    return float(np.trapezoid(found, dx=1 / rows.shape[1]))
+                masked_rows = masked_rows.scatter(
+                    1, order[:, place - 1 : place], absent.gather(1, order[:, place - 1 : place])
+                )
+            scores.append(net(masked_rows).softmax(1).gather(1, target[:, None]).mean().item())
+    return float(np.trapezoid(scores, dx=1 / rows.shape[1]))
 
 
 def perceptron(plan: Plan) -> Claims:
@@ -116,11 +118,11 @@ def perceptron(plan: Plan) -> Claims:
 
     ours, theirs, shaps = turns(ways(NUM_ROWS), plan.rounds)
     one, their_one, shaps_one = turns(ways(1), plan.rounds, calls=10)
-    found = attribute(net, rows[:NUM_ROWS], baselines)
+    attribution = attribute(net, rows[:NUM_ROWS], baselines)
     peer = captum.attribute(rows[:NUM_ROWS], baselines, target=target).detach().numpy().astype(np.float64)
     absent = baselines.mean(0, keepdim=True).expand(NUM_ROWS, -1)
-    areas = [deletion(net, rows[:NUM_ROWS], values, absent, target) for values in (found.values, peer)]
-    worst = float(np.abs(found.residual).max())
+    areas = [deletion(net, rows[:NUM_ROWS], values, absent, target) for values in (attribution.values, peer)]
+    worst = float(np.abs(attribution.residual).max())
     return [
         claim(
             "mlp_deeplift_time", ours=median(ours), rival=median(theirs), rival_name="captum DeepLiftShap",
@@ -185,9 +187,9 @@ def black_box(plan: Plan) -> Claims:
     mean = baselines.mean(0, keepdim=True).numpy()
     row, target = rows[:1].numpy(), int(net(rows[:1]).argmax())
 
-    def f(given: NDArray[np.floating]) -> NDArray[np.floating]:
+    def f(features: NDArray[np.floating]) -> NDArray[np.floating]:
         with torch.no_grad():
-            answer: NDArray[np.floating] = net(torch.as_tensor(given, dtype=torch.float32)).numpy()[:, target]
+            answer: NDArray[np.floating] = net(torch.as_tensor(features, dtype=torch.float32)).numpy()[:, target]
         return answer
 
     peer = shap.KernelExplainer(f, mean)
@@ -224,12 +226,12 @@ class Sentences(nn.Module):
 
     def embed(self, ids: Tensor, mask: Tensor) -> Tensor:
         states = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
-        found: Tensor = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        return found
+        means: Tensor = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        return means
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        found: Tensor = self.head(self.embed(ids, mask))
-        return found
+        outputs: Tensor = self.head(self.embed(ids, mask))
+        return outputs
 
 
 @functools.cache
@@ -249,8 +251,8 @@ def sentences() -> tuple[Sentences, Any, list[Tensor]]:
         parts = []
         for start in range(0, len(train), 50):
             texts = [row["text"] for row in train[start : start + 50]]
-            made = tokenizer(texts, return_tensors="pt", padding=True)
-            parts.append(net.embed(made["input_ids"], made["attention_mask"]))
+            batch = tokenizer(texts, return_tensors="pt", padding=True)
+            parts.append(net.embed(batch["input_ids"], batch["attention_mask"]))
         fitted = LogisticRegression(C=10.0, max_iter=2000).fit(torch.cat(parts), [row["label"] for row in train])
         weights = torch.tensor(fitted.coef_[0]).float()
         net.head.weight[:] = torch.stack([-weights, weights]) / 2
@@ -287,12 +289,12 @@ def layers(plan: Plan) -> Claims:
     path = layer_path(net, ids, base, target, fixed=fixed, options=LEDGER)
     cuts = [line for line in path.ledger() if line["is_cut"]]
     worst = max(line["relative"] for line in cuts)
-    told = f"{len(path.layers)} layers, {len(cuts)} of them judged, largest residual {worst:.1e}"
+    note = f"{len(path.layers)} layers, {len(cuts)} of them judged, largest residual {worst:.1e}"
     return [
         claim(
             "minilm_layers_ledger", ours=median(ledger), rival=median(theirs),
             rival_name="captum, one layer (LayerIntegratedGradients, 50 steps)", ratio=ratio_of(ledger, theirs),
-            unit="ms of CPU", op="<=", bar=2.0, num_seeds=len(ledger), note=told,
+            unit="ms of CPU", op="<=", bar=2.0, num_seeds=len(ledger), note=note,
         ),
         claim(
             "minilm_layers_everything", ours=median(everything), rival=median(theirs),
@@ -314,8 +316,8 @@ def residuals(_: Plan) -> Claims:
             self.net, self.out = nn.LSTM(8, 32, num_layers=2, batch_first=True), nn.Linear(32, 2)
 
         def forward(self, x: Tensor) -> Tensor:
-            found: Tensor = self.out(self.net(x)[0][:, -1])
-            return found
+            outputs: Tensor = self.out(self.net(x)[0][:, -1])
+            return outputs
 
     class Residual(nn.Module):
         def __init__(self) -> None:
@@ -325,8 +327,8 @@ def residuals(_: Plan) -> Claims:
         def forward(self, x: Tensor) -> Tensor:
             for part in self.parts:
                 x = x + rectifier(part(x))
-            found: Tensor = self.out(x)
-            return found
+            outputs: Tensor = self.out(x)
+            return outputs
 
     def through(*bends: nn.Module) -> nn.Module:
         return nn.Sequential(*(each for bend in bends for each in (nn.Linear(32, 32), bend)), nn.Linear(32, 2))
@@ -338,14 +340,14 @@ def residuals(_: Plan) -> Claims:
         "residual": (Residual(), (32,)),
         "LSTM": (Last(), (20, 8)),
     }
-    found: dict[str, float] = {}
+    worst: dict[str, float] = {}
     for name, (net, shape) in nets.items():
         path = layer_path(net.eval(), torch.randn(20, *shape), torch.randn(1, *shape), 0, options=LEDGER)
-        found[name] = max(line["relative"] for line in path.ledger() if line["is_cut"])
+        worst[name] = max(line["relative"] for line in path.ledger() if line["is_cut"])
     return [
         claim(
-            "layers_residual", ours=max(found.values()), unit="of the change explained, the worst layer and row",
-            op="<=", bar=0.01, num_seeds=20, note=", ".join(f"{name} {value:.1e}" for name, value in found.items()),
+            "layers_residual", ours=max(worst.values()), unit="of the change explained, the worst layer and row",
+            op="<=", bar=0.01, num_seeds=20, note=", ".join(f"{name} {value:.1e}" for name, value in worst.items()),
         )
     ]  # fmt: skip
 
@@ -365,10 +367,10 @@ def tokens(plan: Plan) -> Claims:
         mask = torch.ones_like(ids)
         with torch.no_grad():
             target = int(net(ids, mask).argmax())
-        found = captum.attribute(
+        attribution = captum.attribute(
             ids, masked(tokenizer, ids), target=target, additional_forward_args=(mask,), n_steps=20
         )
-        values: NDArray[np.float64] = found.sum(-1).detach().numpy().astype(np.float64)
+        values: NDArray[np.float64] = attribution.sum(-1).detach().numpy().astype(np.float64)
         return values
 
     times = turns([lambda: ours(texts[0]), lambda: theirs(texts[0])], max(3, plan.rounds // 6))
@@ -438,9 +440,9 @@ def regions(plan: Plan) -> Claims:
         ) -> NDArray[np.float64]:
             count[0] += len(masks)
             keep = torch.nn.functional.pad(torch.as_tensor(np.asarray(masks) > 0.5), (1, 1), value=True)
-            given = torch.where(keep, ids, base)
+            ids_kept = torch.where(keep, ids, base)
             with torch.no_grad():
-                answer: NDArray[np.float64] = net(given, torch.ones_like(given))[:, target].double().numpy()
+                answer: NDArray[np.float64] = net(ids_kept, torch.ones_like(ids_kept))[:, target].double().numpy()
             return answer
 
         peer = shap.PartitionExplainer(value, Players(tree))
@@ -515,14 +517,14 @@ def main() -> int:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     plan = Plan(rounds=20, sentences=12) if args.quick else Plan(rounds=40, sentences=40)
-    found: Claims = [] if args.only or args.quick else found_before("explain")
-    done = {each["claim"] for each in found}
+    claims: Claims = [] if args.only or args.quick else found_before("explain")
+    done = {each["claim"] for each in claims}
     code = 0
     for part, names in PARTS.items():
         if args.only in (None, *names) and not done.issuperset(names):
-            found += [each for each in part(plan) if args.only in (None, each["claim"])]
-            measured = {each["claim"] for each in found}
-            code = finish("explain", found, not_run=[name for name in CLAIMS if name not in measured])
+            claims += [each for each in part(plan) if args.only in (None, each["claim"])]
+            measured = {each["claim"] for each in claims}
+            code = finish("explain", claims, not_run=[name for name in CLAIMS if name not in measured])
     return code
 
 

@@ -67,8 +67,8 @@ def explaining(ask: BenchRequest) -> Iterator[None]:
 
 def explained(server: Server) -> float:
     """Rows that the server has explained."""
-    asked = urllib.request.Request(f"{server.url}/metrics", headers=dict(server.headers))
-    with urllib.request.urlopen(asked, timeout=30) as page:
+    request = urllib.request.Request(f"{server.url}/metrics", headers=dict(server.headers))
+    with urllib.request.urlopen(request, timeout=30) as page:
         return sum(float(each) for each in re.findall(rb"^deepseek_explained_rows_total.* (\S+)$", page.read(), re.M))
 
 
@@ -89,24 +89,24 @@ def pairs(bench: Bench, server: Server, num_pairs: int, kind: str = "") -> list[
     }
     chosen = min(tried, key=lambda count: abs(tried[count] - most / 2))
     load = dataclasses.replace(bench.load(chosen, by_wrk=True), warmup_s=0.0)
-    found: list[list[LoadResult]] = [[], []]
+    results: list[list[LoadResult]] = [[], []]
     with explaining(why):  # the first explanation starts a process and opens the model
         time.sleep(3.0)
-    told = []
+    counts = []
     for number in range(num_pairs):
         for beside in (False, True) if number % 2 else (True, False):
             before = explained(server)
             if beside:
                 with explaining(why):
                     run = measure(ask, load, server.pid)
-                told.append((explained(server) - before) / (run.wall_s + load.warmup_s))
+                counts.append((explained(server) - before) / (run.wall_s + load.warmup_s))
             else:
                 run = measure(ask, load, server.pid)
-            found[beside].append(run)
-    failed = sum(run.num_failed for runs in found for run in runs)
+            results[beside].append(run)
+    failed = sum(run.num_failed for runs in results for run in runs)
     claims = []
     for name, (figure, unit, op) in FIGURES.items():
-        alone, beside_it = ([figure(run) for run in runs] for runs in found)
+        alone, beside_it = ([figure(run) for run in runs] for runs in results)
         ratios = [b / a for a, b in zip(alone, beside_it, strict=True)]
         low, high = interval(ratios)
         claims.append(
@@ -114,7 +114,7 @@ def pairs(bench: Bench, server: Server, num_pairs: int, kind: str = "") -> list[
                 kind + name, ours=median(beside_it), rival=median(alone), rival_name="without explanations", unit=unit,
                 ratio=median(ratios), op=op, bar=1.05 if op == "<=" else 0.95, num_seeds=num_pairs,
                 note=f"mean of the ratios {low:.3f} to {high:.3f}; {chosen} connections of {load.client} where 64 get "
-                f"{most:,.0f} predictions/s; {median(told):,.0f} explanations/s; {failed} not answered with 200",
+                f"{most:,.0f} predictions/s; {median(counts):,.0f} explanations/s; {failed} not answered with 200",
             )
         )  # fmt: skip
     return claims
@@ -127,14 +127,14 @@ def main() -> int:
         bench = Bench.make(Path(folder), quick=args.quick)
         bench = dataclasses.replace(bench, seconds=3.0)
         served = {"": bench.tree.bundle} | ({"text_": bench.minilm} if bench.minilm is not None else {})
-        found = []
+        claims = []
         for kind, path in served.items():
             if args.only is None or args.only in (kind + name for name in FIGURES):
                 with bench.server(path, *ONE_EACH) as server:
-                    found += pairs(bench, server, num_pairs, kind)
-    found = [each for each in found if args.only in (None, each["claim"])]
-    ran = {each["claim"] for each in found}
-    return finish("explain_load", found, not_run=[name for name in CLAIMS if name not in ran])
+                    claims += pairs(bench, server, num_pairs, kind)
+    claims = [each for each in claims if args.only in (None, each["claim"])]
+    ran = {each["claim"] for each in claims}
+    return finish("explain_load", claims, not_run=[name for name in CLAIMS if name not in ran])
 
 
 if __name__ == "__main__":

@@ -52,32 +52,32 @@ class Trees:
 
     @classmethod
     def make(cls, folder: Path) -> Trees:
-        made = make(folder, num_columns=30, num_trees=300, depth=6)
-        runtime = Runtime.open(made.bundle)
+        served_trees = make(folder, num_columns=30, num_trees=300, depth=6)
+        runtime = Runtime.open(served_trees.bundle)
         booster = xgboost.Booster()
-        booster.load_model(made.booster_file)
+        booster.load_model(served_trees.booster_file)
         booster.set_param({"nthread": 1})
         rows = np.random.default_rng(1).normal(size=(max(COUNTS), 30)).astype(np.float32)
         explainer = explainer_for(runtime.model, runtime.preprocessor.owners(), score=runtime.score)
-        return cls(folder, made.bundle, explainer, booster, rows, tuple(made.record))
+        return cls(folder, served_trees.bundle, explainer, booster, rows, tuple(served_trees.record))
 
     def theirs(self, count: int) -> Float32:
         """(N, 31), the expected value last."""
         matrix = xgboost.DMatrix(self.rows[:count], feature_names=list(self.names), nthread=1)
-        found: Float32 = self.booster.predict(matrix, pred_contribs=True)
-        return found
+        contributions: Float32 = self.booster.predict(matrix, pred_contribs=True)
+        return contributions
 
 
 def in_process(trees: Trees, quick: bool) -> list[dict[str, Any]]:
     """The values, and what they cost."""
-    found = trees.explainer.explain(trees.rows)
+    attribution = trees.explainer.explain(trees.rows)
     theirs = trees.theirs(len(trees.rows))
-    apart = float(np.abs(np.column_stack([found.values, found.base_value]) - theirs).max())
+    apart = float(np.abs(np.column_stack([attribution.values, attribution.base_value]) - theirs).max())
     claims = [
         claim(
             "tree_values", ours=apart, unit="log-odds, the largest difference from xgboost's values", op="<=", bar=1e-5,
             num_seeds=len(trees.rows), note=f"largest value {np.abs(theirs).max():.2g}; ours leave over "
-            f"{np.abs(found.residual).max():.1e} of the answer, xgboost's float32 sums as much",
+            f"{np.abs(attribution.residual).max():.1e} of the answer, xgboost's float32 sums as much",
         )
     ]  # fmt: skip
     for count in COUNTS:
@@ -136,14 +136,14 @@ def main() -> int:
     args = options(__doc__, CLAIMS, quick="Fewer and shorter rounds, the same bars.").parse_args()
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
         trees = Trees.make(Path(folder))
-        found: list[dict[str, Any]] = []
+        claims: list[dict[str, Any]] = []
         if args.only != "tree_endpoint":
-            found += in_process(trees, args.quick)
+            claims += in_process(trees, args.quick)
         if args.only in (None, "tree_endpoint"):
-            found += endpoint(trees, args.quick)
-    found = [each for each in found if args.only in (None, each["claim"])]
-    ran = {each["claim"] for each in found}
-    return finish("explain_trees", found, not_run=[name for name in CLAIMS if name not in ran])
+            claims += endpoint(trees, args.quick)
+    claims = [each for each in claims if args.only in (None, each["claim"])]
+    ran = {each["claim"] for each in claims}
+    return finish("explain_trees", claims, not_run=[name for name in CLAIMS if name not in ran])
 
 
 if __name__ == "__main__":

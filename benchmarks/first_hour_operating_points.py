@@ -68,9 +68,9 @@ def _resample(unseen: Unseen, rule: str, limits: dict[str, float]) -> dict[str, 
         to_set, to_measure = (rng.integers(0, len(unseen.target), num) for num in (NUM_SET, NUM_MEASURED))
         chosen = choose_threshold(unseen.target[to_set], unseen.output[to_set, 1], ones[to_set], **limits)
         decided = Decision("binary", ("no", "yes"), threshold=chosen.value).classes(unseen.output.astype(np.float32))
-        told = DecisionRule("yes", chosen.value, rule, **limits)
-        point = measure_operating_point(unseen.target[to_measure], decided[to_measure], ones[to_measure], told)
-        truth = measure_operating_point(unseen.target, decided, ones, told)
+        decision = DecisionRule("yes", chosen.value, rule, **limits)
+        point = measure_operating_point(unseen.target[to_measure], decided[to_measure], ones[to_measure], decision)
+        truth = measure_operating_point(unseen.target, decided, ones, decision)
         for rate in RATES:
             held[rate].append(_holds(point, truth, rate))
     return held

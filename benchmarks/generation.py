@@ -58,11 +58,11 @@ def serve(folder: str, cache: str) -> None:
 
 def cpu_s(pid: int) -> float:
     """Seconds on a CPU of a process and of its children, all threads of them."""
-    found = 0.0
+    total_s = 0.0
     for task in Path(f"/proc/{pid}/task").iterdir():
-        found += int((task / "schedstat").read_text().split()[0]) / 1e9
-        found += sum(cpu_s(int(child)) for child in (task / "children").read_text().split())
-    return found
+        total_s += int((task / "schedstat").read_text().split()[0]) / 1e9
+        total_s += sum(cpu_s(int(child)) for child in (task / "children").read_text().split())
+    return total_s
 
 
 class Stream:
@@ -120,12 +120,12 @@ async def decode(pid: int, port: int, prompts: Sequence[str], num_tokens: int) -
 
 async def first_tokens(port: int, prompts: Sequence[str], num_rounds: int) -> list[float]:
     """Seconds to the first token, eight requests at a time."""
-    found: list[float] = []
+    times_s: list[float] = []
     for _ in range(num_rounds):
         streams = [Stream(port, prompt, 4) for prompt in prompts]
         await asyncio.gather(*(stream.run() for stream in streams))
-        found += [stream.first_s for stream in streams]
-    return sorted(found)
+        times_s += [stream.first_s for stream in streams]
+    return sorted(times_s)
 
 
 def transformers_rate(folder: Path, num_steps: int) -> float:
@@ -147,7 +147,7 @@ print({NUM_CLIENTS} * {num_steps} / (time.process_time() - started_s))
 
 
 def measure(names: Sequence[str], *, num_rounds: int, num_tokens: int) -> list[dict[str, Any]]:
-    found = []
+    measurements = []
     with tempfile.TemporaryDirectory() as temporary:
         folder, cache = Path(temporary) / "gpt2", Path(temporary) / "cache"
         make_model(folder)
@@ -161,10 +161,10 @@ def measure(names: Sequence[str], *, num_rounds: int, num_tokens: int) -> list[d
             try:
                 asyncio.run(decode(server.pid, port, prompts, 16))
                 if "gpt2_decode_http" in names:
-                    found.append(decode_claim(server.pid, port, prompts, folder, num_rounds, num_tokens))
+                    measurements.append(decode_claim(server.pid, port, prompts, folder, num_rounds, num_tokens))
                 if "time_to_first_token" in names:
                     seconds = asyncio.run(first_tokens(port, prompts, 13))
-                    found.append(
+                    measurements.append(
                         claim(
                             "time_to_first_token",
                             ours=seconds[-(len(seconds) // 100) - 1],
@@ -175,7 +175,7 @@ def measure(names: Sequence[str], *, num_rounds: int, num_tokens: int) -> list[d
                     )
             finally:
                 server.terminate()
-    return found
+    return measurements
 
 
 def decode_claim(

@@ -34,6 +34,7 @@ class Sent:
     is_chunked: bool = False  # the body has its chunks' lengths already
     num_connections: int = 1  # on which it is sent at the same time
     pause_s: float = 0.0  # between two pieces of it
+    is_stream: bool = False  # it is answered while it comes: its answers are read to their end
 
     def head(self, host: str) -> bytes:
         length = b"transfer-encoding: chunked" if self.is_chunked else b"content-length: %d" % len(self.body)
@@ -173,6 +174,18 @@ def lines(unit: bytes, model: str) -> Sent:
     return Sent(SCORE.format(model), fill(b"", unit + b"\n", b""), media=LINES)
 
 
+#: Lines of a stream: the client of this benchmark sends all of them before it reads, so answers have to fit between.
+NUM_STREAM_LINES, NUM_STREAMS = 10_000, 16
+
+
+def stream(unit: bytes, size: int, model: str) -> Sent:
+    """Lines in chunks of `size` bytes, on many connections at the same time."""
+    text = (unit + b"\n") * (NUM_STREAM_LINES // (unit.count(b"\n") + 1))
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+    return Sent(SCORE.format(model), body, media=LINES, is_chunked=True, num_connections=NUM_STREAMS, is_stream=True)
+
+
 #: To a server that scores raw events and keeps a state.
 EVENT_BODIES: dict[str, Make] = {
     "score_nested": partial(plain, SCORE, nested),
@@ -191,6 +204,10 @@ EVENT_BODIES: dict[str, Make] = {
     "score_nested_lines": partial(lines, b"[[[[[[[[]]]]]]]]"),
     "score_blank_lines": partial(lines, b""),
     "score_one_line": partial(lines, b"[[[[[[[[]]]]]]]]," * 100_000),
+    "stream_events": partial(stream, EVENT, 65_536),
+    "stream_bad_lines": partial(stream, b"[]", 65_536),
+    "stream_mixed": partial(stream, EVENT + b'\n{"TRANSACTION_ID":1,"TX_FRAUD":1}\n[]', 65_536),
+    "stream_small_chunks": partial(stream, b"[]", 1),
     "label_verdicts": partial(
         filled, LABEL, b"[", b'{"TRANSACTION_ID":1,"TX_FRAUD":1},', b'{"TRANSACTION_ID":1,"TX_FRAUD":1}]'
     ),
@@ -217,11 +234,11 @@ def grpc_texts() -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    found = bytearray()
+    encoded = bytearray()
     while number > 127:
-        found.append(number & 127 | 128)
+        encoded.append(number & 127 | 128)
         number >>= 7
-    return bytes([*found, number])
+    return bytes([*encoded, number])
 
 
 GRPC_BODIES = {"grpc_inputs": grpc_inputs, "grpc_numbers": grpc_numbers, "grpc_texts": grpc_texts}

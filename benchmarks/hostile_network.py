@@ -23,6 +23,8 @@ from pathlib import Path
 from hostile_verbs import Verb, verbs, write_inputs
 from result import claim, finish, options
 
+import deepseek
+
 #: Claim -> unit; each must be 0.
 CLAIMS = {
     "bytes_to_other_machines": "bytes",
@@ -31,8 +33,11 @@ CLAIMS = {
 }
 CALLS = "connect,sendto,sendmsg,sendmmsg,open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2"
 #: Below the home, what docs/guides/install.md says is kept: measurements of compress, converted models and choices of
-#: engines, and the list of fonts of matplotlib, which nncf imports.
-DOCUMENTED = (".cache/deepseek", ".cache/matplotlib", ".config/matplotlib")
+#: engines, the list of fonts of matplotlib, which nncf imports, and what numba compiled where the package's own folder
+#: cannot be written.
+DOCUMENTED = (".cache/deepseek", ".cache/matplotlib", ".config/matplotlib", ".cache/numba")
+#: Where numba keeps what it compiled, as that guide says too.
+COMPILED = Path(deepseek.__file__).resolve().parent / "features" / "core" / "__pycache__"
 #: Where any process may write: devices and the kernel's own files.
 KERNEL = ("/dev/", "/proc/", "/sys/")
 _SENDS = re.compile(r"\b(connect|sendto|sendmsg|sendmmsg)\(")
@@ -86,7 +91,7 @@ def watch(name: str, command: Sequence[str], folder: Path, *, until: str = "") -
                 os.killpg(process.pid, signal.SIGKILL)
     lines = trace.read_text(errors="replace").splitlines()
     attempts = tuple(line for line in lines if other_machine(line))
-    allowed = (folder, scratch, *(home / kept for kept in DOCUMENTED))
+    allowed = (folder, scratch, COMPILED, *(home / kept for kept in DOCUMENTED))
     written = {file for line in lines for file in files_written(line, folder) if not _within(file, allowed)}
     code = 0 if until and process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM) else process.returncode
     return Traffic(
@@ -188,22 +193,22 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         write_inputs(folder, quick=args.quick)
-        found = []
+        outcomes = []
         for traffic in run(chosen, folder):
             print(f"{traffic.verb:<24} exit {traffic.exit_code}  {len(traffic.attempts)} attempts", flush=True)
-            found.append(traffic)
-    for traffic in found:
+            outcomes.append(traffic)
+    for traffic in outcomes:
         print("".join(f"{traffic.verb}: {each}\n" for each in (*traffic.attempts, *traffic.files)), end="")
     slower = ("compress_graph", 3)  # no variant is faster on this processor, which was tried and said
-    if broken := [each.verb for each in found if each.exit_code and (each.verb, each.exit_code) != slower]:
+    if broken := [each.verb for each in outcomes if each.exit_code and (each.verb, each.exit_code) != slower]:
         raise SystemExit(f"these verbs failed, so nothing is shown by them: {', '.join(broken)}")
     figures = {
-        "bytes_to_other_machines": sum(traffic.num_bytes for traffic in found),
-        "attempts_to_reach_other_machines": sum(len(traffic.attempts) for traffic in found),
-        "undocumented_files": sum(len(traffic.files) for traffic in found),
+        "bytes_to_other_machines": sum(traffic.num_bytes for traffic in outcomes),
+        "attempts_to_reach_other_machines": sum(len(traffic.attempts) for traffic in outcomes),
+        "undocumented_files": sum(len(traffic.files) for traffic in outcomes),
     }
     claims = [
-        claim(name, ours=figures[name], unit=CLAIMS[name], op="<=", bar=0.0, note=f"{len(found)} runs of verbs")
+        claim(name, ours=figures[name], unit=CLAIMS[name], op="<=", bar=0.0, note=f"{len(outcomes)} runs of verbs")
         for name in CLAIMS
         if args.only in (None, name)
     ]

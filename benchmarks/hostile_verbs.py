@@ -93,6 +93,10 @@ def verbs() -> tuple[Verb, ...]:
         Verb("observe_why", ("observe", "why", "log.ndjson", "--since", "1h", "--html", "causes.html")),
         Verb("observe_drift", ("observe", "drift", "cancer", "log.ndjson", "--html", "drift.html")),
         Verb("bench", ("bench", "serve", "cancer", "--concurrency", "1", "--seconds", "1s")),
+        Verb("recipe", ("recipe", "fraud", "--example", "--out", "cards", "--trials", "1")),
+        Verb("recipe_rings", ("recipe", "rings", "--example", "--html", "rings.html")),
+        Verb("stream", ("stream", "cards", "--state", "state")),
+        Verb("replay", ("stream", "cards", "--replay", "tx.csv", "--inject", "card", "--html", "replay.html")),
         Verb("train", ("train", "run.toml", "--out", "trained"), quick=False),
         Verb("export", ("export", "cancer", "--edge", "--tier", "c", "--out", "device"), quick=False),
         Verb("compress_graph", ("compress", "net.onnx", *rows, "--keep", "0.5", "--out", "small"), quick=False),
@@ -111,9 +115,19 @@ def write_inputs(folder: Path, *, quick: bool) -> None:
     columns.assign(diagnosis=data.target_names[data.target]).to_csv(folder / "cancer.csv", index=False)
     minutes = pd.date_range("2026-01-01", periods=len(columns), freq="min").strftime("%Y-%m-%dT%H:%M:%SZ")
     columns.assign(time=minutes, status=200).to_json(folder / "log.ndjson", orient="records", lines=True)
+    _write_transactions(folder / "tx.csv")
     (folder / "laws").mkdir()
     (folder / "laws" / "law-2024-01-01.txt").write_text(LAW, "utf-8")
     if not quick:
         (folder / "net.py").write_text(NET)
         (folder / "run.toml").write_text(RUN)
         subprocess.run([sys.executable, "-c", MAKE_MODELS], cwd=folder, check=True, capture_output=True)
+
+
+def _write_transactions(path: Path) -> None:
+    """Raw card transactions, with the columns of `recipe fraud --example`."""
+    from deepseek.data.table.synth import FraudWorld, simulate_transactions
+
+    records = simulate_transactions(FraudWorld(num_customers=60, num_terminals=30, num_days=20)).records()
+    lines = [",".join(records[0]), *(",".join(map(str, record.values())) for record in records)]
+    path.write_text("\n".join(lines) + "\n")

@@ -47,12 +47,12 @@ def kept(make: Callable[[int], dict[str, float]], seed: int) -> dict[str, float]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
     file = cache_folder("benchmarks") / f"multimodal-{make.__name__}-{seed}-{digest}.json"
     if file.exists():
-        found: dict[str, float] = json.loads(file.read_text())
-        return found
-    found = make(seed)
-    file.write_text(json.dumps(found, indent=1))
-    print(make.__name__, seed, {name: round(value, 4) for name, value in found.items()}, flush=True)
-    return found
+        figures: dict[str, float] = json.loads(file.read_text())
+        return figures
+    figures = make(seed)
+    file.write_text(json.dumps(figures, indent=1))
+    print(make.__name__, seed, {name: round(value, 4) for name, value in figures.items()}, flush=True)
+    return figures
 
 
 def interval(values: Sequence[float]) -> str:
@@ -60,92 +60,93 @@ def interval(values: Sequence[float]) -> str:
     return f"mean {mean(values):.2f}, sd {stdev(values):.2f}, {min(values):.2f} to {max(values):.2f}"
 
 
-def over_seeds(name: str, values: Sequence[float], note: str, **given: Any) -> dict[str, Any]:
+def over_seeds(name: str, values: Sequence[float], note: str, **options: Any) -> dict[str, Any]:
     """A claim on the mean."""
-    return claim(name, ours=mean(values), num_seeds=len(values), note=f"{interval(values)}; {note}", **given)
+    return claim(name, ours=mean(values), num_seeds=len(values), note=f"{interval(values)}; {note}", **options)
 
 
-def digit_claims(found: Figures) -> list[dict[str, Any]]:
-    best = [max(each[f"alone_{name}"] for name in THREE) for each in found]
-    alone = ", ".join(f"{name} {mean(each[f'alone_{name}'] for each in found):.1f}" for name in THREE)
-    fused = [each["fused"] for each in found]
-    lost = [max(each[f"never_{name}"] - each[f"missing_{name}"] for name in THREE) for each in found]
+def digit_claims(figures: Figures) -> list[dict[str, Any]]:
+    best = [max(each[f"alone_{name}"] for name in THREE) for each in figures]
+    alone = ", ".join(f"{name} {mean(each[f'alone_{name}'] for each in figures):.1f}" for name in THREE)
+    fused = [each["fused"] for each in figures]
+    lost = [max(each[f"never_{name}"] - each[f"missing_{name}"] for name in THREE) for each in figures]
     each_lost = ", ".join(
-        f"{name} {mean(each[f'never_{name}'] - each[f'missing_{name}'] for each in found):+.2f}" for name in THREE
+        f"{name} {mean(each[f'never_{name}'] - each[f'missing_{name}'] for each in figures):+.2f}" for name in THREE
     )
-    worst = max(mean(each[f"never_{name}"] - each[f"missing_{name}"] for each in found) for name in THREE)
+    worst = max(mean(each[f"never_{name}"] - each[f"missing_{name}"] for each in figures) for name in THREE)
     return [
         over_seeds(
             "digits_fused_gain", [a - b for a, b in zip(fused, best, strict=True)],
             f"over the best alone ({alone}; fused {mean(fused):.2f})", unit="points", op=">=", bar=7.0,
         ),
         over_seeds(
-            "digits_over_product", [each["fused"] - each["product"] for each in found],
-            f"over the calibrated product of the three ({mean(each['product'] for each in found):.2f})",
+            "digits_over_product", [each["fused"] - each["product"] for each in figures],
+            f"over the calibrated product of the three ({mean(each['product'] for each in figures):.2f})",
             unit="points", op=">=", bar=0.0,
         ),
         claim(
-            "digits_missing_lost", ours=worst, unit="points", op="<=", bar=1.0, num_seeds=len(found),
+            "digits_missing_lost", ours=worst, unit="points", op="<=", bar=1.0, num_seeds=len(figures),
             note=f"with one missing, against a net that never had it; mean of seeds for the worst modality: {each_lost}"
             f"; worst of one seed {max(lost):.2f}",
         ),
     ]  # fmt: skip
 
 
-def sum_claims(found: Figures) -> list[dict[str, Any]]:
-    late = mean(each["late"] for each in found)
-    less = ", ".join(f"{name} {mean(each[f'without_{name}'] for each in found):.1f}" for name in THREE)
+def sum_claims(figures: Figures) -> list[dict[str, Any]]:
+    late = mean(each["late"] for each in figures)
+    less = ", ".join(f"{name} {mean(each[f'without_{name}'] for each in figures):.1f}" for name in THREE)
     return [
         over_seeds(
-            "sum_fused", [each["fused"] for each in found],
+            "sum_fused", [each["fused"] for each in figures],
             f"(spoken + written) mod 10; the caption names the spoken digit; late fusion {late:.2f}, chance 10; "
             f"without {less}", unit="percent right", op=">=", bar=95.0,
         )
     ]  # fmt: skip
 
 
-def film_claims(found: Figures) -> list[dict[str, Any]]:
-    best = [max(each["film"], each["sound"]) for each in found]
+def film_claims(figures: Figures) -> list[dict[str, Any]]:
+    best = [max(each["film"], each["sound"]) for each in figures]
     return [
         over_seeds(
-            "films_fused_gain", [each["fused"] - b for each, b in zip(found, best, strict=True)],
-            f"fused {mean(each['fused'] for each in found):.2f}, film alone {mean(each['film'] for each in found):.2f},"
-            f" sound alone {mean(each['sound'] for each in found):.2f}; frames in another order "
-            f"{mean(each['shuffled'] for each in found):.2f}", unit="points", op=">=", bar=7.0,
+            "films_fused_gain", [each["fused"] - b for each, b in zip(figures, best, strict=True)],
+            f"fused {mean(each['fused'] for each in figures):.2f}, film alone "
+            f"{mean(each['film'] for each in figures):.2f}, sound alone {mean(each['sound'] for each in figures):.2f}; "
+            f"frames in another order {mean(each['shuffled'] for each in figures):.2f}",
+            unit="points", op=">=", bar=7.0,
         )
     ]  # fmt: skip
 
 
-def spoken_claims(found: Figures) -> list[dict[str, Any]]:
-    cpu_s = [each["cpu_s"] for each in found]
+def spoken_claims(figures: Figures) -> list[dict[str, Any]]:
+    cpu_s = [each["cpu_s"] for each in figures]
     return [
         over_seeds(
-            "fsdd_right", [each["right"] for each in found], "official split, sound alone", unit="percent right",
+            "fsdd_right", [each["right"] for each in figures], "official split, sound alone", unit="percent right",
             op=">=", bar=98.5,
         ),
         over_seeds(
             "fsdd_minutes", [each / 60 for each in cpu_s],
-            f"of CPU, one thread; wall {mean(each['wall_s'] for each in found) / 60:.1f}", unit="minutes", op="<=",
+            f"of CPU, one thread; wall {mean(each['wall_s'] for each in figures) / 60:.1f}", unit="minutes", op="<=",
             bar=3.0,
         ),
     ]  # fmt: skip
 
 
-def chest_claims(found: Figures) -> list[dict[str, Any]]:
-    note = f"last epoch; validation AUC {mean(each['validation_auc'] for each in found):.4f}"
+def chest_claims(figures: Figures) -> list[dict[str, Any]]:
+    note = f"last epoch; validation AUC {mean(each['validation_auc'] for each in figures):.4f}"
     return [
-        over_seeds("chest_auc", [each["auc"] for each in found], note, unit="AUC", op=">=", bar=0.98),
+        over_seeds("chest_auc", [each["auc"] for each in figures], note, unit="AUC", op=">=", bar=0.98),
         over_seeds(
-            "chest_right", [each["right"] for each in found], f"threshold from validation; {note}; goal 94.6",
+            "chest_right", [each["right"] for each in figures], f"threshold from validation; {note}; goal 94.6",
             unit="percent right", op=">=", bar=92.0,
         ),
     ]  # fmt: skip
 
 
-def parity_claims(found: Figures) -> list[dict[str, Any]]:
+def parity_claims(figures: Figures) -> list[dict[str, Any]]:
     return [
         claim(
-            "serving_path_differs", ours=max(each["difference"] for each in found), unit="chance", op="<=", bar=1e-5,
+            "serving_path_differs", ours=max(each["difference"] for each in figures), unit="chance", op="<=", bar=1e-5,
             note="largest of 100 single samples: bytes -> readers -> ONNX graph, against the trained module in a batch",
         )
     ]  # fmt: skip
@@ -164,13 +165,13 @@ GROUPS: dict[tuple[str, ...], tuple[Callable[[int], dict[str, float]], Callable[
 
 def main() -> int:
     names = [name for group in GROUPS for name in group]
-    given = options(__doc__, names, quick="Leaves out all but the serving path.").parse_args()
+    arguments = options(__doc__, names, quick="Leaves out all but the serving path.").parse_args()
     torch.set_num_threads(1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     claims, left = [], list(NOT_RUN)
     for group, (make, judge) in GROUPS.items():
-        wanted = [name for name in group if given.only in (None, name)]
-        if given.quick and make is not parity_of:
+        wanted = [name for name in group if arguments.only in (None, name)]
+        if arguments.quick and make is not parity_of:
             left += wanted
         elif wanted:
             seeds = SEEDS[:1] if make is parity_of else SEEDS

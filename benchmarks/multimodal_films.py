@@ -40,20 +40,20 @@ def preparer() -> SamplePreparer:
 def films_of(seed: int) -> dict[str, float]:
     """Percent right by film and sound together, by nets that have one of them, and with frames in any order."""
     train, test = films(num_rows=NUM_TRAIN, seed=seed, part="train"), films(num_rows=NUM_TEST, seed=seed, part="test")
-    rows, asked = np.arange(NUM_TRAIN), np.arange(NUM_TEST)
-    found = {}
+    rows, test_rows = np.arange(NUM_TRAIN), np.arange(NUM_TEST)
+    figures = {}
     for name, gone in (("fused", ()), ("film", ("film.sound",)), ("sound", ("film",))):
         masks = {each + PRESENT_SUFFIX: np.zeros(NUM_TRAIN, bool) for each in gone}
         net = fit_multimodal(
             preparer(), {**train.arrays, **masks}, train.labels, num_outputs=4, rows=rows, config=FILMS, seed=seed
         ).net
         arrays = {**test.arrays, **{each + PRESENT_SUFFIX: np.zeros(NUM_TEST, bool) for each in gone}}
-        found[name] = 100 * float((predict_margins(net, arrays, asked).argmax(1) == test.labels).mean())
+        figures[name] = 100 * float((predict_margins(net, arrays, test_rows).argmax(1) == test.labels).mean())
         if not gone:
             orders = np.random.default_rng(seed).permuted(np.tile(np.arange(NUM_FRAMES), (NUM_TEST, 1)), axis=1)
-            mixed = predict_margins(net, {**arrays, "film": test.arrays["film"][asked[:, None], orders]}, asked)
-            found["shuffled"] = 100 * float((mixed.argmax(1) == test.labels).mean())
-    return found
+            mixed = predict_margins(net, {**arrays, "film": test.arrays["film"][test_rows[:, None], orders]}, test_rows)
+            figures["shuffled"] = 100 * float((mixed.argmax(1) == test.labels).mean())
+    return figures
 
 
 def films(*, num_rows: int, seed: int, part: Part) -> Rows:

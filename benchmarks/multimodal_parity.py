@@ -29,7 +29,7 @@ def parity_of(seed: int) -> dict[str, float]:
         wanted = answering(*(torch.from_numpy(test.arrays[name]) for name in names))[1].numpy()
     graph = export_multimodal(answering, Samples(Tensors(test.arrays)[:2]), names)
     serving = SamplePreparer.from_bytes(preparer().to_bytes())
-    found = np.concatenate([
+    served = np.concatenate([
         run_graph(graph, serving.rows([record]).arrays, np.zeros(1, np.int64))["output"] for record in records
     ])  # fmt: skip
-    return {"difference": float(np.abs(found - wanted).max())}
+    return {"difference": float(np.abs(served - wanted).max())}

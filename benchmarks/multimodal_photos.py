@@ -98,12 +98,12 @@ def part_of(net: nn.Module, knobs: Photo, folder: Path) -> dict[str, float]:
         ),
     )  # fmt: skip
     if not facts.exists():
-        found = {
+        part_facts = {
             "cpu_s": time.process_time() - began_s,
             "validation": result.validations[-1]["right"],
             "interrupted": interrupted,
         }
-        facts.write_text(json.dumps(found))
+        facts.write_text(json.dumps(part_facts))
     known: dict[str, float] = json.loads(facts.read_text())
     return known
 
@@ -130,8 +130,8 @@ def kept() -> dict[str, float]:
     facts = _folder(LONG) / f"photos-{digest_of(asdict(LAST))}.json"
     if not facts.exists():
         facts.write_text(json.dumps(photos_of()))
-    found: dict[str, float] = json.loads(facts.read_text())
-    return found
+    figures: dict[str, float] = json.loads(facts.read_text())
+    return figures
 
 
 def _folder(knobs: Photo) -> Path:
@@ -139,27 +139,27 @@ def _folder(knobs: Photo) -> Path:
 
 
 def main() -> int:
-    given = options(__doc__, CLAIMS, quick="Leaves it out.").parse_args()
-    if given.quick:
+    arguments = options(__doc__, CLAIMS, quick="Leaves it out.").parse_args()
+    if arguments.quick:
         return finish("multimodal_photos", [], not_run=CLAIMS)
-    found = kept()
+    figures = kept()
     how = f"{LONG.epochs} and {LAST.epochs} passes over 45,000 rows, AdaptiveOptimizer; validation "
-    how += f"{found['validation_long']:.2f}, then {found['validation']:.2f}"
+    how += f"{figures['validation_long']:.2f}, then {figures['validation']:.2f}"
     claims = [
         claim(
-            "photos_right", ours=found["right"], unit="percent right", op=">=", bar=92.0, num_seeds=1,
-            note=f"each row with its mirror image, {found['right_unmirrored']:.2f} without; {how}",
+            "photos_right", ours=figures["right"], unit="percent right", op=">=", bar=92.0, num_seeds=1,
+            note=f"each row with its mirror image, {figures['right_unmirrored']:.2f} without; {how}",
         ),
         claim(
-            "photos_hours", ours=found["cpu_s"] / 3_600, unit="hours of CPU", op="<=", bar=2.0, num_seeds=1,
+            "photos_hours", ours=figures["cpu_s"] / 3_600, unit="hours of CPU", op="<=", bar=2.0, num_seeds=1,
             note="training and validation, one thread",
         ),
     ]  # fmt: skip
-    if found["interrupted"]:  # what the whole training took is not known
+    if figures["interrupted"]:  # what the whole training took is not known
         claims.pop()
-    claims = [each for each in claims if given.only in (None, each["claim"])]
-    told = {each["claim"] for each in claims}
-    return finish("multimodal_photos", claims, not_run=[name for name in CLAIMS if name not in told])
+    claims = [each for each in claims if arguments.only in (None, each["claim"])]
+    names = {each["claim"] for each in claims}
+    return finish("multimodal_photos", claims, not_run=[name for name in CLAIMS if name not in names])
 
 
 if __name__ == "__main__":

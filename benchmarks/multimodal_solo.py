@@ -52,13 +52,13 @@ def chest_of(seed: int) -> dict[str, float]:
     chosen = SamplePreparer((MediaColumn("chest", "image", ImageReader((28, 28), 1)),))
     done = fit_multimodal(chosen, arrays, truth, num_outputs=2, rows=np.arange(ends[0]), config=CHEST, seed=seed)
     logits = predict_margins(done.net, arrays, np.arange(ends[0], ends[2]))
-    margin, asked = logits[:, 1] - logits[:, 0], truth[ends[0] :]
+    margin, truth_of_test = logits[:, 1] - logits[:, 0], truth[ends[0] :]
     held = np.arange(len(margin)) < ends[1] - ends[0]
-    threshold = _best_threshold(margin[held], asked[held])
+    threshold = _best_threshold(margin[held], truth_of_test[held])
     return {
-        "auc": float(roc_auc_score(asked[~held], margin[~held])),
-        "right": 100 * float(((margin[~held] > threshold) == asked[~held]).mean()),
-        "validation_auc": float(roc_auc_score(asked[held], margin[held])),
+        "auc": float(roc_auc_score(truth_of_test[~held], margin[~held])),
+        "right": 100 * float(((margin[~held] > threshold) == truth_of_test[~held]).mean()),
+        "validation_auc": float(roc_auc_score(truth_of_test[held], margin[held])),
     }
 
 

@@ -204,8 +204,8 @@ def sentences() -> tuple[Batch, Batch]:
         chosen = [row for row in rows if (row["split"] == "train") == is_train]
         words = torch.zeros(len(chosen), 32, dtype=torch.long)
         for row, into in zip(chosen, words, strict=True):
-            found = [number.get(word, 1) for word in row["text"].split()[:32]]
-            into[: len(found)] = torch.tensor(found)
+            ids = [number.get(word, 1) for word in row["text"].split()[:32]]
+            into[: len(ids)] = torch.tensor(ids)
         parts.append((words, torch.tensor([row["label"] for row in chosen])))
     return parts[0], parts[1]
 
@@ -314,8 +314,8 @@ def concrete_quantiles() -> Problem:
     rows = (rows - rows[:824].mean(0)) / rows[:824].std(0)
     levels = torch.tensor([0.1, 0.5, 0.9])
 
-    def pinball(found: Tensor, true: Tensor) -> Tensor:
-        short = true[:, None] - found
+    def pinball(predicted_values: Tensor, true: Tensor) -> Tensor:
+        short = true[:, None] - predicted_values
         return torch.maximum(levels * short, (levels - 1) * short).mean()
 
     train, test = (rows[:824, :8], rows[:824, 8]), (rows[824:, :8], rows[824:, 8])

@@ -108,12 +108,12 @@ def steps_claim(name: str, rows: Rows, base: Rows, seeds: Sequence[int], bar: fl
     """A bar on the ratio of steps; it does not hold when a target is missed."""
     ratios = steps_ratios(rows, base)
     missed = [f"{task} (seed {seed})" for (task, seed), row in sorted(rows.items()) if row["hit"] is None]
-    found = claim(
+    claim_of_steps = claim(
         name, ours=geometric_mean(ratios.values()), unit="of AdamW's steps", rival_name="AdamW 1e-3", op="<=", bar=bar,
         num_seeds=len(seeds), note=f"{listed(ratios)}; missed: {', '.join(missed) or 'none'} of {len(rows)}",
     )  # fmt: skip
-    found["holds"] = found["holds"] and not missed
-    return found
+    claim_of_steps["holds"] = claim_of_steps["holds"] and not missed
+    return claim_of_steps
 
 
 def steps(plan: Plan) -> Claims:
@@ -199,7 +199,7 @@ def unseen(plan: Plan) -> Claims:
     start = time.perf_counter()
     jobs = [(who, task.name, seed) for task in UNSEEN for seed in plan.seeds for who in OPTIMIZERS]
     with multiprocessing.get_context("spawn").Pool(NUM_PROCESSES) as pool:
-        hits = {found[:3]: found[3] for found in pool.imap_unordered(steps_of, jobs)}
+        hits = {run_key[:3]: run_key[3] for run_key in pool.imap_unordered(steps_of, jobs)}
     say(f"unseen tasks: {len(jobs)} runs in {time.perf_counter() - start:.0f} s")
 
     def against(who: str) -> dict[str, float]:
@@ -277,11 +277,11 @@ def wall(plan: Plan) -> Claims:
     """Training time to the target on three larger tasks, both in turn from evaluation to evaluation."""
     ratios, notes = {}, []
     for task in LARGER:
-        found = [race(task.name, seed) for seed in plan.seeds]
-        ratios[task.name] = geometric_mean(ours["wall_s"] / rival["wall_s"] for ours, rival in found)
-        cpu = geometric_mean(ours["cpu_s"] / rival["cpu_s"] for ours, rival in found)
-        told = [" ".join(f"{each['wall_s']:.1f} s/{each['step']:.0f} steps" for each in pair) for pair in found]
-        notes.append(f"{task.name} {ratios[task.name]:.2f} (CPU {cpu:.2f}; {', '.join(told)})")
+        races = [race(task.name, seed) for seed in plan.seeds]
+        ratios[task.name] = geometric_mean(ours["wall_s"] / rival["wall_s"] for ours, rival in races)
+        cpu = geometric_mean(ours["cpu_s"] / rival["cpu_s"] for ours, rival in races)
+        wall_notes = [" ".join(f"{each['wall_s']:.1f} s/{each['step']:.0f} steps" for each in pair) for pair in races]
+        notes.append(f"{task.name} {ratios[task.name]:.2f} (CPU {cpu:.2f}; {', '.join(wall_notes)})")
         say(notes[-1])
     worst = max(ratios, key=lambda name: ratios[name])
     return [
@@ -332,8 +332,8 @@ def main() -> int:
     try:
         for part, names in PARTS.items():
             if args.only in (None, *names):
-                claims += [found for found in part(plan) if args.only in (None, found["claim"])]
-                measured = {found["claim"] for found in claims}
+                claims += [each_claim for each_claim in part(plan) if args.only in (None, each_claim["claim"])]
+                measured = {each_claim["claim"] for each_claim in claims}
                 left_out = [name for name in CLAIMS if name not in measured]
                 code = finish("optimizers", claims, not_run=left_out)
     except DeepseekError as error:

@@ -182,14 +182,14 @@ def trained(recipe: Recipe) -> tuple[nn.Module, dict[str, Any]]:
         net, Moved(photos.train, recipe.batch_size, recipe.seed), config, checkpoints=folder / "checkpoints",
         loss=smoothed_loss(recipe), validation=validate, progress=False,
     )  # fmt: skip
-    found = {
+    run_facts = {
         "cpu_s": time.process_time() - began_s,  # of this process: less than all where it was interrupted
         "validation": result.validations[-1]["accuracy"],
         "validations": [each["accuracy"] for each in result.validations],
     }
     save_file({name: value.contiguous() for name, value in net.state_dict().items()}, folder / "weights.safetensors")
-    facts.write_text(json.dumps(found))
-    return net.eval(), {**found, "from": "training in this run"}
+    facts.write_text(json.dumps(run_facts))
+    return net.eval(), {**run_facts, "from": "training in this run"}
 
 
 if __name__ == "__main__":

@@ -157,12 +157,12 @@ def time_pipe(rank: int, file: str, times: Sequence[float], setting: tuple[str, 
         dist.all_reduce(used)
         cpu.append(float(used))
     if rank == 0:
-        found = {
+        facts = {
             "took": took[1:], "cpu": cpu[1:], "schedule": pipe.plan.schedule, "why": pipe.plan.why,
             "forecast": pipe.plan.forecast.step_s, "blocks": [len(stage) for stage in pipe.plan.stages],
             "link_ms": 1e3 * pipe.plan.link.seconds(ROWS * WORDS * WIDTH * 4),
         }  # fmt: skip
-        Path(file).write_text(json.dumps(found))
+        Path(file).write_text(json.dumps(facts))
     dist.destroy_process_group()
 
 
@@ -177,20 +177,20 @@ def run(function: Any, *args: Any, nprocs: int = 1) -> Any:
 def claims_of(name: str, times: Sequence[float], one_s: float, rounds: int) -> list[dict[str, Any]]:
     """The pipeline under one setting: throughput over one process, and the bubble over the theoretical one."""
     _, stages, layers = CLAIMS[name]
-    found = run(time_pipe, times, CLAIMS[name], rounds, nprocs=WORLD)
-    step_s, rival_s = median(found["took"]), one_s * layers / LAYERS
+    figures = run(time_pipe, times, CLAIMS[name], rounds, nprocs=WORLD)
+    step_s, rival_s = median(figures["took"]), one_s * layers / LAYERS
     bubble = 1 - MICRO_BATCHES * sum(times) * layers / WORLD / step_s
-    print(f"{name}: {found['why']}; layers a stage {found['blocks']}", flush=True)
+    print(f"{name}: {figures['why']}; layers a stage {figures['blocks']}", flush=True)
     each_ms = 1e3 * layers / stages
     slept = f"{each_ms * times[0]:.1f} ms forward and {each_ms * sum(times[1:]):.1f} ms backward"
     note = (
-        f"{found['schedule']}, {stages} stages; a stage sleeps {slept}; rounds "
-        f"{', '.join(f'{took:.3f}' for took in found['took'])} s, forecast {found['forecast']:.3f} s; "
-        f"bubble {bubble:.2%}; {median(found['cpu']):.2f} s of processor time in 8 processes; a MiB takes "
-        f"{found['link_ms']:.2f} ms"
+        f"{figures['schedule']}, {stages} stages; a stage sleeps {slept}; rounds "
+        f"{', '.join(f'{took:.3f}' for took in figures['took'])} s, forecast {figures['forecast']:.3f} s; "
+        f"bubble {bubble:.2%}; {median(figures['cpu']):.2f} s of processor time in 8 processes; a MiB takes "
+        f"{figures['link_ms']:.2f} ms"
     )
     bar: dict[str, Any] = {"op": ">=", "bar": 5.5} if name in JUDGED else {}
-    made = [
+    claims = [
         claim(
             f"pipeline_{name}_throughput", ours=step_s, rival=rival_s, rival_name="one process",
             ratio=rival_s / step_s, unit="s a step", num_seeds=rounds, note=note, **bar,
@@ -198,14 +198,14 @@ def claims_of(name: str, times: Sequence[float], one_s: float, rounds: int) -> l
     ]  # fmt: skip
     if name.startswith("1f1b"):
         bar = {"op": "<=", "bar": 1.1} if name in JUDGED else {}
-        made.append(
+        claims.append(
             claim(
                 f"pipeline_{name}_bubble", ours=bubble, rival=THEORY, rival_name="(P - 1) / (M + P - 1)",
                 ratio=bubble / THEORY, unit="share of the time in which processes wait", num_seeds=rounds,
                 note=f"all but sleep counts as waiting; load average {os.getloadavg()[0]:.1f} at the end", **bar,
             )
         )  # fmt: skip
-    return made
+    return claims
 
 
 def main() -> int:

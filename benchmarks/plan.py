@@ -55,10 +55,10 @@ def cited(name: str) -> dict[str, Any]:
     table = next(table for table in TABLES if table.name == wanted)
     if row not in table.rows:
         raise ValueError(f"{name}: {row} does not stand in {wanted}")
-    made = ours(table, row)
+    figure = ours(table, row)
     return claim(
-        name, ours=made, rival=row[-1], rival_name=f"published: {table.source}",
-        ratio=max(made / row[-1], row[-1] / made), unit=UNITS.get(table.figure, "ms"), op="<=", bar=BAR,
+        name, ours=figure, rival=row[-1], rival_name=f"published: {table.source}",
+        ratio=max(figure / row[-1], row[-1] / figure), unit=UNITS.get(table.figure, "ms"), op="<=", bar=BAR,
         note=f"{row[0]}, {table.dtype}, TP {row[1]} x PP {table.pp}, batch {row[2]}, {row[3]} + {row[4]} tokens",
     )  # fmt: skip
 

@@ -28,7 +28,7 @@ BERT_BASE = {"hidden": 768, "layers": 12, "wide": 3072, "vocab": 30_522, "positi
 
 def size_claims(source: Path) -> list[dict[str, Any]]:
     """Whole files: float32 over 8-bit floats."""
-    made = []
+    claims = []
     with tempfile.TemporaryDirectory() as place:
         for name, folder, bar in (
             ("minilm", source, 3.9),
@@ -36,13 +36,13 @@ def size_claims(source: Path) -> list[dict[str, Any]]:
         ):
             before = (folder / "model.safetensors").stat().st_size
             after = pack(folder, Path(place) / name).size_bytes
-            made.append(
+            claims.append(
                 claim(
                     f"fp8_size_{name}", ours=after / 1e6, rival=before / 1e6, rival_name="float32 safetensors",
                     ratio=before / after, unit="MB", op=">=", bar=bar, note="model.safetensors whole, scales included",
                 )
             )  # fmt: skip
-    return made
+    return claims
 
 
 def bert_base(folder: Path) -> Path:
@@ -110,9 +110,9 @@ def load_claims(source: Path, rounds: int = 7) -> list[dict[str, Any]]:
 
 
 def open_ms(folder: Path, rounds: int = 3) -> float:
-    found = []
+    times_ms = []
     for _ in range(rounds):
         start_s = time.process_time()
         TextEngine.open(folder).close()
-        found.append((time.process_time() - start_s) * 1e3)
-    return median(found)
+        times_ms.append((time.process_time() - start_s) * 1e3)
+    return median(times_ms)

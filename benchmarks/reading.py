@@ -67,8 +67,8 @@ def passages(folder: Path, num: int) -> None:
     text = "".join(path.read_text("utf-8") for path in sorted((data_folder() / "tinyshakespeare").glob("*.txt")))
     for at in range(num):
         (folder / f"{at:05}.txt").write_text(text[at * LETTERS : (at + 1) * LETTERS], "utf-8")
-    made = TextReader.fit([path.read_text("utf-8") for path in sorted(folder.glob("*.txt"))], num_tokens=TOKENS)
-    (folder / "tokenizer.json").write_text(made.tokenizer, "utf-8")
+    reader = TextReader.fit([path.read_text("utf-8") for path in sorted(folder.glob("*.txt"))], num_tokens=TOKENS)
+    (folder / "tokenizer.json").write_text(reader.tokenizer, "utf-8")
 
 
 def read(reader: Any, source: Source) -> Any:

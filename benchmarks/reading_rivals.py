@@ -97,24 +97,26 @@ def texts(folder: Path) -> dict[str, Callable[[], Iterable[Any]]]:
     from transformers import PreTrainedTokenizerFast
 
     paths = sorted(folder.glob("*.txt"))
-    made = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]", unk_token="[UNK]")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]", unk_token="[UNK]"
+    )
     how = {"padding": "max_length", "truncation": True, "max_length": 512, "return_tensors": "pt"}
     plain = Tokenizer.from_file(str(folder / "tokenizer.json"))
     plain.enable_truncation(512)
     plain.enable_padding(length=512)
     stored = datasets.Dataset.from_dict({"text": [path.read_text("utf-8") for path in paths]})
-    stored.set_transform(lambda rows: made(rows["text"], **how))
+    stored.set_transform(lambda rows: tokenizer(rows["text"], **how))
     shards = str(folder / "shards.tar")
     return {
         "torch DataLoader, transformers": lambda: DataLoader(
-            Files(paths, lambda path: made(path.read_text("utf-8"), **how)["input_ids"][0]), BATCH
+            Files(paths, lambda path: tokenizer(path.read_text("utf-8"), **how)["input_ids"][0]), BATCH
         ),
         "torch DataLoader, tokenizers": lambda: DataLoader(
             Files(paths, lambda path: torch.tensor(plain.encode(path.read_text("utf-8")).ids)), BATCH
         ),
         "Hugging Face datasets": lambda: DataLoader(stored, BATCH),
         "WebDataset": lambda: webdataset.WebDataset(shards, shardshuffle=False)
-        .decode().to_tuple("txt").map_tuple(lambda text: made(text, **how)["input_ids"][0]).batched(BATCH),
+        .decode().to_tuple("txt").map_tuple(lambda text: tokenizer(text, **how)["input_ids"][0]).batched(BATCH),
     }  # fmt: skip
 
 
@@ -128,7 +130,7 @@ def rows(batch: Any) -> int:
 def main() -> int:
     torch.set_num_threads(1)
     folder, kind = Path(sys.argv[1]), sys.argv[2]
-    found = {}
+    figures = {}
     for name, loader in {"image": images, "audio": sounds, "text": texts}[kind](folder).items():
         took = []
         for _ in range(3):
@@ -136,9 +138,9 @@ def main() -> int:
             for batch in loader():
                 num += rows(batch)
             took.append((time.process_time() - start) / num)
-        found[name] = min(took)
+        figures[name] = min(took)
     found_versions = {each.__name__: each.__version__ for each in (datasets, webdataset)}
-    print(json.dumps({"cpu_s": found, "versions": found_versions}))
+    print(json.dumps({"cpu_s": figures, "versions": found_versions}))
     return 0
 
 

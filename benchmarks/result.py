@@ -145,13 +145,13 @@ def _lines(file: Path) -> list[str]:
 
 def installed(packages: Iterable[str]) -> dict[str, str]:
     """Versions of those packages that are installed here."""
-    found = {}
+    versions = {}
     for name in packages:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def print_claims(claims: Sequence[Mapping[str, Any]]) -> None:

@@ -27,7 +27,7 @@ SCRIPTS = (
     "custom_operator", "generation", "train_loop", "elastic", "compression", "compression_edge", "compression_distill",
     "compression_quantize", "compression_vision", "distributed", "pipeline", "optimizers", "reading", "multimodal",
     "multimodal_photos", "multimodal_ct", "multimodal_autogluon", "first_hour", "fraud_stream", "fraud_stream_server",
-    "fraud_graph", "fraud_rings",
+    "fraud_graph", "fraud_rings", "fraud_threshold", "fraud_snapshot",
     "ship_fraud", "ship_quality",
 )  # fmt: skip
 HEADER = """# Benchmarks
@@ -119,8 +119,8 @@ def main() -> int:
 
 def exit_code(codes: Iterable[int]) -> int:
     """0 when every bar holds, 3 when one is missed, 1 when a script broke."""
-    found = set(codes)
-    return 1 if found - {0, 3} else max(found, default=0)
+    kinds = set(codes)
+    return 1 if kinds - {0, 3} else max(kinds, default=0)
 
 
 if __name__ == "__main__":

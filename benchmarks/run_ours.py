@@ -33,11 +33,11 @@ def fit(job: Job) -> Path:
 def main() -> None:
     job = read_job()
     bundle, cost = measured(lambda: fit(job))
-    found = ds.load(bundle).predict(job.part("test").drop(columns=[job.target]))
+    predictions = ds.load(bundle).predict(job.part("test").drop(columns=[job.target]))
     if job.task == "regression":
-        job.write("predictions", found.values)
+        job.write("predictions", predictions.values)
     else:
-        job.write("predictions", found.probabilities, found.labels_known)
+        job.write("predictions", predictions.probabilities, predictions.labels_known)
     evidence = {
         name: json.loads((bundle / "evidence" / f"{name}.json").read_text()) for name in ("validation", "search")
     }

@@ -66,18 +66,18 @@ def measure(server: Running, body_file: Path, *, num_requests: int, num_connecti
         sys.executable, str(HERE / "http_load.py"), server.url, str(body_file), "--pid", str(server.process.pid),
         "--requests", str(num_requests), "--connections", str(num_connections),
     ]  # fmt: skip
-    found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    return found
+    figures: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return figures
 
 
 def compare(names: Sequence[str], *, num_requests: int, num_rounds: int) -> list[dict[str, Any]]:
     """Alternate the two servers for every claim; medians over the rounds."""
-    found = []
+    claims = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        made = make(folder)
-        ours, rival = start_ours(made.bundle, folder), start_rival(made.booster_file)
-        bodies = {"ours": {"instances": [made.record]}, "rival": made.record}
+        bundle = make(folder)
+        ours, rival = start_ours(bundle.bundle, folder), start_rival(bundle.booster_file)
+        bodies = {"ours": {"instances": [bundle.record]}, "rival": bundle.record}
         for who, body in bodies.items():
             (folder / f"{who}.json").write_text(json.dumps(body))
         try:
@@ -91,11 +91,11 @@ def compare(names: Sequence[str], *, num_requests: int, num_rounds: int) -> list
                                 num_connections=CLAIMS[name],
                             )
                         )  # fmt: skip
-                found.append(summary(name, runs))
+                claims.append(summary(name, runs))
         finally:
             ours.stop()
             rival.stop()
-    return found
+    return claims
 
 
 def summary(name: str, runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:

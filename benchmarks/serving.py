@@ -54,17 +54,21 @@ def main() -> int:
     parser = options(__doc__, CLAIMS, quick="Shorter rounds, fewer of them; each rival at its likeliest setting.")
     parser.add_argument("--resume", action="store_true", help="Go on behind what this commit's results hold.")
     args = parser.parse_args()
-    found: Made = found_before("serving") if args.resume else []
-    before = {each["claim"] for each in found}
+    claims: Made = found_before("serving") if args.resume else []
+    before = {each["claim"] for each in claims}
     code = 0
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench.make(Path(folder), quick=args.quick)
         for run, names in GROUPS.items():
             if args.only in (None, *names) and not before.issuperset(names):
-                asked = names if args.only is None else (args.only,)
-                found += [each for each in run(dataclasses.replace(bench, asked=asked)) if each["claim"] in asked]
-                ran = {each["claim"] for each in found}
-                code = finish("serving", found, not_run=[name for name in CLAIMS if name not in ran])
+                names_left = names if args.only is None else (args.only,)
+                claims += [
+                    each
+                    for each in run(dataclasses.replace(bench, claim_names=names_left))
+                    if each["claim"] in names_left
+                ]
+                ran = {each["claim"] for each in claims}
+                code = finish("serving", claims, not_run=[name for name in CLAIMS if name not in ran])
     return code
 
 

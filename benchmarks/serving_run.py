@@ -36,7 +36,7 @@ class Bench:
     seconds: float
     num_rounds: int
     quick: bool
-    asked: tuple[str, ...] = ()
+    claim_names: tuple[str, ...] = ()
 
     @classmethod
     def make(cls, folder: Path, *, quick: bool) -> Bench:
@@ -63,13 +63,13 @@ class Bench:
         client = "wrk" if by_wrk and wrk.is_installed() else "own"
         return Load(num_connections, self.seconds, warmup_s=1.0, rate=rate, client=client)
 
-    def rounds(self, asked: Sequence[tuple[BenchRequest, Load, int | None]]) -> list[list[LoadResult]]:
+    def rounds(self, requests: Sequence[tuple[BenchRequest, Load, int | None]]) -> list[list[LoadResult]]:
         """Each load in turn (A, B, A, B, ...); the list of what was measured for each."""
-        found: list[list[LoadResult]] = [[] for _ in asked]
+        results: list[list[LoadResult]] = [[] for _ in requests]
         for _ in range(self.num_rounds):
-            for at, (ask, load, pid) in enumerate(asked):
-                found[at].append(measure(ask, load, pid))
-        return found
+            for at, (ask, load, pid) in enumerate(requests):
+                results[at].append(measure(ask, load, pid))
+        return results
 
 
 def middle(runs: Sequence[LoadResult], figure: Callable[[LoadResult], float]) -> float:
@@ -86,7 +86,7 @@ def right_cpu_ms(run: LoadResult) -> float:
     return 1e3 * sum((run.cpu_by_part_s or {}).values()) / run.num_right if run.num_right else float("inf")
 
 
-def told(runs: Sequence[LoadResult]) -> str:
+def describe(runs: Sequence[LoadResult]) -> str:
     """The rounds, and who else used the machine's CPU."""
     rates = ", ".join(f"{run.per_s:,.0f}" for run in runs)
     own = middle(runs, lambda run: 1e3 * run.cpu_s())

@@ -14,7 +14,7 @@ import httpx
 import serving_rivals
 import serving_texts
 from result import claim
-from serving_run import NUM_CORES, Bench, middle, right_cpu_ms, told
+from serving_run import NUM_CORES, Bench, describe, middle, right_cpu_ms
 from serving_texts import Computing
 from serving_tree import cold
 
@@ -51,7 +51,7 @@ def ceiling(bench: Bench, *, lossy: bool = False) -> Iterator[dict[str, Any]]:
     yield claim(
         f"text_ceiling{computing.end}", ours=runs[at].per_s, rival=runs[at].per_s / shares[at],
         rival_name="the engine alone", ratio=shares[at], unit="texts/s", op=">=", bar=0.92, num_seeds=len(runs),
-        note=f"{computing.note}; after the client's CPU is taken off; by CPU seconds {cpu_share:.3f}; {told(runs)}",
+        note=f"{computing.note}; after the client's CPU is taken off; by CPU seconds {cpu_share:.3f}; {describe(runs)}",
     )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def overload(bench: Bench) -> Iterator[dict[str, Any]]:
             run = measure(ask, load, server.pid)
     note = (
         f"ratio after the client's CPU is taken off both, {run.per_s / most:.3f} with it; {2 * most:,.0f}/s came for "
-        f"{seconds:.0f} s; {_statuses(run)}; {told([run])}; capacity {told(closed)}"
+        f"{seconds:.0f} s; {_statuses(run)}; {describe([run])}; capacity {describe(closed)}"
     )
     yield claim(
         "overload_goodput", ours=run.per_s, rival=most, rival_name="closed load, c=128",
@@ -188,7 +188,7 @@ def rivals(bench: Bench, *, lossy: bool = False) -> Iterator[dict[str, Any]]:
     texts = serving_texts.texts()
     for key, rival in serving_rivals.RIVALS.items():
         name = f"text_{key}{computing.end}"
-        if not {name, f"{name}_cpu"} & set(bench.asked):
+        if not {name, f"{name}_cpu"} & set(bench.claim_names):
             continue
         with ExitStack() as stack:
             load = bench.load(CONNECTIONS)
@@ -196,7 +196,7 @@ def rivals(bench: Bench, *, lossy: bool = False) -> Iterator[dict[str, Any]]:
             other = stack.enter_context(serving_rivals.started(rival, str(bench.minilm), setting, computing))
             ours = stack.enter_context(bench.server(bench.minilm, *computing.words))
             runs, theirs = bench.rounds([(_ask(ours), load, ours.pid), (other.ask(texts), load, other.pid)])
-        note = f"{computing.note}; ours {told(runs)}; theirs {told(theirs)}"
+        note = f"{computing.note}; ours {describe(runs)}; theirs {describe(theirs)}"
         rates = [middle(each, lambda run: run.per_s) for each in (runs, theirs)]
         bar = BARS[key]
         yield claim(

@@ -66,12 +66,12 @@ def lossy(folder: Path, place: Path) -> Computing | None:
     gate = parse_lossy_options(LIMITS, None)
     if gate is None:
         return None
-    found = gate.choose(TextModel.open(folder))
-    if found.options["precision"] != "int8":
+    decision = gate.choose(TextModel.open(folder))
+    if decision.options["precision"] != "int8":
         return None
     ranges = place / "ranges.safetensors"
-    ranges.write_bytes(found.options["ranges"])
-    passed = [row for row in found.table if row["precision"] == "int8" and row["passes"]]
+    ranges.write_bytes(decision.options["ranges"])
+    passed = [row for row in decision.table if row["precision"] == "int8" and row["passes"]]
     cosine = max(passed, key=lambda row: row["texts_per_cpu_s"])["differences"]["cosine"]
     return Computing("int8", ranges, ("--lossy", LIMITS), f"int8 and bf16, least cosine {cosine:.3f}")
 
@@ -96,11 +96,11 @@ def ceiling(folder: Path, seconds: float, num_processes: int, computing: Computi
     """Texts a second, and a second of CPU, of processes that run the engine at once."""
     command = [sys.executable, __file__, str(folder), str(seconds), *computing.arguments]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(num_processes)]
-    found = [json.loads(process.communicate()[0]) for process in running]
-    num_texts = sum(each["texts"] for each in found)
+    counts = [json.loads(process.communicate()[0]) for process in running]
+    num_texts = sum(each["texts"] for each in counts)
     return {
-        "per_s": sum(each["texts"] / each["wall_s"] for each in found),
-        "per_cpu_s": num_texts / sum(each["cpu_s"] for each in found),
+        "per_s": sum(each["texts"] / each["wall_s"] for each in counts),
+        "per_cpu_s": num_texts / sum(each["cpu_s"] for each in counts),
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import serving_rivals
 from result import claim
-from serving_run import Bench, middle, right_cpu_ms, told
+from serving_run import Bench, describe, middle, right_cpu_ms
 
 from deepseek.bench import BenchRequest, Server, positional_body
 from deepseek.bench.server import stop_process
@@ -33,7 +33,7 @@ def null(bench: Bench) -> Iterator[dict[str, Any]]:
     with bench.server(bench.stump.bundle, *ONE_EACH) as server:
         load = bench.load(NULL_CONNECTIONS, by_wrk=True)
         [runs] = bench.rounds([(server.example_request(1), load, server.pid)])
-    note = f"{' '.join(ONE_EACH)}, by {load.client}: {told(runs)}"
+    note = f"{' '.join(ONE_EACH)}, by {load.client}: {describe(runs)}"
     cpu_ms = middle(runs, lambda run: 1e3 * run.cpu_s())
     yield claim(
         "null_cpu", ours=cpu_ms, unit="ms of server CPU per request", op="<=", bar=0.10, num_seeds=len(runs), note=note
@@ -47,7 +47,7 @@ def row(bench: Bench) -> Iterator[dict[str, Any]]:
     with bench.server(bench.tree.bundle, *ONE_EACH) as server:
         load = bench.load(ROW_CONNECTIONS, by_wrk=True)
         [runs] = bench.rounds([(server.example_request(1), load, server.pid)])
-    note = f"{' '.join(ONE_EACH)}, by {load.client}: {told(runs)}"
+    note = f"{' '.join(ONE_EACH)}, by {load.client}: {describe(runs)}"
     rate, p99_ms = middle(runs, lambda run: run.per_s), middle(runs, lambda run: 1e3 * run.quantile_s(0.99))
     yield claim("row_rate", ours=rate, unit="rows/s", op=">=", bar=40_000, num_seeds=len(runs), note=note)
     yield claim("row_p99", ours=p99_ms, unit="ms at full load", op="<=", bar=5.0, num_seeds=len(runs), note=note)
@@ -58,14 +58,15 @@ def rows(bench: Bench) -> Iterator[dict[str, Any]]:
     with bench.server(bench.tree.bundle, *ONE_EACH) as server:
         for (form, num_rows), bar in ROWS.items():
             name = f"rows_{num_rows}_{form}"
-            if name not in bench.asked:
+            if name not in bench.claim_names:
                 continue
             ask = _arrow(server, bench, num_rows) if form == "arrow" else _json(server, bench, num_rows)
             load = bench.load(ROWS_CONNECTIONS, by_wrk=True)
             [runs] = bench.rounds([(ask, load, server.pid)])
             yield claim(
                 name, ours=middle(runs, lambda run: run.per_s) * num_rows, unit="rows/s", op=">=", bar=bar,
-                num_seeds=len(runs), note=f"{' '.join(ONE_EACH)}, c={ROWS_CONNECTIONS}, by {load.client}: {told(runs)}",
+                num_seeds=len(runs),
+                note=f"{' '.join(ONE_EACH)}, c={ROWS_CONNECTIONS}, by {load.client}: {describe(runs)}",
             )  # fmt: skip
 
 
@@ -93,11 +94,11 @@ def _url(server: Server) -> str:
 def null_rivals(bench: Bench) -> Iterator[dict[str, Any]]:
     """Engines that return at once, behind other servers; ours still runs its stump, with keys, metrics and log.
     They take minutes, so quick leaves them out."""
-    if bench.quick and len(bench.asked) > 1:
+    if bench.quick and len(bench.claim_names) > 1:
         return
     for key, rival in serving_rivals.RIVALS.items():
         names = (f"null_{key}", f"null_{key}_cpu")
-        if not set(names) & set(bench.asked) or not serving_rivals.is_there():
+        if not set(names) & set(bench.claim_names) or not serving_rivals.is_there():
             continue
         with ExitStack() as stack:
             load = bench.load(NULL_CONNECTIONS, by_wrk=True)
@@ -111,7 +112,7 @@ def null_rivals(bench: Bench) -> Iterator[dict[str, Any]]:
         told_of = {"rival_name": f"{rival.name}, {setting}", "num_seeds": len(runs), "op": ">="}
         yield claim(
             names[0], ours=rates[0], rival=rates[1], ratio=rates[0] / max(rates[1], 1e-9), bar=1.0,
-            unit=f"requests/s, by {load.client}", note=f"ours {told(runs)}; theirs {told(theirs)}", **told_of,
+            unit=f"requests/s, by {load.client}", note=f"ours {describe(runs)}; theirs {describe(theirs)}", **told_of,
         )  # fmt: skip
         yield claim(
             names[1], ours=cpu_ms[0], rival=cpu_ms[1], ratio=cpu_ms[1] / cpu_ms[0], bar=1.0,

@@ -100,11 +100,11 @@ def ship_week(week: Fold, seed: int, *, budget_s: float, metric: str | None) -> 
             budget_s=budget_s, seed=seed, metric=metric,
         )  # fmt: skip
         cpu_s = time.process_time() - start
-        found = ds.load(shipped.path).predict(week.test.select(FEATURES).to_pandas())
-    positive = list(found.labels_known).index("1")
-    assert found.probabilities is not None
+        predictions = ds.load(shipped.path).predict(week.test.select(FEATURES).to_pandas())
+    positive = list(predictions.labels_known).index("1")
+    assert predictions.probabilities is not None
     facts = {"cpu_s": cpu_s, "size_bytes": shipped.size_bytes, "model": shipped.model}
-    return np.asarray(found.probabilities[:, positive], np.float64), facts
+    return np.asarray(predictions.probabilities[:, positive], np.float64), facts
 
 
 def compare(
@@ -124,8 +124,8 @@ def compare(
             scores = score(week, options.seed)
             _show(week, name, measured.setdefault(name, []), scores, time.process_time() - start)
     means = {who: {key: float(np.mean([m[key] for m in many])) for key in BARS} for who, many in measured.items()}
-    for who, found in means.items():
-        print(f"{'mean':<12}{who:<30}" + "".join(f"{value:>8.4f}" for value in found.values()))
+    for who, figures in means.items():
+        print(f"{'mean':<12}{who:<30}" + "".join(f"{value:>8.4f}" for value in figures.values()))
     return means, facts
 
 
@@ -142,7 +142,7 @@ def make_claims(
     claims = []
     for measure, (bar, stretch) in BARS.items():
         others = ", ".join(
-            f"{who} {found[measure]:.3f}" for who, found in means.items() if who not in ("ours", YARDSTICK)
+            f"{who} {figures[measure]:.3f}" for who, figures in means.items() if who not in ("ours", YARDSTICK)
         )
         note = f"mean of {num_weeks} weeks; {others}" + ("" if stretch is None else f"; stretch {stretch:g}")
         judged = claim(

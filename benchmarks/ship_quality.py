@@ -83,12 +83,12 @@ def resampled(
     task = ours[0].dataset.task
     losses = [np.stack([a.losses(), b.losses(predictions(b, which))]) for a, b in zip(ours, theirs, strict=True)]
     same = all(run.truth.equals(ours[0].truth) for run in ours)
-    found = np.empty((NUM_RESAMPLES, 2))
+    differences = np.empty((NUM_RESAMPLES, 2))
     for index in range(NUM_RESAMPLES):
         rows = rng.integers(losses[0].shape[1], size=losses[0].shape[1])
         drawn = [each[:, rows if same else rng.integers(each.shape[1], size=each.shape[1])] for each in losses]
-        found[index] = np.mean([total(task, each) for each in drawn], axis=0)
-    return found[:, 0], found[:, 1]
+        differences[index] = np.mean([total(task, each) for each in drawn], axis=0)
+    return differences[:, 0], differences[:, 1]
 
 
 def interval(values: np.ndarray[Any, Any]) -> str:
@@ -139,7 +139,7 @@ def loss_claims(runs: Runs, datasets: Sequence[str], rival: str, label: str, bar
 
 def kept_note(runs: Runs, rival: str) -> str:
     """How many of the rival's runs come from this run, and how much CPU it used."""
-    many = [run for (name, _), found in runs.items() if name == rival for run in found]
+    many = [run for (name, _), runs_of_rival in runs.items() if name == rival for run in runs_of_rival]
     kept = sum(run.cached for run in many)
     dates = sorted(run.facts["date"][:10] for run in many)
     cpu = float(np.mean([run.facts["cpu_s"] for run in many]))
@@ -153,8 +153,8 @@ def validation_claim(runs: Runs, datasets: Sequence[str]) -> dict[str, Any]:
     for dataset in datasets:
         key = "rmse" if DATASETS[dataset].task == "regression" else "log_loss"
         for run in runs[OURS.name, dataset]:
-            found = run.facts["validation"]
-            ratios[dataset, run.seed] = found["metrics"][key]["value"] / found["baseline"][key]["value"]
+            validation = run.facts["validation"]
+            ratios[dataset, run.seed] = validation["metrics"][key]["value"] / validation["baseline"][key]["value"]
     worst = max(ratios, key=lambda each: ratios[each])
     mean = np.mean(list(ratios.values()))
     note = f"the worst of {len(ratios)} runs is {worst[0]}, seed {worst[1]}; mean ratio {mean:.3f}"
@@ -190,7 +190,12 @@ def size_claims(runs: Runs, datasets: Sequence[str]) -> list[dict[str, Any]]:
 
 def budget_claim(runs: Runs, budget_s: float) -> dict[str, Any]:
     """The largest share of the budget that one of our runs used."""
-    used = [run.facts["cpu_s"] / budget_s for (name, _), found in runs.items() if name == OURS.name for run in found]
+    used = [
+        run.facts["cpu_s"] / budget_s
+        for (name, _), runs_of_ours in runs.items()
+        if name == OURS.name
+        for run in runs_of_ours
+    ]
     note = f"the largest of {len(used)} runs of {budget_s:g} CPU s; mean {np.mean(used):.2f}"
     return claim(
         "budget_cpu", ours=max(used), unit="share of the budget", op="<=", bar=1.05, num_seeds=len(used), note=note

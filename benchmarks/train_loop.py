@@ -88,12 +88,12 @@ def overhead(name: str, *, epochs: int, num_rounds: int) -> dict[str, Any]:
                 "ours": partial(fit, model, batches, config, loss=loss, checkpoints=place, progress=False),
                 "hand": partial(by_hand, other, batches, config),
             }
-            found = {who: timed(runs[who]) for who in (("ours", "hand") if index % 2 else ("hand", "ours"))}
+            times = {who: timed(runs[who]) for who in (("ours", "hand") if index % 2 else ("hand", "ours"))}
         for one, two in zip(model.parameters(), other.parameters(), strict=True):
             assert torch.equal(one, two), "the two loops differ"
         if index:  # the first round warms up
-            ours.append(found["ours"])
-            hand.append(found["hand"])
+            ours.append(times["ours"])
+            hand.append(times["hand"])
     per_step = 1e3 / (epochs * NUM_BATCHES)
     judged = name != "overhead_with_checkpoints"
     cpu, wall = ([sorted(each[kind] for each in who)[num_rounds // 4] for who in (ours, hand)] for kind in (0, 1))
@@ -112,10 +112,10 @@ def precision(name: str, *, epochs: int, num_rounds: int) -> dict[str, Any]:
     """Milliseconds of a step in the lower precision and in fp32."""
     on_gpu = name == "mixed_precision_on_a_gpu"
     device, width = ("cuda", 4096) if on_gpu else ("cpu", 1024)
-    found: dict[str, list[tuple[float, float]]] = {"fp32": [], "bf16": []}
+    figures: dict[str, list[tuple[float, float]]] = {"fp32": [], "bf16": []}
     losses: dict[str, float] = {}
     for index in range(num_rounds + 1):
-        for kind, times in found.items():
+        for kind, times in figures.items():
             model, batches = problem(width, device)
             config = TrainConfig(epochs=epochs, precision=kind)  # type: ignore[arg-type]
             took = timed(partial(fit, model, batches, config, loss=nn.CrossEntropyLoss(), progress=False))
@@ -124,7 +124,7 @@ def precision(name: str, *, epochs: int, num_rounds: int) -> dict[str, Any]:
             if index:
                 times.append(took)
     per_step = 1e3 / (epochs * NUM_BATCHES)
-    ms = {kind: per_step * median(wall for _, wall in times) for kind, times in found.items()}
+    ms = {kind: per_step * median(wall for _, wall in times) for kind, times in figures.items()}
     return claim(
         name, ours=ms["bf16"], rival=ms["fp32"], rival_name="fp32", ratio=ms["fp32"] / ms["bf16"],
         unit="ms of wall time per step", op=">=" if on_gpu else None, bar=GPU_BAR if on_gpu else None,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.doctest import DoctestModule
 
 # Before numpy, torch or xgboost starts its pool: two workers with two pools each would fight for two cores.
 for _name in (
@@ -76,14 +78,14 @@ def cancer_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
     """A real browser. Page tests fail without one; they are never skipped."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
         from playwright.sync_api import sync_playwright
 
         with sync_playwright() as playwright:
-            found = playwright.chromium.executable_path
-    assert Path(found).exists(), "Chromium is missing. To mend it: make setup, or apt-get install chromium"
-    return found
+            path = playwright.chromium.executable_path
+    assert Path(path).exists(), "Chromium is missing. To mend it: make setup, or apt-get install chromium"
+    return path
 
 
 class Progress:
@@ -134,12 +136,30 @@ class Progress:
         print(f"{place}  {file}  {words} in {self.took_s[file]:.1f} s", file=sys.__stdout__, flush=True)
 
 
+class DoctestsWhereThereAreSome:
+    """No module is imported to look for examples where the file has none, as most have. Each worker collects all."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collect_file(self, file_path: Path) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+        collectors = yield
+        if file_path.suffix == ".py" and b">>> " not in file_path.read_bytes():
+            return [each for each in collectors if not isinstance(each, DoctestModule)]
+        return collectors
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: the collector of garbage need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(DoctestsWhereThereAreSome(), "doctests-where-there-are-some")
     config.option.loadscopereorder = False  # xdist begins with the files of most tests, which are not those
     if not hasattr(config, "workerinput") and config.get_verbosity() <= 0:
         config.pluginmanager.register(Progress(), "progress-per-file")

@@ -33,11 +33,11 @@ class Outer:
 def test_sections_and_settings_make_a_dataclass(tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
     file.write_text('name = "n"\nwords = ["a"]\n[inner]\nrate = 1\n[args]\nwidth = 3\n')
-    found = build_dataclass(
+    outer = build_dataclass(
         Outer, merge_settings(read_toml(file), ["inner.mode=slow", "inner.shown=true", "args.depth=2", "spare=x=y"])
     )
-    assert found == Outer("n", Inner(1.0, 3, "slow", True), ("a",), "x=y", {"width": 3, "depth": 2})
-    assert isinstance(found.inner.rate, float)
+    assert outer == Outer("n", Inner(1.0, 3, "slow", True), ("a",), "x=y", {"width": 3, "depth": 2})
+    assert isinstance(outer.inner.rate, float)
 
 
 def test_the_table_that_is_given_stays_as_it_was() -> None:

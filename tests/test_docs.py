@@ -51,8 +51,8 @@ def test_a_guide_has_the_same_code_and_the_same_parts_in_both_languages(name: st
     english = (ROOT / "docs" / "guides" / name).read_text("utf-8")
     chinese = (ROOT / "docs" / "guides" / "zh" / name).read_text("utf-8")
     for pattern in (r"^    .*$", r"^\| `[^`]+`", r"^#+ ", r"^```\w*$"):
-        found = [re.findall(pattern, text, flags=re.MULTILINE) for text in (english, chinese)]
-        assert found[0] == found[1], pattern
+        matches = [re.findall(pattern, text, flags=re.MULTILINE) for text in (english, chinese)]
+        assert matches[0] == matches[1], pattern
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import deepseek
+from support.sources import tree_of
 
 SRC = Path(deepseek.__file__).parent
 TESTS = Path(__file__).parent
@@ -26,7 +28,7 @@ GROUPS = {
     "explain": "records modules shapley media tabular evaluation report",
     "features": "core",
     "observe": "metrics_table metrics_status rules dashboards predictions reading why drift",
-    "serve": "core batching models openai protocols openapi repository scoring streams",
+    "serve": "core batching models openai protocols openapi repository scoring streams replay",
     "train": "distributed checkpoint run_folder loop tabular multimodal candidates",
     "compress": "limits timing guard quantize distilling pruning targets edge",
 }
@@ -34,11 +36,11 @@ GROUPS = {
 
 def modules() -> dict[str, Path]:
     """Every module of the package, by its dotted name."""
-    found = {}
+    paths = {}
     for path in sorted(SRC.rglob("*.py")):
         parts = ["deepseek", *path.relative_to(SRC).with_suffix("").parts]
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return paths
 
 
 MODULES = modules()
@@ -46,7 +48,7 @@ MODULES = modules()
 
 def imported_by(path: Path) -> Iterator[str]:
     """The modules of this package that a file imports: at its top, inside of functions and for types alone."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -56,7 +58,10 @@ def imported_by(path: Path) -> Iterator[str]:
                     yield name
 
 
-IMPORTS = {name: {other for other in imported_by(path) if other != name} for name, path in MODULES.items()}
+@functools.cache
+def imports() -> dict[str, set[str]]:
+    """Of each module, the others that it imports. Read by the first test that asks: every worker collects this file."""
+    return {name: {other for other in imported_by(path) if other != name} for name, path in MODULES.items()}
 
 
 def place_in(order: list[str], module: str) -> int:
@@ -69,7 +74,7 @@ def place_in(order: list[str], module: str) -> int:
 def test_a_group_imports_only_groups_before_it(room: str) -> None:
     order = GROUPS[room].split()
     assert all((SRC / room / each).is_dir() or (SRC / room / f"{each}.py").is_file() for each in order)
-    for name, others in IMPORTS.items():
+    for name, others in imports().items():
         if name.startswith(f"deepseek.{room}."):
             for other in others:
                 if other.startswith(f"deepseek.{room}."):
@@ -81,7 +86,7 @@ def circles(graph: Mapping[str, set[str]]) -> list[set[str]]:
     index: dict[str, int] = {}
     lowest: dict[str, int] = {}
     stack: list[str] = []
-    found: list[set[str]] = []
+    components: list[set[str]] = []
     for root in graph:
         work = [(root, iter(sorted(graph[root])))] if root not in index else []
         if work:
@@ -104,9 +109,9 @@ def circles(graph: Mapping[str, set[str]]) -> list[set[str]]:
                 if lowest[name] == index[name]:
                     place = stack.index(name)
                     if len(stack) - place > 1:
-                        found.append(set(stack[place:]))
+                        components.append(set(stack[place:]))
                     del stack[place:]
-    return found
+    return components
 
 
 def test_circles_are_seen() -> None:
@@ -117,7 +122,7 @@ def test_circles_are_seen() -> None:
 def test_no_modules_import_each_other_in_a_circle() -> None:
     """A package's own __init__ counts as what it imports at once, not as what it hands out by name."""
     graph = {
-        name: {other for other in others if MODULES[other].name != "__init__.py"} for name, others in IMPORTS.items()
+        name: {other for other in others if MODULES[other].name != "__init__.py"} for name, others in imports().items()
     }
     assert [sorted(each) for each in circles(graph)] == []
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def brought_by(extra: str) -> set[str]:
     """Names of all distributions that `pip install deepseek[extra]` would bring, through every level."""
-    found: set[str] = set()
+    packages: set[str] = set()
     waiting = [("deepseek", extra)]
     seen = set(waiting)
     while waiting:
@@ -27,13 +27,13 @@ def brought_by(extra: str) -> set[str]:
         for requirement in map(Requirement, installed_requires(name)):
             if requirement.marker is not None and not requirement.marker.evaluate({"extra": wanted}):
                 continue
-            found.add(canonicalize_name(requirement.name))
+            packages.add(canonicalize_name(requirement.name))
             for more in {"", *requirement.extras}:
                 key = (canonicalize_name(requirement.name), more)
                 if key not in seen:
                     seen.add(key)
                     waiting.append(key)
-    return found
+    return packages
 
 
 def installed_requires(name: str) -> list[str]:

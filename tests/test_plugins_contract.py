@@ -127,8 +127,8 @@ def check_weights(name: str, fitted: FittedCandidate, data: FitData) -> None:
     num_features = data.features.shape[1]
     check_parity(read, export_onnx(read, num_features), data.features)
     explainer = find("explainers", "additive")(read, [f"column {index}" for index in range(num_features)])
-    found = explainer.explain(data.features)
-    assert np.abs(found.residual).max() < 1e-3 * np.maximum(1, np.abs(found.output)).max()
+    attribution = explainer.explain(data.features)
+    assert np.abs(attribution.residual).max() < 1e-3 * np.maximum(1, np.abs(attribution.output)).max()
 
 
 @pytest.mark.parametrize("name", names("explainers"))
@@ -136,11 +136,11 @@ def test_an_explainer_adds_up_and_says_what_it_cannot_explain(name: str, runtime
     explainer = find("explainers", name)(runtime.model, runtime.preprocessor.owners())
     assert isinstance(explainer, Explainer)
     for target in (None, *runtime.labels):
-        found = explainer.explain(features, target=target)
-        assert isinstance(found, Attribution)
-        assert found.values.shape == (len(features), len(found.names))
-        assert set(found.names) <= {item.name for item in runtime.manifest.inputs}
-        assert np.abs(found.residual).max() < 1e-3 * np.maximum(1, np.abs(found.output)).max()
+        attribution = explainer.explain(features, target=target)
+        assert isinstance(attribution, Attribution)
+        assert attribution.values.shape == (len(features), len(attribution.names))
+        assert set(attribution.names) <= {item.name for item in runtime.manifest.inputs}
+        assert np.abs(attribution.residual).max() < 1e-3 * np.maximum(1, np.abs(attribution.output)).max()
 
 
 @pytest.mark.parametrize("name", names("sinks"))

@@ -72,9 +72,9 @@ def test_doctor_runs_on_the_base_install_and_says_what_is_missing() -> None:
     code = "from deepseek.cli import main; sys.exit(main(['doctor', '--json']))"
     done = run_without(TRAINING | SERVING | TABLES | {"xgboost", "onnxruntime"}, code)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["engines"] == ["numpy"]
-    assert found["rooms"]["engines"] == {"ok": False, "missing": ["onnxruntime"]}
+    facts = json.loads(done.stdout)
+    assert facts["engines"] == ["numpy"]
+    assert facts["rooms"]["engines"] == {"ok": False, "missing": ["onnxruntime"]}
 
 
 def test_a_server_without_the_extras_of_features_and_of_watching_tells_its_metrics(cancer_bundle: Path) -> None:

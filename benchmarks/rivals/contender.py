@@ -73,8 +73,8 @@ def size_of(folder: Path) -> int:
 def measured(fit: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     """What `fit` returns, and what it took: from its first line to its last, all that it imports late included."""
     clock = time.perf_counter(), cpu_s()
-    made = fit()
-    return made, {"wall_s": time.perf_counter() - clock[0], "cpu_s": cpu_s() - clock[1], "start_cpu_s": clock[1]}
+    model = fit()
+    return model, {"wall_s": time.perf_counter() - clock[0], "cpu_s": cpu_s() - clock[1], "start_cpu_s": clock[1]}
 
 
 def report(cost: dict[str, float], packages: Sequence[str], **more: Any) -> None:

@@ -29,8 +29,8 @@ def predict(job: Job, predictor: TabularPredictor, name: str) -> None:
     if job.task == "regression":
         job.write(name, predictor.predict(test).to_numpy())
     else:
-        found = predictor.predict_proba(test)
-        job.write(name, found.to_numpy(), list(found.columns))
+        probabilities = predictor.predict_proba(test)
+        job.write(name, probabilities.to_numpy(), list(probabilities.columns))
 
 
 def main() -> None:

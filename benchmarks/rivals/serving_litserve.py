@@ -18,8 +18,8 @@ class Api(litserve.LitAPI):
     def batch(self, inputs: list[Any]) -> list[Any]:
         return list(inputs)
 
-    def predict(self, found: Any) -> Any:
-        return self.engine(found) if isinstance(found, list) else self.engine([found])[0]
+    def predict(self, inputs: Any) -> Any:
+        return self.engine(inputs) if isinstance(inputs, list) else self.engine([inputs])[0]
 
     def unbatch(self, output: list[Any]) -> list[Any]:
         return output

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
+LEAST_COST = "least cost"  # ends the rule of a threshold that costs chose among those that keep the limits
 LEVEL = 0.95  # of every interval here: the share of such intervals that hold the true rate
 
 
@@ -46,6 +47,8 @@ class OperatingPoint:
     min_recall: float | None = None
     num_negatives_set: int | None = None  # rows of the other class that the threshold was set on
     rows_per_day: float | None = None  # where the rows are dated
+    max_alerts_per_day: float | None = None  # the limit that was asked for
+    num_alarms_set: int | None = None  # by a bound: alarms among num_negatives_set, whose interval ends at max_fpr
     is_weighted: bool = False  # whether the rates weigh rows
 
     @property

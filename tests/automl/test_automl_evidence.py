@@ -31,8 +31,8 @@ def two_groups() -> tuple[Table, np.ndarray, np.ndarray, np.ndarray]:
 
 def test_gaps_are_those_of_the_groups_that_are_large_enough() -> None:
     table, target, output, decided = two_groups()
-    found = fairness_gaps("binary", table, "sex", target, output, decided).to_dict()
-    by_group = {row["group"]: row for row in found["groups"]}
+    fairness = fairness_gaps("binary", table, "sex", target, output, decided).to_dict()
+    by_group = {row["group"]: row for row in fairness["groups"]}
     assert by_group["a"] == {
         "group": "a", "num_rows": 40, "positive_share": 0.5, "recall": 0.5, "false_positive_rate": 0.5,
     }  # fmt: skip
@@ -40,23 +40,23 @@ def test_gaps_are_those_of_the_groups_that_are_large_enough() -> None:
     assert by_group["b"]["recall"] == 1.0
     assert by_group["b"]["false_positive_rate"] == 0.0
     assert by_group["c"] == {"group": "c", "num_rows": 5}, "too few rows to speak of"
-    assert found["gaps"] == {"positive_share": 0.25, "recall": 0.5, "false_positive_rate": 0.5}
+    assert fairness["gaps"] == {"positive_share": 0.25, "recall": 0.5, "false_positive_rate": 0.5}
 
 
 def test_a_group_without_positives_has_no_recall_rather_than_a_wrong_one() -> None:
     table, target, output, decided = two_groups()
     target = target.copy()
     target[40:80] = 0
-    found = fairness_gaps("binary", table, "sex", target, output, decided).to_dict()
-    assert {row["group"]: row.get("recall") for row in found["groups"]}["b"] is None
-    assert found["gaps"]["recall"] is None
+    fairness = fairness_gaps("binary", table, "sex", target, output, decided).to_dict()
+    assert {row["group"]: row.get("recall") for row in fairness["groups"]}["b"] is None
+    assert fairness["gaps"]["recall"] is None
 
 
 def test_mean_errors_by_group_for_values() -> None:
     table, target, _, decided = two_groups()
     output = target[:, None] + np.where(np.arange(85) < 40, 2.0, -1.0)[:, None]
-    found = fairness_gaps("regression", table, "sex", target, output, decided).to_dict()
-    assert found["gaps"] == {"mean_error": pytest.approx(3.0)}
+    fairness = fairness_gaps("regression", table, "sex", target, output, decided).to_dict()
+    assert fairness["gaps"] == {"mean_error": pytest.approx(3.0)}
 
 
 def test_segment_figures_are_of_their_rows() -> None:
@@ -119,12 +119,12 @@ def test_a_model_that_means_what_it_says_lies_on_the_diagonal() -> None:
 
 def test_the_confusion_counts_add_up() -> None:
     _, target, output, decided = two_groups()
-    found = diagnostic_curves("binary", target, output, decided, ("no", "yes"))
-    assert found["confusion"] == {"labels": ["no", "yes"], "counts": [[40, 10], [15, 20]]}
+    curves = diagnostic_curves("binary", target, output, decided, ("no", "yes"))
+    assert curves["confusion"] == {"labels": ["no", "yes"], "counts": [[40, 10], [15, 20]]}
 
 
 def test_the_environment_names_a_version_and_a_licence_for_each_part() -> None:
-    found = environment("deepseek ship x.csv")
-    assert found["command"] == "deepseek ship x.csv"
-    assert all(part["version"] and part["licence"] for part in found["packages"].values())
-    assert {"numpy", "scikit-learn"} <= set(found["packages"])
+    versions = environment("deepseek ship x.csv")
+    assert versions["command"] == "deepseek ship x.csv"
+    assert all(part["version"] and part["licence"] for part in versions["packages"].values())
+    assert {"numpy", "scikit-learn"} <= set(versions["packages"])

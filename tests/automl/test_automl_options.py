@@ -56,11 +56,11 @@ def test_the_largest_seed_is_accepted() -> None:
 
 
 def test_the_configuration_is_plain_json_without_data_keys_or_callbacks() -> None:
-    asked = ShipOptions(
+    options = ShipOptions(
         target="y", out="there", test="rows.csv", key=Path("secret.pem"), progress=print, command="deepseek ship",
         drop=("a",), kinds={"a": "text"}, monotone={"b": 1}, costs=np.array([[0, 1], [5, 0]]), candidates=("linear",),
     )  # fmt: skip
-    said = json.dumps(asked.config())
+    said = json.dumps(options.config())
     for hidden in ("rows.csv", "secret", "there", "ship"):
         assert hidden not in said
     assert json.loads(said)["costs"] == [[0, 1], [5, 0]]

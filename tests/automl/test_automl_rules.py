@@ -22,8 +22,8 @@ Ship = Callable[..., ShipResult]
 
 def chances(shipped: ShipResult, frame: pd.DataFrame) -> np.ndarray:
     with Runtime.open(shipped.path) as runtime:
-        found = runtime.predict(frame)
-    output = found.values[:, None] if found.values is not None else found.probabilities
+        predictions = runtime.predict(frame)
+    output = predictions.values[:, None] if predictions.values is not None else predictions.probabilities
     assert output is not None
     return output
 
@@ -48,8 +48,8 @@ def test_the_answer_only_rises_or_only_falls_with_a_constrained_column(quick_shi
         candidates=("xgboost", "random_forest", "extra_trees"),
     )  # fmt: skip
     values = np.linspace(10, 90, 60)
-    found = chances(shipped, grid("age", values))[:, -1].reshape(-1, len(values))
-    assert (sign * np.diff(found, axis=1) >= -1e-6 * np.abs(found).max()).all()
+    predictions = chances(shipped, grid("age", values))[:, -1].reshape(-1, len(values))
+    assert (sign * np.diff(predictions, axis=1) >= -1e-6 * np.abs(predictions).max()).all()
 
 
 def test_a_constraint_holds_for_whole_numbers_of_few_values_too(quick_ship: Ship) -> None:
@@ -60,8 +60,8 @@ def test_a_constraint_holds_for_whole_numbers_of_few_values_too(quick_ship: Ship
     frame = pd.DataFrame({"steps": steps.astype(float), "other": other})
     frame["default"] = np.where(rng.random(400) < 1 / (1 + np.exp(1 - bump - other)), "yes", "no")
     shipped = quick_ship(frame, monotone={"steps": 1}, candidates=("xgboost",), trials=2)
-    found = chances(shipped, pd.DataFrame({"steps": np.arange(6.0), "other": np.zeros(6)}))[:, 1]
-    assert (np.diff(found) >= -1e-7).all(), found
+    predictions = chances(shipped, pd.DataFrame({"steps": np.arange(6.0), "other": np.zeros(6)}))[:, 1]
+    assert (np.diff(predictions) >= -1e-7).all(), predictions
 
 
 def test_a_constraint_on_a_column_that_is_to_be_read_by_its_levels_is_refused(quick_ship: Ship) -> None:
@@ -98,9 +98,9 @@ def test_a_row_without_weight_is_as_if_it_were_not_there(quick_ship: Ship) -> No
     poison = poison.assign(default=np.where(poison["default"] == "yes", "no", "yes"), weight=0.0)
     both = pd.concat([frame, poison.assign(age=poison["age"] + 0.5)], ignore_index=True)
     shipped = quick_ship(both, weights="weight")
-    found = chances(shipped, frame.drop(columns=["default", "weight"]))[:, 1]
+    predictions = chances(shipped, frame.drop(columns=["default", "weight"]))[:, 1]
     truth = frame["default"] == "yes"
-    assert found[truth].mean() > found[~truth].mean() + 0.1
+    assert predictions[truth].mean() > predictions[~truth].mean() + 0.1
 
 
 def test_mostly_weightless_rows_are_survived(quick_ship: Ship) -> None:
@@ -113,8 +113,8 @@ def test_mostly_weightless_rows_are_survived(quick_ship: Ship) -> None:
 @pytest.mark.parametrize("factor", [1e-300, 1e307])
 def test_the_size_of_weights_does_not_matter(quick_ship: Ship, factor: float) -> None:
     frame = for_task(make_loans(150), "binary").assign(weight=lambda f: 1 + (f["age"] > 40))
-    found = quick_ship(frame.assign(weight=frame["weight"] * factor), weights="weight").metrics["log_loss"].value
-    assert found == pytest.approx(quick_ship(frame, weights="weight").metrics["log_loss"].value, rel=1e-3)
+    log_loss = quick_ship(frame.assign(weight=frame["weight"] * factor), weights="weight").metrics["log_loss"].value
+    assert log_loss == pytest.approx(quick_ship(frame, weights="weight").metrics["log_loss"].value, rel=1e-3)
 
 
 @pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf, "heavy"])
@@ -142,11 +142,13 @@ def test_a_limit_on_false_positives_sets_the_threshold_that_is_served(quick_ship
     assert rule["false_positive_rate"] <= 0.05
     assert 0 < rule["recall"] < 1
     with Runtime.open(shipped.path) as runtime:
-        found = runtime.predict(frame.drop(columns="default"))
+        predictions = runtime.predict(frame.drop(columns="default"))
         assert runtime.manifest.threshold == rule["value"]
-    assert found.labels is not None
-    assert found.probabilities is not None
-    np.testing.assert_array_equal(found.labels == "yes", found.probabilities[:, 1] >= np.float32(rule["value"]))
+    assert predictions.labels is not None
+    assert predictions.probabilities is not None
+    np.testing.assert_array_equal(
+        predictions.labels == "yes", predictions.probabilities[:, 1] >= np.float32(rule["value"])
+    )
 
 
 def test_a_least_recall_holds_on_the_held_rows(quick_ship: Ship) -> None:
@@ -177,13 +179,13 @@ def test_costs_of_several_classes_move_decisions_to_the_cheap_side(quick_ship: S
         before = runtime.predict(probe)
     shipped = quick_ship(frame, target="grade", costs={**wary, "good": {"bad": 1, "fair": 1}})
     with Runtime.open(shipped.path) as runtime:
-        found = runtime.predict(probe)
-    assert found.labels is not None
+        predictions = runtime.predict(probe)
+    assert predictions.labels is not None
     assert before.labels is not None
-    assert np.mean(found.labels == "bad") > np.mean(before.labels == "bad") + 0.2
+    assert np.mean(predictions.labels == "bad") > np.mean(before.labels == "bad") + 0.2
     matrix = np.array([[0, 30, 30], [1, 0, 1], [1, 1, 0]], float)  # bad, fair, good
-    cheapest = (found.probabilities.astype(float) @ matrix).argmin(axis=1)  # type: ignore[union-attr]
-    assert found.labels.tolist() == [("bad", "fair", "good")[i] for i in cheapest]
+    cheapest = (predictions.probabilities.astype(float) @ matrix).argmin(axis=1)  # type: ignore[union-attr]
+    assert predictions.labels.tolist() == [("bad", "fair", "good")[i] for i in cheapest]
 
 
 @pytest.mark.parametrize(
@@ -206,12 +208,15 @@ def test_a_demand_that_does_not_fit_is_refused_before_anything_is_trained(
     quick_ship: Ship, task: str, options: dict[str, Any]
 ) -> None:
     target = {"binary": "default", "multiclass": "grade", "regression": "price"}[task]
-    told: list[str] = []
+    progress_calls: list[str] = []
     with pytest.raises(InputError):
         quick_ship(
-            for_task(make_loans(120), task), target=target, progress=lambda what, _: told.append(what), **options
+            for_task(make_loans(120), task),
+            target=target,
+            progress=lambda what, _: progress_calls.append(what),
+            **options,
         )
-    assert not any(what.startswith("trial") for what in told), "it was refused only after the search"
+    assert not any(what.startswith("trial") for what in progress_calls), "it was refused only after the search"
 
 
 @pytest.mark.parametrize("what", ["out", "key"])
@@ -224,10 +229,10 @@ def test_where_to_write_and_what_to_sign_with_is_checked_before_anything_is_trai
         "out": {"overwrite": False},
         "key": {"key": tmp_path / "none.pem", "out": tmp_path / "b"},
     }[what]
-    told: list[str] = []
+    progress_calls: list[str] = []
     with pytest.raises(InputError):
-        quick_ship(for_task(make_loans(120), "binary"), progress=lambda say, _: told.append(say), **options)
-    assert not any(say.startswith("trial") for say in told)
+        quick_ship(for_task(make_loans(120), "binary"), progress=lambda say, _: progress_calls.append(say), **options)
+    assert not any(say.startswith("trial") for say in progress_calls)
     assert (tmp_path / "bundle" / "precious.txt").read_text() == "mine"
 
 
@@ -237,9 +242,11 @@ def test_intervals_hold_about_as_many_new_values_as_promised(quick_ship: Ship, l
     frame = for_task(make_loans(1400), "regression")
     shipped = quick_ship(frame[:400], target="price", interval=level)
     with Runtime.open(shipped.path) as runtime:
-        found = runtime.predict(frame[400:].drop(columns="price"))
-    assert found.intervals is not None
-    inside = (frame["price"][400:] >= found.intervals[:, 0]) & (frame["price"][400:] <= found.intervals[:, 1])
+        predictions = runtime.predict(frame[400:].drop(columns="price"))
+    assert predictions.intervals is not None
+    inside = (frame["price"][400:] >= predictions.intervals[:, 0]) & (
+        frame["price"][400:] <= predictions.intervals[:, 1]
+    )
     assert inside.mean() == pytest.approx(level, abs=0.05)
 
 

@@ -51,40 +51,40 @@ def write(root: Path, *, only_ill_have_notes: bool = False) -> Path:
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     root = tmp_path_factory.mktemp("patients")
     data = write(root)
-    made = ds.ship(
+    shipment = ds.ship(
         data, target="ill", split="group:patient", out=root / "bundle", trials=8, workers=0,
         kinds={"note": "text"}, segments=["age"],
     )  # fmt: skip
-    return root, made
+    return root, shipment
 
 
 @pytest.mark.slow
 def test_bundles_of_pictures_and_texts_are_compared(shipped: Any, tmp_path: Path) -> None:
-    root, made = shipped
-    copy = shutil.copytree(made.path, tmp_path / "copy")
+    root, shipment = shipped
+    copy = shutil.copytree(shipment.path, tmp_path / "copy")
     frame = read_table(root / "patients.csv")
-    result = ds.compare([made.path, copy], frame, files=root, by=("age",))
+    result = ds.compare([shipment.path, copy], frame, files=root, by=("age",))
     assert result.comparisons[0].verdict == "identical"
     assert (result.group_by, result.num_groups) == ("patient", NUM // 2)
     assert result.models[0].speed[1].cpu_ms > 0
 
 
 def test_the_bundle_is_whole_and_learned_from_pictures_and_texts(shipped: Any) -> None:
-    _root, made = shipped
-    assert verification(made.path)["ok"]
-    assert made.metrics["accuracy"].value > 0.9
-    manifest = json.loads((made.path / "bundle.json").read_text())
+    _root, shipment = shipped
+    assert verification(shipment.path)["ok"]
+    assert shipment.metrics["accuracy"].value > 0.9
+    manifest = json.loads((shipment.path / "bundle.json").read_text())
     assert {each["name"]: each["modality"] for each in manifest["inputs"]} == {
         "scan": "image", "note": "text", "age": "numeric",
     }  # fmt: skip
-    worth = json.loads((made.path / "evidence/modalities.json").read_text())["modalities"]
+    worth = json.loads((shipment.path / "evidence/modalities.json").read_text())["modalities"]
     assert set(worth) == {"scan", "note", "table"}
-    assert worth["scan"]["without"]["accuracy"]["value"] < made.metrics["accuracy"].value
+    assert worth["scan"]["without"]["accuracy"]["value"] < shipment.metrics["accuracy"].value
 
 
 def test_answers_are_those_of_training_for_paths_and_for_bytes(shipped: Any) -> None:
-    root, made = shipped
-    with ds.load(made.path) as runtime:
+    root, shipment = shipped
+    with ds.load(shipment.path) as runtime:
         assert isinstance(runtime, MultimodalRuntime)
         whole = runtime.predict(root / "patients.csv")
         record = {"scan": "5.png", "note": "coughs at night", "age": 40, "patient": "p2", "ill": "no"}
@@ -97,8 +97,8 @@ def test_answers_are_those_of_training_for_paths_and_for_bytes(shipped: Any) -> 
 
 
 def test_one_sample_differs_by_less_than_a_hundred_thousandth_from_many(shipped: Any) -> None:
-    root, made = shipped
-    with MultimodalRuntime.open(made.path) as runtime:
+    root, shipment = shipped
+    with MultimodalRuntime.open(shipment.path) as runtime:
         table = read_table(root / "patients.csv")
         whole = runtime.predict(table, root=root).probabilities
         for row in (0, 5, 77):
@@ -108,30 +108,30 @@ def test_one_sample_differs_by_less_than_a_hundred_thousandth_from_many(shipped:
 
 @pytest.mark.slow
 def test_by_the_shell_the_same_seed_and_epochs_give_the_same_digest(shipped: Any, tmp_path: Path, capsys: Any) -> None:
-    root, made = shipped
-    asked = ["ship", str(root / "patients.csv"), "--target", "ill", "--split", "group:patient", "--trials", "8"]
-    asked += ["--kind", "note=text", "--segment", "age", "--name", "bundle", "--out", str(tmp_path / "again")]
-    assert main([*asked, "--workers", "2", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["digest"] == made.digest
-    assert told["model"] == "fused"
-    assert told["engine"] == "onnxruntime"
+    root, shipment = shipped
+    command = ["ship", str(root / "patients.csv"), "--target", "ill", "--split", "group:patient", "--trials", "8"]
+    command += ["--kind", "note=text", "--segment", "age", "--name", "bundle", "--out", str(tmp_path / "again")]
+    assert main([*command, "--workers", "2", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["digest"] == shipment.digest
+    assert document["model"] == "fused"
+    assert document["engine"] == "onnxruntime"
 
 
 def test_no_torch_is_needed_to_answer(shipped: Any) -> None:
-    root, made = shipped
-    assert told_without_torch(made.path, root / "patients.csv").count("'") == 8
+    root, shipment = shipped
+    assert told_without_torch(shipment.path, root / "patients.csv").count("'") == 8
 
 
 def test_predict_reads_files_below_the_folder_and_masks_broken_ones(shipped: Any, tmp_path: Path, capsys: Any) -> None:
-    _root, made = shipped
+    _root, shipment = shipped
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "a.png").write_text("no picture")
     (tmp_path / "new.csv").write_text("scan,note,age\na.png,coughs at night,50\n")
-    asked = ["predict", str(made.path), str(tmp_path / "new.csv"), "--files", str(tmp_path / "files"), "--json"]
-    assert main(asked) == 2
+    command = ["predict", str(shipment.path), str(tmp_path / "new.csv"), "--files", str(tmp_path / "files"), "--json"]
+    assert main(command) == 2
     assert "a.png (row 0, column 'scan')" in capsys.readouterr().err
-    assert main([*asked, "--broken", "mask"]) == 0
+    assert main([*command, "--broken", "mask"]) == 0
     said = capsys.readouterr()
     assert "masked: row 0" in said.err
     assert json.loads(said.out)["predictions"][0]["prediction"] in ("no", "yes")
@@ -139,9 +139,9 @@ def test_predict_reads_files_below_the_folder_and_masks_broken_ones(shipped: Any
 
 def test_a_note_that_only_the_ill_have_is_refused_by_name(tmp_path: Path) -> None:
     data = write(tmp_path, only_ill_have_notes=True)
-    asked: dict[str, Any] = {"target": "ill", "split": "group:patient", "trials": 1, "workers": 0}
+    options: dict[str, Any] = {"target": "ill", "split": "group:patient", "trials": 1, "workers": 0}
     with pytest.raises(CheckError, match="whether 'note' is there tells the class") as error:
-        ds.ship(data, out=tmp_path / "b", kinds={"note": "text"}, **asked)
+        ds.ship(data, out=tmp_path / "b", kinds={"note": "text"}, **options)
     assert "presence:note" in error.value.fix
     assert not (tmp_path / "b").exists()
 
@@ -149,19 +149,19 @@ def test_a_note_that_only_the_ill_have_is_refused_by_name(tmp_path: Path) -> Non
 def test_broken_files_are_named_at_once_and_their_rows_can_be_left_out(
     shipped: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _root, made = shipped
+    _root, shipment = shipped
     data = write(tmp_path)
     (tmp_path / "9.png").write_bytes(b"")
     (tmp_path / "70.png").write_text("no picture")
     (tmp_path / "200.png").unlink()
     monkeypatch.setattr(table_file, "batch_num_rows", lambda _: 64)  # four parts: all files of all parts are named
-    assert main(["predict", str(made.path), str(data), "--json"]) == 2
+    assert main(["predict", str(shipment.path), str(data), "--json"]) == 2
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["message"].startswith("3 files cannot be read: ")
     assert [f"{row}.png" in error["message"] for row in (9, 70, 200, 10)] == [True, True, True, False]
     with pytest.raises(BrokenError, match="3 files cannot be read"):
-        ds.evaluate(made.path, read_table(data), files=tmp_path)
-    assert main(["predict", str(made.path), str(data), "--broken", "skip", "--json"]) == 0
+        ds.evaluate(shipment.path, read_table(data), files=tmp_path)
+    assert main(["predict", str(shipment.path), str(data), "--broken", "skip", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [row["row_id"] for row in result["skipped"]] == [9, 70, 200]
     assert "9.png (row 9, column 'scan') is empty" in result["skipped"][0]["reason"]
@@ -190,67 +190,73 @@ def test_a_value_is_learned_with_its_interval_and_a_broken_file_ends_the_run_or_
     data = write(tmp_path)
     text = data.read_text().replace(",no\n", ",20.5\n").replace(",yes\n", ",41.25\n")
     data.write_text(text)
-    asked: dict[str, Any] = {"target": "ill", "split": "group:patient", "task": "regression", "trials": 8, "workers": 0}
+    options: dict[str, Any] = {
+        "target": "ill",
+        "split": "group:patient",
+        "task": "regression",
+        "trials": 8,
+        "workers": 0,
+    }
     picture = (tmp_path / "9.png").read_bytes()
     (tmp_path / "9.png").write_bytes(b"")
     with pytest.raises(BrokenError, match=r"9\.png \(row 9, column 'scan'\) is empty"):
-        ds.ship(data, out=tmp_path / "b", **asked)
+        ds.ship(data, out=tmp_path / "b", **options)
     assert not (tmp_path / "b").exists()
-    made = ds.ship(data, out=tmp_path / "b", broken="mask", **asked)
-    assert any("1 files in 'scan' could not be read and were masked" in each for each in made.warnings)
+    shipment = ds.ship(data, out=tmp_path / "b", broken="mask", **options)
+    assert any("1 files in 'scan' could not be read and were masked" in each for each in shipment.warnings)
     (tmp_path / "9.png").write_bytes(picture)
-    with ds.load(made.path) as runtime:
-        found = runtime.predict(data)
-    assert found.values is not None
-    assert 15 < found.values.min() < 28
-    assert 34 < found.values.max() < 50
-    assert found.intervals is not None
-    assert made.metrics["rmse"].value < 7
+    with ds.load(shipment.path) as runtime:
+        predictions = runtime.predict(data)
+    assert predictions.values is not None
+    assert 15 < predictions.values.min() < 28
+    assert 34 < predictions.values.max() < 50
+    assert predictions.intervals is not None
+    assert shipment.metrics["rmse"].value < 7
 
 
 def test_flags_name_the_row_of_the_table(shipped: Any) -> None:
-    _root, made = shipped
-    with MultimodalRuntime.open(made.path) as runtime:
+    _root, shipment = shipped
+    with MultimodalRuntime.open(shipment.path) as runtime:
         records: list[dict[str, Any]] = [{"scan": None, "note": "coughs", "age": 50}] * 100
         records[90] = {"scan": None, "note": "coughs", "age": None}
-        found = runtime.predict(records)
-    assert found.flags == (Flag(90, "age", "imputed"),)
+        predictions = runtime.predict(records)
+    assert predictions.flags == (Flag(90, "age", "imputed"),)
 
 
 def test_the_other_verbs_answer_as_predict_does(shipped: Any, capsys: Any) -> None:
-    root, made = shipped
+    root, shipment = shipped
     data = root / "patients.csv"
-    with MultimodalRuntime.open(made.path) as runtime:
-        found = runtime.predict(data)
+    with MultimodalRuntime.open(shipment.path) as runtime:
+        predictions = runtime.predict(data)
     want = read_table(data).column("ill")
-    assert main(["evaluate", str(made.path), str(data), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["num_rows"] == NUM
-    assert told["metrics"]["accuracy"]["value"] == pytest.approx((found.labels == want).mean())
-    assert main(["explain", str(made.path), str(data), "--row", "5", "--json"]) == 0
+    assert main(["evaluate", str(shipment.path), str(data), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["num_rows"] == NUM
+    assert document["metrics"]["accuracy"]["value"] == pytest.approx((predictions.labels == want).mean())
+    assert main(["explain", str(shipment.path), str(data), "--row", "5", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["explanations"]
     assert set(row["values"]) == {"scan", "note", "table"}
     assert row["base_value"] + sum(row["values"].values()) + row["residual"] == pytest.approx(row["output"])
 
 
 def test_a_server_answers_as_predict_does(shipped: Any) -> None:
-    root, made = shipped
-    with MultimodalRuntime.open(made.path) as runtime, started(made.path, "--workers", "1") as server:
+    root, shipment = shipped
+    with MultimodalRuntime.open(shipment.path) as runtime, started(shipment.path, "--workers", "1") as server:
         records = read_table(root / "patients.csv").drop(["ill", "patient"]).records()[:40]
         wanted = runtime.predict(records, root=root).probabilities
         for record in records:
             if record["scan"]:
                 record["scan"] = {"b64": base64.b64encode((root / record["scan"]).read_bytes()).decode()}
         answer = httpx.post(f"{server.url}/v1/models/bundle:predict", json={"instances": records}).json()
-        found = [[row["probabilities"][label] for label in ("no", "yes")] for row in answer["predictions"]]
-        np.testing.assert_allclose(np.array(found), wanted, atol=1e-5)
+        probabilities = [[row["probabilities"][label] for label in ("no", "yes")] for row in answer["predictions"]]
+        np.testing.assert_allclose(np.array(probabilities), wanted, atol=1e-5)
 
 
 @pytest.mark.slow
 def test_ship_by_the_shell(tmp_path: Path, capsys: Any) -> None:
     write(tmp_path)
-    asked = ["ship", str(tmp_path / "patients.csv"), "--target", "ill", "--split", "group:patient", "--trials", "2"]
-    assert main([*asked, "--out", str(tmp_path / "b"), "--workers", "0", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["model"] == "fused"
-    assert told["engine"] == "onnxruntime"
+    command = ["ship", str(tmp_path / "patients.csv"), "--target", "ill", "--split", "group:patient", "--trials", "2"]
+    assert main([*command, "--out", str(tmp_path / "b"), "--workers", "0", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["model"] == "fused"
+    assert document["engine"] == "onnxruntime"

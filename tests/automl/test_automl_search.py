@@ -155,7 +155,7 @@ def test_few_rows_hedge_between_families() -> None:
     assert len({t.family for t in blend.trials} - {BASELINE}) >= 2
 
 
-def told(data: FitData, number: int, family: str, noise: float, size_bytes: int, *, shared: float = 0.0) -> Trial:
+def make_trial(data: FitData, number: int, family: str, noise: float, size_bytes: int, *, shared: float = 0.0) -> Trial:
     """A trial whose held margin is the truth under noise, a share of which all trials have in common."""
     truth = 2.0 * (2 * data.target - 1)
     own, common = (np.random.default_rng(seed).normal(size=len(truth)) for seed in (number, 99))
@@ -168,8 +168,8 @@ def told(data: FitData, number: int, family: str, noise: float, size_bytes: int,
 def test_a_part_has_to_be_worth_its_size(size_bytes: int, kept: bool) -> None:
     """The second family takes some 5 % off the loss: enough for a few bytes, too little for eight halvings."""
     data, metric = fit_data(6_000), METRICS["binary"]["log_loss"]
-    trials = [told(data, 0, BASELINE, 9.0, 1_000), told(data, 1, "linear", 1.0, 1_000, shared=0.8)]
-    trials.append(told(data, 2, "xgboost", 1.0, size_bytes, shared=0.8))
+    trials = [make_trial(data, 0, BASELINE, 9.0, 1_000), make_trial(data, 1, "linear", 1.0, 1_000, shared=0.8)]
+    trials.append(make_trial(data, 2, "xgboost", 1.0, size_bytes, shared=0.8))
     blend = choose_blend(trials, data, metric, "log-odds", seed=0)
     assert blend.loss <= (0.98 if kept else 1.01) * min(t.loss for t in trials)
     assert ("xgboost" in {t.family for t in blend.trials}) is kept
@@ -179,8 +179,8 @@ def test_a_part_has_to_be_worth_its_size(size_bytes: int, kept: bool) -> None:
 def test_a_family_whose_refit_grows_is_refitted_once(growth: float, num_parts: int) -> None:
     """Two trials of a family that err on different rows: both are wanted, unless the budget keeps room for one."""
     data, metric = fit_data(6_000), METRICS["binary"]["log_loss"]
-    trials = [told(data, 0, BASELINE, 9.0, 1_000)]
-    trials += [replace(told(data, number, "linear", 3.0, 1_000), refit_s=growth) for number in (1, 2)]
+    trials = [make_trial(data, 0, BASELINE, 9.0, 1_000)]
+    trials += [replace(make_trial(data, number, "linear", 3.0, 1_000), refit_s=growth) for number in (1, 2)]
     blend = choose_blend(trials, data, metric, "log-odds", seed=0)
     assert [t.family for t in blend.trials if t.number] == ["linear"] * num_parts
 
@@ -189,8 +189,8 @@ def test_few_rows_of_a_class_are_hedged_like_few_rows() -> None:
     data, metric = fit_data(40_000), METRICS["binary"]["log_loss"]
     rare = replace(data, target=(np.arange(len(data.target)) % 400 == 0).astype(np.int64))
     for rows, num_families in ((data, 1), (rare, 2)):
-        trials = [told(rows, 0, BASELINE, 9.0, 1_000), told(rows, 1, "linear", 0.5, 1_000)]
-        trials.append(told(rows, 2, "xgboost", 3.0, 1_000))
+        trials = [make_trial(rows, 0, BASELINE, 9.0, 1_000), make_trial(rows, 1, "linear", 0.5, 1_000)]
+        trials.append(make_trial(rows, 2, "xgboost", 3.0, 1_000))
         blend = choose_blend(trials, rows, metric, "log-odds", seed=0)
         assert len({t.family for t in blend.trials}) == num_families
 
@@ -207,8 +207,8 @@ def test_few_rows_of_a_class_are_hedged_like_few_rows() -> None:
 def test_rows_count_as_much_as_they_tell_of_the_rarer_class(
     target: list[float], task: Task, num_classes: int, expected: float
 ) -> None:
-    found = replace(fit_data(), target=np.array(target), task=task, num_classes=num_classes)
-    assert found.num_effective == pytest.approx(expected)
+    data = replace(fit_data(), target=np.array(target), task=task, num_classes=num_classes)
+    assert data.num_effective == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", sorted(METRICS["binary"]))
@@ -227,17 +227,17 @@ def test_a_blend_for_average_precision_minds_the_order_of_all_rows_too() -> None
     data, metric = fit_data(6_000), METRICS["binary"]["average_precision"]
     rng = np.random.default_rng(1)
     rare = replace(data, target=(rng.uniform(size=6_000) < 0.02).astype(np.int64))
-    found = rare.target == 1
-    top = found & (rng.uniform(size=6_000) < 0.4)
+    is_rare = rare.target == 1
+    top = is_rare & (rng.uniform(size=6_000) < 0.4)
     sharp = np.where(top, 9.0, 0.0) + rng.normal(size=6_000)
-    broad = np.where(found, 2.2, 0.0) + rng.normal(size=6_000)
+    broad = np.where(is_rare, 2.2, 0.0) + rng.normal(size=6_000)
     assert metric.loss(rare.target, probabilities_of(rare, sharp[:, None]), rare.weight) < metric.loss(
         rare.target, probabilities_of(rare, broad[:, None]), rare.weight
     )
-    trials = [told(rare, 0, BASELINE, 30.0, 1_000)]
+    trials = [make_trial(rare, 0, BASELINE, 30.0, 1_000)]
     for number, (family, margin) in enumerate((("linear", sharp), ("xgboost", broad)), 1):
         loss = metric.loss(rare.target, probabilities_of(rare, margin[:, None]), rare.weight)
-        trials.append(replace(told(rare, number, family, 1.0, 1_000), margin=margin[:, None], loss=loss))
+        trials.append(replace(make_trial(rare, number, family, 1.0, 1_000), margin=margin[:, None], loss=loss))
     trials[0] = replace(trials[0], loss=metric.loss(rare.target, probabilities_of(rare, trials[0].margin), rare.weight))
     blend = select_blend(trials, rare, metric, "log-odds", 0)
     assert blend.loss == metric.loss(rare.target, blend.held_out_output(rare), rare.weight)
@@ -254,7 +254,7 @@ def test_where_the_steadier_choice_falls_below_the_yardstick_the_metric_chooses_
     data, metric = fit_data(6_000), METRICS["binary"]["average_precision"]
     bad = replace(metric, higher_is_better=False)
     monkeypatch.setattr("deepseek.automl.develop.stabilize_metric", lambda _: bad)
-    trials = [told(data, 0, BASELINE, 2.0, 1_000), told(data, 1, "linear", 90.0, 1_000)]
+    trials = [make_trial(data, 0, BASELINE, 2.0, 1_000), make_trial(data, 1, "linear", 90.0, 1_000)]
     losses = [metric.loss(data.target, probabilities_of(data, t.margin), data.weight) for t in trials]
     trials = [replace(t, loss=loss) for t, loss in zip(trials, losses, strict=True)]
     by_bad = choose_blend(trials, data, bad, "log-odds", seed=0)

@@ -88,11 +88,11 @@ def test_test_figures_are_those_of_the_served_answers(
 
 
 def test_evaluate_agrees_with_the_shipped_figures(shipped: ShipResult, own: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    found = evaluate_bundle(shipped.path, own[1])
-    assert found["digest"] == shipped.digest
-    assert found["num_rows"] == len(own[1])
+    evaluation = evaluate_bundle(shipped.path, own[1])
+    assert evaluation["digest"] == shipped.digest
+    assert evaluation["num_rows"] == len(own[1])
     for name, figure in shipped.metrics.items():
-        assert found["metrics"][name]["value"] == pytest.approx(figure.value, rel=1e-9)
+        assert evaluation["metrics"][name]["value"] == pytest.approx(figure.value, rel=1e-9)
 
 
 def test_evaluate_counts_what_is_beyond_training(shipped: ShipResult, own: tuple[pd.DataFrame, pd.DataFrame]) -> None:
@@ -100,10 +100,10 @@ def test_evaluate_counts_what_is_beyond_training(shipped: ShipResult, own: tuple
     column = frame.select_dtypes("float").columns[0]
     usual = evaluate_bundle(shipped.path, frame).to_dict()["flags"].get("outside", 0)
     frame.loc[frame.index[0], column] = 1e9
-    found = evaluate_bundle(shipped.path, frame)
-    assert found["flags"]["outside"] in (usual, usual + 1)  # the value may have been outside before
-    assert found["flags"]["outside"] >= 1
-    assert "outside of the training range: " in found.summary()
+    evaluation = evaluate_bundle(shipped.path, frame)
+    assert evaluation["flags"]["outside"] in (usual, usual + 1)  # the value may have been outside before
+    assert evaluation["flags"]["outside"] >= 1
+    assert "outside of the training range: " in evaluation.summary()
 
 
 def test_results_read_like_their_json_and_print_like_the_shell(
@@ -147,18 +147,21 @@ def test_parity_is_recorded_for_every_engine_and_is_small(shipped: ShipResult) -
 
 
 def test_the_explanation_check_is_exact_and_names_raw_columns(shipped: ShipResult) -> None:
-    found = read(shipped, "evidence/explanation.json")
-    assert set(found["importance"]) == {"debt", "age", "region", "children"}
-    assert found["max_residual"] < 1e-3
-    assert next(iter(sorted(found["importance"], key=found["importance"].get, reverse=True))) in ("debt", "region")
+    explanation = read(shipped, "evidence/explanation.json")
+    assert set(explanation["importance"]) == {"debt", "age", "region", "children"}
+    assert explanation["max_residual"] < 1e-3
+    assert next(iter(sorted(explanation["importance"], key=explanation["importance"].get, reverse=True))) in (
+        "debt",
+        "region",
+    )
 
 
 def test_the_environment_names_licences_and_the_exact_command(shipped: ShipResult) -> None:
-    found = read(shipped, "evidence/environment.json")
-    assert found["command"] == "deepseek ship loans.csv --target default"
+    versions = read(shipped, "evidence/environment.json")
+    assert versions["command"] == "deepseek ship loans.csv --target default"
     for name in ("numpy", "scikit-learn", "xgboost-cpu", "torch", "onnxruntime"):
-        assert found["packages"][name]["version"]
-        assert found["packages"][name]["licence"] != "see the package", name
+        assert versions["packages"][name]["version"]
+        assert versions["packages"][name]["licence"] != "see the package", name
 
 
 def test_the_evidence_names_no_path_of_this_machine(shipped: ShipResult) -> None:
@@ -216,15 +219,15 @@ def test_fairness_gaps_are_those_of_the_served_decisions(
     test = own[1].reset_index(drop=True)
     with Runtime.open(shipped.path) as runtime:
         said = runtime.predict(test.drop(columns="default")).labels
-    found = read(shipped, "evidence/fairness.json")
+    fairness = read(shipped, "evidence/fairness.json")
     shares = {}
-    for row in found["groups"]:
+    for row in fairness["groups"]:
         rows = (test["region"] == row["group"]).to_numpy()
-        if row["num_rows"] >= found["min_rows"]:
+        if row["num_rows"] >= fairness["min_rows"]:
             shares[row["group"]] = np.mean(said[rows] == "yes")  # type: ignore[index]
             assert row["positive_share"] == pytest.approx(shares[row["group"]])
     assert len(shares) >= 2
-    assert found["gaps"]["positive_share"] == pytest.approx(max(shares.values()) - min(shares.values()))
+    assert fairness["gaps"]["positive_share"] == pytest.approx(max(shares.values()) - min(shares.values()))
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
@@ -233,24 +236,24 @@ def test_each_task_ships_and_answers(quick_ship: Callable[..., ShipResult], task
     shipped = quick_ship(frame, target=TARGETS[task])
     assert shipped.task == task
     with Runtime.open(shipped.path) as runtime:
-        found = runtime.predict(frame.drop(columns=TARGETS[task]))
-    assert len(found) == 200
+        predictions = runtime.predict(frame.drop(columns=TARGETS[task]))
+    assert len(predictions) == 200
     if task == "regression":
-        assert found.values is not None
-        assert found.intervals is not None
-        assert mean_absolute_error(frame["price"], found.values) < frame["price"].std()
+        assert predictions.values is not None
+        assert predictions.intervals is not None
+        assert mean_absolute_error(frame["price"], predictions.values) < frame["price"].std()
     else:
-        assert found.probabilities is not None
-        np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, atol=1e-5)
+        assert predictions.probabilities is not None
+        np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1, atol=1e-5)
 
 
 def test_progress_is_told_and_rises_to_one(quick_ship: Callable[..., ShipResult]) -> None:
-    told: list[tuple[str, float]] = []
-    quick_ship(for_task(make_loans(100), "binary"), progress=lambda what, share: told.append((what, share)))
-    shares = [share for _, share in told]
+    progress_calls: list[tuple[str, float]] = []
+    quick_ship(for_task(make_loans(100), "binary"), progress=lambda what, share: progress_calls.append((what, share)))
+    shares = [share for _, share in progress_calls]
     assert shares == sorted(shares)
-    assert told[-1] == ("done", 1.0)
-    assert any("linear" in what for what, _ in told)
+    assert progress_calls[-1] == ("done", 1.0)
+    assert any("linear" in what for what, _ in progress_calls)
 
 
 @pytest.mark.slow
@@ -262,12 +265,12 @@ def test_a_frame_and_its_csv_file_give_the_same_model(quick_ship: Callable[..., 
 
 @pytest.mark.slow
 def test_an_example_is_shipped_by_its_name_as_on_the_command_line(cancer_bundle: Path, tmp_path: Path) -> None:
-    found = ship(example="cancer", trials=3, seed=0, out=tmp_path / "elsewhere")
-    assert found.digest == open_bundle(cancer_bundle).digest
+    shipment = ship(example="cancer", trials=3, seed=0, out=tmp_path / "elsewhere")
+    assert shipment.digest == open_bundle(cancer_bundle).digest
 
 
 @pytest.mark.parametrize(
-    ("data", "given", "word"),
+    ("data", "arguments", "word"),
     [
         (None, {"target": "y"}, "either data or an example"),
         ("loans.csv", {"example": "cancer"}, "either data or an example"),
@@ -275,6 +278,6 @@ def test_an_example_is_shipped_by_its_name_as_on_the_command_line(cancer_bundle:
         (None, {"example": "cancre"}, "cancer"),
     ],
 )
-def test_what_is_to_be_shipped_must_be_said(data: str | None, given: dict[str, str], word: str) -> None:
+def test_what_is_to_be_shipped_must_be_said(data: str | None, arguments: dict[str, str], word: str) -> None:
     with pytest.raises(InputError, match=word):
-        ship(data, **given)
+        ship(data, **arguments)

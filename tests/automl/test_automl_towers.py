@@ -70,8 +70,8 @@ def test_a_text_tower_says_what_transformers_says(family: str, tmp_path: Path) -
     assert mask.all(0).sum() < mask.any(0).sum() == ids.shape[1]  # as long as the longest, the other padded
     with torch.no_grad():
         expected = AutoModel.from_pretrained(folder).eval()(input_ids=ids, attention_mask=mask.long())[0]
-        found = tower(ids)
-    torch.testing.assert_close(found[mask], expected[mask], rtol=0, atol=2e-5)
+        states = tower(ids)
+    torch.testing.assert_close(states[mask], expected[mask], rtol=0, atol=2e-5)
 
 
 def test_an_image_tower_says_what_torchvision_says(net: Path) -> None:
@@ -93,8 +93,8 @@ def test_weights_of_efficientnet_lite_are_read_by_the_names_of_their_publisher(t
         {".".join(f"_{part}" if not part.isdigit() and part not in _LAST else part for part in name.split(".")): value
          for name, value in state.items()} | {"_fc.bias": torch.zeros(3)}, tmp_path / "lite.safetensors",
     )  # fmt: skip
-    found = read_image_weights(EFFICIENTNET_LITE, tmp_path / "lite.safetensors")
-    assert {name.removeprefix("net.") for name in found} == set(state)
+    weights = read_image_weights(EFFICIENTNET_LITE, tmp_path / "lite.safetensors")
+    assert {name.removeprefix("net.") for name in weights} == set(state)
     assert PretrainedImageEncoder(EFFICIENTNET_LITE, (65, 33)).grid == (3, 2)  # rounded up
     cut = PretrainedImageEncoder(f"{EFFICIENTNET_LITE}@11", (65, 33))
     assert (cut.width, cut.grid) == (112, (5, 3))
@@ -113,7 +113,7 @@ def test_a_frozen_tower_learns_nothing_and_remembers_what_it_said(net: Path) -> 
     assert not any(p.requires_grad for p in encoder.tower.parameters())
     images = torch.randint(0, 256, (3, 1, 32, 32), dtype=torch.uint8)
     calls: list[int] = []
-    encoder.tower.register_forward_hook(lambda *given: calls.append(len(given[2])))
+    encoder.tower.register_forward_hook(lambda *hook_arguments: calls.append(len(hook_arguments[2])))
     with cache_outputs(encoder):
         first, again = encoder.train()(images[:2]), encoder.eval()(images)
     torch.testing.assert_close(again[:2], first)
@@ -125,25 +125,28 @@ def test_a_frozen_tower_learns_nothing_and_remembers_what_it_said(net: Path) -> 
 
 @pytest.mark.slow
 def test_the_bundle_answers_as_the_net_and_without_torch(shipped: Any) -> None:
-    root, made = shipped
-    assert json.loads((made.path / "evidence/parity.json").read_text())["max_difference"] < 1e-5
-    towers = json.loads((made.path / "model.json").read_text())["shape"]["towers"]
+    root, shipment = shipped
+    assert json.loads((shipment.path / "evidence/parity.json").read_text())["max_difference"] < 1e-5
+    towers = json.loads((shipment.path / "model.json").read_text())["shape"]["towers"]
     assert towers["note"]["text"]["hidden"] == 32
-    assert str(root) not in (made.path / "model.json").read_text() + (made.path / "bundle.json").read_text()
-    kept, given = load_file(made.path / "weights/net.safetensors"), load_file(root / "bert" / "model.safetensors")
+    assert str(root) not in (shipment.path / "model.json").read_text() + (shipment.path / "bundle.json").read_text()
+    kept, pretrained = (
+        load_file(shipment.path / "weights/net.safetensors"),
+        load_file(root / "bert" / "model.safetensors"),
+    )
     words = "embeddings.word_embeddings.weight"
-    torch.testing.assert_close(kept["encoders.m_note.tower.words.weight"], given[words], rtol=0, atol=0)
-    assert told_without_torch(made.path, root / "patients.csv").count("'") == 8
+    torch.testing.assert_close(kept["encoders.m_note.tower.words.weight"], pretrained[words], rtol=0, atol=0)
+    assert told_without_torch(shipment.path, root / "patients.csv").count("'") == 8
 
 
 @pytest.mark.slow
 def test_an_image_net_goes_into_the_same_graph(tmp_path: Path, net: Path) -> None:
-    made = ship(tmp_path, scan=f"{NET}:{net}")
-    assert json.loads((made.path / "evidence/parity.json").read_text())["max_difference"] < 1e-5
-    assert json.loads((made.path / "model.json").read_text())["shape"]["towers"]["scan"]["image"] == NET
-    kept, given = load_file(made.path / "weights/net.safetensors"), load_file(net)
+    shipment = ship(tmp_path, scan=f"{NET}:{net}")
+    assert json.loads((shipment.path / "evidence/parity.json").read_text())["max_difference"] < 1e-5
+    assert json.loads((shipment.path / "model.json").read_text())["shape"]["towers"]["scan"]["image"] == NET
+    kept, pretrained = load_file(shipment.path / "weights/net.safetensors"), load_file(net)
     for name in ("features.0.weight", "features.12.expand3x3.bias"):
-        torch.testing.assert_close(kept[f"encoders.m_scan.tower.net.{name}"], given[name], rtol=0, atol=0)
+        torch.testing.assert_close(kept[f"encoders.m_scan.tower.net.{name}"], pretrained[name], rtol=0, atol=0)
 
 
 @pytest.mark.slow
@@ -151,18 +154,18 @@ def test_a_linear_model_of_embeddings_is_chosen_by_held_out_rows_and_served_with
     words, lines = ("happy cat", "bad film"), ["note,age,ill"]
     lines += [f"{words[row % 2]} {'a mat is big'[: row % 12]},{row % 7},{'ny'[row % 2]}" for row in range(90)]
     (tmp_path / "notes.csv").write_text("\n".join(lines) + "\n")
-    made = ds.ship(
+    shipment = ds.ship(
         tmp_path / "notes.csv", target="ill", out=tmp_path / "bundle", trials=1, workers=0,
         encoders={"note": str(make_text_folder(tmp_path / "bert"))},
     )  # fmt: skip
-    candidates = json.loads((made.path / "evidence/training.json").read_text())["candidates"]
+    candidates = json.loads((shipment.path / "evidence/training.json").read_text())["candidates"]
     assert {each["name"] for each in candidates} == {"fused", *TITLES.values()}
     best = min((each for each in candidates if each["name"] != WORDS_TITLE), key=lambda each: each["loss"])
-    assert made.model == best["name"] != "fused"  # after one epoch the net knows nothing
-    assert json.loads((made.path / "evidence/parity.json").read_text())["max_difference"] < 1e-5
-    assert WORDS_TITLE in json.loads((made.path / "evidence/metrics.json").read_text())["baseline_name"]
-    assert told_without_torch(made.path, tmp_path / "notes.csv").count("'") >= 8
-    explained = ds.explain(made.path, tmp_path / "notes.csv", rows=[3])
+    assert shipment.model == best["name"] != "fused"  # after one epoch the net knows nothing
+    assert json.loads((shipment.path / "evidence/parity.json").read_text())["max_difference"] < 1e-5
+    assert WORDS_TITLE in json.loads((shipment.path / "evidence/metrics.json").read_text())["baseline_name"]
+    assert told_without_torch(shipment.path, tmp_path / "notes.csv").count("'") >= 8
+    explained = ds.explain(shipment.path, tmp_path / "notes.csv", rows=[3])
     (row,) = explained["explanations"]
     assert set(row["values"]) == {"note", "table"}
     assert abs(row["residual"]) < 1e-6
@@ -170,7 +173,7 @@ def test_a_linear_model_of_embeddings_is_chosen_by_held_out_rows_and_served_with
 
 def test_what_is_no_encoder_is_named(net: Path, tmp_path: Path, capsys: Any) -> None:
     table = Table({"scan": np.array(["1.png"], object)}, {"scan": "text"})
-    for asked, kind, words in (
+    for encoders, kind, words in (
         ({"scann": f"{NET}:{net}"}, InputError, "Did you mean 'scan'"),
         ({"scan": "nowhere"}, InputError, "names no file of weights"),
         ({"scan": f"resnet18:{net}"}, IntegrityError, "no weights of resnet18"),
@@ -179,7 +182,7 @@ def test_what_is_no_encoder_is_named(net: Path, tmp_path: Path, capsys: Any) -> 
         ({"scan": f"{NET}:{__file__}"}, IntegrityError, "cannot be read"),
     ):
         with pytest.raises(kind, match=words):
-            load_encoders(asked, table)
+            load_encoders(encoders, table)
     (tmp_path / "a.csv").write_text("age,ill\n1,0\n2,1\n")
     asked_ship = ["ship", str(tmp_path / "a.csv"), "--target", "ill", "--encoder", "age=x:y", "--train-encoder", "agee"]
     assert main(asked_ship) == 2

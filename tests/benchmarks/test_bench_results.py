@@ -23,10 +23,10 @@ def test_a_claim_without_a_bar_is_not_judged() -> None:
 
 
 def test_a_result_names_commit_machine_versions_and_what_was_not_run(tmp_path: Path) -> None:
-    made = [claim("size", ours=1.0, rival=20.0, rival_name="R", ratio=20.0, unit="MB", op=">=", bar=10.0)]
-    path = write_result("demo", made, "python demo.py", not_run=["seed 2"], versions={"R": "1.0"}, folder=tmp_path)
+    claims = [claim("size", ours=1.0, rival=20.0, rival_name="R", ratio=20.0, unit="MB", op=">=", bar=10.0)]
+    path = write_result("demo", claims, "python demo.py", not_run=["seed 2"], versions={"R": "1.0"}, folder=tmp_path)
     record = json.loads(path.read_text())
-    assert record["claims"] == made
+    assert record["claims"] == claims
     assert record["commit"]
     assert record["date"].endswith("+00:00")
     assert record["machine"]["num_cores"] >= 1
@@ -37,10 +37,10 @@ def test_a_result_names_commit_machine_versions_and_what_was_not_run(tmp_path: P
 def test_a_script_ends_with_3_only_when_a_bar_is_missed(tmp_path: Path) -> None:
     good, bad = (claim("c", ours=ours, unit="x", op=">=", bar=1.0) for ours in (1.0, 0.9))
     shown = claim("d", ours=1.0, unit="x")
-    for made, code in (([good, shown], 0), ([good, bad], 3), ([], 0)):
-        assert finish("demo", made, not_run=["e"], folder=tmp_path) == code
+    for claims, code in (([good, shown], 0), ([good, bad], 3), ([], 0)):
+        assert finish("demo", claims, not_run=["e"], folder=tmp_path) == code
         record = json.loads((tmp_path / "demo.json").read_text())
-        assert (record["claims"], record["not_run"]) == (made, ["e"])
+        assert (record["claims"], record["not_run"]) == (claims, ["e"])
 
 
 def test_every_script_takes_quick_and_one_of_its_claims() -> None:
@@ -59,12 +59,12 @@ def test_a_claim_with_a_field_missing_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_losses_like_wins(tmp_path: Path) -> None:
-    made = [
+    claims = [
         claim("won", ours=1.0, unit="s", op="<=", bar=2.0),
         claim("lost", ours=3.0, unit="s", op="<=", bar=2.0, note="the price of a check"),
         claim("shown", ours=4.0, unit="s"),
     ]
-    write_result("demo", made, "python demo.py", not_run=["seed 2"], folder=tmp_path)
+    write_result("demo", claims, "python demo.py", not_run=["seed 2"], folder=tmp_path)
     page = run_all.page(run_all.read_results(tmp_path))
     assert "1 of 2 bars hold" in page
     assert "| lost | 3 s |  |  | <= 2 | **no** |" in page

@@ -22,20 +22,20 @@ FOUND = [
 
 def test_claims_are_of_pairs_and_a_lucky_seed_helps_nobody() -> None:
     groups = [make("sst2", FOUND) for make in (accuracy_claims, int4_claims, fp8_claims)]
-    made = {each["claim"]: each for group in groups for each in group}
-    assert made["fp8_accuracy_kept"]["ratio"] == pytest.approx(0.89 / 0.90)
-    assert made["fp8_accuracy_kept"]["holds"] is False
-    assert made["int4_qat_over_plain"]["ours"] == pytest.approx(12.5)
-    assert made["int4_qat_over_clipped"]["ours"] == pytest.approx(4.0)
-    assert "least 3.00" in made["int4_qat_over_clipped"]["note"]
-    assert "without training -1.00" in made["int4_qat_over_clipped"]["note"]
-    assert made["fp8_qat_gain"]["ours"] == pytest.approx(-0.5)
-    assert made["fp8_qat_gain"]["holds"] is False
-    assert "mean 0.25" in made["fp8_qat_gain"]["note"]
-    assert "kept in 1 of 2 seeds" in made["fp8_qat_gain"]["note"]
-    assert made["fp8_qat_loss"]["ratio"] == pytest.approx(1.1)
-    assert made["fp8_qat_loss"]["holds"] is False
-    assert all(each["num_seeds"] == 2 for each in made.values())
+    claims = {each["claim"]: each for group in groups for each in group}
+    assert claims["fp8_accuracy_kept"]["ratio"] == pytest.approx(0.89 / 0.90)
+    assert claims["fp8_accuracy_kept"]["holds"] is False
+    assert claims["int4_qat_over_plain"]["ours"] == pytest.approx(12.5)
+    assert claims["int4_qat_over_clipped"]["ours"] == pytest.approx(4.0)
+    assert "least 3.00" in claims["int4_qat_over_clipped"]["note"]
+    assert "without training -1.00" in claims["int4_qat_over_clipped"]["note"]
+    assert claims["fp8_qat_gain"]["ours"] == pytest.approx(-0.5)
+    assert claims["fp8_qat_gain"]["holds"] is False
+    assert "mean 0.25" in claims["fp8_qat_gain"]["note"]
+    assert "kept in 1 of 2 seeds" in claims["fp8_qat_gain"]["note"]
+    assert claims["fp8_qat_loss"]["ratio"] == pytest.approx(1.1)
+    assert claims["fp8_qat_loss"]["holds"] is False
+    assert all(each["num_seeds"] == 2 for each in claims.values())
 
 
 def test_the_second_size_is_of_bert_bases_shapes() -> None:

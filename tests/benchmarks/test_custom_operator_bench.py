@@ -17,8 +17,8 @@ def test_the_operator_keeps_its_inputs_and_the_formula_keeps_arrays_of_the_size_
 
 def test_all_who_compute_a_step_are_timed_on_the_same_gradients() -> None:
     try:
-        found = custom_operator.measure(num_rounds=1)
+        rates = custom_operator.measure(num_rounds=1)
     except ExtraError as error:
         pytest.skip(str(error))
-    assert set(found) == {"cpp", "python", "torch", "compiled"}
-    assert all(milliseconds > 0 for (milliseconds,) in found.values())
+    assert set(rates) == {"cpp", "python", "torch", "compiled"}
+    assert all(milliseconds > 0 for (milliseconds,) in rates.values())

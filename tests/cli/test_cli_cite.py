@@ -45,8 +45,8 @@ def test_the_terminal_is_told_in_words_and_cannot_be_driven(laws: Path, capsys) 
 
 def test_json_is_one_object_when_sentences_are_not_supported(laws: Path, capsys) -> None:
     assert main(["cite", "租赁期限不得超过二十年。今天开会。", "--corpus", str(laws), "--strict", "--json"]) == 3
-    told = json.loads(capsys.readouterr().out)
-    assert (told["num_sentences"], told["num_supported"], told["error"]["code"]) == (2, 1, "check_failed")
+    document = json.loads(capsys.readouterr().out)
+    assert (document["num_sentences"], document["num_supported"], document["error"]["code"]) == (2, 1, "check_failed")
 
 
 def test_a_corpus_that_cannot_be_used_is_said(laws: Path, capsys) -> None:

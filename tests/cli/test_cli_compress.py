@@ -34,11 +34,11 @@ def test_a_compressed_graph_is_served_in_the_engine_that_it_was_judged_in(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     words = ["compress", str(digits / "net.onnx"), "--data", str(digits / "validation.npz"), "--keep", "0.97"]
     assert main([*words, "--out", str(tmp_path / "small"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["bundle"] == str(tmp_path / "small")
-    assert told["model"] == "int8"
-    assert set(told["metrics"]) == set(told["baseline"]) == {"accuracy"}
-    assert told["size_bytes"] < told["given"][0]["size_bytes"]
+    document = json.loads(capsys.readouterr().out)
+    assert document["bundle"] == str(tmp_path / "small")
+    assert document["model"] == "int8"
+    assert set(document["metrics"]) == set(document["baseline"]) == {"accuracy"}
+    assert document["size_bytes"] < document["given"][0]["size_bytes"]
     assert main(["verify", str(tmp_path / "small")]) == 0
     assert main(["inspect", str(tmp_path / "small"), "--json"]) == 0
     capsys.readouterr()
@@ -47,10 +47,10 @@ def test_a_compressed_graph_is_served_in_the_engine_that_it_was_judged_in(
     with started(tmp_path / "small", "--workers", "1", environ={"XDG_CACHE_HOME": str(tmp_path / "cache")}) as server:
         answer = httpx.post(f"{server.url}/v1/models/net:predict", json={"instances": rows}).json()
         listed = httpx.get(f"{server.url}/v1/models").json()["data"]
-    assert [(one["id"], one["task"], one["digest"]) for one in listed] == [("net", "tensors", told["digest"])]
-    found = np.array([next(iter(row.values())) for row in answer["predictions"]])
-    judged = told["metrics"]["accuracy"]  # on three quarters of these rows; another quarter calibrates
-    served = (found.argmax(axis=1) == arrays["y"]).mean()
+    assert [(one["id"], one["task"], one["digest"]) for one in listed] == [("net", "tensors", document["digest"])]
+    scores = np.array([next(iter(row.values())) for row in answer["predictions"]])
+    judged = document["metrics"]["accuracy"]  # on three quarters of these rows; another quarter calibrates
+    served = (scores.argmax(axis=1) == arrays["y"]).mean()
     assert judged["low"] - 0.01 <= served <= judged["high"] + 0.01
     # a changed byte is refused at the start
     model = tmp_path / "small" / "model.onnx"
@@ -71,11 +71,11 @@ def test_limits_that_nothing_meets_end_with_3_and_say_which(
     assert "nothing is written" in said.err
     assert not (tmp_path / "small").exists()
     assert main([*words, "--json"]) == 3
-    told = json.loads(capsys.readouterr().out)  # one object: what was tried, and why it is not enough
-    assert told["bundle"] is None
-    assert told["error"]["code"] == "check_failed"
-    assert "nothing is written" in told["error"]["message"]
-    assert told["given"]
+    document = json.loads(capsys.readouterr().out)  # one object: what was tried, and why it is not enough
+    assert document["bundle"] is None
+    assert document["error"]["code"] == "check_failed"
+    assert "nothing is written" in document["error"]["message"]
+    assert document["given"]
 
 
 @pytest.mark.slow

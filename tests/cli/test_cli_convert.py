@@ -41,8 +41,8 @@ def test_a_server_takes_what_it_has_written(tmp_path: Path, capfd: pytest.Captur
         said = {row["id"]: row["digest"] for row in httpx.get(f"{server.url}/v1/models").json()["data"]}
         assert said["mpnet"] == result["digest"]
         body = httpx.post(f"{server.url}/v1/embeddings", json={"model": "mpnet", "input": TEXTS}).json()
-        found = np.array([row["embedding"] for row in body["data"]])
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        embeddings = np.array([row["embedding"] for row in body["data"]])
+        np.testing.assert_allclose(embeddings, expected, atol=1e-5)
         body = {"instances": [{"text": text} for text in TEXTS]}
         answers = httpx.post(f"{server.url}/v1/models/deberta:predict", json=body).json()["predictions"]
         assert all(abs(sum(answer["probabilities"].values()) - 1) < 1e-5 for answer in answers)

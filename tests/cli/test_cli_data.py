@@ -77,7 +77,7 @@ def test_files_may_lie_elsewhere_and_kinds_may_be_told(table: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["view", "TABLE"], "--html FILE is missing"),
         (["card", "TABLE", "--rows", "3"], "--rows is for deepseek data view"),
@@ -91,9 +91,9 @@ def test_files_may_lie_elsewhere_and_kinds_may_be_told(table: Path, tmp_path: Pa
         (["chart", "TABLE"], "'chart' is not one of 'card', 'view'"),
     ],
 )
-def test_what_cannot_be_done_is_said(table: Path, words: list[str], told: str, capsys) -> None:
+def test_what_cannot_be_done_is_said(table: Path, words: list[str], message: str, capsys) -> None:
     assert main(["data", *(str(table) if word == "TABLE" else word for word in words)]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not Path("x.html").exists()
 
 

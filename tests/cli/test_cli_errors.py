@@ -206,14 +206,14 @@ def errors_raised() -> Iterator[tuple[str, ast.Call]]:
     for path in sorted(SRC.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                found = getattr(importlib.import_module("deepseek.errors"), node.func.id, None)
-                if isinstance(found, type) and issubclass(found, Exception):
+                error_class = getattr(importlib.import_module("deepseek.errors"), node.func.id, None)
+                if isinstance(error_class, type) and issubclass(error_class, Exception):
                     yield f"{path.relative_to(SRC)}:{node.lineno}", node
 
 
 def test_no_error_is_made_without_all_three() -> None:
     """The few that no command line reaches, too."""
-    found = list(errors_raised())
-    assert len(found) > 200
-    short = [where for where, node in found if {"expected", "fix"} - {word.arg for word in node.keywords}]
+    raised_errors = list(errors_raised())
+    assert len(raised_errors) > 200
+    short = [where for where, node in raised_errors if {"expected", "fix"} - {word.arg for word in node.keywords}]
     assert short == []

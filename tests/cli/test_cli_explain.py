@@ -51,8 +51,8 @@ def test_what_is_beyond_training_stands_with_its_row(cancer_bundle: Path, rows: 
     frame.loc[3, "mean_radius"] = 1e9
     beyond, page = tmp_path / "beyond.csv", tmp_path / "why.html"
     frame.to_csv(beyond, index=False)
-    asked = ["explain", str(cancer_bundle), str(beyond), "--row", "2", "--row", "3", "--no-trust", "--json"]
-    assert main([*asked, "--html", str(page)]) == 0
+    command = ["explain", str(cancer_bundle), str(beyond), "--row", "2", "--row", "3", "--no-trust", "--json"]
+    assert main([*command, "--html", str(page)]) == 0
     usual, row = json.loads(capsys.readouterr().out)["explanations"]
     assert "flags" not in usual
     assert {"column": "mean_radius", "what": "outside"} in row["flags"]
@@ -67,19 +67,23 @@ def test_what_does_not_add_up_is_said_in_the_first_line(
     whole = ModelExplainer.explain
 
     def off(self: ModelExplainer, features: Float32, *, target: str | None = None) -> Attribution:
-        found = whole(self, features, target=target)
-        return replace(found, output=found.output + 19.9) if where == "everywhere" or len(features) == 1 else found
+        attribution = whole(self, features, target=target)
+        return (
+            replace(attribution, output=attribution.output + 19.9)
+            if where == "everywhere" or len(features) == 1
+            else attribution
+        )
 
     monkeypatch.setattr(ModelExplainer, "explain", off)
     page = tmp_path / "why.html"
-    asked = ["explain", str(cancer_bundle), str(rows), "--row", "3", "--no-trust"]
-    assert main([*asked, "--html", str(page)]) == 0
+    command = ["explain", str(cancer_bundle), str(rows), "--row", "3", "--no-trust"]
+    assert main([*command, "--html", str(page)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("WARNING: ")
     assert "add up" in lines[0]
     assert ("row 3" in lines[0]) == (where == "row 3")
     assert any(line.startswith("row 3: ") and line.endswith("+19.9 of it NOT EXPLAINED") for line in lines)
-    assert main([*asked, "--json"]) == 0
+    assert main([*command, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert next(iter(said)) == "warnings"
     assert len(said["warnings"]) == (2 if where == "everywhere" else 1)
@@ -177,16 +181,16 @@ def test_the_room_is_the_verb_whatever_was_imported(cancer_bundle: Path, rows: P
 def test_single_rows_are_explained_once(
     cancer_bundle: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
+    explained_rows: list[int] = []
     explain = ModelExplainer.explain
 
     def counted(self: ModelExplainer, features: Float32, *, target: str | None = None) -> Attribution:
-        asked.append(len(features))
+        explained_rows.append(len(features))
         return explain(self, features, target=target)
 
     monkeypatch.setattr(ModelExplainer, "explain", counted)
     explain_bundle(cancer_bundle, rows, rows=[0, 1, 2], html=tmp_path / "why.html")
-    assert asked.count(3) == 1
+    assert explained_rows.count(3) == 1
 
 
 def test_of_many_classes_each_row_is_explained_by_its_own(tmp_path: Path, capsys) -> None:
@@ -196,8 +200,8 @@ def test_of_many_classes_each_row_is_explained_by_its_own(tmp_path: Path, capsys
     frame = for_task(make_loans(300), "multiclass")
     shipped = ship(frame, target="grade", out=tmp_path / "loans", trials=2, candidates=["linear"])
     html = tmp_path / "why.html"
-    found = explain_bundle(shipped.path, frame.drop(columns="grade"), rows=range(20), html=html)
-    rows = found["explanations"]
+    explanation = explain_bundle(shipped.path, frame.drop(columns="grade"), rows=range(20), html=html)
+    rows = explanation["explanations"]
     assert [row["row_id"] for row in rows] == list(range(20))
     assert [row["target"] for row in rows] == [row["prediction"].split(" (")[0] for row in rows]
     assert len({row["target"] for row in rows}) > 1
@@ -205,7 +209,7 @@ def test_of_many_classes_each_row_is_explained_by_its_own(tmp_path: Path, capsys
         assert row["base_value"] + sum(row["values"].values()) + row["residual"] == pytest.approx(row["output"])
     one = explain_bundle(shipped.path, frame.drop(columns="grade"), rows=range(20), target="fair")
     assert {row["target"] for row in one["explanations"]} == {"fair"}
-    assert set(found["by_class"]) == {"bad", "fair", "good"}
+    assert set(explanation["by_class"]) == {"bad", "fair", "good"}
     frame.drop(columns="grade").to_csv(tmp_path / "rows.csv", index=False)
     assert main(["explain", str(shipped.path), str(tmp_path / "rows.csv")]) == 0
     assert "of all 3 classes" in capsys.readouterr().out
@@ -289,9 +293,9 @@ def test_true_explanations_pass_and_their_opposites_do_not(cancer_bundle: Path, 
         explainer = explainer_for(runtime.model, runtime.preprocessor.owners(), score=runtime.score)
         table = read_table(rows)
         few = table.take(np.array([0, 3]))
-        found = column_faithfulness(runtime, explainer, few, wrong, others=table, limit_s=60.0)
-        assert not any(row["deletion"]["passes"] or row["insertion"]["passes"] for row in found["rows"])
-        assert all(row["infidelity"] > 1 for row in found["rows"])
+        evaluation = column_faithfulness(runtime, explainer, few, wrong, others=table, limit_s=60.0)
+        assert not any(row["deletion"]["passes"] or row["insertion"]["passes"] for row in evaluation["rows"])
+        assert all(row["infidelity"] > 1 for row in evaluation["rows"])
         short = column_faithfulness(runtime, explainer, few, wrong, others=table, limit_s=1e-9)
         assert (short["num_rows"], short["num_others"]) == (1, 1)
         assert "only the first 1 of 2 rows" in short["notes"][0]

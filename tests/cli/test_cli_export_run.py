@@ -209,9 +209,9 @@ def test_a_bundle_of_a_run_is_compressed_to_int8_and_answers_alike(
     (tmp_path / "made").mkdir()
     variant = target.make(Plan(("int8",)), tmp_path / "made")
     assert variant.size_bytes < 0.75 * target.original.size_bytes
-    given, smaller = (target.backends(one)[0] for one in (target.original, variant))
+    exact, smaller = (target.backends(one)[0] for one in (target.original, variant))
     assert target.evaluator.score(target.outputs(smaller)).value == pytest.approx(
-        target.evaluator.score(target.outputs(given)).value, abs=0.1
+        target.evaluator.score(target.outputs(exact)).value, abs=0.1
     )
     manifest, files = target.describe(variant, smaller.engine)
     write_bundle(tmp_path / "small", manifest, files)

@@ -44,9 +44,9 @@ def misfitting(signed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Signed over other bytes, as when bundle.json was replaced and bundle.sig left."""
     path = tmp_path_factory.mktemp("misfitting") / "cancer"
     shutil.copytree(signed, path)
-    told = json.loads((path / "bundle.sig").read_bytes())
-    told["signature"] = told["signature"][::-1]
-    (path / "bundle.sig").write_text(json.dumps(told, sort_keys=True, indent=2) + "\n")
+    document = json.loads((path / "bundle.sig").read_bytes())
+    document["signature"] = document["signature"][::-1]
+    (path / "bundle.sig").write_text(json.dumps(document, sort_keys=True, indent=2) + "\n")
     return path
 
 

@@ -45,10 +45,10 @@ def test_every_verb_of_the_table_is_a_file_with_help_and_an_example() -> None:
 
 def test_every_file_with_a_command_is_in_the_table() -> None:
     files = [*SRC.glob("*.py"), *SRC.glob("*/__init__.py")]
-    found = {
+    modules = {
         path.stem if path.parent == SRC else path.parent.name for path in files if "\ndef command(" in path.read_text()
     }
-    assert found == set(cli.VERBS)
+    assert modules == set(cli.VERBS)
 
 
 @pytest.mark.parametrize(

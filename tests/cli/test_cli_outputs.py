@@ -157,7 +157,7 @@ def test_stderr_may_be_closed(place: Path) -> None:
     assert done.returncode == 0
 
 
-def asked(place: Path, capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+def ship_loans(place: Path, capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
     code = main(["ship", str(place / "loans.csv"), "--target", "default", *QUICK, *map(str, words)])
     out, err = capsys.readouterr()
     return code, out, err
@@ -166,7 +166,7 @@ def asked(place: Path, capsys: pytest.CaptureFixture[str], *words: object) -> tu
 def test_with_a_report_the_json_is_one_object_and_the_report_is_there(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, out, err = asked(place, capsys, "--out", tmp_path / "b", "--html", tmp_path / "why.html", "--json")
+    code, out, err = ship_loans(place, capsys, "--out", tmp_path / "b", "--html", tmp_path / "why.html", "--json")
     assert code == 0
     assert json.loads(out)["bundle"] == str(tmp_path / "b")
     assert (tmp_path / "why.html").read_text(encoding="utf-8").rstrip().endswith("</html>")
@@ -184,7 +184,7 @@ def test_a_report_that_fails_after_training_leaves_one_error_object(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    code, out, _ = asked(place, capsys, "--out", tmp_path / "b", "--html", tmp_path / "why.html", "--json")
+    code, out, _ = ship_loans(place, capsys, "--out", tmp_path / "b", "--html", tmp_path / "why.html", "--json")
     assert code == 2
     assert set(json.loads(out)) == {"error"}
     assert (tmp_path / "why.html").read_text() == "the old one"
@@ -222,7 +222,9 @@ def test_what_could_not_be_written_or_served_is_said_before_training(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         where = () if "--out" in words else ("--out", "out")
-        code, out, err = asked(place, capsys, *(port if word == "PORT" else word for word in words), *where, "--json")
+        code, out, err = ship_loans(
+            place, capsys, *(port if word == "PORT" else word for word in words), *where, "--json"
+        )
     assert code == 2
     assert said in json.loads(out)["error"]["message"]
     assert said in err
@@ -247,21 +249,21 @@ def test_the_port_is_kept_while_the_model_is_trained(place: Path, tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("given", "name"), [("sub/..", None), ("sub/.", "sub"), ("sub/new", "new"), ("sub/new/", "new")]
+    ("path", "name"), [("sub/..", None), ("sub/.", "sub"), ("sub/new", "new"), ("sub/new/", "new")]
 )
 def test_the_folder_names_the_bundle_however_it_is_written(
-    given: str, name: str | None, place: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+    path: str, name: str | None, place: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "models" / "sub").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
-    code, _, err = asked(place, capsys, "--out", os.path.join("..", "models", given))  # noqa: PTH118 - keeps the dots
+    code, _, err = ship_loans(place, capsys, "--out", os.path.join("..", "models", path))  # noqa: PTH118 - keeps the dots
     if name is None:
         assert code == 2
         assert "is not empty" in err
     else:
         assert code == 0, err
-        folder = tmp_path / "models" / given
+        folder = tmp_path / "models" / path
         assert open_bundle(folder).manifest.name == name
         assert verify_bundle(folder) == []
 

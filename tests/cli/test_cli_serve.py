@@ -29,7 +29,7 @@ def booster_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     return path, booster
 
 
-def asked(url: str, body: dict[str, Any] | None = None) -> Any:
+def ask_json(url: str, body: dict[str, Any] | None = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=20) as answer:
@@ -42,11 +42,11 @@ def test_a_file_of_xgboost_is_served(booster_file: tuple[Path, Any], tmp_path: P
     with started(path, "--workers", "1", environ={"XDG_CACHE_HOME": str(tmp_path)}) as server:
         assert server.models == ["cells"]
         url = f"{server.url}/v1/models/cells"
-        example = asked(f"{url}/example")
-        assert asked(f"{url}:explain", example)["explanations"]
+        example = ask_json(f"{url}/example")
+        assert ask_json(f"{url}:explain", example)["explanations"]
         rows = [{"age": 0.5, "dose": None}, {"age": None, "dose": 1.0}]
-        found = asked(f"{url}:predict", {"instances": rows})["predictions"]
-        np.testing.assert_allclose([row["probabilities"]["1"] for row in found], expected, atol=1e-6)
+        answer = ask_json(f"{url}:predict", {"instances": rows})["predictions"]
+        np.testing.assert_allclose([row["probabilities"]["1"] for row in answer], expected, atol=1e-6)
         assert server.stop() == 0
 
 
@@ -76,12 +76,12 @@ def test_a_text_model_runs_in_what_the_gate_lets_pass(tmp_path: Path) -> None:
     texts.write_text("the cat sat on a mat\nberlin is big\n")
     options = ("--lossy", "cosine=-1,difference=1", "--lossy-texts", texts, "--workers", "1", "--log-level", "info")
     with started(folder, *options, environ={"XDG_CACHE_HOME": str(tmp_path)}) as server:
-        found = asked(f"{server.url}/v1/models/tiny:predict", {"instances": [{"text": "berlin"}]})
-        assert len(found["predictions"][0]["embedding"]) > 1
+        answer = ask_json(f"{server.url}/v1/models/tiny:predict", {"instances": [{"text": "berlin"}]})
+        assert len(answer["predictions"][0]["embedding"]) > 1
         assert server.stop() == 0
         assert server.process.stderr is not None
-        told = [json.loads(line) for line in server.process.stderr if "a precision was chosen" in line]
-    assert {row["precision"] for row in told[0]["deepseek"]["measured"]} >= {"f32", "int8"}
+        events = [json.loads(line) for line in server.process.stderr if "a precision was chosen" in line]
+    assert {row["precision"] for row in events[0]["deepseek"]["measured"]} >= {"f32", "int8"}
     assert list((tmp_path / "deepseek" / "lossy").glob("*.json"))
 
 
@@ -90,14 +90,14 @@ def test_an_onnx_file_runs_in_the_int8_that_the_gate_lets_pass(tmp_path: Path) -
     options = ("--lossy", "cosine=0.9,difference=1,agreement=0.5", "--lossy-rows", rows, "--workers", "1")
     with started(path, *options, "--log-level", "info", environ={"XDG_CACHE_HOME": str(tmp_path)}) as server:
         x = np.load(rows)["x"][:1].tolist()
-        found = asked(f"{server.url}/v1/models/seen:predict", {"instances": [{"x": x[0]}]})
-        assert len(found["predictions"][0]["y"]) == 4
+        answer = ask_json(f"{server.url}/v1/models/seen:predict", {"instances": [{"x": x[0]}]})
+        assert len(answer["predictions"][0]["y"]) == 4
         assert server.stop() == 0
         assert server.process.stderr is not None
-        told = [json.loads(line) for line in server.process.stderr if "engines were chosen" in line]
-    passed = {row["kind"] for row in told[0]["deepseek"]["measured"] if row["passes"]}
+        events = [json.loads(line) for line in server.process.stderr if "engines were chosen" in line]
+    passed = {row["kind"] for row in events[0]["deepseek"]["measured"] if row["passes"]}
     assert {"onnxruntime-int8", "openvino-int8"} <= passed
-    is_chosen = any("-int8" in engine for engine in told[0]["deepseek"]["engines"])  # by speed, which differs
+    is_chosen = any("-int8" in engine for engine in events[0]["deepseek"]["engines"])  # by speed, which differs
     assert bool(list((tmp_path / "deepseek" / "onnx").glob("*.int8.onnx"))) == is_chosen
 
 
@@ -129,7 +129,7 @@ def test_what_only_looks_like_a_number_or_a_host_is_refused_by_name(
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("argument", "said"),
     [
         ("/models/bert-base", "there is no model at /models/bert-base"),
         ("loans=absent", "there is no model at absent"),
@@ -138,10 +138,10 @@ def test_what_only_looks_like_a_number_or_a_host_is_refused_by_name(
     ],
 )
 def test_a_path_without_a_model_is_said_with_all_that_may_stand_there(
-    given: str, said: str, capsys: pytest.CaptureFixture[str]
+    argument: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["serve", given, "--port", "0"]) == 2
-    told = capsys.readouterr().err
-    assert said in told
-    assert "Hugging Face folder" in told
-    assert "in a container it is the path inside" in told
+    assert main(["serve", argument, "--port", "0"]) == 2
+    stderr = capsys.readouterr().err
+    assert said in stderr
+    assert "Hugging Face folder" in stderr
+    assert "in a container it is the path inside" in stderr

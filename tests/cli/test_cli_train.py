@@ -88,13 +88,13 @@ def left_alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     said = io.StringIO()
     with redirect_stdout(said):
         assert main([*verb, "--set", "model.build=net.py:Slow", "--out", str(file.parent / "Slow")]) == 0
-    told: dict[str, Any] = json.loads(said.getvalue().splitlines()[-1])
-    return told
+    document: dict[str, Any] = json.loads(said.getvalue().splitlines()[-1])
+    return document
 
 
 def said(capsys: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
 
 
 def test_a_run_leaves_its_figures_its_curves_and_a_page(run: Path, capsys: Any) -> None:
@@ -266,9 +266,9 @@ def test_two_processes_train_one_model_and_go_on_after_a_kill(run: Path, left_al
     done = ended()
     assert done.returncode == 0, done.stderr
     assert "exitcode: -9" in done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["digest"] == left_alone["digest"]
-    assert found["metrics"] == left_alone["metrics"]
+    document = json.loads(done.stdout.splitlines()[-1])
+    assert document["digest"] == left_alone["digest"]
+    assert document["metrics"] == left_alone["metrics"]
     assert sorted(path.name for path in (run.parent / "Dying" / "checkpoints" / "step-00000016").iterdir()) == [
         "checkpoint.json", "shard-00001-model-00001-of-00001.safetensors",
         "shard-00002-model-00001-of-00001.safetensors",
@@ -287,8 +287,8 @@ def test_processes_are_started_again_without_torchrun_and_their_errors_come_out_
     verb = ["train", str(run), "--json", "--processes", "2", "--set", "train.checkpoint_every=3"]
     verb += ["--set", "model.build=net.py:Dying", "--out", str(run.parent / "Dying")]
     assert main([*verb, "--max-restarts", "1"]) == 0
-    found = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert found["digest"] == left_alone["digest"]
-    assert found["num_steps"] == left_alone["num_steps"] == 16
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert document["digest"] == left_alone["digest"]
+    assert document["num_steps"] == left_alone["num_steps"] == 16
     assert main(verb) == 2
     assert "already holds" in json.loads(capsys.readouterr().out)["error"]["message"]

@@ -17,7 +17,7 @@ from deepseek.errors import InputError
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("limits", "said"),
     [
         ({"keep": 99.0}, "for 99 % write 0.99"),
         ({"keep": 0.0}, "a share above 0"),
@@ -27,9 +27,9 @@ from deepseek.errors import InputError
         ({"min_speedup": True}, "1 or more"),
     ],
 )
-def test_a_limit_that_cannot_be_is_refused(given: dict[str, float], said: str) -> None:
+def test_a_limit_that_cannot_be_is_refused(limits: dict[str, float], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        Limits(**given)
+        Limits(**limits)
 
 
 def test_limits_that_no_method_can_reach_are_refused_before_any_work() -> None:
@@ -83,10 +83,10 @@ def _busy(seconds: float) -> None:
 
 def test_a_model_that_takes_half_the_time_is_twice_as_fast() -> None:
     runs = {"given": lambda _: _busy(0.008), "small": lambda _: _busy(0.004)}
-    found = compare_speed(runs, lambda number, batch: (number, batch), batch=1, budget_s=0.3)
-    assert found["given"].speedup.value == 1.0
-    assert found["small"].speedup.value == pytest.approx(2.0, rel=0.25)
-    assert found["small"].p50_ms >= 4.0
+    speed = compare_speed(runs, lambda number, batch: (number, batch), batch=1, budget_s=0.3)
+    assert speed["given"].speedup.value == 1.0
+    assert speed["small"].speedup.value == pytest.approx(2.0, rel=0.25)
+    assert speed["small"].p50_ms >= 4.0
 
 
 def test_each_call_gets_other_rows() -> None:
@@ -117,8 +117,8 @@ GOOD = VariantMeasurement(
     ],
 )
 def test_the_guard_says_what_is_wrong(changed: dict[str, object], said: str) -> None:
-    found = refusal_reason(replace(GOOD, **changed), Limits(), original_bytes=40_000_000)
-    assert found == said if not said else said in found
+    reason = refusal_reason(replace(GOOD, **changed), Limits(), original_bytes=40_000_000)
+    assert reason == said if not said else said in reason
 
 
 def test_the_guard_says_by_how_much_each_limit_is_missed() -> None:

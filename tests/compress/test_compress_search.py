@@ -35,7 +35,7 @@ def inside(digits: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 def test_int8_of_an_onnx_file_is_smaller_and_keeps_what_it_must(digits: Path, tmp_path: Path) -> None:
-    found = optimize(
+    result = optimize(
         digits / "net.onnx",
         digits / "validation.npz",
         Limits(keep=0.98),
@@ -43,16 +43,16 @@ def test_int8_of_an_onnx_file_is_smaller_and_keeps_what_it_must(digits: Path, tm
         cache=tmp_path,
         **FAST,
     )
-    assert found.chosen is not None
-    assert found.chosen.variant == "int8"
-    assert found.metric == "accuracy"
-    assert found.chosen.size_bytes < 0.4 * (digits / "net.onnx").stat().st_size
-    assert found.num_rows == 598  # of 797, a quarter of which calibrates
+    assert result.chosen is not None
+    assert result.chosen.variant == "int8"
+    assert result.metric == "accuracy"
+    assert result.chosen.size_bytes < 0.4 * (digits / "net.onnx").stat().st_size
+    assert result.num_rows == 598  # of 797, a quarter of which calibrates
     assert not verify_bundle(tmp_path / "small")
     bundle = open_bundle(tmp_path / "small")
-    told = json.loads(bundle.read("evidence/compression.json"))
-    assert told["chosen"] == {"variant": "int8", "engine": found.chosen.engine}
-    assert bundle.manifest.digest == found.digest
+    document = json.loads(bundle.read("evidence/compression.json"))
+    assert document["chosen"] == {"variant": "int8", "engine": result.chosen.engine}
+    assert bundle.manifest.digest == result.digest
     assert bundle.manifest.task == "tensors"
     assert b"Compression report" in bundle.read("evidence/compression.html")
     assert bundle.read("evidence/compression.png")[:4] == b"\x89PNG"
@@ -62,18 +62,18 @@ def test_int8_of_an_onnx_file_is_smaller_and_keeps_what_it_must(digits: Path, tm
     session = onnxruntime.InferenceSession(str(tmp_path / "small" / "model.onnx"))
     arrays = np.load(digits / "validation.npz")
     answers = session.run(None, {"x": arrays["x"]})[0].argmax(axis=1)
-    low, high = found.chosen.score.low, found.chosen.score.high
+    low, high = result.chosen.score.low, result.chosen.score.high
     assert low - 0.01 <= (answers == arrays["y"]).mean() <= high + 0.01
 
 
 def test_the_operators_that_lose_most_in_int8_are_found_and_left_out(digits: Path, tmp_path: Path) -> None:
     subject = OnnxTarget.open(digits / "net.onnx", digits / "validation.npz")
-    given = subject.outputs(subject.backends(subject.original)[0])
+    exact = subject.outputs(subject.backends(subject.original)[0])
     away = []
     for name in ("int8", "int8-but-2"):
         (tmp_path / name).mkdir()
         variant = subject.make(Plan((name,)), tmp_path / name)
-        away.append(np.linalg.norm(subject.outputs(subject.backends(variant)[0]) - given))
+        away.append(np.linalg.norm(subject.outputs(subject.backends(variant)[0]) - exact))
     assert away[1] < 0.5 * away[0]
     assert variant.notes[0].startswith("not in int8: ")
 
@@ -82,31 +82,31 @@ def test_the_operators_that_lose_most_in_int8_are_found_and_left_out(digits: Pat
 def test_a_careful_form_is_only_tried_where_the_plain_one_loses_too_much(digits: Path, tmp_path: Path) -> None:
     tried = []
     for keep in (0.9, 1.0):
-        found = optimize(digits / "net.onnx", digits / "validation.npz", Limits(keep=keep), cache=tmp_path, **FAST)
-        tried.append({row.measured.variant for row in found.rows})
-        plain = [row.measured.kept.value for row in found.rows if row.measured.variant == "int8"]
+        result = optimize(digits / "net.onnx", digits / "validation.npz", Limits(keep=keep), cache=tmp_path, **FAST)
+        tried.append({row.measured.variant for row in result.rows})
+        plain = [row.measured.kept.value for row in result.rows if row.measured.variant == "int8"]
     assert tried[0] == {"int8"}
     assert ("int8-but-2" in tried[1]) == (min(plain) < 1.0)
 
 
 def test_what_meets_no_limit_is_not_written(digits: Path, tmp_path: Path) -> None:
     limits = Limits(min_speedup=500)
-    found = optimize(
+    result = optimize(
         digits / "net.onnx", digits / "validation.npz", limits, out=tmp_path / "small", cache=tmp_path, **FAST
     )
-    assert found.chosen is None
-    assert found.bundle is None
+    assert result.chosen is None
+    assert result.bundle is None
     assert not (tmp_path / "small").exists()
-    assert all("below the limit of 500x" in row.refused or "slower" in row.refused for row in found.rows)
+    assert all("below the limit of 500x" in row.refused or "slower" in row.refused for row in result.rows)
 
 
 def test_without_answers_a_variant_is_held_to_the_given_model(digits: Path, tmp_path: Path) -> None:
     arrays = np.load(digits / "validation.npz")
     np.savez(tmp_path / "rows.npz", x=arrays["x"][:200])
-    found = optimize(digits / "net.onnx", tmp_path / "rows.npz", cache=tmp_path, **FAST)
-    assert found.metric == "agreement"
-    assert found.originals[0].score.value == 1.0
-    assert all(row.measured.score.value > 0.9 for row in found.rows)
+    result = optimize(digits / "net.onnx", tmp_path / "rows.npz", cache=tmp_path, **FAST)
+    assert result.metric == "agreement"
+    assert result.originals[0].score.value == 1.0
+    assert all(row.measured.score.value > 0.9 for row in result.rows)
 
 
 @pytest.mark.slow
@@ -120,23 +120,23 @@ def test_int8_that_is_slower_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
         "    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(wide, 5))\n"
     )
     np.savez(tmp_path / "rows.npz", x=np.random.default_rng(0).standard_normal((32, 256, 16, 16)).astype(np.float32))
-    found = optimize(
+    result = optimize(
         "deep.py:build", tmp_path / "rows.npz", Limits(keep=0.1), out=tmp_path / "out", cache=tmp_path, **FAST
     )
-    slow = next(row for row in found.rows if row.measured.engine == "onnxruntime")
+    slow = next(row for row in result.rows if row.measured.engine == "onnxruntime")
     assert "slower at batch 1" in slow.refused
-    assert found.chosen is None or found.chosen.speedup >= 1.0
+    assert result.chosen is None or result.chosen.speedup >= 1.0
 
 
 @pytest.mark.slow
 def test_a_module_is_exported_and_torch_stands_in_the_table(inside: Path, tmp_path: Path) -> None:
-    found = optimize(
+    result = optimize(
         "net.py:build", "validation.npz", Limits(keep=0.98), out=tmp_path / "small", cache=tmp_path, **FAST
     )
-    assert {one.engine for one in found.originals} >= {"torch", "onnxruntime"}
-    scores = {one.score.value for one in found.originals}
+    assert {one.engine for one in result.originals} >= {"torch", "onnxruntime"}
+    scores = {one.score.value for one in result.originals}
     assert len(scores) == 1
-    assert found.chosen is not None
+    assert result.chosen is not None
     assert not verify_bundle(tmp_path / "small")
 
 
@@ -146,14 +146,14 @@ def test_a_module_is_pruned_and_trained_to_answer_as_before(inside: Path, tmp_pa
     without, so that no release of torch, whose random numbers differ, comes near the limit."""
     limits, left = Limits(keep=0.8), {}
     for train in ("train.npz", None):
-        found = optimize(
+        result = optimize(
             "net.py:build", "validation.npz", limits, train=train, methods=["prune"], cache=tmp_path, **FAST
         )
-        left[train] = max(row.measured.kept.value for row in found.rows if row.measured.variant == "prune-50")
+        left[train] = max(row.measured.kept.value for row in result.rows if row.measured.variant == "prune-50")
         if train:
-            assert found.chosen is not None
-            assert found.chosen.variant.startswith("prune-")
-            assert found.chosen.size_bytes < 0.75 * found.originals[0].size_bytes
+            assert result.chosen is not None
+            assert result.chosen.variant.startswith("prune-")
+            assert result.chosen.size_bytes < 0.75 * result.originals[0].size_bytes
     assert left["train.npz"] > left[None] + 0.3
 
 
@@ -165,16 +165,16 @@ def test_a_students_answers_to_rows_without_labels_come_near_its_teachers(
         "deepseek.compress.targets.module_student.MIN_STEPS", 1_000
     )  # half of them are enough for digits
     np.savez(tmp_path / "rows.npz", x=np.load(inside / "train.npz")["x"])
-    found = optimize(
+    result = optimize(
         "net.py:build", "validation.npz", Limits(keep=0.95, max_mb=0.1), train=tmp_path / "rows.npz",
         student="net.py:small", methods=["distill", "int8"], out=tmp_path / "small", cache=tmp_path, **FAST,
     )  # fmt: skip
-    taught = [row.measured for row in found.rows if row.measured.variant.startswith("distill")]
+    taught = [row.measured for row in result.rows if row.measured.variant.startswith("distill")]
     assert {one.variant for one in taught} == {"distill", "distill+int8"}
     assert all(one.kept.value > 0.95 for one in taught)
     assert "times fewer" in taught[0].notes[0]
-    assert found.chosen is not None
-    assert found.chosen.variant.startswith("distill")
+    assert result.chosen is not None
+    assert result.chosen.variant.startswith("distill")
     assert not verify_bundle(tmp_path / "small")
 
 
@@ -197,13 +197,13 @@ def test_a_student_that_does_not_fit_is_refused_before_it_is_taught(inside: Path
 
 def test_rows_to_train_on_that_do_not_fit_are_refused(inside: Path, tmp_path: Path) -> None:
     arrays = dict(np.load(inside / "train.npz"))
-    for given, said in (
+    for changed_arrays, said in (
         ({"x": arrays["x"][:, :, :4]}, r"rows of the shape \[1, 8, 8\]"),
         ({"x": arrays["x"], "y": arrays["y"].astype(float)}, "class numbers"),
         ({"x": np.full_like(arrays["x"], np.nan)}, "not finite"),
     ):
         with pytest.raises(InputError, match=said):
-            optimize("net.py:build", "validation.npz", train=_bad(tmp_path, **given), cache=tmp_path, **FAST)
+            optimize("net.py:build", "validation.npz", train=_bad(tmp_path, **changed_arrays), cache=tmp_path, **FAST)
     with pytest.raises(InputError, match="not trained while it is compressed"):
         optimize("net.onnx", "validation.npz", train="train.npz", cache=tmp_path, **FAST)
 
@@ -220,16 +220,16 @@ def test_a_bundle_of_trees_gets_fewer_trees(cancer_bundle: Path, tmp_path: Path)
         writer = csv.DictWriter(file, list(columns))
         writer.writeheader()
         writer.writerows(rows)
-    found = optimize(
+    result = optimize(
         cancer_bundle, tmp_path / "rows.csv", Limits(keep=0.3), out=tmp_path / "small", cache=tmp_path, **FAST
     )
-    assert found.chosen is not None
-    assert found.chosen.variant.startswith("prune-")
-    with Runtime.open(tmp_path / "small") as runtime, Runtime.open(cancer_bundle) as given:
+    assert result.chosen is not None
+    assert result.chosen.variant.startswith("prune-")
+    with Runtime.open(tmp_path / "small") as runtime, Runtime.open(cancer_bundle) as original:
         assert num_trees(runtime.model) < before
-        assert runtime.manifest.lineage.parent == given.manifest.digest != runtime.manifest.digest
+        assert runtime.manifest.lineage.parent == original.manifest.digest != runtime.manifest.digest
         rows = [{name: value for name, value in row.items() if name != target} for row in rows]
-        same = (runtime.predict(rows).labels == given.predict(rows).labels).mean()
+        same = (runtime.predict(rows).labels == original.predict(rows).labels).mean()
     assert same > 0.95
     assert not verify_bundle(tmp_path / "small")
 
@@ -261,7 +261,7 @@ def test_bad_data_is_refused_before_any_work(digits: Path, tmp_path: Path) -> No
     x, y = arrays["x"], arrays["y"]
     nan = x.copy()
     nan[7] = np.nan
-    for given, said in (
+    for changed_arrays, said in (
         ({"x": nan, "y": y}, "not finite in row 7"),
         ({"x": x[:8], "y": y[:8]}, "at least 16"),
         ({"x": x, "y": y[:9]}, "one class number or value for each of 797 rows"),
@@ -271,7 +271,7 @@ def test_bad_data_is_refused_before_any_work(digits: Path, tmp_path: Path) -> No
         ({"x": x, "y": np.where(y > 4, np.nan, 1.0)}, "not finite"),
     ):
         with pytest.raises(InputError, match=said):
-            optimize(digits / "net.onnx", _bad(tmp_path, **given), cache=tmp_path, **FAST)
+            optimize(digits / "net.onnx", _bad(tmp_path, **changed_arrays), cache=tmp_path, **FAST)
     (tmp_path / "cut.npz").write_bytes((digits / "validation.npz").read_bytes()[:999])
     with pytest.raises(InputError, match="cannot be read"):
         optimize(digits / "net.onnx", tmp_path / "cut.npz", cache=tmp_path, **FAST)
@@ -309,18 +309,18 @@ def test_a_search_that_was_killed_goes_on_where_it_stopped(digits: Path, tmp_pat
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     deadline = time.monotonic() + 120
-    while not (made := list(tmp_path.glob("compress/*/int8.variant.json"))) and time.monotonic() < deadline:
+    while not (variants := list(tmp_path.glob("compress/*/int8.variant.json"))) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert made
-    model = made[0].parent / "int8" / "model.onnx"
+    assert variants
+    model = variants[0].parent / "int8" / "model.onnx"
     written = model.stat().st_mtime_ns
-    found = optimize(digits / "net.onnx", digits / "validation.npz", Limits(keep=0.5), cache=tmp_path, **FAST)
-    assert found.chosen is not None
+    result = optimize(digits / "net.onnx", digits / "validation.npz", Limits(keep=0.5), cache=tmp_path, **FAST)
+    assert result.chosen is not None
     assert model.stat().st_mtime_ns == written
     model.write_bytes(model.read_bytes()[:-1])  # but what is not whole is
-    (made[0].parent / "int8.json").unlink()
+    (variants[0].parent / "int8.json").unlink()
     optimize(digits / "net.onnx", digits / "validation.npz", Limits(keep=0.5), cache=tmp_path, **FAST)
     assert model.stat().st_mtime_ns != written
 
@@ -328,10 +328,10 @@ def test_a_search_that_was_killed_goes_on_where_it_stopped(digits: Path, tmp_pat
 def test_a_variant_that_loses_a_number_on_rows_of_zeros_alone_fails() -> None:
     """No row of the data shows it."""
     rows = np.linspace(1, 2, 24, dtype=np.float32).reshape(8, 3)
-    given = Backend("given", True, lambda x: np.log(np.abs(x).sum(1) + 1), lambda: None)
-    answers = _EdgeCheck.of(rows, given)
+    original = Backend("given", True, lambda x: np.log(np.abs(x).sum(1) + 1), lambda: None)
+    answers = _EdgeCheck.of(rows, original)
     assert answers is not None
-    answers.check(Backend("rounded", False, lambda x: given.run(x).round(1), lambda: None))
+    answers.check(Backend("rounded", False, lambda x: original.run(x).round(1), lambda: None))
     with pytest.raises(CheckError, match="zero: output is not finite"):
         answers.check(Backend("without its floor", False, lambda x: np.log(np.abs(x).sum(1)), lambda: None))
 

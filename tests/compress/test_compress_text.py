@@ -52,8 +52,8 @@ def test_the_limit_that_the_user_states_chooses_the_variant(minilm: Path, texts:
     # what was written answers as the table says
     rows = TextModel.open(minilm).prepare(list(SAMPLE_TEXTS[:6]))
     batch = TextModel.open(minilm).join(rows)
-    exact, found = (TextEngine.open(path).run(batch)["embedding"] for path in (minilm, tmp_path / "a"))
-    cosine = (exact * found).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(found, axis=1)
+    exact, approximate = (TextEngine.open(path).run(batch)["embedding"] for path in (minilm, tmp_path / "a"))
+    cosine = (exact * approximate).sum(1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(approximate, axis=1)
     assert cosine.min() > 0.998
 
 

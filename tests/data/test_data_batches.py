@@ -44,9 +44,9 @@ def check_equal(path: Path, num_rows: int) -> None:
     except InputError as refused:
         error = refused
     if error is not None:
-        with pytest.raises(type(error)) as found:
+        with pytest.raises(type(error)) as error_info:
             read_parts(path, num_rows)
-        assert str(found.value) == str(error)
+        assert str(error_info.value) == str(error)
         return
     parts = read_parts(path, num_rows)
     assert {tuple(part.types.items()) for part in parts} == {tuple(whole.types.items())}
@@ -190,9 +190,9 @@ def test_a_broken_file_is_refused_before_the_first_part_in_the_same_words(tmp_pa
     path.write_bytes(BROKEN[name])
     with pytest.raises(InputError) as whole:
         read_table(path)
-    with pytest.raises(InputError) as found, open_table(path):
+    with pytest.raises(InputError) as error_info, open_table(path):
         pass
-    assert str(found.value) == str(whole.value)
+    assert str(error_info.value) == str(whole.value)
 
 
 @pytest.mark.parametrize("form", ["t.parquet", "t.arrow", "t.csv.gz"])

@@ -16,8 +16,8 @@ def test_concrete_is_a_regression_on_eight_numbers(shared_data: Path) -> None:
     kinds = find_kinds(table, target="strength_mpa")
     assert set(kinds.values()) <= {"numeric", "integer_category"}
     split = split_table(table, target="strength_mpa", task="regression")
-    found = check_leaks(table, split, target="strength_mpa", task="regression", kinds=kinds)
-    assert not [finding for finding in found if finding.level == "refuse"]  # it has a few equal mixes: a warning
+    leaks = check_leaks(table, split, target="strength_mpa", task="regression", kinds=kinds)
+    assert not [finding for finding in leaks if finding.level == "refuse"]  # it has a few equal mixes: a warning
     assert fit_preprocessor(table, kinds, target="strength_mpa").table(table).features.shape[0] == 1030
 
 
@@ -30,5 +30,5 @@ def test_card_payments_have_their_kinds_and_their_leak_is_named(shared_data: Pat
     assert infer_task(table, "TX_FRAUD").labels == ("0", "1")
     split = split_table(table, split="time:TX_DATETIME", target="TX_FRAUD", task="binary")
     assert table.column("TX_DATETIME")[split.train].max() < table.column("TX_DATETIME")[split.validation].min()
-    found = check_leaks(table, split, target="TX_FRAUD", task="binary", kinds=kinds, method="time:TX_DATETIME")
-    assert "TX_FRAUD_SCENARIO" in [finding.name for finding in found]
+    leaks = check_leaks(table, split, target="TX_FRAUD", task="binary", kinds=kinds, method="time:TX_DATETIME")
+    assert "TX_FRAUD_SCENARIO" in [finding.name for finding in leaks]

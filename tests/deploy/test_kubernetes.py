@@ -50,11 +50,11 @@ def sets(*values: str) -> list[str]:
 
 def rendered(*values: str) -> dict[str, Any]:
     """What the chart makes, by kind."""
-    found = helm("template", "bert", CHART, *sets(*values))
-    assert found.returncode == 0, found.stderr
-    made = [one for one in yaml.safe_load_all(found.stdout) if one]
-    assert len({one["kind"] for one in made}) == len(made)
-    return {one["kind"]: one for one in made}
+    done = helm("template", "bert", CHART, *sets(*values))
+    assert done.returncode == 0, done.stderr
+    documents = [one for one in yaml.safe_load_all(done.stdout) if one]
+    assert len({one["kind"] for one in documents}) == len(documents)
+    return {one["kind"]: one for one in documents}
 
 
 def validate(resources: Any, tmp_path: Path) -> None:
@@ -63,13 +63,13 @@ def validate(resources: Any, tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump_all(resources))
     for version in (OLDEST, NEWEST):
         command = [TOOLS / "kubernetes-validate", "--strict", "--quiet", "--no-warn", "-k", version, path]
-        found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert found.returncode == 0, found.stdout + found.stderr
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
-def pod_of(made: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = made["Deployment"]["spec"]["template"]["spec"]
-    return found
+def pod_of(documents: dict[str, Any]) -> dict[str, Any]:
+    pod: dict[str, Any] = documents["Deployment"]["spec"]["template"]["spec"]
+    return pod
 
 
 def environment(container: dict[str, Any]) -> dict[str, str]:
@@ -99,17 +99,17 @@ def check_confined(container: dict[str, Any], pod: dict[str, Any]) -> None:
 @pytest.mark.parametrize("values", [CLAIM, ("models.hostPath=/srv/models",), ALL])
 def test_what_helm_renders_is_what_kubernetes_takes(values: tuple[str, ...], tmp_path: Path) -> None:
     assert helm("lint", "--strict", CHART, *sets(*values)).returncode == 0
-    made = rendered(*values)
-    monitor, rules = (made.pop(kind, None) for kind in OPERATOR_KINDS)
+    documents = rendered(*values)
+    monitor, rules = (documents.pop(kind, None) for kind in OPERATOR_KINDS)
     assert (monitor is None) == (rules is None) == (values != ALL)
-    validate(made.values(), tmp_path)
-    selector = made["Deployment"]["spec"]["selector"]["matchLabels"]
-    labels = made["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    validate(documents.values(), tmp_path)
+    selector = documents["Deployment"]["spec"]["selector"]["matchLabels"]
+    labels = documents["Deployment"]["spec"]["template"]["metadata"]["labels"]
     assert selector.items() <= labels.items()
-    assert made["Service"]["spec"]["selector"] == selector
-    assert made["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == selector
+    assert documents["Service"]["spec"]["selector"] == selector
+    assert documents["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == selector
     if monitor is not None:
-        assert monitor["spec"]["selector"]["matchLabels"].items() <= made["Service"]["metadata"]["labels"].items()
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= documents["Service"]["metadata"]["labels"].items()
         assert monitor["spec"]["endpoints"][0]["authorization"]["credentials"] == {"name": "scraper", "key": "key"}
 
 
@@ -165,16 +165,18 @@ def test_the_pod_has_no_rights_and_time_to_finish() -> None:
 
 @needs_helm
 def test_the_ports_are_those_that_the_server_is_told() -> None:
-    made = rendered(*ALL)
-    (container,) = pod_of(made)["containers"]
-    told = environment(container)
-    assert told.keys() <= ENVIRONMENT.keys()
+    documents = rendered(*ALL)
+    (container,) = pod_of(documents)["containers"]
+    variables = environment(container)
+    assert variables.keys() <= ENVIRONMENT.keys()
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    assert ports == {"http": int(told["PORT"]), "grpc": int(told["GRPC_PORT"])} == {"http": 8000, "grpc": 8001}
-    served = {port["targetPort"]: port["port"] for port in made["Service"]["spec"]["ports"]}
+    assert (
+        ports == {"http": int(variables["PORT"]), "grpc": int(variables["GRPC_PORT"])} == {"http": 8000, "grpc": 8001}
+    )
+    served = {port["targetPort"]: port["port"] for port in documents["Service"]["spec"]["ports"]}
     assert served == {"http": 8000, "grpc": 8001}
     keys = next(mount for mount in container["volumeMounts"] if mount["name"] == "api-keys")
-    assert told["DEEPSEEK_API_KEYS_FILE"] == f"{keys['mountPath']}/keys"
+    assert variables["DEEPSEEK_API_KEYS_FILE"] == f"{keys['mountPath']}/keys"
     plain = rendered(*CLAIM)
     (container,) = pod_of(plain)["containers"]
     assert not {"GRPC_PORT", "DEEPSEEK_API_KEYS_FILE"} & environment(container).keys()
@@ -183,10 +185,10 @@ def test_the_ports_are_those_that_the_server_is_told() -> None:
 
 @needs_helm
 def test_who_scales_says_how_many_there_are() -> None:
-    made = rendered(*ALL)
-    assert "replicas" not in made["Deployment"]["spec"], "each upgrade would undo what was scaled"
-    target = made["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
-    assert (target["kind"], target["name"]) == ("Deployment", made["Deployment"]["metadata"]["name"])
+    documents = rendered(*ALL)
+    assert "replicas" not in documents["Deployment"]["spec"], "each upgrade would undo what was scaled"
+    target = documents["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == ("Deployment", documents["Deployment"]["metadata"]["name"])
     plain = rendered(*CLAIM)
     assert plain["Deployment"]["spec"]["replicas"] == 2
     assert plain.keys() == {"Deployment", "Service", "PodDisruptionBudget"}
@@ -195,9 +197,9 @@ def test_who_scales_says_how_many_there_are() -> None:
 @needs_helm
 @pytest.mark.parametrize("values", [(), (*CLAIM, "models.hostPath=/srv")])
 def test_models_come_from_one_volume(values: tuple[str, ...]) -> None:
-    found = helm("template", "bert", CHART, *sets(*values))
-    assert found.returncode != 0
-    assert "models.claimName" in found.stderr
+    done = helm("template", "bert", CHART, *sets(*values))
+    assert done.returncode != 0
+    assert "models.claimName" in done.stderr
 
 
 @needs_helm
@@ -207,9 +209,9 @@ def test_a_server_with_this_environment_answers_the_probes(cancer_bundle: Path, 
     keys.write_text("0" * 64)
     values = (*CLAIM, f"modelPath={cancer_bundle}", "coalesce=true", "apiKeys.secretName=api-keys", "workers=1")
     (container,) = pod_of(rendered(*values))["containers"]
-    told = environment(container) | {"PORT": "0", "DEEPSEEK_API_KEYS_FILE": str(keys)}
-    assert told["MODEL_PATH"] == str(cancer_bundle)
-    with started(environ=told) as server:
+    variables = environment(container) | {"PORT": "0", "DEEPSEEK_API_KEYS_FILE": str(keys)}
+    assert variables["MODEL_PATH"] == str(cancer_bundle)
+    with started(environ=variables) as server:
         for path in probed(container):
             assert httpx.get(f"{server.url}{path}").status_code == 200
         assert httpx.get(f"{server.url}/metrics").status_code == 401
@@ -218,24 +220,24 @@ def test_a_server_with_this_environment_answers_the_probes(cancer_bundle: Path, 
 
 @pytest.fixture
 def runtime() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((ROOT / "deploy/kserve/runtime.yaml").read_text("utf-8"))
-    return found
+    document: dict[str, Any] = yaml.safe_load((ROOT / "deploy/kserve/runtime.yaml").read_text("utf-8"))
+    return document
 
 
 @pytest.fixture
 def container(runtime: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any]
-    (found,) = runtime["spec"]["containers"]
-    return found
+    pod_container: dict[str, Any]
+    (pod_container,) = runtime["spec"]["containers"]
+    return pod_container
 
 
 def test_the_runtime_of_kserve_is_confined_and_whole(runtime: dict[str, Any], container: dict[str, Any]) -> None:
     check_confined(container, runtime["spec"])
     assert container["name"] == "kserve-container", "the name that KServe looks for"
     assert container["image"] == f"deepseek/model-server:{__version__}"
-    told = environment(container)
-    assert told.keys() <= ENVIRONMENT.keys()
-    assert [port["containerPort"] for port in container["ports"]] == [int(told["PORT"])]
+    variables = environment(container)
+    assert variables.keys() <= ENVIRONMENT.keys()
+    assert [port["containerPort"] for port in container["ports"]] == [int(variables["PORT"])]
     assert {container[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "liveness", "readiness")} == {8080}
     example = yaml.safe_load((ROOT / "deploy/kserve/example.yaml").read_text("utf-8"))["spec"]["predictor"]
     assert example["model"]["runtime"] == runtime["metadata"]["name"]
@@ -254,8 +256,8 @@ def test_a_server_with_the_arguments_of_the_runtime_answers(cancer_bundle: Path,
     words = json.dumps(container["args"]).replace("{{.Name}}", "risk").replace("/mnt/models", str(cancer_bundle))
     verb, *args = json.loads(words)
     assert verb == "serve"
-    told = environment(container) | {"PORT": "0", "WORKERS": "1"}
-    with started(*args, environ=told) as server:
+    variables = environment(container) | {"PORT": "0", "WORKERS": "1"}
+    with started(*args, environ=variables) as server:
         assert server.models == ["risk"]
         for path in probed(container):
             assert httpx.get(f"{server.url}{path}").status_code == 200

@@ -65,6 +65,6 @@ def tables(tables_image: str, models: Path) -> Iterator[Container]:
     options = [option for variable in environ for option in ("--env", variable)]
     with running(
         tables_image, "--cpus", str(min(2, os.cpu_count() or 1)), "-v", f"{models}:/models:ro", *options
-    ) as found:
-        found.wait_until_healthy()
-        yield found
+    ) as running_tables:
+        running_tables.wait_until_healthy()
+        yield running_tables

@@ -60,13 +60,13 @@ def test_a_container_has_an_engine_process_for_each_core_of_its_share(stack: Con
 def test_an_image_is_small_and_says_what_is_in_it(which: str, limit: int, request: pytest.FixtureRequest) -> None:
     image = request.getfixturevalue(which)
     assert bytes_above_base(image) < limit
-    found = json.loads(docker("run", "--rm", "--entrypoint", "python", image, "-c", FOUND))
-    assert not found["torch"]
-    assert ("openvino" in found["names"]) == (which == "image")
+    facts = json.loads(docker("run", "--rm", "--entrypoint", "python", image, "-c", FOUND))
+    assert not facts["torch"]
+    assert ("openvino" in facts["names"]) == (which == "image")
     sbom = json.loads(docker("run", "--rm", "--entrypoint", "cat", image, "/sbom.json"))
     assert sbom["bomFormat"] == "CycloneDX"
     listed = {each["name"].lower().replace("_", "-") for each in sbom["components"]}
-    assert listed == set(found["names"])
+    assert listed == set(facts["names"])
 
 
 @pytest.mark.slow
@@ -82,10 +82,10 @@ def test_the_smaller_image_answers_explains_and_speaks_grpc(tables: Container) -
 
 @pytest.mark.slow
 def test_a_model_that_writes_keeps_what_is_made_of_it_in_memory(image: str, models: Path) -> None:
-    with running(image, "--volume", f"{models}:/models:ro", "--env", "MODEL_PATH=/models/writer") as found:
-        found.wait_until_healthy()
+    with running(image, "--volume", f"{models}:/models:ro", "--env", "MODEL_PATH=/models/writer") as running_container:
+        running_container.wait_until_healthy()
         body = {"model": "writer", "prompt": "To be", "max_tokens": 4}
-        answer = httpx.post(f"{found.url}/v1/completions", json=body, timeout=60)
+        answer = httpx.post(f"{running_container.url}/v1/completions", json=body, timeout=60)
         assert answer.status_code == 200, answer.text
         assert answer.json()["usage"]["completion_tokens"] == 4
 
@@ -136,9 +136,9 @@ def test_killed_processes_are_replaced_and_nothing_is_left_of_them(tables: Conta
 def test_a_container_that_cannot_serve_says_why_and_ends(
     tables_image: str, models: Path, environ: str, said: str
 ) -> None:
-    with running(tables_image, "--volume", f"{models}:/models:ro", "--env", environ) as found:
-        assert docker("wait", found.name) == "2"
-        done = subprocess.run(["docker", "logs", found.name], capture_output=True, text=True, check=True)
+    with running(tables_image, "--volume", f"{models}:/models:ro", "--env", environ) as running_container:
+        assert docker("wait", running_container.name) == "2"
+        done = subprocess.run(["docker", "logs", running_container.name], capture_output=True, text=True, check=True)
         assert said in done.stderr
         assert "Traceback" not in done.stderr
 

@@ -49,10 +49,10 @@ def check(port: int) -> tuple[int, str]:
     return done.returncode, (done.stdout + done.stderr).strip()
 
 
-@pytest.mark.parametrize(("status", "found"), [(200, (0, "")), (503, (1, "it is not ready: 503"))])
-def test_it_tells_ready_from_not_ready(status: int, found: tuple[int, str]) -> None:
+@pytest.mark.parametrize(("status", "outcome"), [(200, (0, "")), (503, (1, "it is not ready: 503"))])
+def test_it_tells_ready_from_not_ready(status: int, outcome: tuple[int, str]) -> None:
     with answering(status) as port:
-        assert check(port) == found
+        assert check(port) == outcome
 
 
 def test_it_speaks_tls_where_the_server_does(tmp_path: Path) -> None:

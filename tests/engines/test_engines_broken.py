@@ -245,14 +245,14 @@ def test_an_example_without_all_inputs_is_an_integrity_error(data: bytes, tmp_pa
         _ = runtime.example
 
 
-@pytest.mark.parametrize("told", ["NaN", "1e999", "9", "-5", "true", '"0.5"', "1" + "0" * 400])
-def test_a_threshold_that_is_no_chance_is_refused(told: str) -> None:
+@pytest.mark.parametrize("threshold", ["NaN", "1e999", "9", "-5", "true", '"0.5"', "1" + "0" * 400])
+def test_a_threshold_that_is_no_chance_is_refused(threshold: str) -> None:
     with pytest.raises(IntegrityError, match=r"decision\.json"):
-        Decision.from_bytes(b'{"threshold": %s}' % told.encode(), task="binary", labels=("no", "yes"))
+        Decision.from_bytes(b'{"threshold": %s}' % threshold.encode(), task="binary", labels=("no", "yes"))
 
 
 @pytest.mark.parametrize(
-    "told",
+    "rules",
     [
         b'{"costs": [[1]]}', b'{"costs": [[0, 1], [1, "x"]]}', b'{"costs": [[0, 1], [1]]}', b'{"costs": {}}',
         b'{"costs": [[0, 1], [1, %s]]}' % (b"9" * 400), b'{"interval": {"half_width": -1}}', b'{"interval": 1e308}',
@@ -260,6 +260,6 @@ def test_a_threshold_that_is_no_chance_is_refused(told: str) -> None:
         b'{"a":' * 50_000 + b"1" + b"}" * 50_000,
     ],
 )  # fmt: skip
-def test_rules_that_cannot_be_followed_are_refused(told: bytes) -> None:
+def test_rules_that_cannot_be_followed_are_refused(rules: bytes) -> None:
     with pytest.raises(IntegrityError, match=r"decision\.json"):
-        Decision.from_bytes(told, task="binary", labels=("no", "yes"))
+        Decision.from_bytes(rules, task="binary", labels=("no", "yes"))

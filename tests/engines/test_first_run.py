@@ -36,9 +36,9 @@ def endless(path: Path) -> Path:
 def test_a_loop_without_an_end_is_ended(tmp_path: Path) -> None:
     with use_limits(FirstRunLimits(seconds=0.5)):
         session = open_session(str(endless(tmp_path / "m.onnx")), "m.onnx", num_threads=1)
-    with pytest.raises(CheckError, match=r"m\.onnx was ended in its first run: it took more than 0\.5 s") as told:
+    with pytest.raises(CheckError, match=r"m\.onnx was ended in its first run: it took more than 0\.5 s") as error_info:
         session.run(None, {"x": np.ones((1, 4), np.float32)})
-    assert told.value.exit_code == 3
+    assert error_info.value.exit_code == 3
 
 
 def test_a_loop_that_fills_the_memory_is_ended(tmp_path: Path) -> None:

@@ -83,17 +83,17 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def asked() -> Iterator[list[str]]:
+def measured_paths() -> Iterator[list[str]]:
     """What was measured, in this process and quickly."""
-    found: list[str] = []
+    precisions: list[str] = []
 
     def here(_: str, question: dict[str, Any], **more: Any) -> Any:
-        found.append(question["path"])
+        precisions.append(question["path"])
         return json.loads(json.dumps(gated._handle_request(question | {"budget_s": 1.0})))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gated, "run_in_subprocess", here)
-        yield found
+        yield precisions
 
 
 PACE_S = {"onnxruntime": 2e-3, "onnxruntime-int8": 1e-3}  # of a call; which is faster is the processor's affair
@@ -149,9 +149,9 @@ def test_a_copy_that_gives_no_number_for_a_row_of_zeros_alone_does_not_pass(
     assert (row["passes"], row["says"]) == (False, "zero: output is not finite")
 
 
-@pytest.mark.parametrize("given", [None, 5])
-def test_without_enough_rows_nothing_lossy_is_tried(given: int | None, bundle: Path, tmp_path: Path) -> None:
-    rows = None if given is None else csv_of(tmp_path / "rows.csv", 1, given)
+@pytest.mark.parametrize("num_rows", [None, 5])
+def test_without_enough_rows_nothing_lossy_is_tried(num_rows: int | None, bundle: Path, tmp_path: Path) -> None:
+    rows = None if num_rows is None else csv_of(tmp_path / "rows.csv", 1, num_rows)
     record = measure_lossy_engines(bundle, LOOSE, rows=rows, int8_file=tmp_path / "copy.onnx").to_dict()
     assert record["engines"] == [["onnxruntime", 1]]
     assert "give --lossy-rows" in record["table"][0]["says"]
@@ -159,13 +159,13 @@ def test_without_enough_rows_nothing_lossy_is_tried(given: int | None, bundle: P
 
 @pytest.mark.slow
 def test_what_was_chosen_is_kept_and_a_changed_copy_is_made_again(
-    bundle: Path, tmp_path: Path, asked: list[str]
+    bundle: Path, tmp_path: Path, measured_paths: list[str]
 ) -> None:
     rows, cache = RowsFile.read(csv_of(tmp_path / "rows.csv", 1)), tmp_path / "a" / "cache"
     with Runtime.open(bundle) as runtime:
         first = choose_lossy_engines(runtime, LOOSE, rows, cache)
         assert choose_lossy_engines(runtime, LOOSE, rows, cache) == first
-        assert len(asked) == 1
+        assert len(measured_paths) == 1
         assert first.int8 is not None
         spec = {"path": str(bundle), "digest": runtime.manifest.digest, "lossy": first.to_dict()}
         features = runtime.prepare_table(read_table(rows.path)).features
@@ -178,7 +178,7 @@ def test_what_was_chosen_is_kept_and_a_changed_copy_is_made_again(
         choose_lossy_engines(runtime, LOOSE, rows, cache)
         choose_lossy_engines(runtime, TIGHT, rows, cache)
         choose_lossy_engines(runtime, LOOSE, RowsFile.read(csv_of(tmp_path / "other.csv", 2)), cache)
-    assert len(asked) == 4
+    assert len(measured_paths) == 4
 
 
 @pytest.mark.slow
@@ -208,7 +208,7 @@ def asked_of(server: Any, body: dict[str, Any]) -> Any:
 
 
 def test_rows_of_another_table_and_a_cache_that_cannot_be_written_to_are_refused(
-    bundle: Path, tmp_path: Path, asked: list[str]
+    bundle: Path, tmp_path: Path, measured_paths: list[str]
 ) -> None:
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
     (tmp_path / "file").touch()

@@ -80,11 +80,11 @@ def test_torchs_own_checks_of_an_operator_pass(namespace: str) -> None:
     x, slopes = draw()
     grad = torch.randn_like(x).requires_grad_()
     operators = getattr(torch.ops, namespace)
-    for found in (
+    for report in (
         torch.library.opcheck(operators.spline, (x, slopes, -1.0, 0.5)),
         torch.library.opcheck(operators.spline_backward, (grad, x, slopes, -1.0, 0.5)),
     ):
-        assert set(found.values()) == {"SUCCESS"}
+        assert set(report.values()) == {"SUCCESS"}
 
 
 def test_it_compiles_without_a_graph_break(namespace: str) -> None:
@@ -94,9 +94,9 @@ def test_it_compiles_without_a_graph_break(namespace: str) -> None:
     plain, compiled = draw(), draw()
     expected = loss(*plain)
     expected.backward()
-    found = torch.compile(loss, fullgraph=True, backend="aot_eager")(*compiled)
-    found.backward()
-    torch.testing.assert_close(found, expected)
+    compiled_loss = torch.compile(loss, fullgraph=True, backend="aot_eager")(*compiled)
+    compiled_loss.backward()
+    torch.testing.assert_close(compiled_loss, expected)
     torch.testing.assert_close([t.grad for t in compiled], [t.grad for t in plain])
 
 
@@ -134,9 +134,9 @@ def test_both_languages_agree_on_the_knots_beyond_them_and_on_no_number_at_all()
 
 def test_a_number_that_is_none_stays_none_and_a_far_one_is_at_the_end_of_the_curve(namespace: str) -> None:
     x = torch.tensor([[math.nan], [math.inf], [-math.inf], [1e30]])
-    found = monotone_spline(x, torch.ones(1, 3), first=-1, step=1, namespace=namespace).ravel().tolist()
-    assert math.isnan(found[0])
-    assert found[1:] == [1.5, -1.5, 1.5]
+    values = monotone_spline(x, torch.ones(1, 3), first=-1, step=1, namespace=namespace).ravel().tolist()
+    assert math.isnan(values[0])
+    assert values[1:] == [1.5, -1.5, 1.5]
 
 
 def test_arrays_that_do_not_lie_row_by_row_are_read_right(namespace: str) -> None:
@@ -148,9 +148,9 @@ def test_arrays_that_do_not_lie_row_by_row_are_read_right(namespace: str) -> Non
 def test_half_precision_is_left_to_what_surrounds_it(namespace: str) -> None:
     x, slopes = (tensor.float().detach() for tensor in draw())
     with torch.autocast("cpu", torch.bfloat16):
-        found = monotone_spline(x.bfloat16(), slopes, **GRID, namespace=namespace)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, monotone_spline(x.bfloat16().float(), slopes, **GRID))
+        values = monotone_spline(x.bfloat16(), slopes, **GRID, namespace=namespace)
+    assert values.dtype == torch.float32
+    torch.testing.assert_close(values, monotone_spline(x.bfloat16().float(), slopes, **GRID))
 
 
 def test_the_backward_pass_keeps_its_two_inputs_and_nothing_of_the_size_of_the_knots(namespace: str) -> None:
@@ -305,10 +305,10 @@ def test_a_column_that_may_only_rise_never_falls(model: Model, rows: tuple[Any, 
 
 
 def test_an_explanation_is_exact(model: Model, rows: tuple[Any, Any]) -> None:
-    found = explainer_for(model, ["radius", "texture", "smoothness"]).explain(rows[0])
-    assert np.abs(found.residual).max() < 1e-5
-    np.testing.assert_allclose(found.values.mean(axis=0), 0, atol=1e-4)  # against the mean training row
-    assert found.method == "sum of monotone curves, exact, against the mean training row"
+    attribution = explainer_for(model, ["radius", "texture", "smoothness"]).explain(rows[0])
+    assert np.abs(attribution.residual).max() < 1e-5
+    np.testing.assert_allclose(attribution.values.mean(axis=0), 0, atol=1e-4)  # against the mean training row
+    assert attribution.method == "sum of monotone curves, exact, against the mean training row"
 
 
 # As a plugin: `ship` finds it, and a server answers with it or, for answers alone, without.
@@ -318,11 +318,11 @@ def test_an_explanation_is_exact(model: Model, rows: tuple[Any, Any]) -> None:
 def with_plugin(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a process in which the example is installed: its entry points as pip would write them."""
     site = tmp_path_factory.mktemp("site")
-    told = tomllib.loads((EXAMPLE / "pyproject.toml").read_text("utf-8"))["project"]
-    info = site / f"monotone_splines-{told['version']}.dist-info"
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text("utf-8"))["project"]
+    info = site / f"monotone_splines-{project['version']}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {told['name']}\nVersion: {told['version']}\n")
-    groups = told["entry-points"].items()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    groups = project["entry-points"].items()
     texts = (f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in points.items()) for group, points in groups)
     (info / "entry_points.txt").write_text("".join(texts), "utf-8")
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(EXAMPLE), str(site)])}
@@ -358,12 +358,12 @@ def served(bundle: Path, environ: dict[str, str]) -> Iterator[httpx.Client]:
 def bundle(with_plugin: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shipped as README.md says."""
     out = tmp_path_factory.mktemp("ship") / "cancer"
-    asked = ["--candidates", "monotone_splines", "--monotone", "mean_radius=+1", "--trials", "2", "--out", out]
-    done = deepseek("ship", "--example", "cancer", *asked, "--json", environ=with_plugin)
+    options = ["--candidates", "monotone_splines", "--monotone", "mean_radius=+1", "--trials", "2", "--out", out]
+    done = deepseek("ship", "--example", "cancer", *options, "--json", environ=with_plugin)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert "monotone_splines" in told["model"]  # alone, or in a blend with the yardstick
-    assert told["metrics"]["auc"]["value"] > 0.97
+    document = json.loads(done.stdout)
+    assert "monotone_splines" in document["model"]  # alone, or in a blend with the yardstick
+    assert document["metrics"]["auc"]["value"] > 0.97
     return out
 
 
@@ -378,6 +378,7 @@ def test_it_is_served_with_explanations_where_it_is_installed(bundle: Path, with
     assert math.isclose(explained["base_value"] + sum(parts), explained["output"], abs_tol=1e-4)
 
 
+@pytest.mark.slow
 def test_it_is_served_without_explanations_where_it_is_not(bundle: Path) -> None:
     with served(bundle, WITHOUT_PLUGIN) as client:
         example = client.get("/v1/models/cancer/example").json()
@@ -392,6 +393,7 @@ def test_it_is_served_without_explanations_where_it_is_not(bundle: Path) -> None
     assert "install the package" in refused.json()["error"]["fix"]
 
 
+@pytest.mark.slow
 def test_the_commands_that_need_it_say_so(bundle: Path, tmp_path: Path) -> None:
     table = tmp_path / "rows.csv"
     example = json.loads((bundle / "example.json").read_text("utf-8"))

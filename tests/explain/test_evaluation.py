@@ -25,26 +25,26 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="module")
 def net() -> nn.Module:
     torch.manual_seed(0)
-    made = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 24), nn.GELU(), nn.Linear(24, 2))
-    optimizer = torch.optim.Adam(made.parameters(), 1e-2)
+    module = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 24), nn.GELU(), nn.Linear(24, 2))
+    optimizer = torch.optim.Adam(module.parameters(), 1e-2)
     for _ in range(120):
         x = torch.randn(128, 12)
         optimizer.zero_grad()
-        (made(x)[:, 0] - (3 * x[:, 0] - 2 * x[:, 1] + 2 * x[:, 2].relu() + x[:, 3])).square().mean().backward()
+        (module(x)[:, 0] - (3 * x[:, 0] - 2 * x[:, 1] + 2 * x[:, 2].relu() + x[:, 3])).square().mean().backward()
         optimizer.step()
-    return made.eval()
+    return module.eval()
 
 
 def test_a_true_explanation_passes_and_noise_does_not(net: nn.Module) -> None:
     rows = torch.randn(3, 12)
-    found = attribute(net, rows, target=0)
-    noise = replace(found, values=np.random.default_rng(0).normal(size=(3, 12)))
+    attribution = attribute(net, rows, target=0)
+    noise = replace(attribution, values=np.random.default_rng(0).normal(size=(3, 12)))
     again = attribute(net, rows, target=0, method="integrated")
-    told = evaluate_faithfulness(
-        net, rows, found, target=0, explain=lambda given: attribute(net, given, target=0), second=again
+    evaluation = evaluate_faithfulness(
+        net, rows, attribution, target=0, explain=lambda rows_again: attribute(net, rows_again, target=0), second=again
     )
     lost = evaluate_faithfulness(net, rows, noise, target=0)
-    for true, false in zip(told, lost, strict=True):
+    for true, false in zip(evaluation, lost, strict=True):
         assert true["deletion"].passes
         assert true["insertion"].passes
         assert not false["deletion"].passes or not false["insertion"].passes
@@ -53,28 +53,28 @@ def test_a_true_explanation_passes_and_noise_does_not(net: nn.Module) -> None:
         assert 0 < true["sensitivity"] < 0.2
         assert true["agreement"]["rank_correlation"] > 0.9
         assert (false["sensitivity"], false["agreement"]) == (None, None)
-    ends = told[0]["deletion"].points
-    assert ends[0] == pytest.approx(found.output[0], abs=1e-5)
-    assert ends[-1] == pytest.approx(found.base_value[0], abs=1e-5)
+    ends = evaluation[0]["deletion"].points
+    assert ends[0] == pytest.approx(attribution.output[0], abs=1e-5)
+    assert ends[-1] == pytest.approx(attribution.base_value[0], abs=1e-5)
 
 
 def test_a_linear_model_is_explained_without_infidelity_and_the_areas_can_be_worked_out() -> None:
     line = nn.Linear(2, 1, bias=False).eval()
     line.weight.data = torch.tensor([[1.0, 3.0]])
     row = torch.ones(1, 2)
-    (told,) = evaluate_faithfulness(line, row, attribute(line, row), checks=FaithfulnessConfig(num_random=8))
-    assert told["infidelity"] == pytest.approx(0, abs=1e-12)
-    assert told["deletion"].points == (4.0, 1.0, 0.0)  # the 3 goes first
-    assert told["deletion"].area == pytest.approx((4 + 1) / 4 + 1 / 4)
-    assert told["insertion"].points == (0.0, 3.0, 4.0)
+    (evaluation,) = evaluate_faithfulness(line, row, attribute(line, row), checks=FaithfulnessConfig(num_random=8))
+    assert evaluation["infidelity"] == pytest.approx(0, abs=1e-12)
+    assert evaluation["deletion"].points == (4.0, 1.0, 0.0)  # the 3 goes first
+    assert evaluation["deletion"].area == pytest.approx((4 + 1) / 4 + 1 / 4)
+    assert evaluation["insertion"].points == (0.0, 3.0, 4.0)
 
 
 def test_tokens_are_taken_away_and_an_attribution_of_other_inputs_is_refused() -> None:
     torch.manual_seed(0)
     tokens, ids = Tokens().eval(), torch.tensor([[3, 7, 5, 9, 2]])
-    (told,) = evaluate_faithfulness(tokens, ids, attribute(tokens, ids, target=1), target=1)
-    assert told["infidelity"] < 1
-    assert told["num_evaluations"] == 2 * 41 * 6 + 41
+    (evaluation,) = evaluate_faithfulness(tokens, ids, attribute(tokens, ids, target=1), target=1)
+    assert evaluation["infidelity"] < 1
+    assert evaluation["num_evaluations"] == 2 * 41 * 6 + 41
     with pytest.raises(InputError, match=r"shape \(1, 5\)\. Expected: \(1, 4\)"):
         evaluate_faithfulness(tokens, ids[:, :4], attribute(tokens, ids, target=1))
 
@@ -83,15 +83,15 @@ def test_an_explanation_of_the_weights_changes_with_them_and_one_of_the_input_al
     rows = torch.randn(4, 12)
     before = [weights.clone() for weights in net.parameters()]
 
-    def true(module: nn.Module, given: Any) -> Attribution:
-        return attribute(module, given, target=0)
+    def true(module: nn.Module, inputs: Any) -> Attribution:
+        return attribute(module, inputs, target=0)
 
-    def false(module: nn.Module, given: Any) -> Attribution:
-        return replace(attribute(module, given, target=0), values=given.double().numpy())
+    def false(module: nn.Module, inputs: Any) -> Attribution:
+        return replace(attribute(module, inputs, target=0), values=inputs.double().numpy())
 
-    told = randomize_layers(net, rows, true)
-    assert [line["layer"] for line in told] == ["4", "2", "0"]
-    assert told[-1]["similarity"] < 0.6
+    randomization = randomize_layers(net, rows, true)
+    assert [line["layer"] for line in randomization] == ["4", "2", "0"]
+    assert randomization[-1]["similarity"] < 0.6
     assert randomize_layers(net, rows, false)[-1]["similarity"] == pytest.approx(1)
     assert all(torch.equal(one, other) for one, other in zip(before, net.parameters(), strict=True))
 
@@ -117,9 +117,9 @@ def loan(rows: Sequence[Record]) -> list[str]:
 
 def test_a_counterfactual_changes_the_least_and_never_what_is_fixed() -> None:
     row = {"income": 30, "age": 20, "job": "a"}
-    found = counterfactual(loan, row, TRAINING, KINDS)  # type: ignore[arg-type]
-    assert found is not None
-    assert (found["changes"], found["from"], found["answer"]) == ({"income": (30, 50)}, "no", "yes")
+    change = counterfactual(loan, row, TRAINING, KINDS)  # type: ignore[arg-type]
+    assert change is not None
+    assert (change["changes"], change["from"], change["answer"]) == ({"income": (30, 50)}, "no", "yes")
     fixed = counterfactual(loan, row, TRAINING, KINDS, fixed=("income",))  # type: ignore[arg-type]
     assert fixed is not None
     assert fixed["changes"] == {"age": (20, 60), "job": ("a", "b")}

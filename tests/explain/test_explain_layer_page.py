@@ -66,8 +66,8 @@ def test_a_net_with_a_skip_beside_its_layers_is_drawn_whole() -> None:
             return self.last(self.relu(self.hidden(x))) + self.skip(x)
 
     torch.manual_seed(1)
-    found = layer_path(Beside().eval(), torch.randn(1, 4), options=LayerPathOptions(branch_edges=True))
-    pairs = {(edge.source, edge.target) for edge in found.edges}
+    path = layer_path(Beside().eval(), torch.randn(1, 4), options=LayerPathOptions(branch_edges=True))
+    pairs = {(edge.source, edge.target) for edge in path.edges}
     chain = {("input", "hidden"), ("hidden", "relu"), ("relu", "last"), ("input", "skip")}
     assert pairs == chain | {("last", "answer"), ("skip", "answer")}
 

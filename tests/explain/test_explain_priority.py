@@ -24,14 +24,14 @@ print(os.getpriority(os.PRIO_PROCESS, 0) - started, refused, attributes.nice - s
 READS = {"x86_64": 315, "aarch64": 275}  # sched_getattr
 
 
-def asked(number: int) -> list[int]:
+def ask_cpus(number: int) -> list[int]:
     script = ASK.format(number=number)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     return [int(word) for word in done.stdout.split()]
 
 
 def test_its_weight_is_lowered_once() -> None:
-    assert asked(0)[0] == NICE_INCREMENT
+    assert ask_cpus(0)[0] == NICE_INCREMENT
 
 
 @pytest.mark.skipif(
@@ -39,4 +39,4 @@ def test_its_weight_is_lowered_once() -> None:
     reason="slices of single threads are known to Linux from 6.12 on",
 )
 def test_it_runs_a_tenth_of_a_millisecond_at_a_time() -> None:
-    assert asked(READS[platform.machine()]) == [NICE_INCREMENT, 0, NICE_INCREMENT, SLICE_NS]
+    assert ask_cpus(READS[platform.machine()]) == [NICE_INCREMENT, 0, NICE_INCREMENT, SLICE_NS]

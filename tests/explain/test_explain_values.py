@@ -15,7 +15,7 @@ from deepseek.errors import InputError
 from deepseek.explain import attribute
 from deepseek.explain.modules.gradient_methods import Limits
 from deepseek.explain.shapley.kernel import kernel_shap
-from support.nets.explainednets import Tokens, made
+from support.nets.explainednets import Tokens, make_net
 
 torch.set_num_threads(1)
 
@@ -33,26 +33,26 @@ def rows(count: int, seed: int = 1) -> Tensor:
 def test_deeplift_over_many_baselines_is_captums(net: nn.Module) -> None:
     from captum.attr import DeepLiftShap
 
-    found = attribute(net, rows(3), rows(20, 2), 1)
+    attribution = attribute(net, rows(3), rows(20, 2), 1)
     theirs = DeepLiftShap(net).attribute(rows(3), rows(20, 2), target=1).detach()
-    np.testing.assert_allclose(found.values, theirs, atol=1e-5)
-    np.testing.assert_allclose(found.output, net(rows(3))[:, 1].detach(), atol=1e-6)
-    np.testing.assert_allclose(found.base_value, net(rows(20, 2))[:, 1].mean().item(), atol=1e-6)
-    assert np.abs(found.residual).max() < 1e-5
-    assert found.method.startswith("DeepLIFT")
-    assert "within 1 %" in found.why
+    np.testing.assert_allclose(attribution.values, theirs, atol=1e-5)
+    np.testing.assert_allclose(attribution.output, net(rows(3))[:, 1].detach(), atol=1e-6)
+    np.testing.assert_allclose(attribution.base_value, net(rows(20, 2))[:, 1].mean().item(), atol=1e-6)
+    assert np.abs(attribution.residual).max() < 1e-5
+    assert attribution.method.startswith("DeepLIFT")
+    assert "within 1 %" in attribution.why
     few = attribute(net, rows(3), rows(20, 2), 1, limits=Limits(max_rows=7))  # in parts of 7 pairs
-    np.testing.assert_allclose(few.values, found.values, atol=1e-6)
+    np.testing.assert_allclose(few.values, attribution.values, atol=1e-6)
 
 
 def test_integrated_gradients_take_as_many_steps_as_the_error_asks_for() -> None:
     from captum.attr import IntegratedGradients
 
-    smooth, inputs, baseline = made("blocks")
-    found = attribute(smooth, inputs, baseline, 0, method="integrated", limits=Limits(tolerance=1e-3))
+    smooth, inputs, baseline = make_net("blocks")
+    attribution = attribute(smooth, inputs, baseline, 0, method="integrated", limits=Limits(tolerance=1e-3))
     theirs = IntegratedGradients(smooth).attribute(inputs, baseline.expand(3, 4, 64), target=0, n_steps=300)
-    np.testing.assert_allclose(found.values, theirs.detach().flatten(1), atol=2e-3)
-    assert (np.abs(found.residual) <= 1e-3 * np.abs(found.output - found.base_value)).all()
+    np.testing.assert_allclose(attribution.values, theirs.detach().flatten(1), atol=2e-3)
+    assert (np.abs(attribution.residual) <= 1e-3 * np.abs(attribution.output - attribution.base_value)).all()
     coarse = attribute(smooth, inputs, baseline, 0, method="integrated", limits=Limits(tolerance=1e-6, max_steps=9))
     assert coarse.is_partial
     assert "partial: a limit" in coarse.notes[-1]
@@ -63,11 +63,11 @@ def test_expected_gradients_come_with_standard_errors_that_hold(net: nn.Module) 
     away = []
     for seed in range(20):
         limits = Limits(num_samples=100, seed=seed, max_rows=64)
-        found = attribute(net, rows(1), rows(10, 2), 0, method="gradient", limits=limits)
-        assert found.error is not None
-        away.append((found.values[0] - truth) / found.error[0])
+        attribution = attribute(net, rows(1), rows(10, 2), 0, method="gradient", limits=limits)
+        assert attribution.error is not None
+        away.append((attribution.values[0] - truth) / attribution.error[0])
     assert 0.05 < np.square(away).mean() < 2  # spread evenly, samples miss by less than their error says
-    np.testing.assert_allclose(found.base_value, net(rows(10, 2))[:, 0].mean().item(), atol=1e-6)
+    np.testing.assert_allclose(attribution.base_value, net(rows(10, 2))[:, 0].mean().item(), atol=1e-6)
 
 
 def exact_shapley(f: object, row: NDArray[np.float64], base: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -100,20 +100,20 @@ def test_a_black_box_gets_shapley_values_exactly_or_within_its_errors() -> None:
     assert not whole.error.any()
     away = []
     for seed in range(20):
-        found = kernel_shap(bent, row, base[None], num_evaluations=120, tolerance=0.0, seed=seed)
-        assert found.is_partial
-        assert found.values.sum() == pytest.approx(found.output - found.base)
-        away.append((found.values - truth) / found.error)
+        attribution = kernel_shap(bent, row, base[None], num_evaluations=120, tolerance=0.0, seed=seed)
+        assert attribution.is_partial
+        assert attribution.values.sum() == pytest.approx(attribution.output - attribution.base)
+        away.append((attribution.values - truth) / attribution.error)
     assert 0.3 < np.square(away).mean() < 3
 
 
 def test_sampling_stops_when_the_error_is_small_enough() -> None:
     rng = np.random.default_rng(1)
     row, base = rng.normal(size=14), rng.normal(size=(2, 14))
-    found = kernel_shap(bent, row, base, num_evaluations=14_000, tolerance=0.05)
-    assert not found.is_partial
-    assert found.num_evaluations < 14_000
-    assert 0 < found.error.max() <= 0.05 * np.abs(found.values).max()
+    attribution = kernel_shap(bent, row, base, num_evaluations=14_000, tolerance=0.05)
+    assert not attribution.is_partial
+    assert attribution.num_evaluations < 14_000
+    assert 0 < attribution.error.max() <= 0.05 * np.abs(attribution.values).max()
     assert kernel_shap(bent, row, base, num_evaluations=400, tolerance=1e-9, time_limit_s=0.0).is_partial
 
 
@@ -121,20 +121,20 @@ def test_tokens_get_one_value_each() -> None:
     torch.manual_seed(0)
     tokens, ids = Tokens().eval(), torch.tensor([[3, 7, 5, 9], [1, 2, 3, 4]])
     for method in ("auto", "integrated", "gradient"):
-        found = attribute(tokens, ids, torch.zeros(1, 4, dtype=torch.int64), 1, method=method)  # type: ignore[arg-type]
-        assert found.values.shape == (2, 4)
+        attribution = attribute(tokens, ids, torch.zeros(1, 4, dtype=torch.int64), 1, method=method)  # type: ignore[arg-type]
+        assert attribution.values.shape == (2, 4)
         zeros = torch.zeros(1, 4, dtype=torch.int64)
-        np.testing.assert_allclose(found.base_value, tokens(zeros)[0, 1].item(), atol=1e-5)
+        np.testing.assert_allclose(attribution.base_value, tokens(zeros)[0, 1].item(), atol=1e-5)
     assert np.abs(attribute(tokens, ids, target=1).residual).max() < 1e-5
 
 
 def test_ten_thousand_features_stay_within_bounded_memory() -> None:
     wide = nn.Sequential(nn.Linear(10_000, 2))
     largest: list[int] = []
-    wide.register_forward_pre_hook(lambda _, given: largest.append(given[0].numel()))
-    found = attribute(wide, torch.randn(2, 10_000), torch.randn(300, 10_000), 0)
+    wide.register_forward_pre_hook(lambda _, hook_inputs: largest.append(hook_inputs[0].numel()))
+    attribution = attribute(wide, torch.randn(2, 10_000), torch.randn(300, 10_000), 0)
     assert max(largest) <= 256 * 10_000
-    np.testing.assert_allclose(found.base_value + found.values.sum(axis=1), found.output, atol=1e-4)
+    np.testing.assert_allclose(attribution.base_value + attribution.values.sum(axis=1), attribution.output, atol=1e-4)
     with pytest.raises(InputError, match="2048 evaluations cannot tell 10000 features apart"):
         attribute(lambda x: x.sum(axis=1), np.zeros((1, 10_000)), np.ones((1, 10_000)), method="kernel")
 

@@ -86,10 +86,10 @@ def test_random_kills_under_load_give_right_answers_or_errors_and_are_counted(ca
 
         def counts() -> dict[str, int]:
             try:
-                found: dict[str, int] = httpx.get(f"{server.url}/v1/stats").json()["processes"]
+                processes: dict[str, int] = httpx.get(f"{server.url}/v1/stats").json()["processes"]
             except httpx.TransportError:
                 return {}
-            return found
+            return processes
 
         def whole() -> bool:
             fronts = children(server.process.pid)
@@ -129,17 +129,21 @@ def _cmdline(pid: int) -> bytes:
 
 
 def test_a_thousand_slow_connections_do_not_stop_service(server: Server, body: Any) -> None:
+    def answer_100() -> float:
+        """How many seconds 100 requests take, one after another."""
+        start_s = time.monotonic()
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            assert {client.post(PREDICT, json=body).status_code for _ in range(100)} == {200}
+        return time.monotonic() - start_s
+
+    alone_s = answer_100()
     slow = [socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1]))) for _ in range(1_000)]
     try:
         for connection in slow:
             connection.sendall(
                 b"POST /v1/models/loans:predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n{"
             )
-        started_s = time.monotonic()
-        with httpx.Client(base_url=server.url) as client:
-            statuses = {client.post(PREDICT, json=body).status_code for _ in range(100)}
-        assert statuses == {200}
-        assert time.monotonic() - started_s < 10
+        assert answer_100() < 10 + 20 * alone_s  # a machine that is busy with others is busy in both
     finally:
         for connection in slow:
             connection.close()

@@ -53,7 +53,7 @@ def test_ten_minutes_of_load_and_of_models_that_come_and_go_leave_no_memory_behi
             sizes.append((time.monotonic() - begun_s, resident(server)))
             time.sleep(0.5)
         load.end()
-        settled = next(found for at_s, found in sizes if at_s > 60 * MINUTES * SETTLED)
+        settled = next(size for at_s, size in sizes if at_s > 60 * MINUTES * SETTLED)
         last = sizes[-1][1]
         record_property("seen", f"{num_cycles} cycles, {len(load.statuses)} requests; {settled}, then {last} bytes")
         assert load.broken == []

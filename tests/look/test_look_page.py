@@ -21,7 +21,7 @@ NAMES = [f"column {i}" for i in range(60)] + ["<script>alert(1)</script>", LONG,
 @pytest.fixture(scope="module")
 def all_plots(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of a page with every plot, on 64 columns with hard names."""
-    made = random.Random(0)
+    generator = random.Random(0)
     names = NAMES[::-1]
     spread = [2 * 0.93**i for i in range(len(names))]
     curve = [(i / 1000, (i / 1000) ** 0.2) for i in range(1001)]
@@ -31,13 +31,13 @@ def all_plots(tmp_path_factory: pytest.TempPathFactory) -> str:
         figure(
             look.beeswarm,
             names[:20],
-            [[(made.gauss(0, size), made.random()) for _ in range(200)] for size in spread[:20]],
+            [[(generator.gauss(0, size), generator.random()) for _ in range(200)] for size in spread[:20]],
             title="Swarm",
             label=CHINESE,
         ),
         figure(
             look.waterfall,
-            [Contribution(f"{name} = {made.random():.3g}", made.gauss(0, 1)) for name in names],
+            [Contribution(f"{name} = {generator.random():.3g}", generator.gauss(0, 1)) for name in names],
             base=-1.0,
             output=12345.0,
             title="Waterfall",
@@ -58,9 +58,11 @@ def all_plots(tmp_path_factory: pytest.TempPathFactory) -> str:
             title="Reliability",
             **axes,
         ),
-        figure(look.scatter, [(made.gauss(1e6, 1e5), made.random()) for _ in range(300)], title="Scatter", **axes),
+        figure(
+            look.scatter, [(generator.gauss(1e6, 1e5), generator.random()) for _ in range(300)], title="Scatter", **axes
+        ),
         figure(look.histogram, [i * 1000 for i in range(21)], list(range(20)), title="Histogram", x_label=LONG),
-        figure(look.trace, [made.random() for _ in range(40)], title="Trace", rival=0.5, rival_name=LONG, **axes),
+        figure(look.trace, [generator.random() for _ in range(40)], title="Trace", rival=0.5, rival_name=LONG, **axes),
         figure(look.band, [0, 1, 2], [3, 1, 2], [2, 0, 1], [4, 2, 3], title="Band", **axes),
         figure(look.intervals, names[:8], [(0.9, 0.8, 0.95)] * 8, title="Intervals", label="AUC", guide=0.9),
         figure(
@@ -71,7 +73,7 @@ def all_plots(tmp_path_factory: pytest.TempPathFactory) -> str:
         ),
         look.table(
             [look.Column(LONG, "text"), *(look.Column(f"figure {i}") for i in range(8))],
-            [[CHINESE, *(made.random() for _ in range(8))]],
+            [[CHINESE, *(generator.random() for _ in range(8))]],
             data={"a": 1},
         ),
     ]

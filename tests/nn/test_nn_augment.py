@@ -49,7 +49,7 @@ def test_without_a_knob_nothing_is_mixed() -> None:
 
 def test_the_loop_mixes_in_training_alone() -> None:
     data = [batch()] * 2
-    told: list[tuple[bool, float]] = []
+    batches: list[tuple[bool, float]] = []
 
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -57,13 +57,13 @@ def test_the_loop_mixes_in_training_alone() -> None:
             self.head = nn.Linear(3, CLASSES)
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            told.append((self.training, float((images.float() % 1).abs().max())))
+            batches.append((self.training, float((images.float() % 1).abs().max())))
             return self.head(images.float().mean((2, 3)))
 
-    given = {"loss": nn.functional.cross_entropy, "validation": data, "change": Mix(MixShape(mixup=1.0), CLASSES)}
-    fit(Net(), data, TrainConfig(epochs=2, lr=0.1), **given)  # type: ignore[arg-type]
-    assert all((fraction > 0) == is_training for is_training, fraction in told)
-    assert {is_training for is_training, _ in told} == {True, False}
+    options = {"loss": nn.functional.cross_entropy, "validation": data, "change": Mix(MixShape(mixup=1.0), CLASSES)}
+    fit(Net(), data, TrainConfig(epochs=2, lr=0.1), **options)  # type: ignore[arg-type]
+    assert all((fraction > 0) == is_training for is_training, fraction in batches)
+    assert {is_training for is_training, _ in batches} == {True, False}
 
 
 @pytest.mark.parametrize("knobs", [{"mixup": -0.1}, {"cutmix": float("inf")}])

@@ -40,9 +40,9 @@ def test_a_skewed_number_enters_by_its_signed_logarithm() -> None:
 
 def test_a_clip_leaves_the_middle_and_holds_the_ends() -> None:
     # 4 / sqrt(1 + (4 / 3)^2) = 4 / (5 / 3)
-    found = smooth_clip(np.array([0.01, 4, -4, 1e10, 1e20, 3e38, np.inf, -np.inf], np.float32), 3.0)
-    np.testing.assert_allclose(found, [0.01, 2.4, -2.4, 3, 3, 3, 3, -3], rtol=1e-5)
-    assert found.dtype == np.float32
+    clipped = smooth_clip(np.array([0.01, 4, -4, 1e10, 1e20, 3e38, np.inf, -np.inf], np.float32), 3.0)
+    np.testing.assert_allclose(clipped, [0.01, 2.4, -2.4, 3, 3, 3, 3, -3], rtol=1e-5)
+    assert clipped.dtype == np.float32
 
 
 @pytest.mark.filterwarnings("error")

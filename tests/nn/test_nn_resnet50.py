@@ -34,7 +34,7 @@ def test_its_parameters_have_torchvisions_names_and_shapes() -> None:
 def test_bytes_are_standardised_and_mixed_floats_alike() -> None:
     net = photo_net("tiny", 4, width=4)
     images, got = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8), []
-    net.net.register_forward_pre_hook(lambda _, given: got.append(given[0]))
+    net.net.register_forward_pre_hook(lambda _, hook_inputs: got.append(hook_inputs[0]))
     assert net(images).shape == (2, 4)
     net(images.float())
     wanted = (images / 255 - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_DEVIATION).view(3, 1, 1)

@@ -65,13 +65,13 @@ def test_onnxruntime_computes_the_same_for_another_number_of_sounds(tmp_path: Pa
     )  # fmt: skip
     session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
     for num in (1, 3):
-        found = session.run(None, {"waveform": waveform[:num].numpy()})[0]
+        outputs = session.run(None, {"waveform": waveform[:num].numpy()})[0]
         expected = front(waveform[:num]).numpy()
         # 200 products a frequency, then 128 frequencies a band, in float32 of 1.2e-7
-        assert np.abs(np.exp(found) - np.exp(expected)).max() < 4e-6 * np.exp(expected).max()
-        assert np.abs(found - expected).mean() < 1e-4
+        assert np.abs(np.exp(outputs) - np.exp(expected)).max() < 4e-6 * np.exp(expected).max()
+        assert np.abs(outputs - expected).mean() < 1e-4
         # Its sums are rounded more coarsely than torch's: a cell that a loud tone nearly cancels shows it.
-        assert np.abs(found - expected).max() < 0.05
+        assert np.abs(outputs - expected).max() < 0.05
 
 
 @pytest.mark.parametrize("optimize", [True, False])
@@ -85,8 +85,8 @@ def test_no_exporter_takes_the_floor_for_nought(optimize: bool, tmp_path: Path) 
     session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
     for level in (0.0, 0.5, 1.0):  # silence, and sounds that do not swing
         waveform = torch.full((1, 2, 8_000), level)
-        found = session.run(None, {"waveform": waveform.numpy()})[0]
-        assert np.abs(found - front(waveform).numpy()).max() < 1e-3
+        outputs = session.run(None, {"waveform": waveform.numpy()})[0]
+        assert np.abs(outputs - front(waveform).numpy()).max() < 1e-3
 
 
 def test_what_cannot_be_is_refused() -> None:
@@ -122,7 +122,7 @@ def test_stripes_hide_no_more_than_was_said_and_only_in_training() -> None:
 def test_what_is_hidden_is_the_mean_of_its_own_sound() -> None:
     torch.manual_seed(0)
     bands = torch.randn(4, 1, 20, 30) + torch.arange(4.0)[:, None, None, None] * 100
-    found = SpecAugment()(bands)
-    for one, given in zip(found, bands, strict=True):
-        changed = one[one != given]
-        assert torch.allclose(changed, given.mean().expand_as(changed))
+    masked = SpecAugment()(bands)
+    for one, original in zip(masked, bands, strict=True):
+        changed = one[one != original]
+        assert torch.allclose(changed, original.mean().expand_as(changed))

@@ -18,9 +18,10 @@ from deepseek.contracts import Event
 from deepseek.features import FeatureStore
 from deepseek.observe.dashboards.panels import DASHBOARDS
 from deepseek.observe.metrics import Metrics
+from deepseek.observe.metrics_labels import LABELS, MAX_ANSWER_LABELS
 from deepseek.observe.metrics_models import AnswerCounts
 from deepseek.observe.metrics_status import CertificateCollector, DiskCollector, MemoryCollector, StateCollector
-from deepseek.observe.metrics_table import LABELS, MAX_ANSWER_LABELS, METRICS, find_metric, metrics_in
+from deepseek.observe.metrics_table import METRICS, find_metric, metrics_in
 from deepseek.observe.rules.rule_file import ALERTS
 from deepseek.observe.rules.thresholds import THRESHOLDS, read_thresholds
 from support.servers.cards import columns_of, definition, payments

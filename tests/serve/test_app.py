@@ -175,11 +175,11 @@ def test_without_a_key_only_health_and_the_console_answer(
 
     async def work(client: httpx.AsyncClient) -> dict[str, int]:
         paths = ["/v2/health/live", "/v2/health/ready", "/", "/v1/models", "/metrics", "/openapi.json", "/nothing"]
-        found = {path: (await client.get(path)).status_code for path in paths}
+        statuses = {path: (await client.get(path)).status_code for path in paths}
         key = {"authorization": "Bearer open sesame"}
-        found["with key"] = (await client.post(PREDICT, json={"instances": [loan]}, headers=key)).status_code
-        found["wrong key"] = (await client.get("/v1/models", headers={"authorization": "Bearer x"})).status_code
-        return found
+        statuses["with key"] = (await client.post(PREDICT, json={"instances": [loan]}, headers=key)).status_code
+        statuses["wrong key"] = (await client.get("/v1/models", headers={"authorization": "Bearer x"})).status_code
+        return statuses
 
     assert ask(app, work) == {
         "/v2/health/live": 200, "/v2/health/ready": 200, "/": 200, "/v1/models": 401, "/metrics": 401,

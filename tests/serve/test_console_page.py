@@ -39,12 +39,12 @@ def explain(opened: Page) -> None:
 
 def plot_texts(opened: Page) -> list[str]:
     """The words of the waterfall in the language that is shown."""
-    found: list[str] = opened.evaluate(
+    texts: list[str] = opened.evaluate(
         "Array.from(document.querySelectorAll('#why svg text'), (text) => Array.from(text.childNodes)"
         ".filter((node) => node.nodeName === '#text' || getComputedStyle(node).display !== 'none' && node.nodeName"
         " !== 'title').map((node) => node.textContent).join(''))"
     )
-    return found
+    return texts
 
 
 def says(opened: Page, place: str, words: str) -> None:
@@ -300,8 +300,8 @@ def test_the_console_writes_numbers_as_the_reports_do(open_console: OpenPage) ->
 
 
 def test_the_pages_ask_nothing_of_anyone_else() -> None:
-    found = console_page() + docs_page({"openapi": "3.1.0", "paths": {}})
-    addresses = set(re.findall(r"https?://[^\s\"'`)$]+", found))
+    pages = console_page() + docs_page({"openapi": "3.1.0", "paths": {}})
+    addresses = set(re.findall(r"https?://[^\s\"'`)$]+", pages))
     assert addresses <= {"http://www.w3.org/2000/svg"}
     assert len(console_page().encode()) < 200_000
 
@@ -331,8 +331,8 @@ def test_the_reference_shows_parameters_references_and_errors_once() -> None:
         },
         "components": {"schemas": {"Thing": {"properties": {"size": {"type": ["number", "null"]}}}}},
     }
-    found = docs_page(document)
-    assert "path: integer" in found
-    assert "number or null" in found
-    assert "&lt;b&gt;thing" in found
-    assert found.count("There is no such thing.") == 1
+    page_text = docs_page(document)
+    assert "path: integer" in page_text
+    assert "number or null" in page_text
+    assert "&lt;b&gt;thing" in page_text
+    assert page_text.count("There is no such thing.") == 1

@@ -58,8 +58,8 @@ def refused(answer: httpx.Response) -> str:
 
 def test_a_row_without_a_finite_answer_is_refused_by_its_number_and_counted(server: Server) -> None:
     assert post(server, "visits", [visit(0)]).status_code == 200
-    told = refused(post(server, "visits", [visit(0), visit(255), visit(254)]))
-    assert told == "the model 'visits' gives NaN as probabilities for row 1, and so for 1 more"
+    message = refused(post(server, "visits", [visit(0), visit(255), visit(254)]))
+    assert message == "the model 'visits' gives NaN as probabilities for row 1, and so for 1 more"
     lines = httpx.get(f"{server.url}/metrics").text.splitlines()
     counted = [line for line in lines if line.startswith("deepseek_requests_total{") and 'status="500"' in line]
     assert any('model_name="visits"' in line for line in counted), counted
@@ -119,7 +119,7 @@ def test_tritons_clients_are_told_in_words_and_may_allow_it(server: Server) -> N
         with module.InferenceServerClient(where) as client:
             with pytest.raises(InferenceServerException, match="gives an infinite number as the output 'y' for row 0"):
                 client.infer("logs", [tensor])
-            found = client.infer("logs", [tensor], parameters={"allow_infinite": True}).as_numpy("y")
-            assert found.tolist() == [[-np.inf, pytest.approx(np.log(2))]]
+            values = client.infer("logs", [tensor], parameters={"allow_infinite": True}).as_numpy("y")
+            assert values.tolist() == [[-np.inf, pytest.approx(np.log(2))]]
             with pytest.raises(InferenceServerException, match="NaN"):
                 client.infer("shares", [tensor], parameters={"allow_infinite": True})

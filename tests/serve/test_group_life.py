@@ -53,8 +53,8 @@ def post(group: Server, path: str, **body: Any) -> httpx.Response:
 
 def answers(group: Server, loan: dict[str, Any]) -> set[tuple[int, str]]:
     """What the front ends answer: status and version."""
-    found = [post(group, PREDICT, instances=[loan]) for _ in range(NUM_ASKED)]
-    return {(each.status_code, each.headers.get("x-model-version", "")) for each in found}
+    responses = [post(group, PREDICT, instances=[loan]) for _ in range(NUM_ASKED)]
+    return {(each.status_code, each.headers.get("x-model-version", "")) for each in responses}
 
 
 def load(group: Server, version: str) -> httpx.Response:
@@ -140,8 +140,8 @@ def test_loads_at_the_same_time_end_in_one_state_and_lose_no_request(group: Serv
             return Counter(statuses)
 
     assert asyncio.run(ask()) == {200: 40}
-    (found,) = answers(group, loan)
-    assert found in ((200, "9"), (200, "10"))
+    (last_answer,) = answers(group, loan)
+    assert last_answer in ((200, "9"), (200, "10"))
 
 
 @pytest.fixture
@@ -187,11 +187,11 @@ def test_a_load_waits_some_seconds_for_a_front_end_that_was_stopped_and_not_more
         started_s = time.monotonic()
         try:
             with contextlib.closing(client):
-                found = client.post(f"{MODELS}/loans/load", json={"parameters": {"version": "9"}}, timeout=15)
+                answer = client.post(f"{MODELS}/loans/load", json={"parameters": {"version": "9"}}, timeout=15)
         finally:  # it would keep the server's log open
             with contextlib.suppress(ProcessLookupError):
                 os.kill(stopped, signal.SIGKILL)
-        assert found.status_code == 200
+        assert answer.status_code == 200
         assert time.monotonic() - started_s < 10
         until(lambda: len(children(group.process.pid) - before) == 1 and num_listening(group) == 2)
         until(lambda: answers(group, loan) == {(200, "9")})

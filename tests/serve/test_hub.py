@@ -42,7 +42,7 @@ def talk(runtimes: dict[str, Runtime], work: Callable[[Callable[[], Awaitable[Pa
     return asyncio.run(run())
 
 
-async def asked(pair: Pair) -> int:
+async def ask_status(pair: Pair) -> int:
     """The status of an answer to a request."""
     reader, writer = pair
     writer.write(LIVE)
@@ -55,18 +55,18 @@ async def asked(pair: Pair) -> int:
 def test_one_connection_too_many_is_503_and_closed_and_those_that_are_open_go_on(runtimes: dict[str, Runtime]) -> None:
     async def work(connect: Any) -> Any:
         pairs = [await connect() for _ in range(LIMIT)]
-        first = [await asked(pair) for pair in pairs]
+        first = [await ask_status(pair) for pair in pairs]
         reader, writer = await connect()
         writer.write(LIVE)
-        told = await asyncio.wait_for(reader.read(), 10)
-        return first, told, [await asked(pair) for pair in pairs]
+        refusal = await asyncio.wait_for(reader.read(), 10)
+        return first, refusal, [await ask_status(pair) for pair in pairs]
 
-    first, told, again = talk(runtimes, work)
+    first, refusal, again = talk(runtimes, work)
     assert first == again == [200] * LIMIT
-    assert told.startswith(b"HTTP/1.1 503")
+    assert refusal.startswith(b"HTTP/1.1 503")
     for part in (b"connection: close", b"retry-after: 1", b'"too_many_connections"', b"at most 3 at a time"):
-        assert part in told
-    assert told.count(b"HTTP/1.1") == 1
+        assert part in refusal
+    assert refusal.count(b"HTTP/1.1") == 1
 
 
 def test_a_place_that_becomes_free_is_taken_at_once(runtimes: dict[str, Runtime]) -> None:
@@ -74,11 +74,11 @@ def test_a_place_that_becomes_free_is_taken_at_once(runtimes: dict[str, Runtime]
 
     async def work(connect: Any) -> list[int]:
         pairs = [await connect() for _ in range(LIMIT)]
-        assert [await asked(pair) for pair in pairs] == [200] * LIMIT
-        found = [await asked(await connect()) for _ in range(2)]
+        assert [await ask_status(pair) for pair in pairs] == [200] * LIMIT
+        statuses = [await ask_status(await connect()) for _ in range(2)]
         pairs[0][1].close()
         await asyncio.sleep(0.05)
-        return [*found, await asked(await connect()), await asked(await connect())]
+        return [*statuses, await ask_status(await connect()), await ask_status(await connect())]
 
     assert talk(runtimes, work) == [503, 503, 200, 503]
 
@@ -88,15 +88,15 @@ def test_those_that_are_told_so_are_bounded_too(runtimes: dict[str, Runtime], mo
 
     async def work(connect: Any) -> list[bytes]:
         kept = [await connect() for _ in range(LIMIT)]
-        assert [await asked(pair) for pair in kept] == [200] * LIMIT
-        found = []
+        assert [await ask_status(pair) for pair in kept] == [200] * LIMIT
+        statuses = []
         for _ in range(4):
             reader, _ = await connect()
             try:
-                found.append(await asyncio.wait_for(reader.read(12), 10))
+                statuses.append(await asyncio.wait_for(reader.read(12), 10))
             except ConnectionError:
-                found.append(b"")
-        return found
+                statuses.append(b"")
+        return statuses
 
     assert talk(runtimes, work) == [b"HTTP/1.1 503"] * 2 + [b""] * 2
 
@@ -142,7 +142,7 @@ def test_answers_of_one_turn_are_sent_in_a_row_after_all_of_them_were_made(runti
             return [client.recv(4_096) for client in clients]
 
     try:
-        assert all(told.startswith(b"HTTP/1.1 200") for told in asyncio.run(run()))
+        assert all(answer.startswith(b"HTTP/1.1 200") for answer in asyncio.run(run()))
     finally:
         for client in clients:
             client.close()

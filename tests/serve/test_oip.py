@@ -39,20 +39,20 @@ def test_health_and_metadata(client: httpx.Client) -> None:
     assert client.get("/v2/health/live").json() == {"live": True}
     assert client.get("/v2/health/ready").json() == {"ready": True}
     assert client.get("/v2").json()["extensions"] == ["binary_tensor_data"]
-    found = client.get("/v2/models/loans/versions/1").json()
-    assert [(column["name"], column["datatype"]) for column in found["inputs"]] == [
+    metadata = client.get("/v2/models/loans/versions/1").json()
+    assert [(column["name"], column["datatype"]) for column in metadata["inputs"]] == [
         ("age", "FP64"), ("income", "FP64"), ("purpose", "BYTES"),
     ]  # fmt: skip
-    assert [(output["name"], output["shape"]) for output in found["outputs"]] == [
+    assert [(output["name"], output["shape"]) for output in metadata["outputs"]] == [
         ("label", [-1]), ("probabilities", [-1, 2]),
     ]  # fmt: skip
 
 
 def test_columns_answer_as_records_do_and_the_id_comes_back(client: httpx.Client) -> None:
     body = {"id": "7", "parameters": {"note": "kept"}, "inputs": COLUMNS}
-    found = client.post(INFER, json=body).json()
-    assert (found["id"], found["parameters"], found["model_name"]) == ("7", {"note": "kept"}, "loans")
-    labels, probabilities = found["outputs"]
+    answer = client.post(INFER, json=body).json()
+    assert (answer["id"], answer["parameters"], answer["model_name"]) == ("7", {"note": "kept"}, "loans")
+    labels, probabilities = answer["outputs"]
     records = [{"age": 33.5, "income": 2400.0, "purpose": "car"}, {"age": 61.0, "income": None, "purpose": "study"}]
     rows = client.post("/v1/models/loans:predict", json={"instances": records}).json()["predictions"]
     assert labels["data"] == [row["label"] for row in rows]
@@ -61,10 +61,10 @@ def test_columns_answer_as_records_do_and_the_id_comes_back(client: httpx.Client
 
 def test_one_tensor_of_all_columns_is_taken_when_they_are_numbers(client: httpx.Client) -> None:
     tensor = {"name": "features", "datatype": "FP32", "shape": [2, 2], "data": [[80, 3], [120, 4]]}
-    found = client.post("/v2/models/prices/infer", json={"inputs": [tensor]}).json()["outputs"]
+    outputs = client.post("/v2/models/prices/infer", json={"inputs": [tensor]}).json()["outputs"]
     records = {"instances": [{"area": 80, "rooms": 3}, {"area": 120, "rooms": 4}]}
     rows = client.post("/v1/models/prices:predict", json=records).json()["predictions"]
-    assert found[0]["data"] == pytest.approx([row["value"] for row in rows])
+    assert outputs[0]["data"] == pytest.approx([row["value"] for row in rows])
 
 
 def test_only_the_outputs_that_are_asked_for_come(client: httpx.Client) -> None:
@@ -122,28 +122,28 @@ def test_the_official_client_infers(triton_client: Any, binary: bool) -> None:
         ("income", np.array([2400.0, np.nan if binary else 1.0]), "FP64"),
         ("purpose", np.array(["car", "study"], dtype=object), "BYTES"),
     ):
-        made = triton.InferInput(name, [2], datatype)
-        made.set_data_from_numpy(array, binary_data=binary)
-        inputs.append(made)
+        infer_input = triton.InferInput(name, [2], datatype)
+        infer_input.set_data_from_numpy(array, binary_data=binary)
+        inputs.append(infer_input)
     outputs = (
         None if binary else [triton.InferRequestedOutput(n, binary_data=False) for n in ("label", "probabilities")]
     )
-    found = triton_client.infer("loans", inputs, outputs=outputs, request_id="17")
-    probabilities = found.as_numpy("probabilities")
+    result = triton_client.infer("loans", inputs, outputs=outputs, request_id="17")
+    probabilities = result.as_numpy("probabilities")
     assert probabilities.shape == (2, 2)
     assert probabilities.sum(axis=1) == pytest.approx(1)
-    assert [str(label, "utf-8") if isinstance(label, bytes) else label for label in found.as_numpy("label")]
-    assert found.get_response()["id"] == "17"
+    assert [str(label, "utf-8") if isinstance(label, bytes) else label for label in result.as_numpy("label")]
+    assert result.get_response()["id"] == "17"
 
 
 def test_the_official_client_for_asyncio_infers_packed_and_plain(server: Any) -> None:
     async def run() -> list[Any]:
-        made = triton.InferInput("x", [600, 2], "FP32")
-        made.set_data_from_numpy(np.full((600, 2), 80, np.float32))
+        infer_input = triton.InferInput("x", [600, 2], "FP32")
+        infer_input.set_data_from_numpy(np.full((600, 2), 80, np.float32))
         async with triton_aio.InferenceServerClient(server.url.removeprefix("http://")) as opened:
             assert (await opened.get_server_metadata())["name"] == "deepseek"
             return [
-                (await opened.infer("prices", [made], request_compression_algorithm=coding)).as_numpy("value")
+                (await opened.infer("prices", [infer_input], request_compression_algorithm=coding)).as_numpy("value")
                 for coding in (None, "gzip", "deflate")
             ]
 
@@ -158,11 +158,11 @@ def test_a_timeout_that_is_none_is_refused(client: httpx.Client, timeout: Any) -
     assert (answer.status_code, '"timeout"' in answer.json()["error"]["message"]) == (422, True)
 
 
-@pytest.mark.parametrize("given", ["9" * 5_000, "1", "soon", "0"])
-def test_a_timeout_of_any_length_meets_a_header_of_any(client: httpx.Client, given: str) -> None:
+@pytest.mark.parametrize("timeout", ["9" * 5_000, "1", "soon", "0"])
+def test_a_timeout_of_any_length_meets_a_header_of_any(client: httpx.Client, timeout: str) -> None:
     body = {"inputs": COLUMNS, "parameters": {"timeout": 10**11}}
-    answer = client.post(INFER, json=body, headers={"x-timeout-ms": given})
-    assert answer.status_code in ((200, 504) if given.strip("0").isdigit() else (400,)), answer.text
+    answer = client.post(INFER, json=body, headers={"x-timeout-ms": timeout})
+    assert answer.status_code in ((200, 504) if timeout.strip("0").isdigit() else (400,)), answer.text
     huge = json.dumps(body).replace(str(10**11), "9" * 4_000)
     assert client.post(INFER, content=huge, headers={"content-type": "application/json"}).status_code == 200
 
@@ -175,8 +175,9 @@ def test_a_timeout_that_has_passed_is_a_deadline(client: httpx.Client) -> None:
 
 def test_a_model_has_a_configuration_and_a_place_in_the_index(runtimes: dict[str, Runtime]) -> None:
     models = create_app(runtimes).models
-    found = json.loads(oip.model_config(models["loans"]).body)
-    assert [(entry["name"], entry["data_type"], entry["dims"]) for entry in found["input"] + found["output"]] == [
+    configuration = json.loads(oip.model_config(models["loans"]).body)
+    ends = configuration["input"] + configuration["output"]
+    assert [(entry["name"], entry["data_type"], entry["dims"]) for entry in ends] == [
         ("age", "TYPE_FP64", [-1]), ("income", "TYPE_FP64", [-1]), ("purpose", "TYPE_STRING", [-1]),
         ("label", "TYPE_STRING", [-1]), ("probabilities", "TYPE_FP32", [-1, 2]),
     ]  # fmt: skip
@@ -197,9 +198,9 @@ def test_an_error_is_a_sentence_for_clients_of_the_protocol(
 ) -> None:
     assert wants_oip_error(path, headers) is sentence
     error = InputError("it is wrong", expected="right", fix="mend it")
-    found = json.loads(oip_error_body(error))
-    assert found.pop("error") == "it is wrong. Expected: right. To mend it: mend it."
-    assert found == error.to_dict()
+    document = json.loads(oip_error_body(error))
+    assert document.pop("error") == "it is wrong. Expected: right. To mend it: mend it."
+    assert document == error.to_dict()
 
 
 def test_the_official_client_reads_our_errors(triton_client: Any) -> None:

@@ -97,13 +97,13 @@ async def slow() -> Any:
     await asyncio.sleep(5)
 
 
-async def asked(app: App, method: str, path: str, status: int, **request: Any) -> Answer:
+async def ask_refusal(app: App, method: str, path: str, status: int, **request: Any) -> Answer:
     headers = KEY | {"content-type": "application/json"} | request.pop("headers", {})
     async with serving(app) as url, httpx.AsyncClient(base_url=url) as client:
         answer = await client.request(method, path, headers=headers, **request)
     assert answer.status_code == status, (method, path, request, answer.text)
-    told = answer.json()
-    error = told["error"] if isinstance(told["error"], dict) else told  # a sentence, and its parts beside it
+    body = answer.json()
+    error = body["error"] if isinstance(body["error"], dict) else body  # a sentence, and its parts beside it
     return f"{method} {path} {request} {headers}"[:300], status, error
 
 
@@ -113,33 +113,33 @@ async def refusals(runtimes: dict[str, Runtime], keys: Path) -> list[Answer]:
         api_keys_file=str(keys), max_rows=10, max_explain_rows=5, max_body_bytes=250_000, body_timeout_s=0.05
     )
     app, small = create_app(runtimes, settings=limits), create_app(runtimes, settings=Settings(max_body_bytes=2_000))
-    found = [
-        await asked(small if body == b" " * 3_000 else app, "POST", path, status,
+    answers = [
+        await ask_refusal(small if body == b" " * 3_000 else app, "POST", path, status,
                     content=body if isinstance(body, bytes) else json.dumps(body))
         for path, body, status in BODIES
     ]  # fmt: skip
     for header, tail in BINARY:
         text = json.dumps(header).encode()
         length = {"inference-header-content-length": str(len(text))}
-        found.append(await asked(app, "POST", INFER, 422, content=text + tail, headers=length))
-    found += [
-        await asked(app, method, path, status, content=json.dumps(ROWS), headers=headers)
+        answers.append(await ask_refusal(app, "POST", INFER, 422, content=text + tail, headers=length))
+    answers += [
+        await ask_refusal(app, method, path, status, content=json.dumps(ROWS), headers=headers)
         for method, path, headers, status in HEADERS
     ]
-    found.append(await asked(app, "POST", PREDICT, 408, content=slow()))
-    found.append(await asked(app, "POST", EXPLAIN, 501, json=ROWS))
-    found.append(await asked(app, "POST", PREDICT, 501, json=ROWS | {"reasons": 1}))
-    found.append(await asked(create_app({"loans": Broken(runtimes["loans"])}), "POST", PREDICT, 500, json=ROWS))
-    found.append(await asked(create_app({}), "GET", "/v2/health/ready", 503))
-    found.append(await asked(create_app({}), "GET", "/v1/models/loans", 404))
+    answers.append(await ask_refusal(app, "POST", PREDICT, 408, content=slow()))
+    answers.append(await ask_refusal(app, "POST", EXPLAIN, 501, json=ROWS))
+    answers.append(await ask_refusal(app, "POST", PREDICT, 501, json=ROWS | {"reasons": 1}))
+    answers.append(await ask_refusal(create_app({"loans": Broken(runtimes["loans"])}), "POST", PREDICT, 500, json=ROWS))
+    answers.append(await ask_refusal(create_app({}), "GET", "/v2/health/ready", 503))
+    answers.append(await ask_refusal(create_app({}), "GET", "/v1/models/loans", 404))
     app.drain()
-    found.append(await asked(app, "GET", "/v2/health/ready", 503))
+    answers.append(await ask_refusal(app, "GET", "/v2/health/ready", 503))
     full = create_app(runtimes, settings=Settings(max_queued_rows=1))
     full.models["loans"].scheduler.num_rows = 1
-    found.append(await asked(full, "POST", PREDICT, 429, json=ROWS))
+    answers.append(await ask_refusal(full, "POST", PREDICT, 429, json=ROWS))
     late = create_app(runtimes, settings=Settings(timeout_s=1e-9))
-    found.append(await asked(late, "POST", PREDICT, 504, json=ROWS))
-    return found
+    answers.append(await ask_refusal(late, "POST", PREDICT, 504, json=ROWS))
+    return answers
 
 
 def bytes_refused(url: str) -> Iterator[Answer]:
@@ -161,10 +161,10 @@ def test_every_refusal_says_what_is_wrong_what_was_expected_and_how_to_mend_it(
 ) -> None:
     keys = tmp_path / "keys"
     keys.write_text(hashlib.sha256(b"open sesame").hexdigest())
-    found = asyncio.run(refusals(runtimes, keys)) + list(bytes_refused(server.url))
+    answers = asyncio.run(refusals(runtimes, keys)) + list(bytes_refused(server.url))
     silent = [
-        (what, error) for what, _, error in found if not all(error[key] for key in ("message", "expected", "fix"))
+        (what, error) for what, _, error in answers if not all(error[key] for key in ("message", "expected", "fix"))
     ]
     assert silent == []
-    statuses = {status for _, status, _ in found}
+    statuses = {status for _, status, _ in answers}
     assert statuses == {400, 401, 404, 405, 408, 413, 415, 422, 429, 431, 500, 501, 503, 504}

@@ -238,8 +238,8 @@ def test_many_clients_at_once_each_get_their_own_answer(server: Any, loan: dict[
 
     with httpx.Client(base_url=server.url, timeout=30) as client, ThreadPoolExecutor(16) as pool:
         alone = client.post(PREDICT, json={"instances": rows}).json()["predictions"]
-        found = list(pool.map(lambda row: ask(client, row), rows * 4))
-    assert found == alone * 4
+        answers = list(pool.map(lambda row: ask(client, row), rows * 4))
+    assert answers == alone * 4
 
 
 def test_health_answers_in_time_while_large_requests_are_computed(server: Any, loan: dict[str, Any]) -> None:
@@ -364,10 +364,10 @@ def test_a_signal_while_front_ends_start_is_no_error(loans: Path) -> None:
 def test_a_large_request_in_work_is_finished_after_the_signal(start: Any, loans: Path, loan: dict[str, Any]) -> None:
     body = json.dumps({"instances": [loan] * 16_000}).encode()
     with start(loans) as server, ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(httpx.post, server.url + PREDICT, content=body, headers=JSON, timeout=60)
+        future = pool.submit(httpx.post, server.url + PREDICT, content=body, headers=JSON, timeout=60)
         time.sleep(0.1)
         assert server.stop() == 0
-        assert len(asked.result().json()["predictions"]) == 16_000
+        assert len(future.result().json()["predictions"]) == 16_000
 
 
 def test_the_audit_log_is_complete_after_the_drain(
@@ -379,9 +379,9 @@ def test_the_audit_log_is_complete_after_the_drain(
             headers = {"x-request-id": f"order-{number}"}
             httpx.post(server.url + PREDICT, json={"instances": [loan]}, headers=headers)
         assert server.stop() == 0
-    found = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line["http.request.id"] for line in found] == [f"order-{number}" for number in range(5)]
-    assert all(len(line["deepseek"]["model.digest"]) == 64 for line in found)
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["http.request.id"] for line in events] == [f"order-{number}" for number in range(5)]
+    assert all(len(line["deepseek"]["model.digest"]) == 64 for line in events)
 
 
 def test_a_full_disk_costs_audit_lines_but_no_answer_and_no_clean_end(

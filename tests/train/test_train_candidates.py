@@ -13,6 +13,7 @@ from deepseek.engines.tabular.export import export_onnx
 from deepseek.nn.model import MarginScale, Model, Part, PartWeights
 from deepseek.nn.trees import TreeTable
 from deepseek.train.candidates import BUILT_IN, Candidate, FitData, Params
+from deepseek.train.candidates.boosting import HistGradientBoosting
 from deepseek.train.candidates.texts import TextLinear
 
 #: Those that read numbers; what reads texts is in tests/automl/test_automl_texts.py.
@@ -216,3 +217,21 @@ def test_a_fit_knows_about_how_much_room_it_takes_in_a_bundle(candidate: Candida
     assert fitted.size_bytes == pytest.approx(
         weights + len(export_onnx(model, data.features.shape[1])), rel=0.4, abs=9_000
     )
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_the_histograms_of_rows_that_weigh_the_same_take_no_weights(factor: float, monkeypatch) -> None:
+    """scikit-learn finds the bounds of weighted columns one by one: most of the time of a small table."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    weights: list[Any] = []
+    fit = HistGradientBoostingClassifier.fit
+
+    def spy(self: Any, rows: Any, target: Any, sample_weight: Any = None) -> Any:
+        weights.append(sample_weight)
+        return fit(self, rows, target, sample_weight)
+
+    monkeypatch.setattr(HistGradientBoostingClassifier, "fit", spy)
+    data = replace(table("binary"), weight=np.full(120, factor))
+    HistGradientBoosting().fit(data, {}, seed=0)
+    assert [each is None for each in weights] == [factor == 1.0]

@@ -1,6 +1,7 @@
 """From prepared rows to a finished model: search, blend, calibrate, refit on all rows, decide.
 
-The held-out rows of the folds judge, calibrate and set thresholds; the refit then uses every development row.
+The held-out rows of the folds judge, calibrate and set thresholds; the refit then uses every development row. Where a
+threshold has to keep a bound, nothing is refitted on the rows that set it: of other trees it says nothing.
 """
 
 from __future__ import annotations
@@ -8,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from deepseek.automl.blend import FLOORS, MAX_PARTS, Blend, choose_blend, probabilities_of
 from deepseek.automl.search import Budget, Fold, Search, for_data
 from deepseek.automl.trial import Trial
 from deepseek.contracts import Float64, JsonObject
+from deepseek.errors import InputError
 from deepseek.nn.model import MarginScale, Model, Part, smooth_probabilities
 from deepseek.train.candidates import Candidate, FitData, FittedCandidate
 from deepseek.train.tabular.calibrate import Calibration, fit_calibration, identity_calibration
@@ -30,7 +34,8 @@ class DevelopedModel:
     trials: tuple[Trial, ...]
     blend: Blend
     held_out: FitData
-    held_out_output: Float64  # (M, C) or (M, 1) calibrated, from models that did not see the row
+    held_out_output: Float64  # (M, C) or (M, 1) calibrated, from models that did not see the row: `model` itself, where
+    # it was not refitted on these rows
     baseline_output: Float64  # the same for the yardstick with its defaults
 
 
@@ -45,10 +50,17 @@ def develop(
     budget: Budget,
     num_trials: int | None,
     progress: Callable[[Trial], None],
+    refit_on_held: bool = True,
 ) -> DevelopedModel:
-    """Search within the budget, then build the model of the best blend."""
+    """Search within the budget, then build the model of the best blend. `refit_on_held`: False keeps it to the rows to
+    fit on of the only fold, so that its outputs on the held-out rows are those of the model that is shipped."""
     search = Search(data, folds, metric, seed, candidates)
-    growth = len(data.target) / len(folds[0][0])  # a refit sees more rows than a fold did
+    if not refit_on_held and len(folds) != 1:
+        raise InputError(
+            f"there are {len(folds)} folds", expected="one fold where nothing is refitted", fix="give validation rows"
+        )
+    fit_data = data if refit_on_held else data.rows(folds[0][0])
+    growth = len(fit_data.target) / len(folds[0][0])  # a refit sees more rows than a fold did
 
     def reserve(trials: Sequence[Trial]) -> float:
         best = {t.family: t.refit_s for t in sorted(trials, key=lambda t: -t.loss) if t.number}
@@ -64,7 +76,7 @@ def develop(
 
     def refit(trial: Trial) -> FittedCandidate:
         if trial.number not in refitted:  # the yardstick may be in the blend too
-            refitted[trial.number] = by_name[trial.family].fit(data, trial.params, seed=seed)
+            refitted[trial.number] = by_name[trial.family].fit(fit_data, trial.params, seed=seed)
         return refitted[trial.number]
 
     model, output = _calibrate_and_refit(data, blend, held_out, labels, refit, seed)
@@ -74,6 +86,8 @@ def develop(
     baseline = _refit_blend(data, alone, identity_calibration(data.num_margins), labels, refit)
     baseline = replace(baseline, smoothing=0.0)
     baseline_output = probabilities_of(held_out, plain.margin)
+    if not refit_on_held:
+        output = model.score(held_out.features).output.astype(np.float64)
     return DevelopedModel(model, baseline, tuple(trials), blend, held_out, output, baseline_output)
 
 

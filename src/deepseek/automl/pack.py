@@ -52,6 +52,8 @@ class ChosenDecision:
 
     threshold: Threshold | None = None  # of two classes
     num_negatives_set: int | None = None  # rows of the first class that the threshold was set on
+    num_alarms_set: int | None = None  # by a bound: how many of these may be alarms
+    max_alerts_per_day: float | None = None  # a limit that the threshold was set for
     costs: Float64 | None = None  # (C, C): costs[truth][decision]
     interval: ConformalInterval | None = None  # of regression
 
@@ -187,7 +189,7 @@ def check_promises(run: FinishedRun) -> Promises:
         decided = decision.classes(data.info.task, data.labels, test.output)
         rule = DecisionRule(
             data.labels[1], decision.threshold.value, decision.threshold.rule, options.max_fpr, options.min_recall,
-            decision.num_negatives_set,
+            decision.num_negatives_set, decision.max_alerts_per_day, decision.num_alarms_set,
         )  # fmt: skip
         point = measure_operating_point(
             test.target, decided, test.weight, rule, rows_per_day=run.rows_per_day or rows_per_day(data, run.kinds)

@@ -146,14 +146,16 @@ class TabularRun:
         text_trial_s = sum(each.cost_s(fit_data) for each in text_candidates(self.candidates, fit_data))
         return fit_data, self.folds(text_trial_s)
 
-    def develop(self) -> DevelopedModel:
-        """Search within the budget, blend, calibrate and refit. InputError as check() raises it."""
+    def develop(self, *, refit_on_held: bool = True) -> DevelopedModel:
+        """Search within the budget, blend, calibrate and refit: on all development rows, or on those that did not judge
+        (refit_on_held=False). InputError as check() raises it."""
         options = self.options
         fit_data, folds = self.check()
         metric = find_metric(self.task, options.metric or default_metric(self.task, fit_data.target))
         return develop(
             fit_data, folds, self.data.labels, metric=metric, candidates=self.candidates,
             seed=options.seed, budget=self.data.budget, num_trials=options.trials, progress=self._trial_progress(),
+            refit_on_held=refit_on_held,
         )  # fmt: skip
 
     def _trial_progress(self) -> Callable[[Trial], None]:

@@ -13,18 +13,19 @@ import click
 
 from deepseek.cli.support.cluster import cluster_options
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
-from deepseek.cli.support.serving import explainer_of, open_logs, read_settings, reasons_for, status_collectors
+from deepseek.cli.support.serving import alert_reasons, explainer_of, open_logs, read_settings, reasons_for
+from deepseek.cli.support.watching import decision_figures, watch_decisions, watch_server
 
 if TYPE_CHECKING:
     from deepseek.cli.support.opening import OpenedModel
     from deepseek.contracts import JsonObject
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
-    from deepseek.serve.core.routes import ModelRoutes
     from deepseek.serve.http.group import GroupMember, Membership
     from deepseek.serve.models.routing import TrafficSplit
     from deepseek.serve.openai.generation import ModelPrecision
     from deepseek.serve.repository.folder import Repository
+    from deepseek.serve.scoring.routes import ScoringRoutes
 
 EPILOG = """\b
 Examples:
@@ -147,8 +148,8 @@ def command(
             run_front_ends(settings, listener, lifecycle)
         else:
             models = open_served_models(chosen, key, settings, (lossy, lossy_texts, lossy_rows), llm_precision)
-            more_routes = open_scoring(models, state, settings, key)
-            run_server(models, settings, listener, audit_log, membership, lifecycle, more_routes)
+            scoring = open_scoring(models, state, settings, key)
+            run_server(models, settings, listener, audit_log, membership, lifecycle, scoring)
 
 
 def open_served_models(
@@ -181,7 +182,7 @@ def check_what_is_served(
 
 def open_scoring(
     models: Mapping[str, OpenedModel], state: Path | None, settings: Settings, key: Path | None
-) -> Sequence[ModelRoutes]:
+) -> Sequence[ScoringRoutes]:
     """The routes that score raw events with a state in this folder; none without a state."""
     from deepseek.engines import Runtime
     from deepseek.errors import InputError
@@ -197,7 +198,7 @@ def open_scoring(
         raise InputError(f"{name!r} reads no events", expected="a bundle of a table", fix="serve it without --state")
     scorer = EventScorer.open(model.bundle.path, state, key=key)
     scorer.warm_up()
-    return [ScoringRoutes(name, ScoringQueue(scorer, settings.max_queued_rows))]
+    return [ScoringRoutes(name, ScoringQueue(scorer, settings.max_queued_rows, alert_reasons(scorer)))]
 
 
 def join_group(member: str | None, settings: Settings) -> tuple[Membership | None, Settings]:
@@ -244,17 +245,15 @@ def run_server(
     audit_log: Path | None = None,
     membership: Membership | None = None,
     lifecycle: ModelLifecycle | None = None,
-    more_routes: Sequence[ModelRoutes] = (),
+    scoring: Sequence[ScoringRoutes] = (),
 ) -> None:
     """Serve until a signal comes, with metrics, logs and explainers. A member of a group answers for the others too."""
     from deepseek.contracts import Event
     from deepseek.observe.live import LiveStats
     from deepseek.observe.metrics import Metrics
-    from deepseek.observe.metrics_status import StatusCollector
     from deepseek.serve import Pages, create_app
     from deepseek.serve.http.group import GroupMember
     from deepseek.serve.run import run
-    from deepseek.serve.status import read_status
 
     metrics, live, lifecycle = Metrics(), LiveStats(), lifecycle or ModelLifecycle()
     child = None
@@ -266,7 +265,6 @@ def run_server(
     access = logs.access
     for log in logs.all:
         metrics.watch_lost(type(log).__name__, log)
-    metrics.watch(*status_collectors(settings, audit_log, more_routes))
     app = create_app(
         models,
         settings=settings,
@@ -276,16 +274,18 @@ def run_server(
         explain_module="deepseek.explain.process",
         pages=Pages(
             metrics=lambda: merged_exposition(metrics, child),
-            stats=lambda: dict(live.snapshot(other_states(child))),
+            stats=lambda: {**live.snapshot(other_states(child)), **decision_figures(scoring)},
             refresh=None if child is None else child.refresh_counts,
         ),
         parent=None if child is None else child.channel,
         repository=lifecycle.repository,
         splits=lifecycle.splits,
-        more_routes=more_routes,
+        more_routes=scoring,
         row_sink=logs.predictions,
     )
-    metrics.watch(StatusCollector(lambda: read_status(app)))
+    watch_server(metrics, app, audit_log, scoring)
+    for routes in scoring:
+        watch_decisions(routes, models[routes.name], metrics, access)
     for name, model in models.items():
         if (fields := engine_choice(model)) is not None:
             access.emit(Event("server", name, fields=fields))

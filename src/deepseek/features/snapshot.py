@@ -1,6 +1,6 @@
 """The state of a store as a folder: arrays as safetensors, and a record of what they are. Never a pickle.
 
-write_snapshot(folder, state, definition, sequence)     # beside the others, then renamed: whole or not there
+write_snapshot(folder, used_arrays(state), definition, sequence)     # beside the others, then renamed: whole or not
 snapshot = read_snapshot(newest_snapshot(folder), definition)
 """
 
@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,10 @@ from deepseek.errors import InputError, IntegrityError, StorageError
 from deepseek.features.core import layout
 from deepseek.features.core.layout import State
 from deepseek.features.definition import FeatureDefinition
-from deepseek.features.log import sync_folder
+from deepseek.features.events import Values
+from deepseek.features.log import file_of, sync_folder
 from deepseek.features.plan import Plan
-from deepseek.features.state import restore_state, used_arrays
+from deepseek.features.state import restore_state
 
 FORMAT = 1
 ARRAYS, RECORD = "arrays.safetensors", "snapshot.json"
@@ -48,17 +50,38 @@ class Snapshot:
     sequence: int
 
 
-def write_snapshot(folder: Path, state: State, definition: FeatureDefinition, sequence: int) -> Path:
-    """Writes the state behind the record `sequence`. StorageError when the disk does not take it; what was there
-    stays."""
+@dataclasses.dataclass(frozen=True)
+class SnapshotWork:
+    """What is to be written of a state as it was behind one record of the log. Any thread may write it, once."""
+
+    folder: Path
+    arrays: Mapping[str, Values]
+    definition: FeatureDefinition
+    sequence: int
+
+    def write(self) -> Path:
+        """Writes it, and drops what it makes needless: the log before it, older snapshots. StorageError when there is
+        no room; all of that then stays."""
+        path = write_snapshot(self.folder, self.arrays, self.definition, self.sequence)
+        for old in self.folder.glob("log-*.bin"):
+            if old < file_of(self.folder, self.sequence + 1):
+                old.unlink()
+        for old in self.folder.glob("snapshot-*"):
+            if old < path:
+                shutil.rmtree(old)
+        sync_folder(self.folder)
+        return path
+
+
+def write_snapshot(folder: Path, arrays: Mapping[str, Values], definition: FeatureDefinition, sequence: int) -> Path:
+    """Writes the arrays of the state behind the record `sequence`. StorageError when the disk does not take it; what
+    was there stays."""
     target = folder / f"snapshot-{sequence:020d}"
     draft = folder / f".{target.name}.part"
     shutil.rmtree(draft, ignore_errors=True)
     try:
         draft.mkdir()
-        safetensors.numpy.save_file(
-            {name: np.ascontiguousarray(a) for name, a in used_arrays(state).items()}, draft / ARRAYS
-        )
+        safetensors.numpy.save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, draft / ARRAYS)
         record = SnapshotRecord(FORMAT, definition.digest, sequence, _digest_file(draft / ARRAYS))
         (draft / RECORD).write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n", "utf-8")
         for name in (ARRAYS, RECORD):

@@ -27,6 +27,8 @@ class Status(enum.IntEnum):
     KEY_FULL = 7  # its key has 4,194,304 events in its windows
     UNKNOWN_ID = 8  # a verdict on an event that never was, or is long forgotten
     LABEL_LATE = 9  # a verdict on an event that has left every window
+    BAD_KEY = 10  # a key or an id that is none; said by who reads events, for the store takes codes alone
+    BAD_LABEL = 11  # a verdict that is neither 0 nor 1; said by who reads verdicts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import time as clock
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,13 +28,14 @@ import numpy as np
 from deepseek.errors import InputError, StorageError, TooLargeError
 from deepseek.features.apply import apply_events, apply_verdicts, forget_keys
 from deepseek.features.core import layout
+from deepseek.features.core.run import locate_ids
 from deepseek.features.definition import FeatureDefinition
 from deepseek.features.events import EventColumns, Longs
-from deepseek.features.log import EVENTS, VERDICTS, EventLog, encode_events, encode_verdicts, file_of, sync_folder
+from deepseek.features.log import EVENTS, VERDICTS, EventLog, encode_events, encode_verdicts, sync_folder
 from deepseek.features.plan import make_plan
 from deepseek.features.recovery import DEFINITION, Verification, read_definition, recover, verify_folder
-from deepseek.features.snapshot import newest_snapshot, write_snapshot
-from deepseek.features.state import count_bytes, count_key_bytes, digest_state, empty_state
+from deepseek.features.snapshot import SnapshotWork, newest_snapshot
+from deepseek.features.state import count_bytes, count_key_bytes, digest_state, empty_state, used_arrays
 from deepseek.features.status import Bytes, Scores, Status
 
 MAX_BATCH_ROWS = 2**20
@@ -129,23 +129,28 @@ class FeatureStore:
     def snapshot(self) -> Path | None:
         """Writes the whole state, drops the log before it, and forgets keys that no window holds any more. StorageError
         when there is no room: the log then goes on. None for a store in memory."""
+        work = self._begin_snapshot(is_copy=False)
+        return None if work is None else work.write()
+
+    def start_snapshot(self) -> SnapshotWork | None:
+        """The same, but what takes long is left to who calls write() of the result, in any thread, while the store goes
+        on: the state is copied first, so that its memory is needed twice until then. One at a time. None for a store in
+        memory."""
+        return self._begin_snapshot(is_copy=True)
+
+    def _begin_snapshot(self, *, is_copy: bool) -> SnapshotWork | None:
         forget_keys(self._plan, self._state)
         if self.folder is None:
             return None
         self.flush()
-        path = write_snapshot(self.folder, self._state, self.definition, self._sequence)
         log = EventLog.create(self.folder, self._sequence + 1)
         if self._log is not None and self._log.path != log.path:
             self._log.close()
         self._log = log
-        for old in self.folder.glob("log-*.bin"):
-            if old < file_of(self.folder, self._sequence + 1):
-                old.unlink()
-        for old in self.folder.glob("snapshot-*"):
-            if old < path:
-                shutil.rmtree(old)
-        sync_folder(self.folder)
-        return path
+        arrays = used_arrays(self._state)
+        if is_copy:
+            arrays = {name: array.copy() for name, array in arrays.items()}
+        return SnapshotWork(self.folder, arrays, self.definition, self._sequence)
 
     def close(self) -> None:
         """Flushes, and lets the folder go; a second time it does nothing."""
@@ -176,6 +181,43 @@ class FeatureStore:
     def synced_sequence(self) -> int:
         """The last record that is on the disk; in memory, the last one."""
         return self._sequence if self._log is None else self._log.synced_sequence
+
+    @property
+    def known_numbers(self) -> range:
+        """Accepted events are numbered from 0 in the order in which they came: those whose ids are still known."""
+        counters = self._state.counters
+        return range(int(counters[layout.TAIL]), int(counters[layout.HEAD]))
+
+    @property
+    def max_numbers(self) -> int:
+        """Events whose ids there is room for now, a power of 2; it grows."""
+        return len(self._state.ids)
+
+    def times_of(self, numbers: Longs) -> Longs:
+        """The times (N,) in ticks of events by their numbers, which are known."""
+        return self._state.times[numbers & (len(self._state.ids) - 1)]
+
+    def locate(self, ids: Longs) -> Longs:
+        """The number of each event (N,) by the code of its id; -1 where it is not known."""
+        rows, tail = np.empty(len(ids), np.int64), self._state.counters[layout.TAIL]
+        locate_ids(self._state, np.require(ids, np.int64, ["C", "W"]), rows)
+        return np.where(rows < 0, -1, tail + ((rows - tail) & (len(self._state.ids) - 1)))
+
+    @property
+    def id_retention(self) -> int:
+        """Ticks for which an id is known, behind the latest event."""
+        return self._plan.id_retention
+
+    @property
+    def label_delay(self) -> int:
+        """Ticks from an event until its verdict is out."""
+        return self._plan.delay
+
+    @property
+    def watermark(self) -> int | None:
+        """The time of the latest event in ticks; None before the first."""
+        latest = int(self._state.counters[layout.WATERMARK])
+        return None if latest == layout.NEVER else latest
 
     @property
     def num_keys(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from deepseek.look import numbers
 from deepseek.look.chinese.page_texts import in_both_languages
 from deepseek.look.words import Text, Words, join
-from deepseek.operating_point import OperatingPoint, Rate, highest_rate_of_none
+from deepseek.operating_point import LEAST_COST, OperatingPoint, Rate, highest_rate_of_none
 
 PER_ROWS = 1_000  # alerts are counted by so many rows where the rows have no dates
 
@@ -43,7 +43,7 @@ def fact_rows(point: OperatingPoint) -> list[tuple[Words, Words]]:
 
 def rule_words(point: OperatingPoint) -> Words:
     """How the threshold was set."""
-    limits = [
+    limits: list[Words] = [
         Text(f"a {english} {limit:g}", f"{chinese} {limit:g}")
         for limit, english, chinese in (
             (point.max_fpr, "false-positive rate of at most", "假阳性率不超过"),
@@ -51,11 +51,26 @@ def rule_words(point: OperatingPoint) -> Words:
         )
         if limit is not None
     ]
+    if point.max_fpr is not None and point.num_alarms_set is not None:
+        limits[0] = join(limits[0], _bound_words(point))
+    if (queue := point.max_alerts_per_day) is not None:
+        limits.append(Text(f"at most {queue:g} alerts a day", f"每天告警数不超过 {queue:g}"))
+    if point.rule.endswith(LEAST_COST):
+        limits.append(Text("the least cost", "成本最小"))
     if limits:
         return join(limits[0], *(join(Text(" and ", "，"), limit) for limit in limits[1:]))
     if point.rule == "least expected cost":
         return Text("least expected cost", "期望成本最小")
     return Text(f"no limit: {point.rule}", f"未设限制：{in_both_languages(point.rule).zh}")
+
+
+def _bound_words(point: OperatingPoint) -> Words:
+    """What the bound allowed on the rows that set the threshold."""
+    allowed, rows = numbers.count(point.num_alarms_set), numbers.count(point.num_negatives_set)
+    return Text(
+        f" (the upper end of the 95 % interval of {allowed} alarms in the {rows} rows that set it)",
+        f"（设定阈值的 {rows} 行中 {allowed} 次误报的 95 % 区间上端）",
+    )
 
 
 def sentence(point: OperatingPoint) -> Words:

@@ -22,7 +22,8 @@ from deepseek.client.errors import UnreachableError, error_from_body
 from deepseek.contracts import JsonObject
 from deepseek.errors import InputError
 from deepseek.extras import need
-from deepseek.observe.dashboards.panels import DASHBOARDS, Panel
+from deepseek.observe.dashboards.panel import Panel
+from deepseek.observe.dashboards.panels import DASHBOARDS
 from deepseek.observe.metrics_table import METRICS, Metric, metrics_in
 from deepseek.observe.rules.rule_file import ALERTS
 from deepseek.observe.rules.thresholds import read_thresholds

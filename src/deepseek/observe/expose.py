@@ -99,7 +99,8 @@ class DriftCollector(Collector):
         psi, computed = gauge_family("deepseek_column_psi"), gauge_family("deepseek_drift_timestamp_seconds")
         for name, path in self._documents.items():
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                columns = [(str(row["column"]), float(row["psi"])) for row in json.loads(path.read_bytes())["columns"]]
+                rows = json.loads(path.read_bytes())["columns"]
+                columns = [(str(row["column"]), float(row["psi"])) for row in rows if row["psi"] is not None]
                 computed.add_metric([name], path.stat().st_mtime)
                 for column, value in columns:
                     psi.add_metric([name, column], value)

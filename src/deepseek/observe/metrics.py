@@ -13,13 +13,14 @@ disks) is read when Prometheus asks: watch() adds the collectors of metrics_stat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.registry import Collector
 
-from deepseek.contracts import Event
+from deepseek.contracts import Event, JsonObject
+from deepseek.observe.metrics_decisions import DecisionCollector
 from deepseek.observe.metrics_models import (
     DURATION_BOUNDS_S,
     AnswerCounts,
@@ -95,6 +96,10 @@ class Metrics:
     def watch_lost(self, name: str, log: LossyLog) -> None:
         """Show how many lines a log could not write."""
         self.lost_lines.labels(name).set_function(lambda: log.num_lost)
+
+    def watch_decisions(self, model: tuple[str, str], figures: Callable[[], JsonObject]) -> None:
+        """Show what became of the decisions of a model, by name and version, as deepseek.serve.scoring counts them."""
+        self.registry.register(DecisionCollector(model, figures))
 
     def exposition(self) -> bytes:
         """The text that Prometheus reads."""

@@ -14,8 +14,9 @@ from prometheus_client.registry import Collector
 
 from deepseek.contracts import Event
 from deepseek.observe.metrics_histograms import HistogramBuckets
+from deepseek.observe.metrics_labels import MAX_ANSWER_LABELS, OTHER_LABEL
 from deepseek.observe.metrics_status import counter_family
-from deepseek.observe.metrics_table import MAX_ANSWER_LABELS, OTHER_LABEL, find_metric
+from deepseek.observe.metrics_table import find_metric
 
 DURATION_BOUNDS_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 STAGE_BOUNDS_S = (0.00005, 0.00025, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0)

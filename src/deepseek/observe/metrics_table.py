@@ -2,8 +2,8 @@
 
     find_metric("deepseek_requests_total").labels     # ('model_name', 'model_version', 'status')
 
-Each metric names its labels, and LABELS says what bounds the values of each: loaded models, columns of a bundle, codes
-of our own errors. No label takes a value from a request, so a client can make no series.
+Each metric names its labels, and metrics_labels says what bounds the values of each: loaded models, columns of a
+bundle, codes of our own errors. No label takes a value from a request, so a client can make no series.
 """
 
 from __future__ import annotations
@@ -15,34 +15,6 @@ from typing import Literal
 MetricKind = Literal["counter", "gauge", "histogram"]
 Source = Literal["server", "stream", "training", "drift"]
 MODEL = ("model_name", "model_version")
-#: Labels of answers that are shown one by one; a class behind these counts as OTHER_LABEL.
-MAX_ANSWER_LABELS = 50
-OTHER_LABEL = "other"
-#: Each label, and what bounds how many values it takes.
-LABELS: dict[str, str] = {
-    "model_name": "models that are loaded; a request for any other counts under an empty name",
-    "model_version": "versions that are loaded",
-    "status": "HTTP statuses that the server answers with",
-    "code": "codes of the error classes of this package, and names of Python's exceptions",
-    "stage": "decode, prepare, wait, compute, encode",
-    "column": "columns of the bundle",
-    "what": "imputed, unseen, truncated, outside, far",
-    "digest": "one for each loaded version",
-    "same": "yes, no",
-    "process": "front_end, engine, explainer, generator",
-    "index": "as many as there are processes of a kind",
-    "log": "AccessLog, AuditLog",
-    "label": f"the first {MAX_ANSWER_LABELS} labels of the bundle, and {OTHER_LABEL}",
-    "engines": "one for each loaded version",
-    "signature": "good, none, not checked",
-    "volume": "tmp, log, state",
-    "gpu": "GPUs of the machine",
-    "kind": "prompt, written; or log, snapshot",
-    "event_status": "accepted, duplicate, late and so on: what the feature store says of an event",
-    "bundle": "documents of drift that the command line names",
-    "run": "run folders that the command line names",
-    "run_status": "running, stopped, finished",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +243,31 @@ _STREAM = (
     _state("gauge", "deepseek_state_disk_bytes", "bytes", "Files of the state on the disk", "kind"),
     _state("gauge", "deepseek_state_unsynced_records", "records", "Records of the log that are not yet on the disk"),
 )
+_VERDICTS = "verdicts on scored events (deepseek serve --state)"
+_PROMISE = "a bundle of deepseek recipe fraud that scores events"
+_DECISIONS = (
+    *(
+        Metric(f"deepseek_decision_{name}", "gauge", "1", meaning, (*MODEL, "end"), needs, "stream")
+        for needs, name, meaning in (
+            (_VERDICTS, "scored_events", "Events of days whose verdicts are out"),
+            (_VERDICTS, "alerts", "Of these, alerts"),
+            (_VERDICTS, "frauds", "Of these, frauds by their verdicts"),
+            (_VERDICTS, "caught_frauds", "Of the frauds, alerts"),
+            (_VERDICTS, "false_positive_rate", "Share of alerts among the genuine ones"),
+            (_PROMISE, "max_false_positive_rate", "What the bundle promises"),
+            (_VERDICTS, "recall", "Share of alerts among the frauds"),
+            (_VERDICTS, "precision", "Share of frauds among the alerts"),
+            (_VERDICTS, "fraud_share", "Share of frauds"),
+            (_VERDICTS, "mean_chance", "Mean chance: of a calibrated model the share of frauds"),
+            (_VERDICTS, "alerts_per_day", "Alerts a day, of the last seven days"),
+            (_PROMISE, "chance_psi", "Population stability index of the chances of the last seven days"),
+        )
+    ),
+    Metric(
+        "deepseek_decision_feature_psi", "gauge", "1", "Population stability index of a feature", (*MODEL, "column"),
+        _PROMISE, "stream",
+    ),
+)  # fmt: skip
 _TRAINING_NEEDS = "deepseek observe expose RUN"
 _TRAINING = tuple(
     Metric(name, "gauge", unit, meaning, labels, _TRAINING_NEEDS, "training")
@@ -343,6 +340,7 @@ METRICS: tuple[Metric, ...] = (
     *_PROCESSES,
     *_GENERATION,
     *_STREAM,
+    *_DECISIONS,
     *_TRAINING,
     *_DRIFT,
     *_PYTHON,

@@ -3,7 +3,7 @@
     result = run_fraud(read_table("transactions.parquet"), FraudOptions(FraudColumns(...), out=Path("cards")))
 
 read -> features by one definition -> periods by time, a delay of verdicts apart -> the search of `ship`
-     -> a threshold whose bound, not whose estimate, keeps the false-positive rate -> one bundle with features.toml
+     -> a threshold by limits whose bounds, not whose estimates, are kept -> one bundle with features.toml
 """
 
 from __future__ import annotations
@@ -21,14 +21,26 @@ from deepseek.contracts import JsonObject
 from deepseek.data.table.synth import FraudWorld, simulate_transactions
 from deepseek.data.table.table import Table, unknown_column_error
 from deepseek.data.table.values import format_timestamp
-from deepseek.errors import CheckError, InputError
+from deepseek.data.view.drift import make_bins
+from deepseek.errors import InputError
 from deepseek.features.definition import FeatureDefinition, card_payments
 from deepseek.features.events import read_codes
 from deepseek.features.tables import DEFINITION_FILE, add_features
-from deepseek.look.summary import fact_table, render_text
-from deepseek.operating_point import LEVEL, num_rows_for_rate
+from deepseek.look import numbers
+from deepseek.look.summary import fact_table, make_table, render_text
+from deepseek.operating_point import LEVEL
+from deepseek.recipes.fraud_decision import (
+    ChosenAlarms,
+    DecisionLimits,
+    JudgedRows,
+    bound_queue,
+    bound_rate,
+    choose_alarms,
+    measure_money,
+    money_curve,
+)
 from deepseek.recipes.fraud_figures import CARDS_A_DAY, FraudFigures, measure_scores
-from deepseek.recipes.fraud_periods import Periods, cut_periods
+from deepseek.recipes.fraud_periods import Period, Periods, cut_periods
 from deepseek.results import Result
 
 if TYPE_CHECKING:
@@ -39,7 +51,18 @@ CANDIDATES = ("random_forest", "xgboost")
 #: Of the example: enough cards and days for windows, delays and both periods that judge, in seconds of work.
 EXAMPLE_WORLD = FraudWorld(num_customers=600, num_terminals=300, num_days=120)
 DEFAULT_MAX_FPR = 0.0002
+DEFAULT_LIMITS = DecisionLimits(DEFAULT_MAX_FPR)
 EXAMPLE_MAX_FPR = 0.002  # its judging rows are thousands, not tens of thousands
+#: Of `measure_money`, as the summary shows them.
+MONEY_ROWS = (
+    ("most_alerts_in_a_day", "most alerts in a day"),
+    ("num_days_above_queue", "days with more than the queue takes"),
+    ("amount_caught", "money of frauds that are alarms"),
+    ("amount_lost", "money of frauds that are not"),
+    ("amount_false_alarms", "money of genuine payments that are alarms"),
+    ("cost", "cost of errors"),
+    ("cost_without_alarms", "cost without any alarm"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +84,7 @@ class FraudOptions:
     columns: FraudColumns
     out: Path
     label_delay: str = "7d"  # how long after a payment its verdict is known
-    max_fpr: float = DEFAULT_MAX_FPR
+    limits: DecisionLimits = DEFAULT_LIMITS  # where alarms begin
     budget_s: float = 600.0  # CPU seconds of the search
     trials: int | None = None
     seed: int = 0
@@ -71,21 +94,6 @@ class FraudOptions:
     command: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ThresholdBound:
-    """How many genuine held rows may be alarms so that the 95 % interval of their rate ends at `max_fpr` or below."""
-
-    max_fpr: float
-    num_genuine: int
-    num_alarms: int
-    level: float = LEVEL
-
-    @property
-    def limit(self) -> float:
-        """The rate on these rows that the threshold has to keep: half a row above a count, where no rounding bites."""
-        return (self.num_alarms + 0.5) / self.num_genuine
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class FraudResult(Result):
     """The bundle, and its figures on the last period."""
@@ -93,12 +101,12 @@ class FraudResult(Result):
     shipped: ShipResult
     definition: FeatureDefinition
     periods: Periods
-    bound: ThresholdBound
     figures: FraudFigures
+    report: JsonObject  # evidence/fraud.json
 
     def to_dict(self) -> JsonObject:
         """What ship prints, and "fraud"."""
-        return self.shipped.to_dict() | {"fraud": fraud_report(self.definition, self.periods, self.bound, self.figures)}
+        return self.shipped.to_dict() | {"fraud": self.report}
 
     def summary_parts(self) -> list[object]:
         """What ship says, then the figures of this field."""
@@ -110,11 +118,26 @@ class FraudResult(Result):
             ("test rows, frauds among them", f"{figures.num_rows:,}, {figures.num_frauds:,}"),
             ("features", len(self.definition.names)),
         ]
-        return [*self.shipped.summary_parts(), fact_table(rows)]
+        return [*self.shipped.summary_parts(), fact_table(rows), _money_table(self.report["money"])]
 
     def summary(self) -> str:
         """What `deepseek recipe fraud` prints."""
         return render_text(self.summary_parts())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _RawColumns:
+    """What all N rows are judged by."""
+
+    fraud: Any  # (N,) bool
+    amount: Any  # (N,)
+    time_ms: Any  # (N,)
+
+    def judge(self, rows: Any, period: Period, output: Any) -> JudgedRows:
+        """The rows at these places (M,), with the model's outputs (M, 2)."""
+        return JudgedRows(
+            output[:, 1], self.fraud[rows], self.amount[rows], self.time_ms[rows], period.rows_per_day
+        )  # fmt: skip
 
 
 def run_fraud(table: Table, options: FraudOptions) -> FraudResult:
@@ -134,19 +157,34 @@ def run_fraud(table: Table, options: FraudOptions) -> FraudResult:
     verdicts = rows.column(options.columns.target)
     labeled = ~np.isnan(verdicts)
     train, held, test = (period.rows[labeled[period.rows]] for period in (periods.train, periods.held, periods.test))
-    bound = bound_threshold(int((verdicts[held] == 0).sum()), options.max_fpr)
-    shipping = _ship_options(rows, held, test, options, bound)
+    limits = options.limits
+    _check_limits(limits, int((verdicts[held] == 0).sum()), len(held), periods)
+    shipping = _ship_options(rows, held, test, options)
     run = TabularRun.of(open_data(rows.take(train), shipping), shipping)
-    finished = finish_tabular(run, run.develop())
-    cards = read_codes(_texts(table, options.columns.card)[test], options.columns.card)
-    time_ms = rows.column(options.columns.time)[test].astype(np.int64)
-    figures = measure_scores(
-        finished.test.output[:, 1], finished.test.target == 1, time_ms, cards, max_fpr=options.max_fpr
+    developed = run.develop(refit_on_held=False)  # a bound on held rows says nothing of trees that learned from them
+    raw = _RawColumns(
+        verdicts == 1, table.column(options.columns.amount), rows.column(options.columns.time).astype(np.int64)
     )
-    report = fraud_report(definition, periods, bound, figures)
-    finished = replace(finished, rows_per_day=periods.test.rows_per_day)
+    judged = raw.judge(held, periods.held, developed.held_out_output)
+    alarms = choose_alarms(judged, limits)
+    finished = _with_alarms(finish_tabular(run, developed), alarms, limits)
+    tested = raw.judge(test, periods.test, finished.test.output)
+    cards = read_codes(_texts(table, options.columns.card)[test], options.columns.card)
+    figures = measure_scores(
+        tested.score, tested.fraud, tested.time_ms, cards, max_fpr=limits.max_fpr or DEFAULT_MAX_FPR
+    )
+    report = fraud_report(definition, periods, figures, alarms, limits)
+    report["money"] = {
+        "held": measure_money(judged, _are_alerts(finished, developed.held_out_output), limits),
+        "test": measure_money(tested, _are_alerts(finished, finished.test.output), limits),
+    }
+    report["reference"] = _reference(rows.take(test), definition, tested)
+    finished = replace(
+        finished, rows_per_day=periods.test.rows_per_day,
+        metrics_details={**finished.metrics_details, "money": money_curve(tested, limits.costs)},
+    )  # fmt: skip
     shipped = pack_bundle(_with_definition(finished, definition, report), clock)
-    return FraudResult(shipped, definition, periods, bound, figures)
+    return FraudResult(shipped, definition, periods, figures, report)
 
 
 def make_definition(table: Table, options: FraudOptions) -> FeatureDefinition:
@@ -192,36 +230,16 @@ def prepare_rows(table: Table, definition: FeatureDefinition, options: FraudOpti
     )
 
 
-def bound_threshold(num_genuine: int, max_fpr: float) -> ThresholdBound:
-    """The most alarms among genuine held rows that still show a rate of at most `max_fpr`. CheckError where even none
-    would not.
-
-    >>> bound_threshold(18_443, 0.0002).num_alarms, bound_threshold(100_000, 0.0002).num_alarms
-    (0, 11)
-    """
-    from deepseek.train.tabular.intervals import exact_interval
-
-    needed = num_rows_for_rate(max_fpr)
-    if needed is None or num_genuine < needed:
-        raise CheckError(
-            f"{num_genuine:,} genuine rows set the threshold: they cannot show a false-positive rate of {max_fpr:g}",
-            expected="a rate above 0" if needed is None else f"{needed:,} genuine rows in the period that sets it",
-            fix="bring more transactions, or allow more false alarms (--max-fpr)",
-        )
-    low, high = 0, num_genuine
-    while high - low > 1:
-        middle = (low + high) // 2
-        if exact_interval(middle, num_genuine)[1] <= max_fpr:
-            low = middle
-        else:
-            high = middle
-    return ThresholdBound(max_fpr, num_genuine, low)
-
-
 def fraud_report(
-    definition: FeatureDefinition, periods: Periods, bound: ThresholdBound, figures: FraudFigures
+    definition: FeatureDefinition,
+    periods: Periods,
+    figures: FraudFigures,
+    alarms: ChosenAlarms,
+    limits: DecisionLimits,
 ) -> JsonObject:
-    """evidence/fraud.json."""
+    """evidence/fraud.json, without the money. The threshold's `limit`: half a row above the count of alarms that its
+    bound allows among the genuine held rows."""
+    rate, alerts = alarms.rate, alarms.alerts
     return {
         "definition": definition.digest,
         "label_delay": definition.label_delay,
@@ -231,7 +249,11 @@ def fraud_report(
                    "num_rows": len(period.rows)}
             for name, period in periods.by_name()
         },
-        "threshold": {**asdict(bound), "limit": bound.limit},
+        "threshold": {
+            **asdict(limits), "value": alarms.threshold.value, "rule": alarms.threshold.rule, "level": LEVEL,
+            "num_genuine": alarms.num_genuine, "num_alarms": rate and rate.num_alarms,
+            "limit": rate and (rate.num_alarms + 0.5) / rate.num_rows, "alerts": alerts and asdict(alerts),
+        },
         "test": asdict(figures),
     }  # fmt: skip
 
@@ -246,15 +268,53 @@ def _texts(table: Table, name: str) -> Any:
     return values.astype(np.int64) if values.dtype.kind == "f" else values
 
 
-def _ship_options(rows: Table, held: Any, test: Any, options: FraudOptions, bound: ThresholdBound) -> ShipOptions:
+def _check_limits(limits: DecisionLimits, num_genuine: int, num_rows: int, periods: Periods) -> None:
+    """CheckError before any work where the held rows cannot show what is asked."""
+    if limits.max_fpr is not None:
+        bound_rate(num_genuine, limits.max_fpr)
+    if limits.queue is not None:
+        bound_queue(num_rows, periods.held.rows_per_day, limits.queue)
+
+
+def _ship_options(rows: Table, held: Any, test: Any, options: FraudOptions) -> ShipOptions:
     """The search by the held period; the time orders rows and is no input."""
     time = options.columns.time
     return ShipOptions(
         target=options.columns.target, out=options.out, split=f"time:{time}", drop=(time,), task="binary",
         validation=rows.take(held), test=rows.take(test), seed=options.seed, budget_s=options.budget_s,
-        trials=options.trials, candidates=CANDIDATES, metric="average_precision", max_fpr=bound.limit,
+        trials=options.trials, candidates=CANDIDATES, metric="average_precision", max_fpr=options.limits.max_fpr,
         overwrite=options.overwrite, progress=options.progress, command=options.command,
     )  # fmt: skip
+
+
+def _with_alarms(finished: FinishedRun, alarms: ChosenAlarms, limits: DecisionLimits) -> FinishedRun:
+    """The run with this threshold, instead of the one of `ship`."""
+    decision = replace(
+        finished.decision, threshold=alarms.threshold, max_alerts_per_day=limits.queue,
+        num_alarms_set=None if alarms.rate is None else alarms.rate.num_alarms,
+    )  # fmt: skip
+    return replace(finished, decision=decision)
+
+
+def _are_alerts(finished: FinishedRun, output: Any) -> Any:
+    """(N,) whether each output (N, 2) is an alert, as it is served."""
+    return finished.decision.classes("binary", finished.data.labels, output) == 1
+
+
+def _reference(test: Table, definition: FeatureDefinition, tested: JudgedRows) -> JsonObject:
+    """What chances and features are on the test rows: what a server compares its own with."""
+    features = {name: make_bins(test.column(name)).to_dict() for name in definition.names}
+    return {"chance": make_bins(tested.score).to_dict(), "features": features}
+
+
+def _money_table(money: JsonObject) -> object:
+    """What the threshold does to both periods, in the unit of amounts."""
+    table = make_table("money, of these days", "held", "test")
+    for name, title in MONEY_ROWS:
+        values = [money[period][name] for period in ("held", "test")]
+        if None not in values:
+            table.add_row(title, *(numbers.count(v) if isinstance(v, int) else numbers.number(v) for v in values))
+    return table
 
 
 def _with_definition(finished: FinishedRun, definition: FeatureDefinition, report: JsonObject) -> FinishedRun:

@@ -58,19 +58,19 @@ def test_contracts_that_do_not_fit_are_refused(checklist: Checklist) -> None:
 def test_contracts_that_share_no_word_can_be_learned_from() -> None:
     words = ["alpha", "bravo", "carol", "delta", "eagle", "frost", "grape", "hotel", "india", "joker"]
     evidence = [np.array([[label, 0], [0, 0]]) for label in (0, 1, 2, 0, 1)]
-    made = [Contract((words[at], words[at + 5]), each, each[0]) for at, each in enumerate(evidence)]
-    found = Checklist.fit(made, LIST, Hashed()).check(made[0].clauses)
-    assert [sum(finding.probabilities) for finding in found] == pytest.approx([1, 1], abs=1e-5)
-    assert found[1].label == "NotMentioned"
+    contracts = [Contract((words[at], words[at + 5]), each, each[0]) for at, each in enumerate(evidence)]
+    verdict = Checklist.fit(contracts, LIST, Hashed()).check(contracts[0].clauses)
+    assert [sum(finding.probabilities) for finding in verdict] == pytest.approx([1, 1], abs=1e-5)
+    assert verdict[1].label == "NotMentioned"
 
 
 def test_a_reader_knows_from_the_scores_alone_whether_any_clause_is_evidence() -> None:
     """Every contract has the same words and vectors."""
     clauses, vectors = (FILLER[0], FILLER[1]), Hashed().passages(FILLER[:2])
     labels = [0, 1] * 10
-    made = [Contract(clauses, np.array([[label], [0]]), np.array([label])) for label in labels]
+    contracts = [Contract(clauses, np.array([[label], [0]]), np.array([label])) for label in labels]
     ranked = [np.array([[2.0 if label else -4.0], [-6.0]]) for label in labels]
-    readers = LabelReaders.fit(made, [vectors] * len(made), ranked)
+    readers = LabelReaders.fit(contracts, [vectors] * len(contracts), ranked)
     for label, score in ((0, -4.5), (0, -3.0), (1, 1.5), (1, 3.0)):
         chances = readers.probabilities(clauses, vectors, np.array([[score], [-6.0]]))
         assert chances.argmax() == label
@@ -87,5 +87,7 @@ class Sure:
 
 def test_reader_and_trees_count_the_same() -> None:
     verdicts = VerdictModel(LabelReaders.of([1, 2]), Sure())
-    found = verdicts.probabilities(FILLER[:3], Hashed().passages(FILLER[:3]), np.zeros((3, 2, 15)), np.zeros((3, 2)))
-    assert found.tolist() == [[0, 1, 0], [0, 0.5, 0.5]]
+    probabilities = verdicts.probabilities(
+        FILLER[:3], Hashed().passages(FILLER[:3]), np.zeros((3, 2, 15)), np.zeros((3, 2))
+    )
+    assert probabilities.tolist() == [[0, 1, 0], [0, 0.5, 0.5]]

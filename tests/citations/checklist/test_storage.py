@@ -63,15 +63,15 @@ def test_saving_an_opened_one_gives_the_same_bytes(kept: Path, tmp_path: Path) -
 
 
 def test_a_sentence_on_which_all_contracts_agree_is_kept_as_its_label(tmp_path: Path) -> None:
-    made = [contract(seed) for seed in range(30)]
+    contracts = [contract(seed) for seed in range(30)]
     same = [
         Contract((*each.clauses, GIVEN), np.pad(each.evidence, ((0, 1), (0, 1))), np.append(each.labels, 0))
-        for each in made
+        for each in contracts
     ]
     trained = Checklist.fit(same, (*LIST, "The receiver pays a fine."), Hashed())
     again = Checklist.open(trained.save(tmp_path / "nda"), Hashed())
-    assert again.check(made[0].clauses) == trained.check(made[0].clauses)
-    assert again.check(made[0].clauses)[2].label == "NotMentioned"
+    assert again.check(contracts[0].clauses) == trained.check(contracts[0].clauses)
+    assert again.check(contracts[0].clauses)[2].label == "NotMentioned"
 
 
 GIVEN = "Either party may end this agreement."
@@ -130,11 +130,11 @@ def test_what_could_not_be_opened_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("given", [2, 0, "1", True, None])
-def test_another_format_is_refused(copy: Path, given: object) -> None:
+@pytest.mark.parametrize("format_version", [2, 0, "1", True, None])
+def test_another_format_is_refused(copy: Path, format_version: object) -> None:
     listing = json.loads((copy / saved.LISTING).read_bytes())
-    (copy / saved.LISTING).write_bytes(canonical_json(listing | {"format": given}))
-    with pytest.raises(InputError, match=f"is of format {given}"):
+    (copy / saved.LISTING).write_bytes(canonical_json(listing | {"format": format_version}))
+    with pytest.raises(InputError, match=f"is of format {format_version}"):
         Checklist.open(copy, Hashed())
 
 
@@ -201,18 +201,18 @@ def test_contracts_of_contract_nli_are_judged_as_before(shared_data: Path, tmp_p
     """Sixteen contracts to learn from and three to judge, all 17 sentences."""
     with zipfile.ZipFile(shared_data / "contract-nli" / "contract_nli.zip") as file:
         name = next(name for name in file.namelist() if name.endswith("train_truncated.json"))
-        given = json.loads(file.read(name))
-    keys, found = sorted(given["labels"]), []
-    for document in given["documents"][:19]:
+        documents = json.loads(file.read(name))
+    keys, contracts = sorted(documents["labels"]), []
+    for document in documents["documents"][:19]:
         notes = document["annotation_sets"][0]["annotations"]
         labels = np.array([("NotMentioned", "Entailment", "Contradiction").index(notes[key]["choice"]) for key in keys])
         evidence = np.zeros((len(document["spans"]), len(keys)), np.int64)
         for column, key in enumerate(keys):
             evidence[notes[key]["spans"], column] = labels[column]
         clauses = tuple(document["text"][start:end] for start, end in document["spans"])
-        found.append(Contract(clauses, evidence, labels))
-    hypotheses = [given["labels"][key]["hypothesis"] for key in keys]
-    trained = Checklist.fit(found[:16], hypotheses, Hashed())
+        contracts.append(Contract(clauses, evidence, labels))
+    hypotheses = [documents["labels"][key]["hypothesis"] for key in keys]
+    trained = Checklist.fit(contracts[:16], hypotheses, Hashed())
     again = Checklist.open(trained.save(tmp_path / "nda"), Hashed())
-    for new in found[16:]:
+    for new in contracts[16:]:
         assert again.check(new.clauses) == trained.check(new.clauses)

@@ -59,10 +59,10 @@ def as_json(done: CitationReport, folder: Path) -> Any:
     return json.loads((folder / "report.json").read_text("utf-8"))
 
 
-def errors_of(found: Any) -> list[str]:
+def errors_of(document: Any) -> list[str]:
     import jsonschema_rs
 
-    return [str(error) for error in jsonschema_rs.validator_for(schema()).iter_errors(found)]
+    return [str(error) for error in jsonschema_rs.validator_for(schema()).iter_errors(document)]
 
 
 def test_a_text_is_counted_and_its_origin_told(done: CitationReport, index: Index) -> None:
@@ -94,11 +94,11 @@ def test_a_quote_stands_between_what_is_before_and_behind_it(done: CitationRepor
 
 
 def test_texts_and_batches_keep_to_the_schema(done: CitationReport, batch: CitationReport, tmp_path: Path) -> None:
-    for made in (done, batch):
-        found = as_json(made, tmp_path)
-        assert errors_of(found) == []
-        assert errors_of(found | {"provenance": {}})
-        assert errors_of({**found, "format": 2})
+    for result in (done, batch):
+        document = as_json(result, tmp_path)
+        assert errors_of(document) == []
+        assert errors_of(document | {"provenance": {}})
+        assert errors_of({**document, "format": 2})
     single = as_json(done, tmp_path)
     del single["sentences"][0]["citations"][0]["quote"]
     assert errors_of(single)
@@ -137,8 +137,8 @@ def test_the_vectors_of_a_corpus_are_the_same_in_parts(monkeypatch: pytest.Monke
     corpus = Corpus.of({"Law": "".join(f"Article {n} {'word ' * (n % 7)}number {n}.\n" for n in range(1, 30))})
     heard: list[float] = []
     monkeypatch.setattr(retrieve, "CHUNK_CLAUSES", 8)
-    (found,) = Index(corpus, [Hashed()], progress=lambda _, share: heard.append(share)).vectors
-    assert found.tobytes() == Hashed().passages([clause.text for clause in corpus]).tobytes()
+    (vectors,) = Index(corpus, [Hashed()], progress=lambda _, share: heard.append(share)).vectors
+    assert vectors.tobytes() == Hashed().passages([clause.text for clause in corpus]).tobytes()
     assert heard == [8 / 29, 16 / 29, 24 / 29, 1.0]
 
 
@@ -155,12 +155,12 @@ def test_the_page_says_statuses_in_words_and_marks_the_quote(done: CitationRepor
 
 
 def test_what_caused_a_sentence_is_told_where_a_generator_was_asked(index: Index, tmp_path: Path) -> None:
-    made = cite_drafts([draft_of(TEXT)], index, Reacting())
-    assert errors_of(as_json(made, tmp_path)) == []
-    (citation,) = made["sentences"][0]["citations"]
+    result = cite_drafts([draft_of(TEXT)], index, Reacting())
+    assert errors_of(as_json(result, tmp_path)) == []
+    (citation,) = result["sentences"][0]["citations"]
     assert citation["caused"]
-    assert made["provenance"]["generator"] == "Reacting"
-    html = write_page(None, made)
+    assert result["provenance"]["generator"] == "Reacting"
+    html = write_page(None, result)
     assert re.search(r"caused the sentence: \+\d[\d.]* log-odds", html)
     assert "did not cause the sentence: 0 log-odds" in html
     assert html.count("rank correlation of 1.00") == 1  # of the one that it reacts to
@@ -187,8 +187,8 @@ def test_nothing_of_a_text_a_law_or_a_quote_becomes_markup(hostile: CitationRepo
     assert hostile["num_supported"] == 2
     assert EVIL in hostile["documents"][0]["sentences"][0]["citations"][0]["quote"]
     assert EVIL in hostile["laws"][0]["law"]
-    for made in (hostile, replace(hostile, documents=hostile.documents[:1], kind="text")):
-        html = write_page(None, made)
+    for result in (hostile, replace(hostile, documents=hostile.documents[:1], kind="text")):
+        html = write_page(None, result)
         assert "<script>alert" not in html
         assert html.count("<script") == 1  # the page's own
         assert html.count("&lt;script&gt;alert") > 10
@@ -199,10 +199,10 @@ def test_a_hostile_page_runs_nothing_and_keeps_its_width(
     hostile: CitationReport, tmp_path: Path, open_page: OpenPage
 ) -> None:
     write_page(tmp_path / "hostile.html", hostile)
-    asked: list[str] = []
+    dialogs: list[str] = []
     for width in (1280, 390):
         page = open_page((tmp_path / "hostile.html").as_uri(), width=width)
-        page.on("dialog", lambda dialog: asked.append(dialog.message))
+        page.on("dialog", lambda dialog: dialogs.append(dialog.message))
         page.locator(".switch button[value=zh]").click()
         assert page.locator("html").get_attribute("data-lang") == "zh"
         assert page.locator(".said").count() == 4
@@ -211,7 +211,7 @@ def test_a_hostile_page_runs_nothing_and_keeps_its_width(
         assert not page.locator("#sign-off").is_visible()
         page.emulate_media(media="print")
         assert page.locator("#sign-off").is_visible()
-    assert asked == []
+    assert dialogs == []
 
 
 def test_links_lead_to_the_sentences_of_a_text_that_is_folded(
@@ -230,9 +230,9 @@ def test_a_page_has_room_for_what_needs_a_look_first(
     index: Index, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     text = "A lease must not exceed twenty years. " * 30 + "The parties met in London. " + "B" * 3_000 + " is here."
-    made = cite_drafts([draft_of(text)], index)
+    result = cite_drafts([draft_of(text)], index)
     monkeypatch.setattr(page_module, "MAX_SENTENCE_BYTES", 6_000)
-    html = write_page(tmp_path / "small.html", made)
+    html = write_page(tmp_path / "small.html", result)
     assert 'id="s1-31"' in html
     assert 'id="s1-32"' in html
     num = html.count('class="said good"')
@@ -257,10 +257,10 @@ def test_drafts_of_folders_and_files_are_read_once_each(tmp_path: Path) -> None:
     (tmp_path / "a" / "sub" / "two.md").write_text("A lease.", "utf-8")
     (tmp_path / "a" / ".hidden.txt").write_text("No.", "utf-8")
     (tmp_path / "a" / "table.csv").write_text("No.", "utf-8")
-    found, skipped = read_drafts([tmp_path / "a" / "one.txt", tmp_path / "a"])
-    assert [draft.name for draft in found] == ["one.txt", "sub/two.md"]
-    assert found[0].text == "租期最长二十年。"
-    assert found[0].sha256 == hashlib.sha256("租期最长二十年。".encode("gb18030")).hexdigest()
+    drafts, skipped = read_drafts([tmp_path / "a" / "one.txt", tmp_path / "a"])
+    assert [draft.name for draft in drafts] == ["one.txt", "sub/two.md"]
+    assert drafts[0].text == "租期最长二十年。"
+    assert drafts[0].sha256 == hashlib.sha256("租期最长二十年。".encode("gb18030")).hexdigest()
     assert skipped == []
 
 
@@ -276,8 +276,8 @@ def test_files_that_cannot_be_used_are_named_all_at_once_or_left_out(
         read_drafts([tmp_path])
     for name in ("empty.txt: there is no text", "bytes.txt: cannot be read", "large.txt: is too large"):
         assert name in str(caught.value)
-    found, skipped = read_drafts([tmp_path], "mask")
-    assert [draft.name for draft in found] == ["good.txt"]
+    drafts, skipped = read_drafts([tmp_path], "mask")
+    assert [draft.name for draft in drafts] == ["good.txt"]
     assert [each.name for each in skipped] == ["bytes.txt", "empty.txt", "large.txt"]
     (tmp_path / "good.txt").unlink()
     with pytest.raises(InputError, match="mend or remove them"):

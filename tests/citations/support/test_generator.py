@@ -19,15 +19,15 @@ def test_log_probabilities_are_those_of_the_model(tmp_path: Path) -> None:
     from tokenizers import Tokenizer
 
     model = random_model("llama", tmp_path)
-    found = FolderGenerator(tmp_path).log_probabilities(CLAUSES[:1], TEXT)
+    log_probabilities = FolderGenerator(tmp_path).log_probabilities(CLAUSES[:1], TEXT)
     head, tokenizer = CLAUSES[0] + "\n\n", Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     ids = tokenizer.encode(head + "\n".join(TEXT) + "\n").ids
     skipped = len(tokenizer.encode(head).ids)
     with torch.inference_mode():
         scores = model(torch.tensor([ids])).logits[0].log_softmax(-1)
     expected = sum(float(scores[place - 1, ids[place]]) for place in range(skipped, len(ids)))
-    assert sum(found) == pytest.approx(expected, abs=1e-3)
-    assert all(number < 0 for number in found)
+    assert sum(log_probabilities) == pytest.approx(expected, abs=1e-3)
+    assert all(number < 0 for number in log_probabilities)
 
 
 def test_cite_asks_it_and_says_when_the_text_is_too_long(tmp_path: Path) -> None:

@@ -43,9 +43,9 @@ def test_every_kind_of_file_holds_the_same_rows(tmp_path: Path, suffix: str) -> 
     with open_writer(out) as writer:
         for columns in CHUNKS:
             writer.write(columns)
-    found = rows_of(out)
-    assert [row[:2] for row in found] == [row[:2] for row in ROWS]
-    assert [row[2] for row in found] == pytest.approx([row[2] for row in ROWS], rel=1e-6)
+    rows = rows_of(out)
+    assert [row[:2] for row in rows] == [row[:2] for row in ROWS]
+    assert [row[2] for row in rows] == pytest.approx([row[2] for row in ROWS], rel=1e-6)
     assert list(tmp_path.iterdir()) == [out]
 
 

@@ -32,9 +32,9 @@ def test_answers_and_gradients_are_those_of_the_whole_model(whole: Any, layers: 
     expected.square().sum().backward()
     wanted = {name: each.grad.clone() for name, each in model.named_parameters()}
     model.zero_grad()
-    found = ClsOnlyClassifier(model)(**BATCH)
-    assert torch.allclose(found, expected, atol=1e-6)
-    found.square().sum().backward()
+    outputs = ClsOnlyClassifier(model)(**BATCH)
+    assert torch.allclose(outputs, expected, atol=1e-6)
+    outputs.square().sum().backward()
     for name, each in model.named_parameters():
         assert torch.allclose(each.grad, wanted[name], atol=1e-5), name
 

@@ -21,8 +21,8 @@ class Stack(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for layer in self.net.layers:
             x = layer(x).tanh()
-        found: torch.Tensor = self.heads[0](x)
-        return found
+        logits: torch.Tensor = self.heads[0](x)
+        return logits
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,12 @@ class Stack(nn.Module):
 def test_every_kth_layer_is_copied(layers: int, kept: list[int]) -> None:
     teacher, x = Stack(), torch.randn(3, 4)
     student = init_student_from_layers(teacher, layers=layers)
-    found = [layer.weight for layer in student.net.layers]
-    assert all((own == teacher.net.layers[index].weight).all() for own, index in zip(found, kept, strict=True))
+    weights = [layer.weight for layer in student.net.layers]
+    assert all((own == teacher.net.layers[index].weight).all() for own, index in zip(weights, kept, strict=True))
     teacher.net.layers = nn.ModuleList(teacher.net.layers[index] for index in kept)
     assert torch.equal(student(x), teacher(x))
     with torch.no_grad():
-        found[0].zero_()
+        weights[0].zero_()
     assert teacher.net.layers[0].weight.any()
 
 

@@ -31,9 +31,9 @@ def found_in(folder: Path, of: list[str]) -> list[int]:
     """Classes by our engine."""
     model = TextModel.open(folder)
     engine = TextEngine.open(folder)
-    found = engine.run(model.join(model.prepare(of)))["logits"].argmax(1).tolist()
+    labels = engine.run(model.join(model.prepare(of)))["logits"].argmax(1).tolist()
     engine.close()
-    return list(found)
+    return list(labels)
 
 
 def test_a_student_of_the_stated_share_agrees_with_its_teacher(teacher: Path, tmp_path: Path) -> None:
@@ -43,14 +43,14 @@ def test_a_student_of_the_stated_share_agrees_with_its_teacher(teacher: Path, tm
     assert (out / "model.safetensors").stat().st_size < RECIPE.share * (
         teacher / "model.safetensors"
     ).stat().st_size + 4e3
-    wanted, found = found_in(teacher, held), found_in(out, held)
-    assert np.mean(np.array(wanted) == np.array(found)) > 0.9
+    wanted, student_labels = found_in(teacher, held), found_in(out, held)
+    assert np.mean(np.array(wanted) == np.array(student_labels)) > 0.9
     # transformers reads the same folder and says the same
     model = transformers.AutoModelForSequenceClassification.from_pretrained(out).eval()
     ids = TextModel.open(out).prepare(held[:5])
     with torch.no_grad():
         logits = model(**{name: torch.from_numpy(each) for name, each in TextModel.open(out).join(ids).items()}).logits
-    assert logits.argmax(1).tolist() == found[:5]
+    assert logits.argmax(1).tolist() == student_labels[:5]
     assert sum(weight.numel() for weight in model.parameters()) == done.num_parameters
     assert TextModel.open(out).labels == TextModel.open(teacher).labels
 
@@ -70,10 +70,10 @@ def test_the_strongest_neurons_stay(teacher: Path) -> None:
 
 
 def test_labels_are_learnt_where_they_are_known(teacher: Path, tmp_path: Path) -> None:
-    given = texts(200, 1)
+    training_texts = texts(200, 1)
     labels = [2] * 100 + [UNLABELED] * 100
     recipe = StudentRecipe(share=0.15, augmented_per_text=0, epochs=6, lr=2e-3, batch_size=32, alpha=0.0)
-    distill_folder(teacher, given, labels, tmp_path / "student", recipe)
+    distill_folder(teacher, training_texts, labels, tmp_path / "student", recipe)
     assert set(found_in(tmp_path / "student", texts(50, 9))) == {2}
 
 

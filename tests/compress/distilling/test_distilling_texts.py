@@ -18,13 +18,13 @@ TEXTS = ["the cat sat on a mat and berlin is big", "i am very happy", "not at al
 
 
 def test_made_up_texts_are_of_the_words_of_the_texts_and_set_by_the_seed() -> None:
-    made = augment_texts(TEXTS, 400, seed=3)
+    augmented = augment_texts(TEXTS, 400, seed=3)
     words = {word for text in TEXTS for word in text.split()}
-    assert len(made) == 400
-    assert {word for text in made for word in text.split()} == words
-    assert all(text.strip() for text in made)
-    assert made == augment_texts(TEXTS, 400, seed=3) != augment_texts(TEXTS, 400, seed=4)
-    assert len(set(made)) > 200
+    assert len(augmented) == 400
+    assert {word for text in augmented for word in text.split()} == words
+    assert all(text.strip() for text in augmented)
+    assert augmented == augment_texts(TEXTS, 400, seed=3) != augment_texts(TEXTS, 400, seed=4)
+    assert len(set(augmented)) > 200
     with pytest.raises(InputError, match="no words"):
         augment_texts(["  ", ""], 3)
 
@@ -64,8 +64,8 @@ def test_rows_behind_the_first_come_in_turn() -> None:
 @pytest.fixture
 def whole(tmp_path: Path) -> dict[str, object]:
     tokenizer_of("bert").save(str(tmp_path / "tokenizer.json"))
-    found: dict[str, object] = json.loads((tmp_path / "tokenizer.json").read_text())
-    return found
+    document: dict[str, object] = json.loads((tmp_path / "tokenizer.json").read_text())
+    return document
 
 
 def test_texts_whose_pieces_are_kept_are_read_as_before(whole: dict[str, object]) -> None:
@@ -84,17 +84,17 @@ def test_texts_whose_pieces_are_kept_are_read_as_before(whole: dict[str, object]
 
 def test_special_tokens_are_found_under_their_new_numbers() -> None:
     pieces = ["zebra", *LETTERS, "the", "[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    made = Tokenizer(models.WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]"))
-    made.add_special_tokens(pieces[-4:])
+    tokenizer = Tokenizer(models.WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.add_special_tokens(pieces[-4:])
     kinds = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", len(pieces) - 2), ("[SEP]", len(pieces) - 1)]
     )
     for kind in (kinds, processors.BertProcessing(("[SEP]", len(pieces) - 1), ("[CLS]", len(pieces) - 2))):
-        made.post_processor = kind
-        whole = json.loads(made.to_str())
-        kept = needed_pieces(whole, [made.encode("the").ids], max_pieces=40)
+        tokenizer.post_processor = kind
+        whole = json.loads(tokenizer.to_str())
+        kept = needed_pieces(whole, [tokenizer.encode("the").ids], max_pieces=40)
         after = Tokenizer.from_str(json.dumps(shrink_tokenizer(whole, kept)))
-        assert after.encode("the").ids == [number - 1 for number in made.encode("the").ids] == [29, 26, 30]
+        assert after.encode("the").ids == [number - 1 for number in tokenizer.encode("the").ids] == [29, 26, 30]
 
 
 def test_where_there_is_room_for_few_the_frequent_pieces_stay(whole: dict[str, object]) -> None:

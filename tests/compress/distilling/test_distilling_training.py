@@ -65,24 +65,24 @@ def test_a_student_learns_what_the_teacher_says_to_rows_that_nobody_labelled(tea
 def test_labels_teach_where_they_are_known_and_the_teacher_elsewhere(teacher: Net) -> None:
     """The labels say class 0, the teacher what it likes: alpha decides whom the student follows."""
     x = rows()
-    found = {}
+    accuracies = {}
     for alpha in (0.0, 1.0):
         student = Net(8, 1, seed=2)
         batches = [(x, torch.zeros(len(x), dtype=torch.int64)), (x, torch.full((len(x),), -100))] * 20
         distill(teacher, student, batches, DistillConfig(alpha=alpha), TrainConfig(epochs=2, lr=1e-2))
         with torch.no_grad():
-            found[alpha] = float((student(x).argmax(1) == 0).float().mean())
-    assert found[0.0] == 1.0
-    assert found[1.0] < 0.9
+            accuracies[alpha] = float((student(x).argmax(1) == 0).float().mean())
+    assert accuracies[0.0] == 1.0
+    assert accuracies[1.0] < 0.9
 
 
 def test_answers_that_are_given_are_not_asked_for_again(teacher: Net) -> None:
-    x, asked = rows(), []
-    teacher.register_forward_hook(lambda *_: asked.append(1))
+    x, batches = rows(), []
+    teacher.register_forward_hook(lambda *_: batches.append(1))
     batch = {"x": x, "teacher_logits": torch.tensor([[0.0, 9.0, 0.0]]).expand(len(x), CLASSES)}
     student = Net(8, 1, seed=2)
     distill(teacher, student, [batch] * 30, DistillConfig(alpha=1.0), TrainConfig(epochs=1, lr=1e-2))
-    assert not asked
+    assert not batches
     assert (student(x).argmax(1) == 1).all()
 
 
@@ -110,13 +110,13 @@ def test_a_student_looks_where_its_teacher_looks(teacher: Net) -> None:
             hook.remove()
         return float((seen[0] - seen[1]).abs().mean())
 
-    found = []
+    distances = []
     for weight in (0.0, 20.0):
         student = Net(8, 1, seed=2)
         config = DistillConfig(alpha=0.1, attention={"blocks.0": "blocks.1"}, attention_weight=weight)
         distill(teacher, student, [rows()] * 30, config, TrainConfig(epochs=4, lr=1e-2))
-        found.append(apart(student))
-    assert found[1] < 0.7 * found[0]
+        distances.append(apart(student))
+    assert distances[1] < 0.7 * distances[0]
 
 
 def refused(teacher: nn.Module, student: nn.Module, data: Any, config: DistillConfig, words: str) -> None:

@@ -60,8 +60,8 @@ def compiled(tmp_path: Path) -> Callable[..., Iterator[Path]]:
         if sanitised:
             os.environ["CFLAGS"] = SANITISED
         try:
-            with build.compile_program(folder) as made:
-                yield made
+            with build.compile_program(folder) as compiled_program:
+                yield compiled_program
         finally:
             if sanitised:
                 os.environ.pop("CFLAGS")

@@ -72,8 +72,8 @@ def test_gaps_odd_values_and_unseen_levels_are_as_in_the_bundle(bundle: Path, tm
     folder.mkdir()
     for name, content in program.files.items():
         (folder / name).write_text(content, encoding="utf-8")
-    with build.compile_program(folder) as made:
-        ran = build.run_program(made, inputs, program)
+    with build.compile_program(folder) as compiled_program:
+        ran = build.run_program(compiled_program, inputs, program)
     np.testing.assert_allclose(ran.outputs, expected, atol=1e-5)
 
 
@@ -87,22 +87,22 @@ def test_names_and_levels_come_out_as_they_went_in(bundle: Path, tmp_path: Path)
     place = list(HOSTILE).index(HOSTILE[2])
     coder = runtime.preprocessor.columns[place].coder
     assert isinstance(coder, CategoryEncoder)
-    asked = "".join(
+    statements = "".join(
         f'    printf("%g\\n", model_code({place}, {string_literal(level)}));\n' for level in (*coder.levels, "other")
     )
     (tmp_path / "out" / "main.c").write_text(
         '#include <stdio.h>\n#include "model.h"\nint main(void)\n{\n    for (int i = 0; i < MODEL_NUM_INPUTS; i++)\n'
         '        printf("%s%c", model_input_names[i], 0);\n'
-        + asked + "    return 0;\n}\n"
+        + statements + "    return 0;\n}\n"
     )  # fmt: skip
     subprocess.run(["make", "-s"], cwd=tmp_path / "out", check=True)
     said = subprocess.run(["./model"], cwd=tmp_path / "out", capture_output=True, check=True).stdout
     *names, codes = said.decode().split("\0")
     assert tuple(names) == HOSTILE
     assert codes.split() == [str(code) for code in (*range(1, len(coder.levels) + 1), 0)]
-    told = json.loads((tmp_path / "out" / "edge.json").read_text("ascii"))["inputs"]
-    assert [each["name"] for each in told] == list(HOSTILE)
-    assert told[place]["levels"] == {level: code for code, level in enumerate(coder.levels, 1)}
+    input_columns = json.loads((tmp_path / "out" / "edge.json").read_text("ascii"))["inputs"]
+    assert [each["name"] for each in input_columns] == list(HOSTILE)
+    assert input_columns[place]["levels"] == {level: code for code, level in enumerate(coder.levels, 1)}
 
 
 def test_the_example_reads_text_and_says_what_the_bundle_says(bundle: Path, tmp_path: Path) -> None:
@@ -115,8 +115,8 @@ def test_the_example_reads_text_and_says_what_the_bundle_says(bundle: Path, tmp_
     done = subprocess.run(["./model"], cwd=tmp_path / "out", input=lines, capture_output=True, text=True, check=True)
     prediction = runtime.predict(rows)
     for line, chances, label in zip(done.stdout.splitlines(), prediction.probabilities, prediction.labels, strict=True):
-        *found, chosen = map(float, line.split(","))
-        np.testing.assert_allclose(found, chances, atol=1e-5)
+        *scores, chosen = map(float, line.split(","))
+        np.testing.assert_allclose(scores, chances, atol=1e-5)
         assert prediction.labels_known[int(chosen)] == label
     cut = subprocess.run(
         ["./model"], cwd=tmp_path / "out", input=lines[:9], capture_output=True, text=True, check=False
@@ -132,8 +132,8 @@ def test_columns_that_c_does_not_prepare_are_said_and_taken_prepared(
     names = Runtime.open(bundle).preprocessor.feature_names
     assert done.target.inputs.shape[1] == len(names)
     assert "PREPARED features" in (tmp_path / "out" / "README.md").read_text()
-    told = json.loads((tmp_path / "out" / "edge.json").read_text("ascii"))["inputs"]
-    assert [each["name"] for each in told] == list(names)
+    input_columns = json.loads((tmp_path / "out" / "edge.json").read_text("ascii"))["inputs"]
+    assert [each["name"] for each in input_columns] == list(names)
 
 
 def test_a_name_that_no_c_string_holds_is_refused() -> None:

@@ -35,17 +35,17 @@ def test_a_bundle_runs_from_its_folder_and_says_what_it_is(cancer_bundle: Path, 
     if tier == "c":
         assert done.kept.most_bytes < 5e6
     out = tmp_path / "out"
-    told = json.loads((out / "edge.json").read_text())
-    assert set(told["files"]) | {"edge.json", "measured.json"} == {
+    document = json.loads((out / "edge.json").read_text())
+    assert set(document["files"]) | {"edge.json", "measured.json"} == {
         str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()
     }
-    for name, entry in told["files"].items():
+    for name, entry in document["files"].items():
         assert entry["sha256"] == hashlib.sha256((out / name).read_bytes()).hexdigest()
     subprocess.run(["make", "-s"], cwd=out, check=True)
     inputs = "\n".join(",".join(map(repr, row)) for row in done.target.inputs[:20].tolist())
     ran = subprocess.run(["./model"], cwd=out, input=inputs, capture_output=True, text=True, check=True, env={})
-    found = np.array([line.split(",") for line in ran.stdout.splitlines()], float)
-    np.testing.assert_allclose(found[:, :-1], done.target.expected[:20], atol=1e-5)
+    outputs = np.array([line.split(",") for line in ran.stdout.splitlines()], float)
+    np.testing.assert_allclose(outputs[:, :-1], done.target.expected[:20], atol=1e-5)
 
 
 def test_the_same_model_gives_the_same_folder(cancer_bundle: Path, tmp_path: Path) -> None:
@@ -149,19 +149,19 @@ def test_a_program_that_answers_otherwise_is_never_written(
         return program
 
     monkeypatch.setattr(edge_variants, "bundle_program", wrong)
-    with pytest.raises(CheckError, match="no variant answers as") as found:
+    with pytest.raises(CheckError, match="no variant answers as") as error_info:
         export_edge(cancer_bundle, tmp_path / "out", EdgeOptions(tier="c"))
-    assert "largest difference" in found.value.message
+    assert "largest difference" in error_info.value.message
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_stated_size_is_held_and_the_sizes_are_named(cnn: tuple[Path, Path], tmp_path: Path) -> None:
     library_mb = sum(path.stat().st_size for path in edge_variants.library_files().values()) / 1e6
     limit = round(library_mb + 0.01, 2)  # a few kB for the model
-    with pytest.raises(CheckError, match=r"the smallest is \d+\.\d+ MB: float32 \d+\.\d+ MB, int8") as found:
+    with pytest.raises(CheckError, match=r"the smallest is \d+\.\d+ MB: float32 \d+\.\d+ MB, int8") as error_info:
         export_edge(cnn[0], tmp_path / "out", EdgeOptions(max_mb=limit), data=cnn[1])
-    assert found.value.expected == f"at most {limit:g} MB"
-    assert found.value.exit_code == 3
+    assert error_info.value.expected == f"at most {limit:g} MB"
+    assert error_info.value.exit_code == 3
     with pytest.raises(CheckError, match=rf"library and its licences alone are {library_mb:.2f} MB"):  # before it reads
         export_edge(tmp_path / "absent.onnx", tmp_path / "out", EdgeOptions(max_mb=20))
     assert list(tmp_path.iterdir()) == []
@@ -202,9 +202,9 @@ def test_rows_that_do_not_fit_are_refused(rows: object, word: str, cnn: tuple[Pa
         safetensors.numpy.save_file(rows, path)
     elif isinstance(rows, bytes):
         path.write_bytes(rows)  # type: ignore[union-attr]
-    with pytest.raises((InputError, IntegrityError, MissingError)) as found:
+    with pytest.raises((InputError, IntegrityError, MissingError)) as error_info:
         export_edge(cnn[0], tmp_path / "out", EdgeOptions(tier="c"), data=path)
-    assert re.search(word, str(found.value))
+    assert re.search(word, str(error_info.value))
 
 
 def test_few_rows_leave_int8_out_and_say_so(cnn: tuple[Path, Path], tmp_path: Path) -> None:
@@ -235,8 +235,8 @@ def test_not_a_number_counts_as_infinitely_wrong() -> None:
     subject = SimpleNamespace(expected=np.zeros((2, 1), np.float32), runtime=None, is_classes=False)
     outputs = np.array([[0.0], [np.nan]], np.float32)
     for lossy in (False, True):
-        found = compare_outputs(subject, outputs, np.zeros(2, np.int32), slice(None), lossy=lossy, keep=0.9)  # type: ignore[arg-type]
-        assert not found.passes
+        comparison = compare_outputs(subject, outputs, np.zeros(2, np.int32), slice(None), lossy=lossy, keep=0.9)  # type: ignore[arg-type]
+        assert not comparison.passes
 
 
 def test_int8_proves_nothing_where_the_model_always_gives_one_class(cnn: tuple[Path, Path], tmp_path: Path) -> None:
@@ -269,8 +269,8 @@ def test_mobilenet_fits_with_its_runtime_into_50_mb_without_python(shared_data: 
     assert done.kept.parity.passes
     assert not list((tmp_path / "out").rglob("*.py"))
     assert done.measured[0].parity.max_difference <= 1e-4
-    with build.compile_program(tmp_path / "out") as made:
-        used = subprocess.run(["ldd", "measure"], cwd=made, capture_output=True, text=True, check=True).stdout
+    with build.compile_program(tmp_path / "out") as program:
+        used = subprocess.run(["ldd", "measure"], cwd=program, capture_output=True, text=True, check=True).stdout
     assert "libonnxruntime.so.1 => " in used
     assert "not found" not in used
     assert "torch" not in used

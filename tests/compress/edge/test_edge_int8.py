@@ -46,8 +46,8 @@ def graph(tmp_path: Path) -> bytes:
 def test_weights_are_stored_in_int8_by_output_channel(graph: bytes) -> None:
     small = store_weights_int8(graph)
     rows = np.random.default_rng(1).normal(size=(50, 60)).astype(np.float32)
-    expected, found = answers(graph, rows), answers(small, rows)
-    error = np.sqrt(((found - expected) ** 2).mean()) / expected.std()
+    expected, actual = answers(graph, rows), answers(small, rows)
+    error = np.sqrt(((actual - expected) ** 2).mean()) / expected.std()
     assert error < 0.02
     stored = {each.name: each.data_type for each in onnx.load_from_string(small).graph.initializer}
     assert stored["twice"] == onnx.TensorProto.FLOAT
@@ -65,11 +65,11 @@ def test_an_old_opset_is_refused(graph: bytes) -> None:
 
 def test_int8_throughout_keeps_the_class(cnn: tuple[Path, Path]) -> None:
     pictures = safetensors.numpy.load_file(cnn[1])["picture"]
-    made = _quantize_graph(cnn[0].read_bytes(), "picture", pictures[:200])
-    kinds = {each.op_type for each in onnx.load_from_string(made).graph.node}
+    quantized_graph = _quantize_graph(cnn[0].read_bytes(), "picture", pictures[:200])
+    kinds = {each.op_type for each in onnx.load_from_string(quantized_graph).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     classes = [
         onnxruntime.InferenceSession(graph).run(None, {"picture": pictures[200:]})[0].argmax(axis=1)
-        for graph in (made, cnn[0].read_bytes())
+        for graph in (quantized_graph, cnn[0].read_bytes())
     ]
     assert (classes[0] == classes[1]).mean() > 0.98

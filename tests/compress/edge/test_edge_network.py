@@ -105,9 +105,9 @@ def test_other_shapes_answer_as_onnxruntime(
 
 def test_an_operator_that_c_does_not_know_is_named(tmp_path: Path) -> None:
     path = save_onnx(nn.Sequential(nn.Linear(4, 4), nn.Tanh()), (4,), tmp_path / "net.onnx")
-    with pytest.raises(InputError, match="knows no Tanh") as found:
+    with pytest.raises(InputError, match="knows no Tanh") as error_info:
         read_network(path.read_bytes())
-    assert "Conv" in found.value.expected
+    assert "Conv" in error_info.value.expected
 
 
 @pytest.mark.parametrize(

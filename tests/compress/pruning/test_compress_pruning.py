@@ -85,9 +85,9 @@ def test_channels_that_are_zero_go_without_changing_the_output() -> None:
 
 def test_time_goes_first_where_it_is_spent_and_uniform_takes_the_same_share_everywhere() -> None:
     net = small_resnet()
-    found = prune(net, IMAGE, FLOPS).report
+    report = prune(net, IMAGE, FLOPS).report
     even = prune(net, IMAGE, Pruning(drop=0.3, allocation="uniform")).report
-    assert found.macs_before / found.macs_after > 1.5 * even.macs_before / even.macs_after
+    assert report.macs_before / report.macs_after > 1.5 * even.macs_before / even.macs_after
     shares = [group.channels_after / group.channels_before for group in even.groups if group.channels_before >= 64]
     assert max(shares) - min(shares) <= 8 / 64
 
@@ -99,8 +99,8 @@ def test_more_weight_on_speed_saves_more_operations() -> None:
 
 
 def test_no_group_gives_more_than_the_cap_and_all_are_rounded() -> None:
-    found = prune(small_resnet(), IMAGE, Pruning(drop=0.4, cap=0.5, allocation="flops", round_to=8)).report
-    for group in found.groups:
+    report = prune(small_resnet(), IMAGE, Pruning(drop=0.4, cap=0.5, allocation="flops", round_to=8)).report
+    for group in report.groups:
         assert group.channels_after >= group.channels_before / 2
         assert group.channels_after % 8 == 0
 

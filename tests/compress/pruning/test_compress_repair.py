@@ -59,11 +59,11 @@ def test_the_teacher_is_neither_trained_nor_stored(teacher: nn.Module) -> None:
 
 def test_with_the_teacher_alone_the_targets_do_not_matter(teacher: nn.Module) -> None:
     pruned = prune(teacher, ROW, KNOBS).module
-    found = []
+    students = []
     for shift in (0, 1):
         data = stream()
         shifted = ArrayStream((data.tensors[0], (data.tensors[1] + shift) % 3), 32, data.generator)
-        found.append(
+        students.append(
             repair(
                 pruned,
                 shifted,
@@ -73,7 +73,7 @@ def test_with_the_teacher_alone_the_targets_do_not_matter(teacher: nn.Module) ->
                 teaching=TeacherConfig(weight=1.0),
             ).module
         )
-    for one, two in zip(found[0].parameters(), found[1].parameters(), strict=True):
+    for one, two in zip(students[0].parameters(), students[1].parameters(), strict=True):
         assert torch.equal(one, two)
 
 
@@ -84,22 +84,22 @@ def test_the_teaching_loss_is_that_of_the_formula() -> None:
 
 
 def test_rounds_take_together_what_was_asked_for_in_equal_shares(teacher: nn.Module) -> None:
-    found = prune_and_repair(
+    repair = prune_and_repair(
         teacher, ROW, Pruning(drop=0.5, allocation="flops", round_to=1), stream(), TrainConfig(epochs=1),
         loss=functional.cross_entropy, rounds=3,
     )  # fmt: skip
-    assert len(found.fits) == 3
-    assert 0.47 < found.reports[-1].params_after / found.reports[0].params_before <= 0.5
-    for report in found.reports:
+    assert len(repair.fits) == 3
+    assert 0.47 < repair.reports[-1].params_after / repair.reports[0].params_before <= 0.5
+    for report in repair.reports:
         assert report.dropped == pytest.approx(1 - 0.5 ** (1 / 3), abs=0.02)
 
 
 def test_rounds_together_keep_to_the_cap(teacher: nn.Module) -> None:
-    found = prune_and_repair(
+    repair = prune_and_repair(
         teacher, ROW, Pruning(drop=0.3, cap=0.375, allocation="flops", round_to=8, keep=("0",)), stream(),
         TrainConfig(epochs=1), loss=functional.cross_entropy, rounds=2,
     )  # fmt: skip
-    assert [report.groups[0].channels_after for report in found.reports] == [48, 40]
+    assert [report.groups[0].channels_after for report in repair.reports] == [48, 40]
     with pytest.raises(InputError, match="nothing can be pruned"):
         prune_and_repair(
             teacher, ROW, Pruning(drop=0.3, cap=0.25, allocation="flops", keep=("0",)), stream(),

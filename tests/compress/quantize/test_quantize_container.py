@@ -25,27 +25,27 @@ def state() -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(("dtype", "bits"), [("e4m3fn", 3), ("e5m2", 2)])
 def test_what_comes_back_differs_by_half_a_step_of_the_mantissa_at_most(tmp_path: Path, dtype: Any, bits: int) -> None:
-    given = state()
-    packed = pack(given, tmp_path / "out", dtype=dtype)
-    found = unpack(tmp_path / "out")
+    weights = state()
+    packed = pack(weights, tmp_path / "out", dtype=dtype)
+    unpacked = unpack(tmp_path / "out")
     assert packed.packed == ("0.weight", "1.weight", "2.weight")
-    assert found.keys() == given.keys()
-    for name, before in given.items():
-        assert found[name].shape == before.shape
+    assert unpacked.keys() == weights.keys()
+    for name, before in weights.items():
+        assert unpacked[name].shape == before.shape
         if name in packed.packed:
             largest = before.abs().flatten(1).amax(1).reshape(-1, *[1] * (before.dim() - 1))
             step = torch.maximum(before.abs() * 2.0 ** -(bits + 1), largest * 2.0**-16)
-            assert (found[name] - before).abs().le(step).all()
-            assert found[name].dtype == torch.float32
+            assert (unpacked[name] - before).abs().le(step).all()
+            assert unpacked[name].dtype == torch.float32
         else:
-            assert torch.equal(found[name], before)  # biases, norms, and the whole number of batches
+            assert torch.equal(unpacked[name], before)  # biases, norms, and the whole number of batches
 
 
 def test_the_largest_weight_of_a_channel_comes_back_exactly_and_a_channel_of_zeros_stays_zero(tmp_path: Path) -> None:
     weight = torch.tensor([[448.0, 1.0, -3.0], [0.0, 0.0, 0.0], [1e-30, 0.0, -5e-31]])
     pack({"weight": weight}, tmp_path / "out")
-    found = unpack(tmp_path / "out")["weight"]
-    torch.testing.assert_close(found, weight, rtol=1e-6, atol=0)
+    unpacked = unpack(tmp_path / "out")["weight"]
+    torch.testing.assert_close(unpacked, weight, rtol=1e-6, atol=0)
 
 
 def test_packing_what_was_unpacked_changes_nothing_more(tmp_path: Path) -> None:
@@ -66,12 +66,12 @@ def test_the_file_holds_what_it_says(tmp_path: Path) -> None:
 
 
 def test_halves_are_packed_and_layers_that_are_kept_become_bfloat16(tmp_path: Path) -> None:
-    given = {name: each.to(torch.bfloat16) if each.is_floating_point() else each for name, each in state().items()}
-    packed = pack(given, tmp_path / "out", keep=["1"])
+    weights = {name: each.to(torch.bfloat16) if each.is_floating_point() else each for name, each in state().items()}
+    packed = pack(weights, tmp_path / "out", keep=["1"])
     tensors = load_file(tmp_path / "out" / "model.safetensors")
     assert packed.packed == ("0.weight", "2.weight")
     assert tensors["1.weight"].dtype == tensors["1.bias"].dtype == torch.bfloat16
-    assert torch.equal(unpack(tmp_path / "out")["1.weight"], given["1.weight"].float())
+    assert torch.equal(unpack(tmp_path / "out")["1.weight"], weights["1.weight"].float())
 
 
 @pytest.mark.parametrize(
@@ -175,6 +175,6 @@ def test_a_folder_in_shards_becomes_one_file(tmp_path: Path) -> None:
     for folder in (whole, source):
         pack(folder, tmp_path / f"{folder.name}-small")
     assert not (tmp_path / "source-small" / "model.safetensors.index.json").exists()
-    found, expected = unpack(tmp_path / "source-small"), unpack(tmp_path / "whole-small")
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in found)
+    weights, expected = unpack(tmp_path / "source-small"), unpack(tmp_path / "whole-small")
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], expected[name]) for name in weights)

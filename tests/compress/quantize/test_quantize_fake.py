@@ -33,8 +33,8 @@ def slow_round(value: float, method: str) -> float:
 def test_rounding_finds_the_nearest_code(method: QuantizeMethod) -> None:
     top = GRIDS[method].top
     values = (torch.rand(200, generator=torch.Generator().manual_seed(1)) * 2.2 - 1.1) * top
-    found = round_to_grid(values, GRIDS[method])
-    for value, code in zip(values.tolist(), found.tolist(), strict=True):
+    on_grid = round_to_grid(values, GRIDS[method])
+    for value, code in zip(values.tolist(), on_grid.tolist(), strict=True):
         assert abs(code - value) == pytest.approx(abs(slow_round(value, method) - value), rel=1e-6, abs=1e-6)
 
 
@@ -48,18 +48,18 @@ def test_the_forward_pass_sees_weights_of_the_grid_and_convert_leaves_the_same(m
     ids = torch.randint(0, 20, (5, 7))
     seen, rounded = model(ids), model[1].weight.detach().clone()
     assert not torch.equal(rounded, before)
-    found = convert(model)
+    converted = convert(model)
     assert torch.equal(model(ids), seen)
     assert torch.equal(model[1].weight, rounded)
     assert model.state_dict().keys() == net().state_dict().keys()
     assert type(model[1]) is nn.Linear
     for name in names:
-        assert found[name].codes.dtype == GRIDS[method].dtype
-        assert torch.equal(found[name].dequantize(), model.get_parameter(name))
-    codes = found["1.weight"].codes.float()
+        assert converted[name].codes.dtype == GRIDS[method].dtype
+        assert torch.equal(converted[name].dequantize(), model.get_parameter(name))
+    codes = converted["1.weight"].codes.float()
     assert codes.abs().max() <= max(GRIDS[method].top, -GRIDS[method].low)
     if method == "int4":
-        assert found["1.weight"].size_bytes == 32 * 16 // 2 + 32 * 4
+        assert converted["1.weight"].size_bytes == 32 * 16 // 2 + 32 * 4
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -180,8 +180,8 @@ def test_batchnorm_is_folded_where_nothing_else_reads_what_goes_into_it() -> Non
     torch.testing.assert_close(model(x), before, rtol=1e-4, atol=1e-5)
     assert isinstance(model.norm1, nn.Identity)
     assert isinstance(model.norm2, nn.BatchNorm2d)
-    found = quantize_weights(model, QuantizeConfig("int8"))
-    assert list(found) == ["first.weight", "second.weight", "last.weight"]
+    quantized = quantize_weights(model, QuantizeConfig("int8"))
+    assert list(quantized) == ["first.weight", "second.weight", "last.weight"]
     torch.testing.assert_close(model(x), before, rtol=0.1, atol=0.05)
 
 

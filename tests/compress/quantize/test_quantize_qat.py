@@ -64,8 +64,8 @@ def test_the_loss_falls_from_the_start_as_in_float32(method: QuantizeMethod, act
     config = TrainConfig(epochs=4, lr=3e-3)
     plain = fit(net(), stream(), config, loss=functional.cross_entropy).losses
     quantize = QuantizeConfig(method, activations)
-    found = train_quantized(net(), stream(), quantize, config, loss=functional.cross_entropy).fit.losses
-    fell, should = found[0] - found[-1], plain[0] - plain[-1]
+    losses = train_quantized(net(), stream(), quantize, config, loss=functional.cross_entropy).fit.losses
+    fell, should = losses[0] - losses[-1], plain[0] - plain[-1]
     assert fell > (0.75 if method == "int4" else 0.9) * should
 
 
@@ -110,13 +110,13 @@ def test_the_scan_puts_the_layer_first_whose_rounding_costs_most_and_leaves_the_
     def error(net: nn.Module) -> float:
         return float((net(x).detach() - expected).abs().sum())
 
-    found = scan(model, error, QuantizeConfig("int4", clip="max"), goal="min")
-    assert [each.layer for each in found] == ["1", "0"]
-    assert found[0].loss == pytest.approx(0.4 + 0.3, abs=1e-5)
-    assert found[1].loss == pytest.approx(0, abs=1e-6)
-    assert worst(found, most=0.1) == ("1",)
+    ranking = scan(model, error, QuantizeConfig("int4", clip="max"), goal="min")
+    assert [each.layer for each in ranking] == ["1", "0"]
+    assert ranking[0].loss == pytest.approx(0.4 + 0.3, abs=1e-5)
+    assert ranking[1].loss == pytest.approx(0, abs=1e-6)
+    assert worst(ranking, most=0.1) == ("1",)
     assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
-    quantize_weights(model, QuantizeConfig("int4", clip="max", keep=worst(found, most=0.1)))
+    quantize_weights(model, QuantizeConfig("int4", clip="max", keep=worst(ranking, most=0.1)))
     assert torch.equal(model[1].weight, before["1.weight"])
 
 
@@ -131,8 +131,8 @@ def test_an_evaluation_that_fails_leaves_the_module_as_it_was() -> None:
     model = net()
     before = model[0].weight.detach().clone()
 
-    def fail_later(given: nn.Module) -> float:
-        if not torch.equal(given[0].weight, before):  # type: ignore[index]
+    def fail_later(module: nn.Module) -> float:
+        if not torch.equal(module[0].weight, before):  # type: ignore[index]
             raise InputError("the data ended")
         return 0.0
 
@@ -177,8 +177,8 @@ def test_training_that_is_better_on_the_validation_is_kept_and_by_as_much_as_was
     x, y = held[0]
     with torch.no_grad():
         assert float(functional.cross_entropy(module(x), y)) == pytest.approx(done.trained, rel=1e-5)
-    asked, same = run(replace(config, min_delta=gain * 1.01))
-    assert not asked.is_kept
+    stopped_early, same = run(replace(config, min_delta=gain * 1.01))
+    assert not stopped_early.is_kept
     quantize_weights(rounded := copy.deepcopy(trained), QuantizeConfig("int4"))
     assert torch.equal(same[0].weight, rounded[0].weight)  # type: ignore[index]
 

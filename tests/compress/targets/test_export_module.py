@@ -108,15 +108,15 @@ def test_a_floor_of_the_modules_own_is_kept(tmp_path: Path) -> None:
     path, module = tmp_path / "net.onnx", Surprise(1e-10)
     export_module(module, torch.rand(2, 4) + 1, path)
     zeros = torch.zeros(3, 4)
-    found = onnxruntime.InferenceSession(path).run(None, {INPUT_NAME: zeros.numpy()})[0]
-    np.testing.assert_allclose(found, module(zeros).numpy(), rtol=1e-6)
+    outputs = onnxruntime.InferenceSession(path).run(None, {INPUT_NAME: zeros.numpy()})[0]
+    np.testing.assert_allclose(outputs, module(zeros).numpy(), rtol=1e-6)
 
 
 def test_a_graph_that_loses_a_floor_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It answers the rows of the data as the module does."""
     whole = export_module_file.export_torch_module
     monkeypatch.setattr(
-        export_module_file, "export_torch_module", lambda _, *given, **more: whole(Surprise(0), *given, **more)
+        export_module_file, "export_torch_module", lambda _, *arguments, **more: whole(Surprise(0), *arguments, **more)
     )
     with pytest.raises(InputError, match="zero: output is not finite"):
         export_module(Surprise(1e-10), torch.rand(2, 4) + 1, tmp_path / "net.onnx")

@@ -19,16 +19,16 @@ from support.nets.edgenets import save_onnx
 
 def answers(path: Path, rows: Float32) -> Float32:
     session = open_session(str(path), "the graph", num_threads=1)
-    found: Float32 = session.run(None, {session.get_inputs()[0].name: rows})[0]
-    return found
+    scores: Float32 = session.run(None, {session.get_inputs()[0].name: rows})[0]
+    return scores
 
 
 def kinds(path: Path) -> list[str]:
     return [node.op_type for node in onnx.load(path).graph.node]
 
 
-def share(found: Float32, given: Float32) -> float:
-    return float(np.linalg.norm(found - given) / np.linalg.norm(given))
+def share(scores: Float32, expected: Float32) -> float:
+    return float(np.linalg.norm(scores - expected) / np.linalg.norm(expected))
 
 
 def test_attention_is_smoothed_first(tmp_path: Path) -> None:
@@ -45,8 +45,8 @@ def test_attention_is_smoothed_first(tmp_path: Path) -> None:
     calls = [{INPUT_NAME: row[None]} for row in rows[:30]]
     quantize_onnx(tmp_path / "net.onnx", calls, tmp_path / "int8.onnx")
     int8.quantize_int8(tmp_path / "net.onnx", tmp_path / "plain.onnx", calls)
-    given = answers(tmp_path / "net.onnx", rows[30:])
-    smoothed, plain = (share(answers(tmp_path / f"{name}.onnx", rows[30:]), given) for name in ("int8", "plain"))
+    expected = answers(tmp_path / "net.onnx", rows[30:])
+    smoothed, plain = (share(answers(tmp_path / f"{name}.onnx", rows[30:]), expected) for name in ("int8", "plain"))
     assert "QuantizeLinear" in kinds(tmp_path / "int8.onnx")
     assert smoothed < 0.8 * plain
 
@@ -59,13 +59,13 @@ def test_an_old_graph_is_raised_and_named_nodes_stay_exact(tmp_path: Path) -> No
     model.opset_import[0].version = 12  # whose convolutions and products are the same
     onnx.save(model, path)
     rows = np.random.default_rng(0).standard_normal((40, 3, 8, 8)).astype(np.float32)
-    calls, given = [{"picture": row[None]} for row in rows[:30]], answers(path, rows[30:])
+    calls, expected = [{"picture": row[None]} for row in rows[:30]], answers(path, rows[30:])
     quantize_onnx(path, calls, tmp_path / "all.onnx")
     assert onnx.load(tmp_path / "all.onnx").opset_import[0].version >= 13
-    assert 0 < share(answers(tmp_path / "all.onnx", rows[30:]), given) < 0.05
+    assert 0 < share(answers(tmp_path / "all.onnx", rows[30:]), expected) < 0.05
     names = [node.name for node in onnx.load(path).graph.node if node.op_type in ("Conv", "Gemm")]
     quantize_onnx(path, calls, tmp_path / "first.onnx", exact=names[:1])
     assert kinds(tmp_path / "first.onnx").count("QuantizeLinear") < kinds(tmp_path / "all.onnx").count("QuantizeLinear")
-    assert share(answers(tmp_path / "first.onnx", rows[30:]), given) < share(
-        answers(tmp_path / "all.onnx", rows[30:]), given
+    assert share(answers(tmp_path / "first.onnx", rows[30:]), expected) < share(
+        answers(tmp_path / "all.onnx", rows[30:]), expected
     )

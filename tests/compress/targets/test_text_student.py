@@ -41,21 +41,21 @@ def test_a_student_is_judged_written_and_served(teacher: Path, tmp_path: Path) -
     held = texts(80, 9)
     data = write(tmp_path / "held.csv", held, classes(held))
     (tmp_path / "train.txt").write_text("\n".join(texts(200, 1)))
-    found = optimize(
+    result = optimize(
         teacher, data, Limits(keep=0.9), train=tmp_path / "train.txt", methods=["distill", "int8"],
         out=tmp_path / "out", cache=tmp_path / "cache", budget_s=0.2,
     )  # fmt: skip
-    rows = {row.measured.variant: row for row in found.rows}
+    rows = {row.measured.variant: row for row in result.rows}
     assert {"int8-weights", "distill", "distill+int8-weights"} <= set(rows)
     student, both = rows["distill"].measured, rows["distill+int8-weights"].measured
-    assert student.size_bytes < found.originals[0].size_bytes / 4
+    assert student.size_bytes < result.originals[0].size_bytes / 4
     assert both.size_bytes < student.size_bytes / 2
     assert student.kept
     assert both.kept
     assert min(student.kept.value, both.kept.value) > 0.9
     assert "times fewer" in student.notes[0]
-    assert found.chosen is not None
-    assert found.chosen.variant.startswith("distill")
+    assert result.chosen is not None
+    assert result.chosen.variant.startswith("distill")
     assert not verify_bundle(tmp_path / "out")
     with started(tmp_path / "out", "--workers", "1", environ={"XDG_CACHE_HOME": str(tmp_path / "cache")}) as server:
         rows = {"instances": [{"text": text} for text in held]}
@@ -66,18 +66,18 @@ def test_a_student_is_judged_written_and_served(teacher: Path, tmp_path: Path) -
 
 
 def test_texts_that_judge_teach_nothing_and_labels_may_be_missing(teacher: Path, tmp_path: Path) -> None:
-    held, given = texts(40, 9), texts(30, 1)
+    held, extra = texts(40, 9), texts(30, 1)
     data = write(tmp_path / "held.csv", held, classes(held))
-    train = write(tmp_path / "train.csv", [*held, *given], [*classes(held), *classes(given)[:10], *[""] * 20])
+    train = write(tmp_path / "train.csv", [*held, *extra], [*classes(held), *classes(extra)[:10], *[""] * 20])
     subject = TextTarget.open(teacher, data, train=train)
     pupil = subject._student
     assert pupil is not None
-    assert pupil.texts == given
-    assert pupil.labels == [*classes(given)[:10], *[-100] * 20]
+    assert pupil.texts == extra
+    assert pupil.labels == [*classes(extra)[:10], *[-100] * 20]
     with pytest.raises(InputError, match="every text to train on"):
         TextTarget.open(teacher, data, train=data)
     assert "distill" not in TextTarget.open(teacher, data).methods()
-    other = write(tmp_path / "other.csv", given, ["joy"] * 30)
+    other = write(tmp_path / "other.csv", extra, ["joy"] * 30)
     with pytest.raises(InputError, match="'joy' is none of the model's"):
         TextTarget.open(teacher, data, train=other)
 

@@ -24,9 +24,9 @@ def of(*coders: MissingValueEncoder) -> Preprocessor:
 
 
 def test_a_gap_is_the_least_or_the_largest_number_and_is_no_flag() -> None:
-    found = of(LEFT, RIGHT, BOTH).rows([{"a": None, "b": None, "c": None}, {"a": 1, "b": 2.5, "c": "3"}])
-    assert found.features.tolist() == [[-FLOAT32_MAX, FLOAT32_MAX, -FLOAT32_MAX, FLOAT32_MAX], [1.0, 2.5, 3.0, 3.0]]
-    assert found.flags == ()
+    features = of(LEFT, RIGHT, BOTH).rows([{"a": None, "b": None, "c": None}, {"a": 1, "b": 2.5, "c": "3"}])
+    assert features.features.tolist() == [[-FLOAT32_MAX, FLOAT32_MAX, -FLOAT32_MAX, FLOAT32_MAX], [1.0, 2.5, 3.0, 3.0]]
+    assert features.flags == ()
 
 
 @pytest.mark.parametrize("num_rows", [1, 10, 200])
@@ -43,9 +43,9 @@ def test_records_columns_and_a_matrix_give_the_same(num_rows: int) -> None:
 
 def test_a_number_beyond_float32_counts_as_missing_and_is_flagged() -> None:
     for value in (1e39, float("inf"), -(10**400)):
-        found = of(BOTH).rows([{"a": value}])
-        assert found.features.tolist() == [[-FLOAT32_MAX, FLOAT32_MAX]]
-        assert [flag.what for flag in found.flags] == ["imputed"]
+        features = of(BOTH).rows([{"a": value}])
+        assert features.features.tolist() == [[-FLOAT32_MAX, FLOAT32_MAX]]
+        assert [flag.what for flag in features.flags] == ["imputed"]
 
 
 def test_a_word_is_refused() -> None:

@@ -83,8 +83,8 @@ def test_a_level_is_known_in_the_spelling_of_another_file() -> None:
 
 def test_booleans_in_every_spelling() -> None:
     prepared = fit({"on": [True, False, True, None]})
-    given = [True, False, 1, 0.0, "true", "No", None, 2]
-    batch = prepared.rows([{"on": value} for value in given])
+    spellings = [True, False, 1, 0.0, "true", "No", None, 2]
+    batch = prepared.rows([{"on": value} for value in spellings])
     assert cells(batch) == [[1, 0], [0, 0], [1, 0], [0, 0], [1, 0], [0, 0], [1, 1], [1, 0]]
     assert batch.flags == (Flag(7, "on", "unseen"),)
 

@@ -61,9 +61,11 @@ def test_compressed_sounds_are_read(kind: str, most: float) -> None:
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 44_100, 48_000])
 def test_a_tone_stays_the_same_tone_at_another_rate(rate: int) -> None:
-    found = read(encoded(tone(1.5, rate, 1_000.0), rate), rate_hz=16_000)
+    waveform = read(encoded(tone(1.5, rate, 1_000.0), rate), rate_hz=16_000)
     expected = tone(1.0, 16_000, 1_000.0)
-    assert np.abs(found[0, 200:] - expected[200:]).max() < 2e-3  # up to the cut end: what follows it was decoded, too
+    assert (
+        np.abs(waveform[0, 200:] - expected[200:]).max() < 2e-3
+    )  # up to the cut end: what follows it was decoded, too
 
 
 def test_what_is_above_half_of_the_new_rate_is_gone_not_folded_down() -> None:
@@ -131,11 +133,11 @@ def test_silence_of_many_channels_is_refused_before_memory_is_asked_for() -> Non
     flac = encoded(np.zeros((100_000, 8), np.int16), 96_000, "FLAC")
     assert len(flac) < 20_000
     head = int.from_bytes(flac[18:26], "big")  # rate (20 bits), channels (3), bits (5), samples (36)
-    told = flac[:18] + (head >> 36 << 36 | 96_000 * 3_500).to_bytes(8, "big") + flac[26:]
+    changed_flac = flac[:18] + (head >> 36 << 36 | 96_000 * 3_500).to_bytes(8, "big") + flac[26:]
     tracemalloc.start()
     for limits, seconds in ((Limits(), 3_000.0), (Limits(max_samples=1_000_000), 2.0)):
         with pytest.raises(TooLargeError, match=f"8 channels to decode.*at most {limits.max_samples:,} numbers"):
-            AudioReader(96_000, seconds).read(source_of(told, limits))
+            AudioReader(96_000, seconds).read(source_of(changed_flac, limits))
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()
     assert AudioReader(96_000, 0.5).read(source_of(flac)).shape == (1, 48_000)
@@ -168,7 +170,7 @@ def test_a_header_of_nonsense_is_told(at: int, value: int) -> None:
 def test_whatever_the_bytes_are_it_is_a_sound_or_an_error_of_the_input(kind: str, subtype: str | None) -> None:
     random = np.random.default_rng(0)
     whole = np.frombuffer(encoded(tone(0.3), kind=kind, subtype=subtype), np.uint8)
-    told: list[str] = []
+    outcomes: list[str] = []
     for _ in range(300):
         data = whole.copy()
         at = random.integers(4, 60 if random.random() < 0.7 else len(data), random.integers(1, 6))
@@ -176,12 +178,12 @@ def test_whatever_the_bytes_are_it_is_a_sound_or_an_error_of_the_input(kind: str
         try:
             waveform = read(data.tobytes(), seconds=0.1)
         except InputError as error:
-            told.append(str(error))
+            outcomes.append(str(error))
         else:
             assert np.isfinite(waveform).all()
             assert np.abs(waveform).max() <= 1
-    assert told
-    assert all("row 3, column 'cough'" in each for each in told)
+    assert outcomes
+    assert all("row 3, column 'cough'" in each for each in outcomes)
 
 
 def test_fit_sees_rate_length_and_channels() -> None:

@@ -96,9 +96,9 @@ def test_the_quick_way_through_a_jpeg_gives_what_pillow_gives(
     pixels = ImageReader(channels=channels).read(source_of(data))
     slow = Image.open(io.BytesIO(data)).convert("RGB" if channels == 3 else "L")
     expected = np.asarray(slow.resize((224, 224), Image.Resampling.BILINEAR))
-    found = pixels.transpose(1, 2, 0) if channels == 3 else pixels[0]
-    assert db(found, expected) > (39 if channels == 3 else 45)
-    assert abs(found.mean() - expected.mean()) < 0.5
+    picture = pixels.transpose(1, 2, 0) if channels == 3 else pixels[0]
+    assert db(picture, expected) > (39 if channels == 3 else 45)
+    assert abs(picture.mean() - expected.mean()) < 0.5
 
 
 def test_grey_of_16_bits_keeps_its_full_range() -> None:
@@ -123,8 +123,8 @@ def test_what_is_transparent_stands_on_white() -> None:
     ink = np.zeros((4, 4, 4), np.uint8)  # black everywhere, but only the first column is there
     ink[:, 0, 3], ink[:, 1, 3] = 255, 128
     image = Image.fromarray(ink, "RGBA")
-    for given in (image, image.convert("LA")):
-        pixels = read(given, exact(image))
+    for source in (image, image.convert("LA")):
+        pixels = read(source, exact(image))
         assert (pixels[:, :, 0] == 0).all()
         assert np.abs(pixels[:, :, 1].astype(int) - 127).max() <= 1
         assert (pixels[:, :, 2:] == 255).all()
@@ -158,16 +158,16 @@ def test_numbers_without_a_white_are_refused(mode: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "found"),
+    ("data", "kind"),
     [
         (b"name,age\nAnn,7\n", "text"), ("姓名,年龄\n".encode() * 99, "text"), (b"%PDF-1.7", "PDF"),
         (b"BMW,Audi\n", "text"), (b"RIFF\x24\0\0\0WAVEfmt ", "WAV"), (b"\0" * 128 + b"DICM" + b"\0" * 9, "DICOM"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"), (b"\x01\x02\x03", "unknown bytes"),
     ],
 )  # fmt: skip
-def test_what_is_no_picture_is_named_by_what_it_is(data: bytes, found: str, tmp_path: Path) -> None:
+def test_what_is_no_picture_is_named_by_what_it_is(data: bytes, kind: str, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(data)
-    with pytest.raises(BrokenError, match=rf"a.png \(row 3, column 'ct'\) is no picture but {found}"):
+    with pytest.raises(BrokenError, match=rf"a.png \(row 3, column 'ct'\) is no picture but {kind}"):
         ImageReader().read(open_source("a.png", root=tmp_path, row=3, column="ct"))
 
 
@@ -234,7 +234,7 @@ def test_a_long_strip_costs_no_more_than_a_picture(aspect: str, kind: str) -> No
 def test_whatever_the_bytes_are_it_is_a_picture_or_an_error_of_the_input(kind: str) -> None:
     random = np.random.default_rng(0)
     whole = np.frombuffer(encoded(PHOTO.resize((60, 40)), kind), np.uint8)
-    told: list[str] = []
+    outcomes: list[str] = []
     for _ in range(300):
         data = whole.copy()
         at = random.integers(4, min(len(data), 2_000) if random.random() < 0.7 else len(data), random.integers(1, 6))
@@ -242,11 +242,11 @@ def test_whatever_the_bytes_are_it_is_a_picture_or_an_error_of_the_input(kind: s
         try:
             pixels = ImageReader(size=(8, 8)).read(source_of(data.tobytes(), Limits(max_pixels=1_000_000)))
         except InputError as error:
-            told.append(str(error))
+            outcomes.append(str(error))
         else:
             assert pixels.shape == (3, 8, 8)
-    assert told
-    assert all("row 3, column 'ct'" in each for each in told)
+    assert outcomes
+    assert all("row 3, column 'ct'" in each for each in outcomes)
 
 
 def test_the_reader_is_json_and_back() -> None:
@@ -288,21 +288,21 @@ def test_the_public_pictures_are_read(shared_data: Path) -> None:
 def jpeg_files() -> dict[str, bytes]:
     """JPEGs of other tables, colours, sizes and notes than each other; those from "bare" on lack something."""
     pixels = np.random.default_rng(3).integers(0, 255, (40, 56, 3), np.uint8)
-    found = {}
-    for name, given in {
+    files = {}
+    for name, options in {
         "fine": {"quality": 95}, "coarse": {"quality": 20}, "own tables": {"optimize": True},
         "full": {"subsampling": 0}, "grey": {}, "restarts": {"restart_marker_rows": 1},
         "progressive": {"progressive": True}, "note": {"comment": b"CS=ITU601"},
     }.items():  # fmt: skip
         sink = io.BytesIO()
-        Image.fromarray(pixels[..., 0] if name == "grey" else pixels).save(sink, "JPEG", **given)
-        found[name] = sink.getvalue()
-    at = found["coarse"].index(b"\xff\xc4")
-    scan = found["coarse"].index(b"\xff\xda")
-    found["bare"] = found["coarse"][:at] + found["coarse"][scan:]
-    found["cut"] = found["fine"][:-200]
-    found["second"] = found["fine"][:-2] + found["coarse"][found["coarse"].index(b"\xff\xdb") :]
-    return found
+        Image.fromarray(pixels[..., 0] if name == "grey" else pixels).save(sink, "JPEG", **options)
+        files[name] = sink.getvalue()
+    at = files["coarse"].index(b"\xff\xc4")
+    scan = files["coarse"].index(b"\xff\xda")
+    files["bare"] = files["coarse"][:at] + files["coarse"][scan:]
+    files["cut"] = files["fine"][:-200]
+    files["second"] = files["fine"][:-2] + files["coarse"][files["coarse"].index(b"\xff\xdb") :]
+    return files
 
 
 def decode_directly(data: bytes) -> bytes | None:

@@ -330,10 +330,10 @@ def test_nothing_that_names_a_patient_leaves_a_file(
                     outputs += [str(error), repr(error.to_dict()), repr(error.__cause__)]
     outputs += [str(each.message) for each in caught]
     assert said > 200
-    found = "\n".join([*outputs, caplog.text, *capfd.readouterr()])
-    assert not [mark for mark in MARKS if mark in found], [each for each in outputs if any(m in each for m in MARKS)][
-        :3
-    ]
+    leaked_text = "\n".join([*outputs, caplog.text, *capfd.readouterr()])
+    assert not [mark for mark in MARKS if mark in leaked_text], [
+        each for each in outputs if any(m in each for m in MARKS)
+    ][:3]
     assert "INFO" not in caplog.text
     logging.getLogger("pydicom").warning("others may log")
     assert "others may log" in caplog.text

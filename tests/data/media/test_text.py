@@ -41,11 +41,11 @@ def test_a_text_has_the_same_ids_after_a_round_trip_through_json() -> None:
 def test_the_same_texts_give_the_same_tokenizer_in_every_process() -> None:
     texts = [f"patient {row} coughs since day {row % 9} with a fever of {row % 7} degrees" for row in range(100)]
     program = f"from deepseek.data.media.text import TextReader; print(TextReader.fit({texts!r}).tokenizer)"
-    made = {
+    outputs = {
         subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
         for _ in range(3)
     }
-    assert made == {TextReader.fit(texts).tokenizer}
+    assert outputs == {TextReader.fit(texts).tokenizer}
 
 
 def test_ids_are_cut_padded_and_begin_with_the_start() -> None:
@@ -95,12 +95,12 @@ def test_a_tokenizer_that_was_changed_is_named() -> None:
 
 
 def test_a_pretrained_tokenizer_sets_its_own_ends_and_its_own_padding() -> None:
-    made = tokenizer_of("roberta")
-    made.enable_padding(length=40, pad_id=1)  # as files of sentence-transformers ask for
-    reader = TextReader.from_tokenizer(made.to_str(), ["abc", "ab"], most=16, pad_id=1)
+    tokenizer = tokenizer_of("roberta")
+    tokenizer.enable_padding(length=40, pad_id=1)  # as files of sentence-transformers ask for
+    reader = TextReader.from_tokenizer(tokenizer.to_str(), ["abc", "ab"], most=16, pad_id=1)
     assert reader.num_tokens == 5  # as long as the longest: <s> a b c </s>
     ids = reader.read_many(["ab", "abcdef"])
-    vocab = made.get_vocab()
+    vocab = tokenizer.get_vocab()
     assert ids[0].tolist() == [vocab["<s>"], vocab["a"], vocab["b"], vocab["</s>"], 1]
     assert ids[1, -1] == vocab["</s>"]  # what is cut ends, too
     assert reader.spans("ab") == [(0, 1), (1, 2), (0, 0)]

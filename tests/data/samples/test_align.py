@@ -71,9 +71,9 @@ def test_with_keys_the_nearest_is_of_the_same_patient() -> None:
 @given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from("xyz")), max_size=15), st.data())
 def test_with_keys_it_is_the_same_as_key_by_key(a: list[tuple[int, str]], data: st.DataObject) -> None:
     b = data.draw(st.lists(st.tuples(st.integers(0, 9), st.sampled_from("xyz")), max_size=15))
-    found = align([t for t, _ in a], [t for t, _ in b], tolerance_s=2, keys=([k for _, k in a], [k for _, k in b]))
+    alignment = align([t for t, _ in a], [t for t, _ in b], tolerance_s=2, keys=([k for _, k in a], [k for _, k in b]))
     alone = [[t if k == key else math.nan for t, k in b] for _, key in a]
-    assert found.tolist() == [slowly([t], times, 2)[0] for (t, _), times in zip(a, alone, strict=True)]
+    assert alignment.tolist() == [slowly([t], times, 2)[0] for (t, _), times in zip(a, alone, strict=True)]
 
 
 def test_times_that_cannot_be_compared_are_refused() -> None:

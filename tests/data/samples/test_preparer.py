@@ -187,11 +187,11 @@ def test_decoding_to_disk_gives_the_same_arrays(tmp_path: Path, workers: int) ->
     (tmp_path / "data").mkdir()
     table = write(tmp_path / "data")
     preparer = fitted(tmp_path / "data", table)
-    found = decode_table(preparer, table, tmp_path / "scratch", root=tmp_path / "data", workers=workers)
+    decoded_table = decode_table(preparer, table, tmp_path / "scratch", root=tmp_path / "data", workers=workers)
     wanted = preparer.rows(table.records(), root=tmp_path / "data")
-    assert set(found.arrays) == set(wanted.arrays)
+    assert set(decoded_table.arrays) == set(wanted.arrays)
     for name, array in wanted.arrays.items():
-        np.testing.assert_array_equal(found.arrays[name], array)
+        np.testing.assert_array_equal(decoded_table.arrays[name], array)
 
 
 def test_broken_files_are_masked_and_counted_by_their_rows(tmp_path: Path) -> None:
@@ -199,8 +199,8 @@ def test_broken_files_are_masked_and_counted_by_their_rows(tmp_path: Path) -> No
     preparer = fitted(tmp_path, table)
     for row in (40, 97):
         (tmp_path / f"{row}.png").write_bytes(b"no picture")
-    found = decode_table(preparer, table, tmp_path / "scratch", root=tmp_path, broken="mask", workers=2)
-    assert [(fault.row, fault.column) for fault in found.faults] == [(40, "ct"), (97, "ct")]
+    decoded_table = decode_table(preparer, table, tmp_path / "scratch", root=tmp_path, broken="mask", workers=2)
+    assert [(fault.row, fault.column) for fault in decoded_table.faults] == [(40, "ct"), (97, "ct")]
     for workers in (0, 2):
         with pytest.raises(BrokenError, match=r"2 files cannot be read: .*row 40, .*row 97, ") as caught:
             decode_table(preparer, table, tmp_path / "other", root=tmp_path, workers=workers)
@@ -213,9 +213,9 @@ def test_broken_files_are_masked_and_counted_by_their_rows(tmp_path: Path) -> No
 def test_what_was_decoded_is_not_decoded_again_unless_a_file_changed(tmp_path: Path) -> None:
     table = write(tmp_path)
     preparer = fitted(tmp_path, table)
-    told: list[float] = []
-    decode_table(preparer, table, tmp_path / "scratch", root=tmp_path, progress=lambda _, share: told.append(share))
-    assert len(told) == -(-NUM // CHUNK_ROWS)
+    progress: list[float] = []
+    decode_table(preparer, table, tmp_path / "scratch", root=tmp_path, progress=lambda _, share: progress.append(share))
+    assert len(progress) == -(-NUM // CHUNK_ROWS)
     decode_table(preparer, table, tmp_path / "scratch", root=tmp_path, progress=lambda *_: pytest.fail("decoded again"))
     (tmp_path / "50.png").write_bytes(picture(1_000))
     again = decode_table(preparer, table, tmp_path / "scratch", root=tmp_path)
@@ -228,11 +228,11 @@ def test_a_note_that_was_cut_off_is_decoded_again(tmp_path: Path) -> None:
     first = decode_table(preparer, table, tmp_path / "scratch", root=tmp_path)
     notes = tmp_path / "scratch" / DONE_FILE
     notes.write_text("\n".join(notes.read_text().splitlines()[:2]) + '\n{"chunk": 9')
-    told: list[float] = []
+    progress: list[float] = []
     again = decode_table(
-        preparer, table, tmp_path / "scratch", root=tmp_path, progress=lambda _, share: told.append(share)
+        preparer, table, tmp_path / "scratch", root=tmp_path, progress=lambda _, share: progress.append(share)
     )
-    assert len(told) == -(-NUM // CHUNK_ROWS) - 2
+    assert len(progress) == -(-NUM // CHUNK_ROWS) - 2
     np.testing.assert_array_equal(again.arrays["ct"], first.arrays["ct"])
     assert len(notes.read_text().splitlines()) == -(-NUM // CHUNK_ROWS)
 
@@ -303,13 +303,13 @@ own.decode_table(own.fitted(data, table), table, Path({str(tmp_path / "scratch")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr[-2_000:]
-    told: list[Any] = []
-    found = decode_table(
-        preparer, table, tmp_path / "scratch", root=tmp_path / "data", progress=lambda *each: told.append(each)
+    progress: list[Any] = []
+    decoded_table = decode_table(
+        preparer, table, tmp_path / "scratch", root=tmp_path / "data", progress=lambda *each: progress.append(each)
     )
-    assert 1 <= len(told) < -(-NUM // CHUNK_ROWS)
+    assert 1 <= len(progress) < -(-NUM // CHUNK_ROWS)
     np.testing.assert_array_equal(
-        found.arrays["ct"], preparer.rows(table.records(), root=tmp_path / "data").arrays["ct"]
+        decoded_table.arrays["ct"], preparer.rows(table.records(), root=tmp_path / "data").arrays["ct"]
     )
 
 

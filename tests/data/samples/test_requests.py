@@ -46,13 +46,13 @@ def test_what_arrives_is_what_training_would_have_read(rows: list[dict[str, Any]
     wanted = preparer.rows(rows)
     sent, flags = encode_records(preparer, rows)
     assert flags == wanted.flags
-    found, faults = decode_requests(preparer, pack_requests([sent[2:], sent[:2]]))
+    decoded_rows, faults = decode_requests(preparer, pack_requests([sent[2:], sent[:2]]))
     assert first_fault(faults) is None
     order = [2, 0, 1]
-    assert found.arrays.keys() == wanted.arrays.keys()
+    assert decoded_rows.arrays.keys() == wanted.arrays.keys()
     for name, array in wanted.arrays.items():
-        np.testing.assert_array_equal(found.arrays[name], array[order])
-    assert found.arrays["film.sound.there"].tolist() == [False, True, False]
+        np.testing.assert_array_equal(decoded_rows.arrays[name], array[order])
+    assert decoded_rows.arrays["film.sound.there"].tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("columns", [("note", "age"), ("photo", "note")])
@@ -62,10 +62,10 @@ def test_rows_without_any_file_arrive_too(columns: tuple[str, ...]) -> None:
     rows = [{name: record[name] for name in preparer.columns()}] * 2
     frame = wire.pack_frame((1, "run", "m", {}), pack_requests([encode_records(preparer, rows)[0]]))
     ((_, arrays),) = wire.FrameReader().feed(frame)
-    found, faults = decode_requests(preparer, arrays)
+    decoded_rows, faults = decode_requests(preparer, arrays)
     assert first_fault(faults) is None
     for name, array in preparer.rows(rows).arrays.items():
-        np.testing.assert_array_equal(found.arrays[name], array)
+        np.testing.assert_array_equal(decoded_rows.arrays[name], array)
 
 
 def test_faults_name_the_row_of_the_request_and_keep_what_they_were(rows: list[dict[str, Any]]) -> None:
@@ -111,10 +111,10 @@ def test_limits_hold_for_all_files_of_a_value_together() -> None:
 
 
 def test_a_record_in_words_holds_no_file(rows: list[dict[str, Any]]) -> None:
-    told = describe_record(preparer_of(COLUMNS), {**rows[0], "note": "a" * 100, "photo": "7.png"})
-    assert told["ct"] == "(volume)"
-    assert told["pulse"] == "(series)"
-    assert told["photo"] == "7.png"
-    assert told["cough"] is None
-    assert told["note"] == "a" * 60 + " ..."
-    assert told["table"] == "age 44.0, sex m"
+    description = describe_record(preparer_of(COLUMNS), {**rows[0], "note": "a" * 100, "photo": "7.png"})
+    assert description["ct"] == "(volume)"
+    assert description["pulse"] == "(series)"
+    assert description["photo"] == "7.png"
+    assert description["cough"] is None
+    assert description["note"] == "a" * 60 + " ..."
+    assert description["table"] == "age 44.0, sex m"

@@ -37,22 +37,22 @@ def test_clean_data_has_no_findings() -> None:
 
 def test_test_rows_that_are_training_rows_are_refused_with_their_number() -> None:
     columns = {name: np.concatenate([values[:300], values[:100]]) for name, values in clean().items()}
-    found = check(columns, parts(300, 0, 100))
-    assert [(finding.level, finding.name) for finding in found] == [("refuse", "test rows")]
-    assert "100 of 100" in found[0].message
+    leaks = check(columns, parts(300, 0, 100))
+    assert [(finding.level, finding.name) for finding in leaks] == [("refuse", "test rows")]
+    assert "100 of 100" in leaks[0].message
 
 
 def test_a_few_equal_rows_are_a_warning() -> None:
     columns = clean()
     columns = {name: np.concatenate([values[:300], values[:5], values[300:395]]) for name, values in columns.items()}
-    found = check(columns, parts(300, 0, 100))
-    assert [finding.level for finding in found] == ["warn"]
-    assert "5 of 100" in found[0].message
+    leaks = check(columns, parts(300, 0, 100))
+    assert [finding.level for finding in leaks] == ["warn"]
+    assert "5 of 100" in leaks[0].message
 
 
 def test_rows_that_repeat_everywhere_are_a_warning() -> None:
-    found = check({"c": RNG.choice(["u", "v", "w"], N), "d": RNG.choice(["p", "q", "r"], N), "y": Y})
-    assert {finding.level for finding in found} == {"warn"}
+    leaks = check({"c": RNG.choice(["u", "v", "w"], N), "d": RNG.choice(["p", "q", "r"], N), "y": Y})
+    assert {finding.level for finding in leaks} == {"warn"}
 
 
 def test_an_identifier_does_not_hide_equal_rows() -> None:
@@ -64,25 +64,25 @@ def test_an_identifier_does_not_hide_equal_rows() -> None:
     "copy", [Y, Y == 1, 1 - Y, Y * 7 + 3, np.where(Y == 1, "bad", "good"), np.where(Y == 1, "bad", None)]
 )
 def test_a_column_that_is_the_target_is_refused_by_name(copy: Any) -> None:
-    found = check({**clean(), "outcome": list(copy)})
-    assert [(finding.level, finding.name) for finding in found] == [("refuse", "outcome")]
-    assert "--drop outcome" in found[0].fix
+    leaks = check({**clean(), "outcome": list(copy)})
+    assert [(finding.level, finding.name) for finding in leaks] == [("refuse", "outcome")]
+    assert "--drop outcome" in leaks[0].fix
 
 
 def test_a_copy_of_many_classes_is_refused() -> None:
     y = RNG.integers(0, 40, N)
-    found = check(
+    leaks = check(
         {"x": RNG.normal(size=N), "copy": [f"c{label}" for label in y], "y": [f"k{label}" for label in y]},
         task="multiclass",
     )
-    assert [(finding.level, finding.name) for finding in found] == [("refuse", "copy")]
+    assert [(finding.level, finding.name) for finding in leaks] == [("refuse", "copy")]
 
 
 def test_a_column_of_levels_that_each_have_one_class_is_refused() -> None:
     scenario = np.where(Y == 1, RNG.integers(1, 4, N), 0)
-    (found,) = check({**clean(), "scenario": scenario})
-    assert (found.level, found.name) == ("refuse", "scenario")
-    assert found.message == "each value of column 'scenario' has one class of 'y' only"
+    (leak,) = check({**clean(), "scenario": scenario})
+    assert (leak.level, leak.name) == ("refuse", "scenario")
+    assert leak.message == "each value of column 'scenario' has one class of 'y' only"
 
 
 def test_levels_of_one_class_by_chance_are_none() -> None:
@@ -97,32 +97,32 @@ def test_levels_of_one_class_by_chance_are_none() -> None:
 def test_a_number_that_separates_the_classes_is_refused() -> None:
     score = Y * 10 + RNG.uniform(size=N)
     score[3] = 5 + 100 * (1 - 2 * Y[3])  # nearly
-    (found,) = check({**clean(), "score": score})
-    assert (found.level, found.name) == ("refuse", "score")
-    assert "'score' alone nearly tells the target 'y'" in found.message
+    (leak,) = check({**clean(), "score": score})
+    assert (leak.level, leak.name) == ("refuse", "score")
+    assert "'score' alone nearly tells the target 'y'" in leak.message
 
 
 def test_a_rare_class_is_told_apart_although_it_hardly_counts() -> None:
     y = (np.arange(6_000) % 100 == 0).astype(int)
     strong = RNG.normal(size=6_000) + 3 * y  # balanced accuracy .93
-    told = np.where(RNG.random(6_000) < 0.01, RNG.integers(0, 2, 6_000), y)
-    found = check({"strong": strong, "told": told, "y": y})
-    assert [(finding.level, finding.name) for finding in found] == [("refuse", "told")]
+    rare_flag = np.where(RNG.random(6_000) < 0.01, RNG.integers(0, 2, 6_000), y)
+    leaks = check({"strong": strong, "told": rare_flag, "y": y})
+    assert [(finding.level, finding.name) for finding in leaks] == [("refuse", "told")]
 
 
 def test_a_value_that_stands_in_one_class_alone_is_refused() -> None:
     closed = np.where(Y == 1, RNG.normal(size=N), np.nan)
     dates = np.datetime64("2021-01-01", "ms") + RNG.integers(0, 9e9, N).astype("timedelta64[ms]")
     date = np.where(Y == 1, dates, np.datetime64("NaT"))
-    found = check({**clean(), "closed": closed, "date": date})
-    assert {finding.name for finding in found if finding.level == "refuse"} == {"closed", "date"}
+    leaks = check({**clean(), "closed": closed, "date": date})
+    assert {finding.name for finding in leaks if finding.level == "refuse"} == {"closed", "date"}
 
 
 def test_a_value_that_one_of_three_classes_has_is_refused_and_a_number_that_tells_one_is_not() -> None:
     y = RNG.integers(0, 3, N)
     closed = np.where(y == 2, RNG.normal(size=N), np.nan)
-    found = check({"x": RNG.normal(size=N) + 20 * (y == 0), "closed": closed, "y": y}, task="multiclass")
-    assert [(finding.level, finding.name) for finding in found] == [("refuse", "closed")]
+    leaks = check({"x": RNG.normal(size=N) + 20 * (y == 0), "closed": closed, "y": y}, task="multiclass")
+    assert [(finding.level, finding.name) for finding in leaks] == [("refuse", "closed")]
 
 
 def test_a_code_whose_part_is_the_class_is_refused() -> None:
@@ -140,9 +140,9 @@ def test_columns_that_are_no_inputs_give_nothing_away() -> None:
 
 def test_a_group_that_has_one_class_may_be_split_by() -> None:
     patient = RNG.integers(0, 40, N)
-    (found,) = check({"x": RNG.normal(size=N), "patient": patient, "y": patient % 2})
-    assert "--drop patient" in found.fix
-    assert "split by group:patient" in found.fix
+    (leak,) = check({"x": RNG.normal(size=N), "patient": patient, "y": patient % 2})
+    assert "--drop patient" in leak.fix
+    assert "split by group:patient" in leak.fix
 
 
 @pytest.mark.parametrize(
@@ -159,30 +159,30 @@ def test_a_number_that_is_made_of_a_numeric_target_is_refused(derived: Any) -> N
     y = RNG.normal(size=N)
     table = read_table({"x": y + 0.1 * RNG.normal(size=N), "made": derived(y), "y": y})
     kinds = {"x": "numeric", "made": "category"}
-    found = check_leaks(
+    leaks = check_leaks(
         table, split_table(table, target="y", task="regression"), target="y", task="regression", kinds=kinds
     )
-    assert [(finding.level, finding.name) for finding in found] == [("refuse", "made")]
+    assert [(finding.level, finding.name) for finding in leaks] == [("refuse", "made")]
 
 
 def test_a_large_table_is_looked_at_whole() -> None:
     y = RNG.integers(0, 2, 20_000)
     almost = y.copy()
     almost[7] = 1 - almost[7]
-    found = check({"x": RNG.normal(size=20_000), "copy": y * 3, "almost": almost, "y": y})
-    assert [(f.level, f.name) for f in found] == [("refuse", "copy"), ("refuse", "almost")]
-    assert "under another name" in found[0].message
-    assert "nearly" in found[1].message
+    leaks = check({"x": RNG.normal(size=20_000), "copy": y * 3, "almost": almost, "y": y})
+    assert [(f.level, f.name) for f in leaks] == [("refuse", "copy"), ("refuse", "almost")]
+    assert "under another name" in leaks[0].message
+    assert "nearly" in leaks[1].message
     value = RNG.normal(size=20_000)
     almost = value + 0.05 * RNG.normal(size=20_000)
-    found = check({"copy": 2 * value, "almost": almost, "y": value}, task="regression")
-    assert [(f.level, f.name) for f in found] == [("refuse", "copy")]
+    leaks = check({"copy": 2 * value, "almost": almost, "y": value}, task="regression")
+    assert [(f.level, f.name) for f in leaks] == [("refuse", "copy")]
 
 
 def test_dates_that_are_text_are_dates() -> None:
     columns = {"when": [f"{2020 - row // 300}-01-{1 + row % 28:02}" for row in range(N)], **clean()}
-    found = check(columns, parts(300, 0, 200), method="time:when", own_files=True)
-    assert [(finding.level, finding.name) for finding in found] == [("refuse", "when")]
+    leaks = check(columns, parts(300, 0, 200), method="time:when", own_files=True)
+    assert [(finding.level, finding.name) for finding in leaks] == [("refuse", "when")]
 
 
 def test_one_row_in_500_of_another_class_hides_nothing() -> None:
@@ -200,8 +200,8 @@ def test_a_strong_feature_of_a_class_is_no_leak() -> None:
 @pytest.mark.parametrize("follow", [lambda y: y, lambda y: 3 - 2 * y, np.exp, lambda y: y + 1e-6 * np.sin(y)])
 def test_a_number_that_follows_a_numeric_target_is_refused(follow: Any) -> None:
     y = RNG.normal(size=N)
-    found = check({"x": RNG.normal(size=N), "copy": follow(y), "y": y}, task="regression")
-    assert [(finding.level, finding.name) for finding in found] == [("refuse", "copy")]
+    leaks = check({"x": RNG.normal(size=N), "copy": follow(y), "y": y}, task="regression")
+    assert [(finding.level, finding.name) for finding in leaks] == [("refuse", "copy")]
 
 
 def test_a_strong_feature_of_a_regression_is_no_leak() -> None:
@@ -215,9 +215,9 @@ def days(first: str, size: int) -> np.ndarray[Any, Any]:
 
 def test_time_that_runs_backwards_is_refused_for_a_split_by_time() -> None:
     columns = {"when": np.concatenate([days("2020-06-01", 300), days("2020-01-01", 200)]), **clean()}
-    found = check(columns, parts(300, 0, 200), method="time:when", own_files=True)
-    assert [(finding.level, finding.name) for finding in found] == [("refuse", "when")]
-    assert "2020-01-01" in found[0].message
+    leaks = check(columns, parts(300, 0, 200), method="time:when", own_files=True)
+    assert [(finding.level, finding.name) for finding in leaks] == [("refuse", "when")]
+    assert "2020-01-01" in leaks[0].message
     assert check(columns, parts(300, 0, 200), own_files=True)[0].level == "warn"
 
 
@@ -228,15 +228,15 @@ def test_time_that_runs_forwards_is_fine() -> None:
 
 
 def test_a_random_split_of_dated_rows_is_a_warning() -> None:
-    found = check({"when": days("2020-01-01", N), **clean()})
-    assert [(finding.level, finding.name) for finding in found] == [("warn", "when")]
-    assert "--split time:when" in found[0].fix
+    leaks = check({"when": days("2020-01-01", N), **clean()})
+    assert [(finding.level, finding.name) for finding in leaks] == [("warn", "when")]
+    assert "--split time:when" in leaks[0].fix
 
 
 def test_a_group_on_two_sides_is_refused() -> None:
     columns = {"group": [f"g{n % 7}" for n in range(N)], **clean()}
-    found = check(columns, parts(300, 0, 200), method="group:group", own_files=True)
-    assert ("refuse", "group") in [(finding.level, finding.name) for finding in found]
+    leaks = check(columns, parts(300, 0, 200), method="group:group", own_files=True)
+    assert ("refuse", "group") in [(finding.level, finding.name) for finding in leaks]
 
 
 def test_a_column_that_is_dropped_is_not_looked_at() -> None:

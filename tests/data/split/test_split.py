@@ -123,26 +123,26 @@ def test_too_few_rows_moments_or_groups() -> None:
 
 @pytest.mark.parametrize("how", ["random", "group:customer"])
 def test_folds_judge_every_row_once(how: str) -> None:
-    found = make_folds(TABLE, split=how, target="y", task="multiclass", num_folds=4, seed=1)
-    assert sorted(np.concatenate([judged for _, judged in found]).tolist()) == list(range(N))
-    for train, judged in found:
+    folds = make_folds(TABLE, split=how, target="y", task="multiclass", num_folds=4, seed=1)
+    assert sorted(np.concatenate([judged for _, judged in folds]).tolist()) == list(range(N))
+    for train, judged in folds:
         assert not np.intersect1d(train, judged).size
         assert len(train) + len(judged) == N
         assert abs(len(judged) - N / 4) < 40
         rare = (TABLE.column("y")[judged] == "c").mean()
         assert abs(rare - (TABLE.column("y") == "c").mean()) < 0.02
     if how != "random":
-        groups = [set(TABLE.column("customer")[judged]) for _, judged in found]
+        groups = [set(TABLE.column("customer")[judged]) for _, judged in folds]
         assert len(set.union(*groups)) == sum(map(len, groups))
 
 
 def test_folds_by_time_grow_and_look_ahead() -> None:
     when = TABLE.column("when")
-    found = make_folds(TABLE, split="time:when", target="y", task="multiclass", num_folds=3)
-    assert len(found) == 3
-    sizes = [len(train) for train, _ in found]
+    folds = make_folds(TABLE, split="time:when", target="y", task="multiclass", num_folds=3)
+    assert len(folds) == 3
+    sizes = [len(train) for train, _ in folds]
     assert sizes == sorted(sizes)
-    for train, judged in found:
+    for train, judged in folds:
         assert when[train].max() < when[judged].min()
 
 

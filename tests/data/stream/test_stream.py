@@ -88,17 +88,17 @@ def opened(kind: str, root: Path) -> Shards:
 
 
 def stream_of(shards: Shards, **knobs: Any) -> ShardStream:
-    given = {"batch_size": 4, "buffer": 6, "seed": 3} | knobs
-    return ShardStream(shards, PREPARER, target="label", labels=LABELS, config=StreamConfig(**given))
+    options = {"batch_size": 4, "buffer": 6, "seed": 3} | knobs
+    return ShardStream(shards, PREPARER, target="label", labels=LABELS, config=StreamConfig(**options))
 
 
 def seen(batches: Any) -> list[tuple[list[int], list[int]]]:
     """The brightness and the class of each row of each batch."""
-    found = []
+    rows = []
     for batch in batches:
         assert (batch.labels == batch.arrays["image"][:, 0, 0, 0] % 3).all()
-        found.append((batch.arrays["image"][:, 0, 0, 0].tolist(), batch.labels.tolist()))
-    return found
+        rows.append((batch.arrays["image"][:, 0, 0, 0].tolist(), batch.labels.tolist()))
+    return rows
 
 
 def flat(batches: Any) -> list[int]:
@@ -137,10 +137,10 @@ def test_without_a_seed_rows_come_as_they_lie(tmp_path: Path) -> None:
 def test_ranks_share_the_rows_out(seed: int | None) -> None:
     for epoch in range(3):
         ranks = [ShardSampler((5, 9, 0, 7, 1), seed, 4, (rank, 3)) for rank in range(3)]
-        found = [list(order.rows(epoch)) for order in ranks]
-        assert [len(rows) for rows in found] == [7, 7, 7]
-        assert len({row for rows in found for row in rows}) == 21
-        assert [sorted(order.read(epoch)) for order in ranks] == [sorted(rows) for rows in found]
+        orders = [list(order.rows(epoch)) for order in ranks]
+        assert [len(rows) for rows in orders] == [7, 7, 7]
+        assert len({row for rows in orders for row in rows}) == 21
+        assert [sorted(order.read(epoch)) for order in ranks] == [sorted(rows) for rows in orders]
 
 
 def test_the_buffer_bounds_what_is_held_and_mixes_what_lies_together() -> None:
@@ -153,21 +153,21 @@ def test_the_buffer_bounds_what_is_held_and_mixes_what_lies_together() -> None:
 
 def test_a_parquet_file_is_not_read_again_before_the_place_where_a_pass_goes_on(tmp_path: Path) -> None:
     shards = opened("bytes", tmp_path)
-    asked: list[int] = []
+    groups: list[int] = []
 
     class Watched:
         def __getattr__(self, name: str) -> Any:
             return getattr(shards, name)
 
         def read(self, rows: Iterator[int]) -> Iterator[Mapping[str, Any]]:
-            return shards.read(asked.append(row) or row for row in rows)  # type: ignore[func-returns-value]
+            return shards.read(groups.append(row) or row for row in rows)  # type: ignore[func-returns-value]
 
     whole = stream_of(shards)
     first = seen(whole)
     other = stream_of(Watched())  # type: ignore[arg-type]
     other.load_state_dict({**whole.state_dict(), "epoch": 0, "batch": 6})
     assert seen(other) == first[6:]
-    assert sorted(asked) == sorted(flat(first[6:]))
+    assert sorted(groups) == sorted(flat(first[6:]))
 
 
 # The cache ----------------------------------------------------------------------------------------------------------

@@ -123,15 +123,15 @@ def test_a_cluster_decodes_and_each_pass_is_the_same_to_the_bit(python: str, tmp
         },
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3_000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["count"] == 99  # the row that has nothing left is left out
-    assert len(found["faults"]) == 2  # none, and that of the photo that is masked
-    assert 0 < found["labels"][0] <= 49
-    assert sum(found["labels"]) == 96  # whole batches of 8
-    assert found["goes on"]
-    assert found["ranks again"] == [True, True]
-    assert found["in both"] == 0
-    assert found["passes differ"]
-    assert found["same pixels"]
-    assert "the target 'kind' is 'light'" in found["refused"][0]
-    assert "column 'photo'" in found["refused"][1]
+    document = json.loads(done.stdout.splitlines()[-1])
+    assert document["count"] == 99  # the row that has nothing left is left out
+    assert len(document["faults"]) == 2  # none, and that of the photo that is masked
+    assert 0 < document["labels"][0] <= 49
+    assert sum(document["labels"]) == 96  # whole batches of 8
+    assert document["goes on"]
+    assert document["ranks again"] == [True, True]
+    assert document["in both"] == 0
+    assert document["passes differ"]
+    assert document["same pixels"]
+    assert "the target 'kind' is 'light'" in document["refused"][0]
+    assert "column 'photo'" in document["refused"][1]

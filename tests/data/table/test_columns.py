@@ -79,9 +79,9 @@ def test_columns_of_any_type_and_order_give_the_bits_of_records(mixed: Preproces
     }
     columns = {name: values[:num_rows] for name, values in columns.items()}
     records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    found, expected = mixed.rows(ColumnarRows(list(columns), list(columns.values()))), mixed.rows(records)
-    assert found.features.tobytes() == expected.features.tobytes()
-    assert sorted(found.flags, key=str) == sorted(expected.flags, key=str)
+    features, expected = mixed.rows(ColumnarRows(list(columns), list(columns.values()))), mixed.rows(records)
+    assert features.features.tobytes() == expected.features.tobytes()
+    assert sorted(features.flags, key=str) == sorted(expected.flags, key=str)
     arrays = [np.array(columns["x"], np.float64), np.array([1.5] * num_rows), *list(columns.values())[:1]]
     shorter = ColumnarRows(["x", "color", "when"], arrays)
     assert len(mixed.rows(shorter)) == num_rows

@@ -27,8 +27,8 @@ def test_an_example_can_be_prepared_and_has_no_leak(name: str) -> None:
     batch = fit_preprocessor(table.take(split.train), kinds, target=target).table(table)
     assert np.isfinite(batch.features).all()
     assert description
-    found = check_leaks(table, split, target=target, task=info.task, kinds=kinds, method="random")
-    assert not [finding for finding in found if finding.level == "refuse"]
+    leaks = check_leaks(table, split, target=target, task=info.task, kinds=kinds, method="random")
+    assert not [finding for finding in leaks if finding.level == "refuse"]
 
 
 def test_an_unknown_example_names_the_near_one() -> None:

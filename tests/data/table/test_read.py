@@ -272,11 +272,11 @@ def test_the_index_of_a_saved_frame_is_no_column_and_is_said(
         pa.parquet.write_table(table, path)
     elif form == "arrow":
         pa.feather.write_feather(table, path)
-    found = read_table(table if form == "object" else path)
+    table_read = read_table(table if form == "object" else path)
     expected = [str(name) for name in FRAME.columns[1 if named else 0 :]]
-    assert list(found.names) == expected
-    assert words in found.notes[0]
-    assert "reset_index() makes it a column" in found.notes[0]
+    assert list(table_read.names) == expected
+    assert words in table_read.notes[0]
+    assert "reset_index() makes it a column" in table_read.notes[0]
 
 
 def test_an_index_of_several_levels_is_left_out() -> None:
@@ -285,8 +285,8 @@ def test_an_index_of_several_levels_is_left_out() -> None:
 
 
 def test_a_counter_is_no_column_of_the_file_and_nothing_is_said() -> None:
-    found = read_table(pa.Table.from_pandas(pd.DataFrame({"a": [1, 2], "b": [3, 4]})))
-    assert (found.names, found.notes) == (("a", "b"), ())
+    table = read_table(pa.Table.from_pandas(pd.DataFrame({"a": [1, 2], "b": [3, 4]})))
+    assert (table.names, table.notes) == (("a", "b"), ())
 
 
 @pytest.mark.parametrize(

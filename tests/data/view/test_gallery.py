@@ -70,16 +70,16 @@ def test_pictures_are_filtered_and_sorted_without_a_request(parts: Table, folder
     errors = {0: 0.1, 1: 0.9, 2: 0.5, 3: 0.2, 6: 0.7}
     scores = {row: PictureScore("dent", error, 1 - error) for row, error in errors.items()}
     options = GalleryOptions(target="kind", score=lambda rows: {row: scores[row] for row in rows if row in scores})
-    made = page_of(folder, parts, options)
-    assert made.pictures == (0, 1, 2, 3, 6)
-    (folder / "scored.html").write_text(made.html, encoding="utf-8")
+    gallery = page_of(folder, parts, options)
+    assert gallery.pictures == (0, 1, 2, 3, 6)
+    (folder / "scored.html").write_text(gallery.html, encoding="utf-8")
     page = open_page((folder / "scored.html").as_uri())
 
     def shown() -> list[str]:
-        found: list[str] = page.locator("#gallery .thumb:visible").evaluate_all(
+        rows_shown: list[str] = page.locator("#gallery .thumb:visible").evaluate_all(
             "all => all.map(one => one.dataset.row)"
         )
-        return found
+        return rows_shown
 
     assert page.locator("#pictures p").first.inner_text() == "5 of 6 pictures of photo."
     assert shown() == ["0", "1", "2", "3", "6"]

@@ -33,8 +33,8 @@ def card(folder: Path) -> dict[str, Any]:
 
 
 def column(card: dict[str, Any], name: str) -> dict[str, Any]:
-    (found,) = (entry for entry in card["columns"] if entry["name"] == name)
-    return found
+    (column_card,) = (entry for entry in card["columns"] if entry["name"] == name)
+    return column_card
 
 
 def test_every_kind_is_found_and_counted(card: dict[str, Any]) -> None:

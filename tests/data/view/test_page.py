@@ -26,15 +26,15 @@ __all__ = ["browser", "open_page"]  # fixtures
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("mixed")
     mixed.make_mixed(place)
-    (place / "look.html").write_text(made(place).html, encoding="utf-8")
+    (place / "look.html").write_text(make_page(place).html, encoding="utf-8")
     return place
 
 
-def made(place: Path, **given: int) -> view.DataPage:
+def make_page(place: Path, **options: int) -> view.DataPage:
     table = read_table(place / "mixed.csv")
     kinds = find_all_kinds(table, root=place, overrides={"note": "text"})
     card = make_media_card(table, kinds, root=place)
-    return view.data_page(table, kinds, card, root=place, name="mixed.csv", command="deepseek data view", **given)
+    return view.data_page(table, kinds, card, root=place, name="mixed.csv", command="deepseek data view", **options)
 
 
 def source_of(path: Path) -> Source:
@@ -122,14 +122,14 @@ def test_printed_it_is_light_and_all_is_open(folder: Path, open_page: OpenPage) 
 
 
 def test_rows_are_drawn_by_seed(folder: Path) -> None:
-    rows = [made(folder, num_rows=4, seed=seed).rows for seed in (0, 0, 1)]
+    rows = [make_page(folder, num_rows=4, seed=seed).rows for seed in (0, 0, 1)]
     assert rows[0] == rows[1] == tuple(sorted(rows[0]))
     assert rows[0] != rows[2]
 
 
 def test_a_full_page_says_so_and_stays_below_its_limit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(view, "MAX_PAGE_BYTES", 120_000)
-    page = made(folder)
+    page = make_page(folder)
     assert 0 < len(page.rows) < 10
     assert len(page.html.encode()) <= 120_000
     assert "the page is full at 120 kB" in page.html

@@ -110,10 +110,10 @@ def test_a_bundle_is_evaluated_on_the_rows_that_it_answers(table: tuple[Path, Pa
         evaluate_bundle(bundle, data)
 
 
-@pytest.mark.parametrize(("given", "status"), [(0.5, 500), (1e18, 500), (math.nan, 422), (1e20, 422), (-math.inf, 422)])
-def test_who_sends_what_has_no_answer_is_told_so(given: float, status: int) -> None:
+@pytest.mark.parametrize(("value", "status"), [(0.5, 500), (1e18, 500), (math.nan, 422), (1e20, 422), (-math.inf, 422)])
+def test_who_sends_what_has_no_answer_is_told_so(value: float, status: int) -> None:
     error = NonFiniteError("the model gives NaN as values for row 0")
-    found = blame_inputs(error, {"word": np.array(["nan"]), "x": np.array([[1, given]], np.float32)})
-    assert found.status == status
-    assert found.message.startswith(error.message)
-    assert ("'x'" in found.message) == (status == 422)
+    blamed = blame_inputs(error, {"word": np.array(["nan"]), "x": np.array([[1, value]], np.float32)})
+    assert blamed.status == status
+    assert blamed.message.startswith(error.message)
+    assert ("'x'" in blamed.message) == (status == 422)

@@ -130,16 +130,16 @@ def test_a_graph_that_mixes_rows_is_not_joined(what: str, tmp_path: Path) -> Non
 
 
 def test_a_softmax_before_opset_13_goes_over_all_axes_behind_the_one_it_names(tmp_path: Path) -> None:
-    def told(version: int, axis: int) -> str:
+    def explain_mixing(version: int, axis: int) -> str:
         ends = [[helper.make_tensor_value_info(name, FLOAT, ["N", 4])] for name in "xy"]
-        made = helper.make_graph([node("Softmax", "x", "y", axis=axis)], "g", *ends)
-        model = helper.make_model(made, opset_imports=[helper.make_opsetid("", version)], ir_version=7)
+        graph = helper.make_graph([node("Softmax", "x", "y", axis=axis)], "g", *ends)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)], ir_version=7)
         (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
         return why_mixed(tmp_path / "m.onnx")
 
-    assert "it goes over the rows" in told(12, 0)
-    assert told(12, 1) == told(13, -1) == ""
-    assert told(12, -1) == ""
+    assert "it goes over the rows" in explain_mixing(12, 0)
+    assert explain_mixing(12, 1) == explain_mixing(13, -1) == ""
+    assert explain_mixing(12, -1) == ""
 
 
 def test_what_has_no_rule_mixes_and_functions_are_looked_into(tmp_path: Path) -> None:

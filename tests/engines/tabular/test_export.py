@@ -73,8 +73,8 @@ def to_skl2onnx(estimator: Any, features: Float32, **options: Any) -> list[Any]:
 
     graph = skl2onnx.to_onnx(estimator, features[:1], options={id(estimator): options} if options else None)
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    found: list[Any] = session.run(None, {session.get_inputs()[0].name: features})
-    return found
+    outputs: list[Any] = session.run(None, {session.get_inputs()[0].name: features})
+    return outputs
 
 
 def test_a_random_forest_equals_skl2onnx(cancer_forest: Any, cancer: Any) -> None:

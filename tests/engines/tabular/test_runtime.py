@@ -84,14 +84,14 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]
 
 
 @pytest.fixture(scope="session")
-def made(make_bundle: Callable[..., Made]) -> Made:
+def loan_bundle(make_bundle: Callable[..., Made]) -> Made:
     return make_bundle()
 
 
-def test_records_and_columns_give_the_models_answers(made: Made) -> None:
-    with Runtime.open(made.path) as runtime:
-        by_records, by_columns = runtime.predict(made.records), runtime.predict(made.columns)
-        expected = made.model.score(runtime.prepare(made.records).features)
+def test_records_and_columns_give_the_models_answers(loan_bundle: Made) -> None:
+    with Runtime.open(loan_bundle.path) as runtime:
+        by_records, by_columns = runtime.predict(loan_bundle.records), runtime.predict(loan_bundle.columns)
+        expected = loan_bundle.model.score(runtime.prepare(loan_bundle.records).features)
     assert by_records.probabilities is not None
     assert by_columns.probabilities is not None
     assert by_records.labels is not None
@@ -101,29 +101,29 @@ def test_records_and_columns_give_the_models_answers(made: Made) -> None:
     assert (by_records.labels == np.where(expected.output[:, 1] >= 0.5, "benign", "malignant")).all()
 
 
-def test_tables_frames_and_files_are_taken(made: Made, tmp_path: Path) -> None:
+def test_tables_frames_and_files_are_taken(loan_bundle: Made, tmp_path: Path) -> None:
     import pandas as pd
 
-    frame = pd.DataFrame(made.columns).head(20)
+    frame = pd.DataFrame(loan_bundle.columns).head(20)
     frame.to_csv(tmp_path / "rows.csv", index=False)
-    with Runtime.open(made.path) as runtime:
-        expected = runtime.predict(made.records[:20]).probabilities
+    with Runtime.open(loan_bundle.path) as runtime:
+        expected = runtime.predict(loan_bundle.records[:20]).probabilities
         assert expected is not None
-        for data in (frame, tmp_path / "rows.csv", read_table(frame), tuple(made.records[:20])):
+        for data in (frame, tmp_path / "rows.csv", read_table(frame), tuple(loan_bundle.records[:20])):
             assert runtime.predict(data).probabilities == pytest.approx(expected)
 
 
-def test_the_example_can_be_predicted(made: Made) -> None:
-    with Runtime.open(made.path) as runtime:
-        found = runtime.predict([runtime.example])
+def test_the_example_can_be_predicted(loan_bundle: Made) -> None:
+    with Runtime.open(loan_bundle.path) as runtime:
+        predictions = runtime.predict([runtime.example])
         assert (runtime.name, runtime.version, runtime.labels) == ("cancer", "1", ("malignant", "benign"))
-    assert len(found) == 1
-    assert not found.flags
+    assert len(predictions) == 1
+    assert not predictions.flags
 
 
-def test_small_calls_run_in_onnxruntime_large_ones_in_the_trees_engine(made: Made) -> None:
-    with Runtime.open(made.path) as runtime:
-        features = runtime.prepare(made.records).features
+def test_small_calls_run_in_onnxruntime_large_ones_in_the_trees_engine(loan_bundle: Made) -> None:
+    with Runtime.open(loan_bundle.path) as runtime:
+        features = runtime.prepare(loan_bundle.records).features
         assert "model" not in vars(runtime)
         few = runtime.score(features[: SWITCH_ROWS - 1])
         assert list(runtime._engines) == ["onnxruntime"]
@@ -133,20 +133,20 @@ def test_small_calls_run_in_onnxruntime_large_ones_in_the_trees_engine(made: Mad
     assert np.abs(few.margin - many.margin[: SWITCH_ROWS - 1]).max() < 1e-4
 
 
-def test_without_xgboost_onnxruntime_does_the_work(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_xgboost_onnxruntime_does_the_work(loan_bundle: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libxgboost, "_library_path", lambda: None)
     libxgboost._load_library.cache_clear()
-    with Runtime.open(made.path) as runtime:
-        found = runtime.predict(made.records)
+    with Runtime.open(loan_bundle.path) as runtime:
+        predictions = runtime.predict(loan_bundle.records)
         assert runtime._engines["trees"] is runtime._engines["onnxruntime"]
-    assert len(found) == 569
+    assert len(predictions) == 569
     monkeypatch.undo()
     libxgboost._load_library.cache_clear()
 
 
-def test_threads_share_a_runtime(made: Made) -> None:
-    with Runtime.open(made.path) as runtime:
-        features = runtime.prepare(made.records).features
+def test_threads_share_a_runtime(loan_bundle: Made) -> None:
+    with Runtime.open(loan_bundle.path) as runtime:
+        features = runtime.prepare(loan_bundle.records).features
         sizes = [1, 7, SWITCH_ROWS, 500]
         alone = {size: runtime.score(features[:size]).margin for size in sizes}
         with ThreadPoolExecutor(8) as pool:
@@ -157,22 +157,22 @@ def test_threads_share_a_runtime(made: Made) -> None:
 def test_the_threshold_of_the_bundle_decides(make_bundle: Callable[..., Made]) -> None:
     strict = make_bundle(decision={"threshold": 0.99})
     with Runtime.open(strict.path) as runtime:
-        found = runtime.predict(strict.records)
-    assert found.labels is not None
-    assert found.probabilities is not None
-    assert ((found.labels == "benign") == (found.probabilities[:, 1] >= np.float32(0.99))).all()
+        predictions = runtime.predict(strict.records)
+    assert predictions.labels is not None
+    assert predictions.probabilities is not None
+    assert ((predictions.labels == "benign") == (predictions.probabilities[:, 1] >= np.float32(0.99))).all()
 
 
-def test_missing_values_are_imputed_and_flagged(made: Made) -> None:
-    row = {**made.records[0], "mean radius": None}
-    with Runtime.open(made.path) as runtime:
-        found = runtime.predict([made.records[1], row])
-    assert [(flag.row, flag.column, flag.what) for flag in found.flags] == [(1, "mean radius", "imputed")]
+def test_missing_values_are_imputed_and_flagged(loan_bundle: Made) -> None:
+    row = {**loan_bundle.records[0], "mean radius": None}
+    with Runtime.open(loan_bundle.path) as runtime:
+        predictions = runtime.predict([loan_bundle.records[1], row])
+    assert [(flag.row, flag.column, flag.what) for flag in predictions.flags] == [(1, "mean radius", "imputed")]
 
 
 @pytest.mark.parametrize("data", [[], [1, 2], [{"nonsense": 1}], ["row"]])
-def test_what_is_no_row_is_refused(made: Made, data: Any) -> None:
-    with Runtime.open(made.path) as runtime, pytest.raises(InputError):
+def test_what_is_no_row_is_refused(loan_bundle: Made, data: Any) -> None:
+    with Runtime.open(loan_bundle.path) as runtime, pytest.raises(InputError):
         runtime.predict(data)
 
 
@@ -183,21 +183,21 @@ def test_a_bundle_that_lacks_a_file_is_refused_by_name(make_bundle: Callable[...
 
 
 def test_a_changed_byte_is_refused(make_bundle: Callable[..., Made]) -> None:
-    made = make_bundle()
-    file = made.path / "model.onnx"
+    model_bundle = make_bundle()
+    file = model_bundle.path / "model.onnx"
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     with pytest.raises(IntegrityError, match=r"model\.onnx"):
-        Runtime.open(made.path)
+        Runtime.open(model_bundle.path)
 
 
-def test_answering_loads_no_training_library_and_stays_small(made: Made) -> None:
+def test_answering_loads_no_training_library_and_stays_small(loan_bundle: Made) -> None:
     program = f"""
 import json, sys, time
 started = time.perf_counter()
 from deepseek.engines import Runtime
-with Runtime.open({str(made.path)!r}) as runtime:
+with Runtime.open({str(loan_bundle.path)!r}) as runtime:
     runtime.predict([runtime.example])
     took_s = time.perf_counter() - started
     features = runtime.prepare([runtime.example] * {SWITCH_ROWS}).features
@@ -212,7 +212,7 @@ print(json.dumps({{
 }}))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout)
-    assert found["loaded"] == []
-    assert found["megabytes"] < 120
-    assert found["took_s"] < 5  # half a second on a quiet machine
+    facts = json.loads(done.stdout)
+    assert facts["loaded"] == []
+    assert facts["megabytes"] < 120
+    assert facts["took_s"] < 5  # half a second on a quiet machine

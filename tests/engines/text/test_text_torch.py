@@ -104,6 +104,7 @@ def test_what_wins_and_is_not_exact_enough_does_not_pass(folder: Path, monkeypat
     assert rows["torch-bf16"].passes
 
 
+@pytest.mark.slow
 def test_a_tight_gate_lets_no_torch_pass(folder: Path) -> None:
     choice = choose_precision(folder, TEXTS, Tolerance(1, 0, 1), budget_s=0)
     assert [row.precision for row in choice.table if row.passes] == ["f32"]

@@ -27,9 +27,9 @@ def test_the_whole_model_is_shuffled_step_by_step_and_then_explained_otherwise(
 ) -> None:
     model, features = models[kind]
     before = model.to_files()
-    found = randomize_model(ModelExplainer(model, cancer[2]), features[:8])
-    assert [line["layer"] for line in found] == layers
-    assert found[-1]["similarity"] < 0.8
+    randomized = randomize_model(ModelExplainer(model, cancer[2]), features[:8])
+    assert [line["layer"] for line in randomized] == layers
+    assert randomized[-1]["similarity"] < 0.8
     assert model.to_files() == before  # it is left as it was
 
 

@@ -28,9 +28,9 @@ def sums(num: int) -> CachedValueFunction:
 
 @pytest.mark.parametrize(("num", "name"), [(10, "KernelSHAP by masking columns"), (300, "leaving out one at a time")])
 def test_the_second_method_agrees_with_what_is_so_and_not_with_its_opposite(num: int, name: str) -> None:
-    asked = sums(num)
-    right = second_method_agreement(asked, WEIGHTS[:num], seed=0)
-    wrong = second_method_agreement(asked, -WEIGHTS[:num], seed=0)
+    player_sums = sums(num)
+    right = second_method_agreement(player_sums, WEIGHTS[:num], seed=0)
+    wrong = second_method_agreement(player_sums, -WEIGHTS[:num], seed=0)
     assert right is not None
     assert wrong is not None
     assert right["rank_correlation"] > 0.999
@@ -45,9 +45,9 @@ def test_one_player_and_thousands_have_no_second_method() -> None:
 
 @pytest.mark.parametrize("num", [2, 64, 65, 300, 511, 512, 600])
 def test_it_asks_for_no_more_answers_than_it_says(num: int) -> None:
-    asked = sums(num)
-    second_method_agreement(asked, WEIGHTS[:num], seed=0)
-    assert asked.count <= second_method_evaluations(num)
+    player_sums = sums(num)
+    second_method_agreement(player_sums, WEIGHTS[:num], seed=0)
+    assert player_sums.count <= second_method_evaluations(num)
     assert RowCost(num, 1.0).seconds(FaithfulnessConfig()) >= min(second_method_evaluations(num), 2 ** min(num, 30))
 
 
@@ -67,11 +67,11 @@ def test_curves_of_the_other_class_take_away_first_what_speaks_for_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "asked", "expected"),
+    ("answer", "target", "expected"),
     [("0", None, ("0", -1)), ("1", None, ("1", 1)), ("0", "1", ("1", 1)), (None, None, ("1", 1))],
 )
 def test_curves_show_the_class_that_was_answered_unless_one_was_asked_for(
-    answer: str | None, asked: str | None, expected: tuple[str, int]
+    answer: str | None, target: str | None, expected: tuple[str, int]
 ) -> None:
-    assert curve_class("1", answer, ("0", "1"), asked) == expected
+    assert curve_class("1", answer, ("0", "1"), target) == expected
     assert curve_class("b", "a", ("a", "b", "c"), None) == ("b", 1)  # of many classes the one explained

@@ -35,26 +35,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[BundleExplanation, Path]:
+def trust_report(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[BundleExplanation, Path]:
     """All texts, and the folder with the page and the document."""
     out = tmp_path_factory.mktemp("told")
-    found = explain_bundle(folder, {"text": TEXTS}, trust=True, html=out / "why.html", json_file=out / "why.json")
-    return found, out
+    trust = explain_bundle(folder, {"text": TEXTS}, trust=True, html=out / "why.html", json_file=out / "why.json")
+    return trust, out
 
 
-def test_the_page_has_no_english_left_over_in_chinese(told: Any) -> None:
+def test_the_page_has_no_english_left_over_in_chinese(trust_report: Any) -> None:
     words = {word for text in TEXTS for word in text.split()} | {"moods", "text", "bad"}
-    assert english_left_over((told[1] / "why.html").read_text("utf-8"), words) == {}
+    assert english_left_over((trust_report[1] / "why.html").read_text("utf-8"), words) == {}
 
 
-def test_the_words_that_the_model_knows_pass_and_shuffled_values_do_not(folder: Path, told: Any) -> None:
-    first = told[0]["trust"]["rows"][0]
+def test_the_words_that_the_model_knows_pass_and_shuffled_values_do_not(folder: Path, trust_report: Any) -> None:
+    first = trust_report[0]["trust"]["rows"][0]
     assert first["deletion"]["passes"]
     assert first["insertion"]["passes"]
     assert first["infidelity"] < 0.05
     assert first["agreement"]["rank_correlation"] > 0.7
-    assert first["deletion"]["points"][0] == pytest.approx(told[0]["explanations"][0]["output"], abs=1e-4)
-    row = told[0].rows[0]
+    assert first["deletion"]["points"][0] == pytest.approx(trust_report[0]["explanations"][0]["output"], abs=1e-4)
+    row = trust_report[0].rows[0]
     tokens = row.parts[0]["tokens"]
     values = [token["value"] for token in tokens]
     wrong = [
@@ -65,23 +65,23 @@ def test_the_words_that_the_model_knows_pass_and_shuffled_values_do_not(folder: 
     explainer = TextExplainer(TextModel.open(folder), engine.run)
     for each in wrong:
         changed = [{**token, "value": value} for token, value in zip(tokens, each, strict=True)]
-        given = replace(row, parts=(row.parts[0] | {"tokens": changed},))
-        (found,) = text_faithfulness(explainer, folder, [given], limit_s=60.0)["rows"]
-        assert not found["deletion"]["passes"]
-        assert not found["insertion"]["passes"]
-        assert found["infidelity"] > max(0.5, 10 * first["infidelity"])
-        assert found["agreement"]["rank_correlation"] < 0.7
+        changed_row = replace(row, parts=(row.parts[0] | {"tokens": changed},))
+        (trust,) = text_faithfulness(explainer, folder, [changed_row], limit_s=60.0)["rows"]
+        assert not trust["deletion"]["passes"]
+        assert not trust["insertion"]["passes"]
+        assert trust["infidelity"] > max(0.5, 10 * first["infidelity"])
+        assert trust["agreement"]["rank_correlation"] < 0.7
     engine.close()
 
 
-def test_a_shuffled_model_is_explained_otherwise_from_the_answer_down(told: Any) -> None:
-    lines = told[0]["trust"]["randomised"]
+def test_a_shuffled_model_is_explained_otherwise_from_the_answer_down(trust_report: Any) -> None:
+    lines = trust_report[0]["trust"]["randomised"]
     assert [line["layer"] for line in lines] == ["head", "layer 1", "layer 0", "embeddings"]
     assert lines[-1]["similarity"] < 0.5
 
 
-def test_the_least_evidence_is_told_where_there_is_any(told: Any) -> None:
-    rows = {row["row_id"]: row["counterfactual"] for row in told[0]["trust"]["rows"]}
+def test_the_least_evidence_is_told_where_there_is_any(trust_report: Any) -> None:
+    rows = {row["row_id"]: row["counterfactual"] for row in trust_report[0]["trust"]["rows"]}
     assert (rows[4]["from"], rows[4]["to"]) == ("good", "bad")
     assert rows[4]["changes"] == {"text": ["the cat is good", "the cat is […]"]}
     assert rows[4]["tokens"] == [{"text": "good", "start": 11, "end": 15}]
@@ -89,8 +89,8 @@ def test_the_least_evidence_is_told_where_there_is_any(told: Any) -> None:
         assert token["text"] in ("good", "happy", "very")
 
 
-def test_texts_of_one_token_or_none_are_said_to_tell_nothing(told: Any) -> None:
-    trust = told[0]["trust"]
+def test_texts_of_one_token_or_none_are_said_to_tell_nothing(trust_report: Any) -> None:
+    trust = trust_report[0]["trust"]
     assert [row["row_id"] for row in trust["rows"]] == [0, 1, 2, 4]
     assert any("without a token that could be taken away: row 3" in note for note in trust["notes"])
     one = trust["rows"][2]
@@ -101,15 +101,15 @@ def test_texts_of_one_token_or_none_are_said_to_tell_nothing(told: Any) -> None:
 
 
 def test_nothing_to_take_away_is_no_error(folder: Path) -> None:
-    found = explain_bundle(folder, {"text": ["\u200b"]}, trust=True)["trust"]
-    assert (found["rows"], found["expected_s"]) == (None, 0.0)
-    assert "no text has a token" in found["why"]
+    trust = explain_bundle(folder, {"text": ["\u200b"]}, trust=True)["trust"]
+    assert (trust["rows"], trust["expected_s"]) == (None, 0.0)
+    assert "no text has a token" in trust["why"]
 
 
-def test_the_document_keeps_to_the_schema_and_the_page_speaks_of_tokens(told: Any, open_page: OpenPage) -> None:
+def test_the_document_keeps_to_the_schema_and_the_page_speaks_of_tokens(trust_report: Any, open_page: OpenPage) -> None:
     import jsonschema_rs
 
-    said, out = told
+    said, out = trust_report
     assert json.loads((out / "why.json").read_text("utf-8"))["trust"] == said.faithfulness.to_dict()
     validator = jsonschema_rs.validator_for(schema())
     assert [str(error) for error in validator.iter_errors(json.loads((out / "why.json").read_text("utf-8")))] == []
@@ -121,17 +121,17 @@ def test_the_document_keeps_to_the_schema_and_the_page_speaks_of_tokens(told: An
     assert "columns" not in shown
 
 
-def test_a_short_time_leaves_out_steps_rows_and_the_shuffled_model(folder: Path, told: Any) -> None:
+def test_a_short_time_leaves_out_steps_rows_and_the_shuffled_model(folder: Path, trust_report: Any) -> None:
     engine = TextEngine.open(folder)
     explainer = TextExplainer(TextModel.open(folder), engine.run)
-    rows = told[0]["explanations"]
-    found = text_faithfulness(explainer, folder, rows, limit_s=1e-9, open_s=1.0)
-    assert found["num_rows"] == len(found["rows"]) == 1
-    assert found["randomised"] == []
-    words = " ".join(found["notes"])
+    rows = trust_report[0]["explanations"]
+    trust = text_faithfulness(explainer, folder, rows, limit_s=1e-9, open_s=1.0)
+    assert trust["num_rows"] == len(trust["rows"]) == 1
+    assert trust["randomised"] == []
+    words = " ".join(trust["notes"])
     for said in ("only the first 1 of 4 rows", "curves have 5 steps in place of 20", "the model was not shuffled"):
         assert said in words
-    assert len(found["rows"][0]["deletion"]["at"]) == 6
+    assert len(trust["rows"][0]["deletion"]["at"]) == 6
     run = engine.run
 
     def slow(arrays: Any) -> Any:
@@ -176,27 +176,27 @@ def test_the_graph_of_a_converted_model_is_shuffled_by_module(tmp_path: Path) ->
 
     folder = tmp_path / "converted"
     convert(make_convertible(tmp_path / "source", "albert", "sequence-classification"), folder)
-    found = explain_bundle(folder, {"text": [LONG]}, trust=True)["trust"]
-    assert len(found["randomised"]) > 2
-    assert all("." in line["layer"] or "classifier" in line["layer"] for line in found["randomised"])
-    assert found["randomised"][-1]["similarity"] < 0.9
-    assert found["rows"][0]["deletion"]["passes"]
+    trust = explain_bundle(folder, {"text": [LONG]}, trust=True)["trust"]
+    assert len(trust["randomised"]) > 2
+    assert all("." in line["layer"] or "classifier" in line["layer"] for line in trust["randomised"])
+    assert trust["randomised"][-1]["similarity"] < 0.9
+    assert trust["rows"][0]["deletion"]["passes"]
 
 
 def test_a_long_text_is_compared_with_what_is_lost_without_each_token(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deepseek.explain.evaluation.masking_faithfulness.MAX_KERNEL_PLAYERS", 8)
-    found = explain_bundle(folder, {"text": [LONG, "the cat is good"]}, trust=True)
-    assert found["trust"]["second"] == "KernelSHAP by masking tokens, above 8 leaving out one at a time"
-    row = found["explanations"][0]
+    trust = explain_bundle(folder, {"text": [LONG, "the cat is good"]}, trust=True)
+    assert trust["trust"]["second"] == "KernelSHAP by masking tokens, above 8 leaving out one at a time"
+    row = trust["explanations"][0]
     engine = TextEngine.open(folder)
     masked = TextExplainer(TextModel.open(folder), engine.run).mask_text(LONG, row["target"])
     num = len(masked.spans)
     lost = row["output"] - masked.value(~np.eye(num, dtype=bool))
     engine.close()
     values = np.array([token["value"] for token in row["parts"][0]["tokens"]])
-    assert found["trust"]["rows"][0]["agreement"] == pytest.approx(attribution_agreement(values, lost), abs=0.05)
+    assert trust["trust"]["rows"][0]["agreement"] == pytest.approx(attribution_agreement(values, lost), abs=0.05)
 
 
 def test_a_text_has_no_columns_to_fix_no_training_rows_and_no_layers(folder: Path) -> None:

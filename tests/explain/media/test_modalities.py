@@ -52,17 +52,17 @@ def test_values_are_those_by_hand_and_a_missing_column_has_none(bundles: dict[in
     for num in (0, 2):
         with MultimodalRuntime.open(bundles[num]) as runtime:
             samples = runtime.prepare(ds.data.read_table(visits).records()[:2], root=visits.parent).tensors
-            found = ModalityExplainer(runtime).explain(samples)
+            attribution = ModalityExplainer(runtime).explain(samples)
             outputs = runtime.run(samples)
         base = PRIORS[0][0] if num == 0 else np.log(0.25 / 0.75)
-        assert found.names == ("photo", "pulse", "note", "table")
-        assert found.base_value.tolist() == pytest.approx([base, base])
+        assert attribution.names == ("photo", "pulse", "note", "table")
+        assert attribution.base_value.tolist() == pytest.approx([base, base])
         for row, there in enumerate(([True] * 4, [False, True, True, True])):
             expected = by_hand(outputs["gates"][row].astype(np.float64), np.array(there), base)
-            np.testing.assert_allclose(found.values[row], expected, atol=1e-5)
-        assert found.output.tolist() == pytest.approx(outputs["margin"][:, 0].tolist())
-        assert np.abs(found.residual).max() < 1e-12
-        assert found.scale == ("log-odds" if num else "target units")
+            np.testing.assert_allclose(attribution.values[row], expected, atol=1e-5)
+        assert attribution.output.tolist() == pytest.approx(outputs["margin"][:, 0].tolist())
+        assert np.abs(attribution.residual).max() < 1e-12
+        assert attribution.scale == ("log-odds" if num else "target units")
 
 
 def test_one_of_many_classes_is_told_against_the_others(bundles: dict[int, Path]) -> None:
@@ -71,9 +71,9 @@ def test_one_of_many_classes_is_told_against_the_others(bundles: dict[int, Path]
         explainer = ModalityExplainer(runtime)
         shares = runtime.score(samples).output[0].astype(np.float64)
         for place, label in enumerate(LABELS[3]):
-            found = explainer.explain(samples, target=label)
-            assert found.output[0] == pytest.approx(np.log(shares[place] / (1 - shares[place])), abs=1e-4)
-            assert found.base_value[0] == pytest.approx(np.log(PRIORS[3][place] / (1 - PRIORS[3][place])))
+            attribution = explainer.explain(samples, target=label)
+            assert attribution.output[0] == pytest.approx(np.log(shares[place] / (1 - shares[place])), abs=1e-4)
+            assert attribution.base_value[0] == pytest.approx(np.log(PRIORS[3][place] / (1 - PRIORS[3][place])))
         assert explainer.explain(samples).target == LABELS[3][int(shares.argmax())]
         with pytest.raises(InputError, match="there is no class 'd'"):
             explainer.explain(samples, target="d")
@@ -98,8 +98,8 @@ def test_exact_values_are_the_mean_over_every_order() -> None:
             masks = np.zeros((2, 4), bool)
             masks[0, list(order[:place])] = masks[1, list(order[: place + 1])] = True
             gains[at, player] = np.diff(value(masks))[0]
-    found, error = shapley_values(value, 4, 0.0, float(value(np.ones((1, 4)))[0]))
-    np.testing.assert_allclose(found, gains.mean(0), atol=1e-12)
+    shapley, error = shapley_values(value, 4, 0.0, float(value(np.ones((1, 4)))[0]))
+    np.testing.assert_allclose(shapley, gains.mean(0), atol=1e-12)
     assert error == 0
 
 
@@ -111,33 +111,33 @@ def test_above_eight_columns_orders_are_sampled_within_the_error_that_is_told() 
         return pairs(masks) + 3.0 * masks[:, :3].all(1)
 
     whole = float(value(np.ones((1, 10), bool))[0])
-    found, error = shapley_values(value, 10, 0.0, whole)
-    assert found.sum() == pytest.approx(whole)
+    shapley, error = shapley_values(value, 10, 0.0, whole)
+    assert shapley.sum() == pytest.approx(whole)
     unit = np.eye(10, dtype=bool)
     alone = pairs(unit)
     exact = np.array([alone[i] + sum(pairs(unit[[i]] | unit[[j]])[0] - alone[i] - alone[j] for j in range(10) if j != i)
                       / 2 for i in range(10)])  # fmt: skip
     exact[:3] += 1.0
     assert 0 < error < 0.3
-    assert np.abs(found - exact).max() < 4 * error
+    assert np.abs(shapley - exact).max() < 4 * error
 
 
 def test_the_verb_tells_rows_by_files_and_masks_what_is_broken(
     bundles: dict[int, Path], visits: Path, tmp_path: Path, capsys: Any
 ) -> None:
-    asked = ["explain", str(bundles[2]), str(visits), "--row", "3", "--json"]
-    assert main(asked) == 2
+    command = ["explain", str(bundles[2]), str(visits), "--row", "3", "--json"]
+    assert main(command) == 2
     assert "2.png (row 2, column 'photo')" in capsys.readouterr().err
     page = tmp_path / "why.html"
-    assert main([*asked, "--row", "2", "--broken", "mask", "--html", str(page)]) == 0
-    told = json.loads(capsys.readouterr().out)
+    assert main([*command, "--row", "2", "--broken", "mask", "--html", str(page)]) == 0
+    document = json.loads(capsys.readouterr().out)
     name = json.loads((bundles[2] / "bundle.json").read_text())["target"]
-    third, second = told["explanations"]
+    third, second = document["explanations"]
     assert third["base_value"] + sum(third["values"].values()) + third["residual"] == pytest.approx(third["output"])
     assert any(f"photo = 3.png raises the log-odds of {name} = yes" in reason for reason in third["reasons"])
     assert second["values"]["photo"] == 0
-    assert told["num_rows_explained"] == 6
-    assert told["importance"][0]["column"] in third["values"]
+    assert document["num_rows_explained"] == 6
+    assert document["importance"][0]["column"] in third["values"]
     assert "photo = 3.png" in page.read_text()
     assert ds.explain(bundles[3], visits, rows=(0,), broken="mask")["by_class"].keys() == set(LABELS[3])
 

@@ -296,12 +296,14 @@ def test_values_sum_to_the_change_between_two_plain_runs(name: str) -> None:
     net, inputs, bases = one(name)
     own, base = ends(net, inputs, bases)
     kept = [each.clone() for each in (*inputs, *bases)]
-    found = attribute(net, tuple(inputs), tuple(bases), 1)
-    np.testing.assert_allclose(found.output, own, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(found.base_value, base, rtol=1e-4, atol=1e-5)
-    assert np.isfinite(found.values).all()
-    assert (np.abs(found.values.sum(1) - (own - base)) <= 0.01 * np.abs(own - base) + 1e-5).all(), found.notes
-    assert not found.is_partial
+    attribution = attribute(net, tuple(inputs), tuple(bases), 1)
+    np.testing.assert_allclose(attribution.output, own, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(attribution.base_value, base, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(attribution.values).all()
+    assert (np.abs(attribution.values.sum(1) - (own - base)) <= 0.01 * np.abs(own - base) + 1e-5).all(), (
+        attribution.notes
+    )
+    assert not attribution.is_partial
     assert all(map(torch.equal, kept, (*inputs, *bases)))
 
 

@@ -38,8 +38,8 @@ class Operator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         flat = self.f(x).flatten(1)
-        found: Tensor = flat @ self.weights[: flat.shape[1]].to(flat)
-        return found
+        outputs: Tensor = flat @ self.weights[: flat.shape[1]].to(flat)
+        return outputs
 
 
 def seeded(*shape: int) -> Tensor:
@@ -262,32 +262,32 @@ JUMPS: dict[str, Function] = {
 }
 
 
-def given(num_rows: int = 2) -> tuple[Tensor, Tensor]:
+def make_inputs(num_rows: int = 2) -> tuple[Tensor, Tensor]:
     rng = torch.Generator().manual_seed(3)
     return torch.randn(num_rows, 2, 4, generator=rng), torch.randn(num_rows, 2, 4, generator=rng)
 
 
 def explained(f: Function, num_rows: int = 2, method: str = "auto") -> tuple[Operator, np.ndarray]:
     """Values (N, 8) against the first baseline, after whatever holds for every module was looked at."""
-    net, (inputs, bases) = Operator(f).eval(), given(num_rows)
+    net, (inputs, bases) = Operator(f).eval(), make_inputs(num_rows)
     kept, base = inputs.clone(), bases[:1].clone()
     with torch.no_grad():
         own = torch.cat([net(row[None].clone()) for row in inputs])[:, 1].double().numpy()
         base_own = net(base.clone())[0, 1].item()
     limits = Limits(tolerance=1e-3) if method == "integrated" else Limits()
-    found = attribute(net, inputs, base, 1, method=method, limits=limits)  # type: ignore[arg-type]
-    np.testing.assert_allclose(found.output, own, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(found.base_value, base_own, rtol=1e-5, atol=1e-5)
-    assert np.isfinite(found.values).all()
-    assert (np.abs(found.residual) <= 0.01 * np.abs(own - base_own) + 1e-6).all(), found.method
-    assert not found.is_partial
+    attribution = attribute(net, inputs, base, 1, method=method, limits=limits)  # type: ignore[arg-type]
+    np.testing.assert_allclose(attribution.output, own, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(attribution.base_value, base_own, rtol=1e-5, atol=1e-5)
+    assert np.isfinite(attribution.values).all()
+    assert (np.abs(attribution.residual) <= 0.01 * np.abs(own - base_own) + 1e-6).all(), attribution.method
+    assert not attribution.is_partial
     assert torch.equal(inputs, kept)
     assert torch.equal(base, bases[:1])
-    return net, found.values
+    return net, attribution.values
 
 
 def ledger_balances(f: Function, rule: str = "auto") -> None:
-    net, (inputs, bases) = Operator(f).eval(), given()
+    net, (inputs, bases) = Operator(f).eval(), make_inputs()
     kept = inputs.clone(), bases.clone()
     with torch.no_grad():
         own, base_own = (net(each.clone())[:, 1].double().numpy() for each in (inputs, bases))
@@ -303,7 +303,7 @@ def ledger_balances(f: Function, rule: str = "auto") -> None:
 @pytest.mark.parametrize("name", LINEAR)
 def test_a_linear_operator_is_its_weights_times_the_change(name: str) -> None:
     net, values = explained(LINEAR[name])
-    inputs, bases = given()
+    inputs, bases = make_inputs()
     for row in range(2):
         slope = torch.autograd.functional.jacobian(lambda x: net(x.clone())[:, 1], bases[:1])[0, 0]
         expected = (slope * (inputs[row] - bases[0])).flatten()
@@ -314,7 +314,7 @@ def test_a_linear_operator_is_its_weights_times_the_change(name: str) -> None:
 @pytest.mark.parametrize("name", EACH)
 def test_an_operator_on_each_number_gives_it_what_it_changes_alone(name: str) -> None:
     net, values = explained(EACH[name])
-    inputs, bases = given()
+    inputs, bases = make_inputs()
     for row in range(2):
         with torch.no_grad():
             alone = torch.where(torch.eye(8, dtype=torch.bool).view(8, 2, 4), inputs[row], bases[0])
@@ -334,7 +334,7 @@ def test_an_operator_that_mixes_numbers_gets_captums_integrated_gradients(name: 
 
     explained(MIXED[name])
     net, values = explained(MIXED[name], method="integrated")
-    inputs, bases = given()
+    inputs, bases = make_inputs()
     theirs = IntegratedGradients(net).attribute(inputs, bases[:1].expand_as(inputs), target=1, n_steps=96)
     np.testing.assert_allclose(values, theirs.detach().flatten(1), atol=0.01 * np.abs(values).max())
     ledger_balances(MIXED[name])
@@ -348,7 +348,7 @@ def test_an_operator_that_chooses_a_number_balances(name: str) -> None:
 
 def shapley(net: nn.Module, row: Tensor, base: Tensor) -> np.ndarray:
     """Exact, of the first four numbers: the others are the baseline's."""
-    found = np.zeros(8)
+    values = np.zeros(8)
     orders = list(permutations(range(4)))
     answers: dict[frozenset[int], float] = {}
 
@@ -361,20 +361,20 @@ def shapley(net: nn.Module, row: Tensor, base: Tensor) -> np.ndarray:
 
     for order in orders:
         for place, one in enumerate(order):
-            found[one] += (answer(frozenset(order[: place + 1])) - answer(frozenset(order[:place]))) / len(orders)
-    return found
+            values[one] += (answer(frozenset(order[: place + 1])) - answer(frozenset(order[:place]))) / len(orders)
+    return values
 
 
 @pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")  # what the module does, and torch says
 @pytest.mark.parametrize("name", JUMPS)
 def test_an_operator_that_no_slope_tells_of_gets_shapley_values(name: str) -> None:
     explained(JUMPS[name], num_rows=1)
-    net, (inputs, bases) = Operator(JUMPS[name]).eval(), given(1)
+    net, (inputs, bases) = Operator(JUMPS[name]).eval(), make_inputs(1)
     inputs[:, 1] = bases[:, 1]
-    found = attribute(net, inputs, bases, 1)
+    attribution = attribute(net, inputs, bases, 1)
     expected = shapley(net, inputs[0], bases[0])
-    is_exact = found.method.startswith("KernelSHAP")
-    np.testing.assert_allclose(found.values[0], expected, atol=2e-5 if is_exact else 0.01 * abs(expected.sum()))
+    is_exact = attribution.method.startswith("KernelSHAP")
+    np.testing.assert_allclose(attribution.values[0], expected, atol=2e-5 if is_exact else 0.01 * abs(expected.sum()))
 
 
 def test_there_are_at_least_123_operators() -> None:

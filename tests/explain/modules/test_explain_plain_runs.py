@@ -53,10 +53,10 @@ def test_every_method_explains_the_branch_that_the_baseline_takes_or_names_it(me
         with pytest.raises(ExplainError, match=r"bool \(test_explain_plain_runs.py, line \d+, in branching\)"):
             attribute(net, ROW, BASE, 0, method=method)  # type: ignore[arg-type]
         return
-    found = attribute(net, ROW, BASE, 0, method=method)  # type: ignore[arg-type]
-    np.testing.assert_allclose(found.output, plain(net, ROW)[:, 0], atol=1e-5)
-    np.testing.assert_allclose(found.base_value, plain(net, BASE)[:, 0], atol=1e-5)
-    np.testing.assert_allclose(found.residual, 0, atol=1e-5)
+    attribution = attribute(net, ROW, BASE, 0, method=method)  # type: ignore[arg-type]
+    np.testing.assert_allclose(attribution.output, plain(net, ROW)[:, 0], atol=1e-5)
+    np.testing.assert_allclose(attribution.base_value, plain(net, BASE)[:, 0], atol=1e-5)
+    np.testing.assert_allclose(attribution.residual, 0, atol=1e-5)
 
 
 @pytest.mark.parametrize("rule", ["auto", "pairs", "integral"])
@@ -67,10 +67,10 @@ def test_a_path_through_a_branch_on_data_ends_in_the_line_of_the_branch(rule: st
 
 def test_a_branch_that_both_take_is_explained_as_it_is() -> None:
     net = Formula(branching).eval()
-    found = attribute(net, ROW, ROW * 0.9, 0)
-    assert found.method.startswith("DeepLIFT")
+    attribution = attribute(net, ROW, ROW * 0.9, 0)
+    assert attribution.method.startswith("DeepLIFT")
     slope = 3 * net.layer.weight[0].detach()
-    np.testing.assert_allclose(found.values[0], slope * ROW[0] * 0.1, atol=1e-5)
+    np.testing.assert_allclose(attribution.values[0], slope * ROW[0] * 0.1, atol=1e-5)
     assert layer_path(net, ROW, ROW * 0.9, 0, options=BARE).passes
 
 
@@ -80,11 +80,11 @@ def test_rows_that_answer_for_each_other_are_refused_and_baselines_answer_alone(
     for call in (attribute, layer_path):
         with pytest.raises(ExplainError, match="the answer to row 1 depends on the rows beside it: Python reads"):
             call(net, rows, BASE, 0)
-    found = attribute(net, rows[1:], rows, 0)
+    attribution = attribute(net, rows[1:], rows, 0)
     alone = [plain(net, row[None])[0, 0].item() for row in rows]
-    np.testing.assert_allclose(found.base_value, np.mean(alone), atol=1e-6)
-    np.testing.assert_allclose(found.output, alone[1], atol=1e-6)
-    np.testing.assert_allclose(found.residual, 0, atol=1e-6)
+    np.testing.assert_allclose(attribution.base_value, np.mean(alone), atol=1e-6)
+    np.testing.assert_allclose(attribution.output, alone[1], atol=1e-6)
+    np.testing.assert_allclose(attribution.residual, 0, atol=1e-6)
 
 
 def test_a_function_of_arrays_that_asks_its_first_row_is_asked_row_by_row() -> None:
@@ -95,10 +95,10 @@ def test_a_function_of_arrays_that_asks_its_first_row_is_asked_row_by_row() -> N
 
     row, base = np.array([[1.0, 2.0, 3.0]]), np.array([[0.5, 0.0, 0.0]])
     kept = row.copy(), base.copy()
-    found = attribute(f, row, base)
-    assert (found.output[0], found.base_value[0]) == (18.0, 0.5)
-    np.testing.assert_allclose(found.values.sum(), 17.5)
-    assert "every row ran alone" in " ".join(found.notes)
+    attribution = attribute(f, row, base)
+    assert (attribution.output[0], attribution.base_value[0]) == (18.0, 0.5)
+    np.testing.assert_allclose(attribution.values.sum(), 17.5)
+    assert "every row ran alone" in " ".join(attribution.notes)
     assert np.array_equal(row, kept[0])
     assert np.array_equal(base, kept[1])
 
@@ -117,9 +117,9 @@ def test_a_module_may_write_over_its_input(method: str, change: Callable[..., Te
     net, rng = Formula(change).eval(), torch.Generator().manual_seed(2)
     rows, bases = torch.randn(3, 4, generator=rng), torch.randn(3, 4, generator=rng)
     kept = rows.clone(), bases.clone()
-    found = attribute(net, rows, bases, 0, method=method)  # type: ignore[arg-type]
-    np.testing.assert_allclose(found.output, plain(net, rows)[:, 0], atol=1e-5)
-    np.testing.assert_allclose(found.base_value, plain(net, bases)[:, 0].mean().expand(3), atol=1e-5)
+    attribution = attribute(net, rows, bases, 0, method=method)  # type: ignore[arg-type]
+    np.testing.assert_allclose(attribution.output, plain(net, rows)[:, 0], atol=1e-5)
+    np.testing.assert_allclose(attribution.base_value, plain(net, bases)[:, 0].mean().expand(3), atol=1e-5)
     path = layer_path(net, rows, bases, 0)
     np.testing.assert_allclose(path.output, plain(net, rows)[:, 0], atol=1e-5)
     np.testing.assert_allclose(path.base_value, plain(net, bases)[:, 0], atol=1e-5)
@@ -132,11 +132,11 @@ def test_a_module_may_write_over_what_is_fixed() -> None:
         return layer(x * mask.mul_(2.0))
 
     net, mask = Formula(masked).eval(), torch.tensor([[1.0, 0.0, 1.0, 1.0]])
-    found = attribute(net, ROW, BASE, 0, fixed={"mask": mask})
+    attribution = attribute(net, ROW, BASE, 0, fixed={"mask": mask})
     assert mask.max() == 1.0
     with torch.no_grad():
-        np.testing.assert_allclose(found.output, net(ROW, mask=mask.clone())[:, 0], atol=1e-6)
-        np.testing.assert_allclose(found.base_value, net(BASE, mask=mask.clone())[:, 0], atol=1e-6)
+        np.testing.assert_allclose(attribution.output, net(ROW, mask=mask.clone())[:, 0], atol=1e-6)
+        np.testing.assert_allclose(attribution.base_value, net(BASE, mask=mask.clone())[:, 0], atol=1e-6)
 
 
 def test_the_ledger_of_several_inputs_closes_at_all_of_them_together() -> None:
@@ -157,10 +157,10 @@ def test_the_ledger_of_several_inputs_closes_at_all_of_them_together() -> None:
 def test_several_inputs_of_a_black_box_are_explained_side_by_side() -> None:
     net = Formula(lambda layer, a, c: layer(a) * 3 if c.sum() > 1 else layer(a + c)).eval()
     inputs, bases = (ROW, ROW * 0.2), (BASE, BASE * 0.1)
-    found = attribute(net, inputs, bases, 0)
-    assert found.values.shape == (1, 8)
-    np.testing.assert_allclose(found.base_value + found.values.sum(1), plain(net, *inputs)[:, 0], atol=1e-5)
-    np.testing.assert_allclose(found.base_value, plain(net, *bases)[:, 0], atol=1e-6)
+    attribution = attribute(net, inputs, bases, 0)
+    assert attribution.values.shape == (1, 8)
+    np.testing.assert_allclose(attribution.base_value + attribution.values.sum(1), plain(net, *inputs)[:, 0], atol=1e-5)
+    np.testing.assert_allclose(attribution.base_value, plain(net, *bases)[:, 0], atol=1e-6)
 
 
 def test_an_answer_by_chance_is_found_out() -> None:
@@ -175,25 +175,25 @@ def test_what_is_no_number_is_not_handed_on(method: str) -> None:
     net = Formula(lambda layer, x: torch.where(x > 0, torch.log(x), x).sum(1, keepdim=True)).eval()
     x, base = torch.tensor([[1.0, -1.0, 2.0, 1.0]]), torch.full((1, 4), 0.5)
     try:
-        found = attribute(net, x, base, method=method)  # type: ignore[arg-type]
+        attribution = attribute(net, x, base, method=method)  # type: ignore[arg-type]
     except ExplainError as error:
-        found = None
+        attribution = None
         refusal = error.message
-    if found is None:
+    if attribution is None:
         assert "not finite: the module has no slope there" in refusal
     else:
-        assert np.isfinite(found.values).all()
+        assert np.isfinite(attribution.values).all()
         # Slopes do not tell of the jump at 0: that is said, or lies within the error that is.
-        error = 0.0 if found.error is None else 4 * found.error.sum()
-        assert found.is_partial or abs(found.residual[0]) <= error
+        error = 0.0 if attribution.error is None else 4 * attribution.error.sum()
+        assert attribution.is_partial or abs(attribution.residual[0]) <= error
     values = attribute(net, x, base).values[0]  # each number by itself: log x - log 0.5, or x - log 0.5
     np.testing.assert_allclose(values, [np.log(2), -1 + np.log(2), np.log(4), np.log(2)], atol=1e-6)
 
 
 def test_a_root_at_0_that_stays_there_adds_nothing() -> None:
     net = Formula(lambda layer, x: torch.sqrt(x).sum(1, keepdim=True)).eval()
-    found = attribute(net, torch.tensor([[0.0, 4.0]]), torch.tensor([[0.0, 1.0]]))
-    np.testing.assert_allclose(found.values, [[0.0, 1.0]], atol=1e-6)
+    attribution = attribute(net, torch.tensor([[0.0, 4.0]]), torch.tensor([[0.0, 1.0]]))
+    np.testing.assert_allclose(attribution.values, [[0.0, 1.0]], atol=1e-6)
 
 
 @pytest.mark.parametrize("share", [3e-6, 3e-5, 3e-4])
@@ -202,9 +202,9 @@ def test_a_tiny_change_of_a_large_answer_is_explained_as_closely_as_any_other(sh
     net = Formula(lambda layer, x: x.prod(1, keepdim=True) + 1.0).double().eval()
     rows, bases = share * ROW.double() ** 0.25, torch.zeros(1, 4, dtype=torch.float64)
     rows = torch.cat([rows[:, :1] * 0 + share, torch.ones(1, 3, dtype=torch.float64)], 1)
-    found = attribute(net, rows, bases)
-    assert found.method.startswith("integrated")  # the slopes of a product miss three quarters of it
-    np.testing.assert_allclose(found.values.sum(), share, rtol=0.01)
+    attribution = attribute(net, rows, bases)
+    assert attribution.method.startswith("integrated")  # the slopes of a product miss three quarters of it
+    np.testing.assert_allclose(attribution.values.sum(), share, rtol=0.01)
     with pytest.raises(CheckError):
         layer_path(net, rows, bases, rule="pairs", options=BARE)
     np.testing.assert_allclose(layer_path(net, rows, bases, options=BARE).layers[0].sum, share, rtol=0.01)
@@ -213,9 +213,9 @@ def test_a_tiny_change_of_a_large_answer_is_explained_as_closely_as_any_other(sh
 def test_what_a_sum_leaves_unexplained_is_said() -> None:
     net = Formula(lambda layer, x: layer(x.detach() * x)).eval()
     for method in ("deeplift", "integrated", "gradient"):
-        found = attribute(net, ROW, BASE, 0, method=method)  # type: ignore[arg-type]
-        assert found.is_partial
-        assert "of the change unexplained" in found.notes[-1 if method != "integrated" else -2]
+        attribution = attribute(net, ROW, BASE, 0, method=method)  # type: ignore[arg-type]
+        assert attribution.is_partial
+        assert "of the change unexplained" in attribution.notes[-1 if method != "integrated" else -2]
 
 
 def test_ids_are_followed_to_where_they_are_looked_up() -> None:
@@ -238,10 +238,12 @@ def test_ids_are_followed_to_where_they_are_looked_up() -> None:
 
     ids, base = torch.tensor([[1, 2, 3], [4, 4, 6], [7, 5, 2]]), torch.tensor([[0, 2, 0]])
     for method in ("deeplift", "integrated", "gradient"):
-        found, expected = (attribute(kind().eval(), ids, base, 1, method=method) for kind in (StepsFirst, RowsFirst))  # type: ignore[arg-type]
-        np.testing.assert_allclose(found.values, expected.values, atol=1e-5)
-        np.testing.assert_allclose(found.base_value, plain(StepsFirst(), base)[:, 1].expand(3), atol=1e-5)
-        assert found.values[0, 1] == 0  # the same token in the baseline
+        attribution, expected = (
+            attribute(kind().eval(), ids, base, 1, method=method) for kind in (StepsFirst, RowsFirst)
+        )  # type: ignore[arg-type]
+        np.testing.assert_allclose(attribution.values, expected.values, atol=1e-5)
+        np.testing.assert_allclose(attribution.base_value, plain(StepsFirst(), base)[:, 1].expand(3), atol=1e-5)
+        assert attribution.values[0, 1] == 0  # the same token in the baseline
 
 
 def test_a_mask_that_the_module_makes_of_ids_is_that_of_each_run() -> None:
@@ -258,9 +260,9 @@ def test_a_mask_that_the_module_makes_of_ids_is_that_of_each_run() -> None:
             return self.out(mean)
 
     net, ids, base = Padded().eval(), torch.tensor([[3, 4, 5]]), torch.tensor([[0, 4, 0]])
-    found = attribute(net, ids, base, 1)
-    np.testing.assert_allclose(found.base_value, plain(net, base)[:, 1], atol=1e-6)
-    np.testing.assert_allclose(found.residual, 0, atol=1e-6)
+    attribution = attribute(net, ids, base, 1)
+    np.testing.assert_allclose(attribution.base_value, plain(net, base)[:, 1], atol=1e-6)
+    np.testing.assert_allclose(attribution.residual, 0, atol=1e-6)
     with pytest.raises(ExplainError, match=r"a mask of ids \(test_explain_plain_runs.py, line \d+, in forward\)"):
         layer_path(net, ids, base, 1)
 
@@ -275,9 +277,9 @@ def test_a_module_that_cannot_run_says_so() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_numbers_of_two_bytes_are_explained_to_their_own_precision(method: str) -> None:
     net = Formula(lambda layer, x: layer(x.tanh())).bfloat16().eval()
-    found = attribute(net, ROW.bfloat16(), BASE.bfloat16(), 0, method=method)  # type: ignore[arg-type]
-    change = found.output - found.base_value
-    assert (np.abs(found.residual) <= 0.01 * np.abs(change) + 4 * 2**-7 * np.abs(found.output)).all()
+    attribution = attribute(net, ROW.bfloat16(), BASE.bfloat16(), 0, method=method)  # type: ignore[arg-type]
+    change = attribution.output - attribution.base_value
+    assert (np.abs(attribution.residual) <= 0.01 * np.abs(change) + 4 * 2**-7 * np.abs(attribution.output)).all()
     assert layer_path(net, ROW.bfloat16(), BASE.bfloat16(), 0).passes
 
 
@@ -302,11 +304,11 @@ X = torch.randn(2, 3)
 def test_arguments_are_read_by_the_signature(
     func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    found = bind_arguments(func, name, args, kwargs)
-    assert found is not None
-    assert found["input"] is X
+    bound = bind_arguments(func, name, args, kwargs)
+    assert bound is not None
+    assert bound["input"] is X
     for key, value in expected.items():
-        assert found[key] is value or found[key] == value
+        assert bound[key] is value or bound[key] == value
     assert (
         bind_arguments(func, name, (X, object(), object(), object(), object(), object(), object(), object()), {})
         is None
@@ -316,9 +318,9 @@ def test_arguments_are_read_by_the_signature(
 def test_limits_are_of_pairs_and_of_a_row() -> None:
     """Two baselines that move the answer to both sides: their mean change is what is explained."""
     net = Formula(lambda layer, x: x.sigmoid().cumprod(1)[:, 3:]).eval()
-    found = attribute(net, ROW * 0.1, torch.stack([ROW[0], -ROW[0]]), limits=Limits(tolerance=1e-3))
-    change = found.output - found.base_value
-    assert (np.abs(found.residual) <= 1e-3 * np.abs(change) + 1e-7).all() or found.is_partial
+    attribution = attribute(net, ROW * 0.1, torch.stack([ROW[0], -ROW[0]]), limits=Limits(tolerance=1e-3))
+    change = attribution.output - attribution.base_value
+    assert (np.abs(attribution.residual) <= 1e-3 * np.abs(change) + 1e-7).all() or attribution.is_partial
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (2, 0)])

@@ -16,7 +16,7 @@ from deepseek.explain import layer_path
 from deepseek.explain.modules.layer_path import LayerPathOptions
 from deepseek.explain.tabular.bundle_layers import explain_bundle_layers
 from deepseek.explain.tabular.explainer import explainer_for
-from support.nets.explainednets import NETS, Tokens, made
+from support.nets.explainednets import NETS, Tokens, make_net
 
 torch.set_num_threads(1)  # threads of nets this small only wait for each other
 BARE = LayerPathOptions(edges=False, margins=False, ablation=False)
@@ -24,7 +24,7 @@ BARE = LayerPathOptions(edges=False, margins=False, ablation=False)
 
 @pytest.mark.parametrize("name", list(NETS))
 def test_every_layer_balances_with_one_forward_and_one_backward_pass(name: str) -> None:
-    net, inputs, baseline = made(name)
+    net, inputs, baseline = make_net(name)
     with torch.no_grad():
         answers = net(inputs), net(baseline)
     for target in range(answers[0].shape[1]):
@@ -94,7 +94,7 @@ def test_what_has_no_rule_fails_the_ledger_and_is_integrated_instead() -> None:
 
 
 def test_steps_that_are_as_many_as_the_rows_are_told_from_them() -> None:
-    net, inputs, baseline = made("GRU, steps first")  # (steps, rows, width) is (3, 3, 16) inside
+    net, inputs, baseline = make_net("GRU, steps first")  # (steps, rows, width) is (3, 3, 16) inside
     whole = layer_path(net, inputs, baseline, 0)
     for row in range(3):
         one = layer_path(net, inputs[row : row + 1], baseline, 0)
@@ -132,7 +132,7 @@ def test_margins_end_in_that_of_the_answer_and_say_where_the_decision_fell() -> 
 
 
 def test_ablation_is_what_a_run_without_those_units_answers() -> None:
-    net, inputs, baseline = made("perceptron with GELU and LayerNorm")
+    net, inputs, baseline = make_net("perceptron with GELU and LayerNorm")
     layer = named(layer_path(net, inputs, baseline, 1), "3")
     with torch.no_grad():
         values, base = net[:4](inputs), net[:4](baseline)
@@ -163,22 +163,27 @@ def test_tokens_are_explained_from_where_they_are_looked_up_and_padding_stays_hi
 def test_the_perceptrons_of_a_model_of_columns_are_explained_as_the_verb_explains_them(models: dict[str, Any]) -> None:
     model, features = models["perceptron"]
     owners = [f"column {place}" for place in range(features.shape[1])]
-    (told,) = explain_bundle_layers(model, owners, features[:3])
-    found = explainer_for(model, owners).explain(features[:3])
-    assert told["passes"] is True
-    assert told["columns"] == owners
-    np.testing.assert_allclose(np.subtract(told["output"], told["base_value"]), found.values.sum(axis=1), rtol=1e-4)
-    assert [line["layer"] for line in told["ledger"] if line["is_cut"]] == ["input", "answer"]  # a skip passes by
+    (explanation,) = explain_bundle_layers(model, owners, features[:3])
+    attribution = explainer_for(model, owners).explain(features[:3])
+    assert explanation["passes"] is True
+    assert explanation["columns"] == owners
+    np.testing.assert_allclose(
+        np.subtract(explanation["output"], explanation["base_value"]), attribution.values.sum(axis=1), rtol=1e-4
+    )
+    assert [line["layer"] for line in explanation["ledger"] if line["is_cut"]] == [
+        "input",
+        "answer",
+    ]  # a skip passes by
     with pytest.raises(InputError, match="no layers: it is made of trees"):
         explain_bundle_layers(models["boosted"][0], owners, features)
 
 
 def test_a_path_can_be_written_as_json() -> None:
-    net, inputs, baseline = made("residual, reused ReLU in place")
-    told = json.loads(json.dumps(layer_path(net, inputs, baseline).to_dict()))
-    assert told["passes"] is True
-    assert {"relu", "relu (call 2)", "groups", "pool"} <= {layer["layer"] for layer in told["layers"]}
-    assert {layer["unit_name"] for layer in told["layers"]} == {"channel", "unit"}
+    net, inputs, baseline = make_net("residual, reused ReLU in place")
+    document = json.loads(json.dumps(layer_path(net, inputs, baseline).to_dict()))
+    assert document["passes"] is True
+    assert {"relu", "relu (call 2)", "groups", "pool"} <= {layer["layer"] for layer in document["layers"]}
+    assert {layer["unit_name"] for layer in document["layers"]} == {"channel", "unit"}
 
 
 class Constant(nn.Module):
@@ -225,7 +230,7 @@ def test_a_constant_model_and_a_path_that_ran_out_of_time_say_so() -> None:
     path = layer_path(Constant(), ROW, target=0)
     assert "the answer is the same for input and baseline in rows [0]" in path.notes[0]
     assert not path.layers[0].values.any()
-    net, inputs, baseline = made("residual, reused ReLU in place")
+    net, inputs, baseline = make_net("residual, reused ReLU in place")
     late = layer_path(net, inputs, baseline, rule="integral", options=replace(BARE, tolerance=1e-6, time_limit_s=0.0))
     assert late.is_partial
     assert "partial: stopped after 9 steps" in " ".join(late.notes)

@@ -20,8 +20,8 @@ class Opaque(nn.Module):
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.inner(x)
-        return found
+        outputs: Tensor = self.inner(x)
+        return outputs
 
 
 def net() -> nn.Sequential:
@@ -40,11 +40,11 @@ def test_a_chain_gets_what_the_same_net_gets_that_is_none(target: int | None) ->
     limits = Limits(max_rows=2)  # 16 pairs a run: 4 rows, 4 rows, 1 row
     for _ in range(2):
         assert find_chain(chain) is not None
-        found = attribute(chain, rows, baselines, target, method="deeplift", limits=limits)
+        attribution = attribute(chain, rows, baselines, target, method="deeplift", limits=limits)
         expected = attribute(Opaque(chain).eval(), rows, baselines, target, method="deeplift", limits=limits)
         for name in ("values", "base_value", "output", "error"):
-            np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-6)
-        assert found.target == expected.target
+            np.testing.assert_allclose(getattr(attribution, name), getattr(expected, name), atol=1e-6)
+        assert attribution.target == expected.target
         with torch.no_grad():
             first.mul_(-1.5)  # in the second round the weights are others
     alone = attribute(chain, rows, baselines[:1], method="deeplift")
@@ -58,12 +58,12 @@ def test_hooks_and_what_is_of_another_kind_make_no_chain() -> None:
             return 2 * super().forward(x)
 
     hooked = net()
-    hooked[1].register_forward_hook(lambda *given: given[2] + 1)
+    hooked[1].register_forward_hook(lambda *hook_arguments: hook_arguments[2] + 1)
     shadowed = net()
     shadowed[0].forward = torch.relu
     normed = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 3)))
     for other in (hooked, shadowed, normed, nn.Sequential(Twice(5, 3)), nn.Sequential(nn.Softmax(1)), torch.relu):
         assert find_chain(other) is None
     rows, baselines = torch.randn(3, 5), torch.randn(4, 5)
-    found = attribute(hooked, rows, baselines, 0, method="deeplift")
-    np.testing.assert_allclose(found.output, hooked(rows)[:, 0].detach().numpy(), atol=1e-6)
+    attribution = attribute(hooked, rows, baselines, 0, method="deeplift")
+    np.testing.assert_allclose(attribution.output, hooked(rows)[:, 0].detach().numpy(), atol=1e-6)

@@ -105,8 +105,8 @@ def write(parts: tuple[GlobalReport, list[RowReport]], tmp_path: Path) -> Write:
             labels=("no", "yes"), threshold=0.5, engines=(), lineage=Lineage(None, "ab" * 32, {}, 7, {"numpy": "2"}),
         )  # fmt: skip
         path = tmp_path / "report.html"
-        given = {"manifest": manifest, "evidence": evidence(), "command": COMMAND, "rows": parts[1]} | options
-        write_report(path, report or parts[0], **given)
+        arguments = {"manifest": manifest, "evidence": evidence(), "command": COMMAND, "rows": parts[1]} | options
+        write_report(path, report or parts[0], **arguments)
         return path
 
     return write_it

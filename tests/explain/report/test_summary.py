@@ -116,8 +116,8 @@ def test_rows_without_their_records_are_refused(
 def test_a_waterfall_adds_up(model_and_rows: tuple[Model, Float32]) -> None:
     model, rows = model_and_rows
     names = [f"c{place}" for place in range(rows.shape[1])]
-    given = [dict(zip(names, row.tolist(), strict=True)) for row in rows[:5]]
-    reports = row_reports(explainer_for(model, names).explain(rows[:5]), given, num_bars=4)
+    records = [dict(zip(names, row.tolist(), strict=True)) for row in rows[:5]]
+    reports = row_reports(explainer_for(model, names).explain(rows[:5]), records, num_bars=4)
     assert json.loads(json.dumps([report.to_dict() for report in reports], allow_nan=False)) == reports
     for report in reports:
         bars = [bar["contribution"] for bar in report["bars"]]
@@ -133,12 +133,12 @@ def one_row(values: list[float], target: str | None, scale: str = "log-odds") ->
 
 
 def test_reason_codes_say_column_value_direction_and_size() -> None:
-    found = reason_codes(one_row([0.8, -1.2], "default"), {"age": 61.0, "town": "Graz"})
-    assert found == [
+    reasons = reason_codes(one_row([0.8, -1.2], "default"), {"age": 61.0, "town": "Graz"})
+    assert reasons == [
         "town = Graz lowers the log-odds of default by 1.20",
         "age = 61.0 raises the log-odds of default by 0.800",
     ]
-    assert reason_codes(one_row([0.8, -1.2], "default"), {"age": 61.0, "town": "Graz"}, 1) == found[:1]
+    assert reason_codes(one_row([0.8, -1.2], "default"), {"age": 61.0, "town": "Graz"}, 1) == reasons[:1]
 
 
 def test_reason_codes_in_chinese_and_for_values() -> None:

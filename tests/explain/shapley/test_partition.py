@@ -33,12 +33,12 @@ def game(num: int, seed: int = 0) -> Any:
 
 def by_hand(value: Any, groups: list[list[int]]) -> Any:
     """The mean of what each of 6 players adds, over every order in which groups come whole."""
-    found = np.zeros(6)
+    values = np.zeros(6)
     orders = [order for order in permutations(range(6)) if all(_whole(order, group) for group in groups)]
     for order in orders:
         masks = np.array([[p in order[:n] for p in range(6)] for n in range(7)])
-        found[list(order)] += np.diff(value(masks))
-    return found / len(orders)
+        values[list(order)] += np.diff(value(masks))
+    return values / len(orders)
 
 
 def _whole(order: tuple[int, ...], group: list[int]) -> bool:
@@ -48,18 +48,18 @@ def _whole(order: tuple[int, ...], group: list[int]) -> bool:
 
 def test_values_are_the_mean_over_the_orders_that_keep_regions_together() -> None:
     value = game(6)
-    found = owen_values(value, Hierarchy((6,), np.array([1, 2, 1, 3, 1])), budget=EXACTLY)
+    values = owen_values(value, Hierarchy((6,), np.array([1, 2, 1, 3, 1])), budget=EXACTLY)
     expected = by_hand(value, [[0, 1], [2, 3], [0, 1, 2, 3], [4, 5]])
-    np.testing.assert_allclose(found.values, expected, atol=1e-12)
-    assert not found.error.any()
-    assert not found.is_partial
+    np.testing.assert_allclose(values.values, expected, atol=1e-12)
+    assert not values.error.any()
+    assert not values.is_partial
     beside = owen_values(lambda masks: value(masks[:, [1, 2, 3, 4, 5, 0]]), Hierarchy((5,)), whole=7.0, budget=EXACTLY)
     assert beside.values.sum() == pytest.approx(7.0)  # one of all columns: its value comes from outside
 
 
 def test_errors_hold_what_was_not_looked_at() -> None:
     """Of 32 players: at a fifth of the calls, on average over the games."""
-    far, told = [], []
+    far, stated_errors = [], []
     for seed in range(3):
         value, tree = game(32, seed), Hierarchy((4, 8))
         exact = owen_values(value, tree, budget=EXACTLY)
@@ -68,17 +68,17 @@ def test_errors_hold_what_was_not_looked_at() -> None:
         assert some.num_evaluations <= 160
         assert some.values.sum() == pytest.approx(some.output - some.base)
         far.append(np.square(some.values - exact.values).mean() ** 0.5)
-        told.append(np.square(some.error).mean() ** 0.5)
+        stated_errors.append(np.square(some.error).mean() ** 0.5)
     assert np.mean(far) < 0.1 * np.abs(exact.values).max()
-    assert 0.5 < np.mean(told) / np.mean(far) < 4
+    assert 0.5 < np.mean(stated_errors) / np.mean(far) < 4
 
 
 def test_regions_open_where_the_value_is() -> None:
     picture = torch.zeros(1, 3, 64, 64)
     picture[:, :, 8:12, 40:44] = 1.0
-    found = attribute(lambda x: 5 * x[:, :, 8:12, 40:44].mean((1, 2, 3)), picture, method="partition")
-    assert found.values.reshape(3, 64, 64)[:, 8:12, 40:44].sum() == pytest.approx(5.0)
-    assert found.notes == ("92 evaluations of 1 rows at most",)
+    attribution = attribute(lambda x: 5 * x[:, :, 8:12, 40:44].mean((1, 2, 3)), picture, method="partition")
+    assert attribution.values.reshape(3, 64, 64)[:, 8:12, 40:44].sum() == pytest.approx(5.0)
+    assert attribution.notes == ("92 evaluations of 1 rows at most",)
     weights = np.zeros(10_000)
     weights[[5, 777, 9_000]] = 3, -2, 1
     wide = attribute(lambda x: x @ weights, np.ones((1, 10_000)), limits=Limits(num_evaluations=600))
@@ -95,8 +95,8 @@ def test_ids_are_kept_or_taken_away_as_they_are() -> None:
     def model(ids: torch.Tensor) -> torch.Tensor:
         return 2.0 * (ids == 3).sum(1) + (ids == 5).sum(1) * (ids == 6).sum(1)
 
-    found = attribute(model, torch.arange(1, 9)[None])
-    assert found.values[0].tolist() == [0, 0, 2, 0, 0.5, 0.5, 0, 0]
+    attribution = attribute(model, torch.arange(1, 9)[None])
+    assert attribution.values[0].tolist() == [0, 0, 2, 0, 0.5, 0.5, 0, 0]
     constant = attribute(lambda x: x[:, 0] * 0 + 1, np.ones((1, 4)), method="partition")
     assert "the answer is the same for the inputs and the baselines" in constant.notes[-1]
     with pytest.raises(InputError, match="nan"):

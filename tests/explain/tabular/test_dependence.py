@@ -25,17 +25,17 @@ KINDS: dict[str, ColumnKind] = {
 @pytest.fixture(scope="module")
 def rows() -> list[Record]:
     draw = np.random.default_rng(0)
-    made = []
+    cells = []
     for _ in range(120):
         radius, first, second, price, count = draw.uniform(1, 9), *draw.uniform(1, 99, 3), draw.integers(1, 9)
-        made.append(
+        cells.append(
             {
                 "radius": radius, "area": 3.14159 * radius**2, "first": first, "second": second,
                 "total": round(first + second, 2), "price": price, "count": float(count), "amount": price * count,
                 "noise": draw.normal(), "color": "red",
             }
         )  # fmt: skip
-    return made
+    return cells
 
 
 def test_a_monotone_function_a_sum_and_a_product_are_found_and_chance_is_not(rows: list[Record]) -> None:

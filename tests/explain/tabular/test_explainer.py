@@ -29,21 +29,25 @@ def test_contributions_add_up_to_the_twins_margin(model_and_rows: tuple[Model, F
     model, rows = model_and_rows
     explainer = explainer_for(model, names(rows), score=model.score)
     assert isinstance(explainer, Explainer)
-    found = explainer.explain(rows[:60])
-    assert found.values.shape == (60, rows.shape[1])
-    assert found.scale == model.scale
-    place = model.labels.index(found.target) if model.task == "multiclass" and found.target else 0
-    assert found.output.tolist() == model.score(rows[:60]).margin[:, place].tolist()
-    assert check_additivity(found)["max_abs_residual"] < 2e-4
-    assert (found.base_value + found.values.sum(axis=1) + found.residual) == pytest.approx(found.output)
+    attribution = explainer.explain(rows[:60])
+    assert attribution.values.shape == (60, rows.shape[1])
+    assert attribution.scale == model.scale
+    place = model.labels.index(attribution.target) if model.task == "multiclass" and attribution.target else 0
+    assert attribution.output.tolist() == model.score(rows[:60]).margin[:, place].tolist()
+    assert check_additivity(attribution)["max_abs_residual"] < 2e-4
+    assert (attribution.base_value + attribution.values.sum(axis=1) + attribution.residual) == pytest.approx(
+        attribution.output
+    )
 
 
 @pytest.mark.slow
 def test_by_default_the_models_own_arrays_are_scored(model_and_rows: tuple[Model, Float32]) -> None:
     model, rows = model_and_rows
-    found = explainer_for(model, names(rows)).explain(rows[:20])
+    attribution = explainer_for(model, names(rows)).explain(rows[:20])
     assert (
-        np.abs(found.output - explainer_for(model, names(rows), score=model.score).explain(rows[:20]).output).max()
+        np.abs(
+            attribution.output - explainer_for(model, names(rows), score=model.score).explain(rows[:20]).output
+        ).max()
         < 1e-4
     )
 
@@ -52,11 +56,11 @@ def test_by_default_the_models_own_arrays_are_scored(model_and_rows: tuple[Model
 def test_features_are_summed_by_the_column_that_owns_them(kind: str, models: dict[str, tuple[Model, Float32]]) -> None:
     model, rows = models[kind]
     single = explainer_for(model, names(rows)).explain(rows[:5]).values
-    found = explainer_for(model, OWNERS).explain(rows[:5])
-    assert found.names == ("b", "a", "c")
-    assert found.values[:, 0] == pytest.approx(single[:, 0] + single[:, 2])
-    assert found.values[:, 1] == pytest.approx(single[:, 1])
-    assert found.values[:, 2] == pytest.approx(single[:, 3:].sum(axis=1))
+    attribution = explainer_for(model, OWNERS).explain(rows[:5])
+    assert attribution.names == ("b", "a", "c")
+    assert attribution.values[:, 0] == pytest.approx(single[:, 0] + single[:, 2])
+    assert attribution.values[:, 1] == pytest.approx(single[:, 1])
+    assert attribution.values[:, 2] == pytest.approx(single[:, 3:].sum(axis=1))
 
 
 @pytest.mark.parametrize("max_bytes", [1 << 27, 0], ids=["tables", "walk"])
@@ -65,12 +69,12 @@ def test_in_trees_a_column_is_one_player_and_no_sum_of_its_features(
 ) -> None:
     monkeypatch.setattr(parts, "MAX_TABLE_BYTES", max_bytes)
     model, rows = models["boosted"]
-    found = explainer_for(model, OWNERS).explain(rows[:3])
+    attribution = explainer_for(model, OWNERS).explain(rows[:3])
     column_of = np.array([0, 1, 0, *[2] * 27])
     expected = [shapley(model.parts[0].weights, row, column_of) for row in rows[:3]]  # type: ignore[arg-type]
-    assert found.values == pytest.approx(np.array(expected), abs=1e-5)
+    assert attribution.values == pytest.approx(np.array(expected), abs=1e-5)
     single = explainer_for(model, names(rows)).explain(rows[:3]).values
-    assert np.abs(found.values[:, 2] - single[:, 3:].sum(axis=1)).max() > 0.01
+    assert np.abs(attribution.values[:, 2] - single[:, 3:].sum(axis=1)).max() > 0.01
 
 
 def test_the_negative_class_of_two_is_the_mirror_image(models: dict[str, tuple[Model, Float32]]) -> None:
@@ -111,12 +115,12 @@ def test_the_link_keeps_sums_signs_and_order() -> None:
     values = np.array([[0.3, -0.1, 0.05], [0.0, 0.0, 0.0], [-0.25, 0.05, -0.05]])
     base = np.full(3, 0.25)
     part = Part("rf", None, 1.0, "log_odds", 1e-4)  # type: ignore[arg-type]
-    _, found = rescale_link(part, 1, ScoreAttribution(values, base, base + values.sum(axis=1)))
+    _, attribution = rescale_link(part, 1, ScoreAttribution(values, base, base + values.sum(axis=1)))
     expected = log_odds((base + values.sum(axis=1))[:, None], 1e-4)[:, 0]
-    assert found.base + found.values.sum(axis=1) == pytest.approx(expected)
-    assert (np.sign(found.values) == np.sign(values)).all()
-    assert np.isfinite(found.values).all()
-    assert found.values[0, 0] / found.values[0, 1] == pytest.approx(-3.0)
+    assert attribution.base + attribution.values.sum(axis=1) == pytest.approx(expected)
+    assert (np.sign(attribution.values) == np.sign(values)).all()
+    assert np.isfinite(attribution.values).all()
+    assert attribution.values[0, 0] / attribution.values[0, 1] == pytest.approx(-3.0)
 
 
 def test_threads_may_share_an_explainer(models: dict[str, tuple[Model, Float32]]) -> None:
@@ -125,7 +129,7 @@ def test_threads_may_share_an_explainer(models: dict[str, tuple[Model, Float32]]
     alone = explainer_for(model, names(rows)).explain(rows[:40], target="3").values
     with ThreadPoolExecutor(6) as pool:
         many = list(pool.map(lambda _: explainer.explain(rows[:40], target="3").values, range(12)))
-    assert all((found == alone).all() for found in many)
+    assert all((values == alone).all() for values in many)
 
 
 def test_an_engine_that_says_something_else_shows_in_the_residual(models: dict[str, tuple[Model, Float32]]) -> None:
@@ -135,11 +139,11 @@ def test_an_engine_that_says_something_else_shows_in_the_residual(models: dict[s
         scores = model.score(features)
         return replace(scores, margin=scores.margin + np.float32(0.5))
 
-    found = explainer_for(model, names(rows), score=off).explain(rows[:10])
-    assert found.residual == pytest.approx(np.full(10, 0.5), abs=1e-4)
-    assert not additivity(found)["passes"]
+    attribution = explainer_for(model, names(rows), score=off).explain(rows[:10])
+    assert attribution.residual == pytest.approx(np.full(10, 0.5), abs=1e-4)
+    assert not additivity(attribution)["passes"]
     with pytest.raises(CheckError, match="unexplained"):
-        check_additivity(found)
+        check_additivity(attribution)
 
 
 @pytest.mark.parametrize(
@@ -166,9 +170,9 @@ def test_an_engine_that_says_something_else_shows_in_the_residual(models: dict[s
 def test_a_residual_is_measured_by_what_is_explained(
     scale: str, values: list[float], base: float, output: float, adds_up: bool
 ) -> None:
-    found = Attribution(("a", "b"), np.array([values]), np.array([base]), np.array([output]), scale, "by hand")
-    assert found.adds_up.tolist() == [adds_up]
-    assert additivity(found)["passes"] is adds_up
+    attribution = Attribution(("a", "b"), np.array([values]), np.array([base]), np.array([output]), scale, "by hand")
+    assert attribution.adds_up.tolist() == [adds_up]
+    assert additivity(attribution)["passes"] is adds_up
 
 
 def test_taking_away_what_matters_most_moves_the_score_most(models: dict[str, tuple[Model, Float32]]) -> None:
@@ -176,9 +180,9 @@ def test_taking_away_what_matters_most_moves_the_score_most(models: dict[str, tu
     explainer = explainer_for(model, names(rows), score=model.score)
     some = rows[::6]
     attribution = explainer.explain(some)
-    found = ablation(explainer, some, attribution)
-    assert found["passes"]
-    assert found["mean_change"]["most"] > found["mean_change"]["random"] > found["mean_change"]["least"]
+    curve = ablation(explainer, some, attribution)
+    assert curve["passes"]
+    assert curve["mean_change"]["most"] > curve["mean_change"]["random"] > curve["mean_change"]["least"]
 
 
 def test_attributions_to_the_wrong_columns_fail_the_ablation(models: dict[str, tuple[Model, Float32]]) -> None:
@@ -205,9 +209,11 @@ def test_a_deep_chain_of_columns_stays_exact() -> None:
     part = Part("linear", Linear(np.ones((10_000, 1)), np.zeros(1), np.zeros(10_000)))
     model = Model("regression", (), "target units", (part,))
     rows = np.ones((2, 10_000), np.float32)
-    found = explainer_for(model, [f"c{place % 5_000}" for place in range(10_000)], score=model.score).explain(rows)
-    assert found.values.shape == (2, 5_000)
-    assert (found.values == 2.0).all()
+    attribution = explainer_for(model, [f"c{place % 5_000}" for place in range(10_000)], score=model.score).explain(
+        rows
+    )
+    assert attribution.values.shape == (2, 5_000)
+    assert (attribution.values == 2.0).all()
 
 
 def test_nothing_heavy_is_imported_to_explain_trees() -> None:

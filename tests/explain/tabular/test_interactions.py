@@ -22,12 +22,12 @@ def test_each_column_s_places_sum_to_its_value(kind: str, models: dict[str, Any]
     owners = [f"column {number // 2}" for number in range(rows.shape[1])]  # two features a column
     explainer = explainer_for(model, owners)
     target = model.labels[0]
-    found = interactions(explainer, rows[:5], target)
+    matrix = interactions(explainer, rows[:5], target)
     expected = explainer.explain(rows[:5], target=target).values
     scale = np.abs(expected).max()
-    np.testing.assert_allclose(found.sum(axis=2), expected, atol=2e-5 * scale)
-    np.testing.assert_allclose(found, found.swapaxes(1, 2), atol=2e-5 * scale)
-    assert np.abs(found - found * np.eye(found.shape[1])).max() > 1e-3 * scale
+    np.testing.assert_allclose(matrix.sum(axis=2), expected, atol=2e-5 * scale)
+    np.testing.assert_allclose(matrix, matrix.swapaxes(1, 2), atol=2e-5 * scale)
+    assert np.abs(matrix - matrix * np.eye(matrix.shape[1])).max() > 1e-3 * scale
 
 
 def test_they_are_xgboost_s_own(models: dict[str, Any], cancer: Any, cancer_booster: Any) -> None:

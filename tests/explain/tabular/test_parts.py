@@ -20,10 +20,10 @@ def test_trees_equal_the_definition_of_shapley_values(cancer: Any) -> None:
     few = np.ascontiguousarray(features[:, :5])
     booster = xgboost.train({"max_depth": 3, "nthread": 1}, xgboost.DMatrix(few, target), 3)
     table = from_xgboost(booster, num_margins=1)
-    found = part_attributor(table, 0, column_of=np.arange(5), num_threads=1)(few[:4])
+    values = part_attributor(table, 0, column_of=np.arange(5), num_threads=1)(few[:4])
     for row in range(4):
-        assert found.values[row] == pytest.approx(shapley(table, few[row], np.arange(5)), abs=1e-6)
-        assert found.base[row] == pytest.approx(expectation(table, few[row], np.arange(5), set()), abs=1e-6)
+        assert values.values[row] == pytest.approx(shapley(table, few[row], np.arange(5)), abs=1e-6)
+        assert values.base[row] == pytest.approx(expectation(table, few[row], np.arange(5), set()), abs=1e-6)
 
 
 def test_boosted_trees_equal_the_booster_that_they_came_from(cancer: Any, cancer_booster: Any) -> None:
@@ -32,9 +32,9 @@ def test_boosted_trees_equal_the_booster_that_they_came_from(cancer: Any, cancer
     rows = cancer[0][:50]
     expected = cancer_booster.predict(xgboost.DMatrix(rows), pred_contribs=True)
     table = from_xgboost(cancer_booster, num_margins=1)
-    found = part_attributor(table, 0, column_of=np.arange(30), num_threads=1)(rows)
-    assert np.abs(found.values - expected[:, :-1]).max() < 1e-5
-    assert np.abs(found.base - expected[:, -1]).max() < 1e-5
+    values = part_attributor(table, 0, column_of=np.arange(30), num_threads=1)(rows)
+    assert np.abs(values.values - expected[:, :-1]).max() < 1e-5
+    assert np.abs(values.base - expected[:, -1]).max() < 1e-5
 
 
 @pytest.mark.parametrize("margin", [0, 7])
@@ -44,17 +44,17 @@ def test_forests_equal_the_shap_library(digits: Any, digits_forest: Any, margin:
     rows = digits[0][:20]
     expected = shap.TreeExplainer(digits_forest, feature_perturbation="tree_path_dependent").shap_values(rows)
     table = from_forest(digits_forest, num_margins=10)
-    found = part_attributor(table, margin, column_of=np.arange(64), num_threads=1)(rows)
-    assert np.abs(found.values - np.asarray(expected)[:, :, margin]).max() < 1e-5
+    values = part_attributor(table, margin, column_of=np.arange(64), num_threads=1)(rows)
+    assert np.abs(values.values - np.asarray(expected)[:, :, margin]).max() < 1e-5
 
 
 def test_linear_is_the_coefficient_times_the_distance_from_the_mean(cancer: Any, models: Any) -> None:
     weights = models["linear"][0].parts[0].weights
     rows = cancer[0][:3]
-    found = attribute_linear(weights, 0, rows)
+    attribution = attribute_linear(weights, 0, rows)
     by_hand = [[weights.coef[f, 0] * (float(row[f]) - weights.mean[f]) for f in range(30)] for row in rows]
-    assert found.values == pytest.approx(np.array(by_hand))
-    assert np.abs(found.base + found.values.sum(axis=1) - found.score).max() < 1e-9
+    assert attribution.values == pytest.approx(np.array(by_hand))
+    assert np.abs(attribution.base + attribution.values.sum(axis=1) - attribution.score).max() < 1e-9
 
 
 @pytest.mark.parametrize(("num_codes", "margin"), [(0, 0), (2, 3)])
@@ -85,20 +85,20 @@ def test_perceptrons_equal_captums_deeplift(digits: Any, perceptron: Any, num_co
     by_feature = np.zeros(rows.shape)
     for position, feature in enumerate(weights.owner):
         by_feature[:, feature] += expected.detach().numpy()[:, position]
-    found = attribute_perceptron(weights, margin, rows)
-    assert np.abs(found.values - by_feature).max() < 1e-4
-    assert np.abs(found.score - weights.margin(rows)[:, margin]).max() < 1e-4
-    assert np.abs(found.base + found.values.sum(axis=1) - found.score).max() < 1e-9
+    attribution = attribute_perceptron(weights, margin, rows)
+    assert np.abs(attribution.values - by_feature).max() < 1e-4
+    assert np.abs(attribution.score - weights.margin(rows)[:, margin]).max() < 1e-4
+    assert np.abs(attribution.base + attribution.values.sum(axis=1) - attribution.score).max() < 1e-9
 
 
 def test_a_clipped_number_adds_up_however_far_it_is(cancer: Any, perceptron: Any) -> None:
     weights = replace(perceptron(cancer[0]), clip=3.0)
     weights = replace(weights, baseline=weights.join(cancer[0]).mean(axis=0))
     rows = np.concatenate([cancer[0][:20], np.full((1, 30), 1e30, np.float32)])
-    found = attribute_perceptron(weights, 0, rows)
-    assert np.isfinite(found.values).all()
-    assert np.abs(found.score - weights.margin(rows)[:, 0]).max() < 1e-4
-    assert np.abs(found.base + found.values.sum(axis=1) - found.score).max() < 1e-9
+    attribution = attribute_perceptron(weights, 0, rows)
+    assert np.isfinite(attribution.values).all()
+    assert np.abs(attribution.score - weights.margin(rows)[:, 0]).max() < 1e-4
+    assert np.abs(attribution.base + attribution.values.sum(axis=1) - attribution.score).max() < 1e-9
 
 
 def test_a_perceptron_at_its_baseline_has_nothing_to_explain(cancer: Any, perceptron: Any) -> None:
@@ -106,6 +106,6 @@ def test_a_perceptron_at_its_baseline_has_nothing_to_explain(cancer: Any, percep
     weights = perceptron(cancer[0])
     mean = np.zeros((1, 30), np.float32)
     mean[0] = weights.baseline * weights.scale + weights.centre
-    found = attribute_perceptron(weights, 0, mean)
-    assert np.isfinite(found.values).all()
-    assert np.abs(found.values).max() < 1e-3
+    attribution = attribute_perceptron(weights, 0, mean)
+    assert np.isfinite(attribution.values).all()
+    assert np.abs(attribution.values).max() < 1e-3

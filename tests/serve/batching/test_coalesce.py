@@ -18,16 +18,16 @@ from support.servers.batching import FAR, Asking, Engine, rows, run
 class Coalescing(Asking):
     """The same, with a coalescer before the scheduler."""
 
-    def __init__(self, engine: Engine, **given: Any) -> None:
-        super().__init__(engine, **given)
+    def __init__(self, engine: Engine, **options: Any) -> None:
+        super().__init__(engine, **options)
         self.joined: list[int] = []
         self.queue = Coalescer(self.scheduler, lambda features: features.tobytes(), self.joined.append)
 
-    def put(self, *values: float, **given: Any) -> tuple[Job, asyncio.Future[Any]]:
-        job, told = self.job(*values, **given)
+    def put(self, *values: float, **options: Any) -> tuple[Job, asyncio.Future[Any]]:
+        job, future = self.job(*values, **options)
         self.queue.admit(job)
         self.queue.submit(job)
-        return job, told
+        return job, future
 
     def settled(self) -> bool:
         """Nothing counts among what waits, and nothing is remembered."""
@@ -71,10 +71,10 @@ def test_large_requests_are_sliced_once_for_all() -> None:
     async def work() -> Any:
         asking = Coalescing(engine, batch_rows=4)
         values = tuple(range(11))
-        found = await asyncio.gather(*(asking.put(*values)[1] for _ in range(3)))
+        answers = await asyncio.gather(*(asking.put(*values)[1] for _ in range(3)))
         assert asking.joined == [1, 1]
         assert asking.settled()
-        return found
+        return answers
 
     assert run(work) == [[2.0 * value for value in range(11)]] * 3
     assert sum(engine.batches) == 11
@@ -102,13 +102,13 @@ def test_what_is_computed_counts_whoever_of_them_goes_away() -> None:
     async def work() -> Any:
         asking = Coalescing(engine, batch_rows=1)
         assert await asking.put(0)[1] == [0]  # the pace is known now
-        busy, (first, told), second = asking.put(9)[1], asking.put(1), asking.put(1)[1]
+        busy, (first, second_answer), second = asking.put(9)[1], asking.put(1), asking.put(1)[1]
         before_s = asking.scheduler.wait_s(1)
         asking.queue.finish(first, ConnectionError("gone"))
         assert asking.scheduler.wait_s(1) == before_s > 0
-        found = await asyncio.gather(told, busy, second, return_exceptions=True)
+        answers = await asyncio.gather(second_answer, busy, second, return_exceptions=True)
         assert asking.settled()
-        return found
+        return answers
 
     gone, *answered = run(work)
     assert isinstance(gone, ConnectionError)
@@ -123,9 +123,9 @@ def test_the_last_deadline_decides_whether_it_is_worth_computing() -> None:
         now_s = perf_counter()
         _, busy = asking.put(9)
         waits = [asking.put(1, deadline_s=now_s + limit_s)[1] for limit_s in (0.02, 5.0, 0.02)]
-        found = await asyncio.gather(*waits, busy, return_exceptions=True)
+        answers = await asyncio.gather(*waits, busy, return_exceptions=True)
         assert asking.settled()
-        return found
+        return answers
 
     first, second, third, busy = run(work)
     assert isinstance(first, DeadlineError)
@@ -140,9 +140,9 @@ def test_none_is_answered_after_its_deadline_because_another_was_in_time() -> No
     async def work() -> Any:
         asking = Coalescing(engine)
         waits = [asking.put(1)[1], asking.put(1, deadline_s=perf_counter() + 0.01)[1]]
-        found = await asyncio.gather(*waits, return_exceptions=True)
+        answers = await asyncio.gather(*waits, return_exceptions=True)
         assert asking.settled()
-        return found
+        return answers
 
     in_time, too_late = run(work)
     assert in_time == [2]
@@ -155,9 +155,9 @@ def test_two_deaths_are_told_to_all() -> None:
     async def work() -> Any:
         asking = Coalescing(engine, deadly=7.0)
         waits = [asking.put(7)[1] for _ in range(3)]
-        found = await asyncio.gather(*waits, asking.put(1)[1], return_exceptions=True)
+        answers = await asyncio.gather(*waits, asking.put(1)[1], return_exceptions=True)
         assert asking.settled()
-        return found
+        return answers
 
     *lost, good = run(work)
     assert [type(each) for each in lost] == [EngineLostError] * 3
@@ -180,8 +180,8 @@ def test_all_may_go_away_before_and_after_the_rows_are_prepared() -> None:
         assert asking.scheduler.num_rows == 1, "the busy one"
         assert not asking.queue._groups.keys() - {rows(9).tobytes()}
         again = asking.put(1)[1]
-        found = await asyncio.gather(told_early, *(each for _, each in pairs), return_exceptions=True)
-        assert {type(each) for each in found} == {ConnectionError}
+        answers = await asyncio.gather(told_early, *(each for _, each in pairs), return_exceptions=True)
+        assert {type(each) for each in answers} == {ConnectionError}
         assert await asyncio.gather(busy, again) == [[18], [2]]
         assert asking.settled()
 

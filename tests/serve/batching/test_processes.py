@@ -61,8 +61,8 @@ def test_a_stopped_process_is_killed_and_no_request_is_lost(runtimes: dict[str, 
         (pid,) = app.processes.pids
         os.kill(pid, signal.SIGSTOP)
         started_s = time.perf_counter()
-        asked = [client.post(PREDICT, json={"instances": [loan]}) for _ in range(8)]
-        answers = await asyncio.gather(*asked)
+        requests = [client.post(PREDICT, json={"instances": [loan]}) for _ in range(8)]
+        answers = await asyncio.gather(*requests)
         took_s = time.perf_counter() - started_s
         return [answer.status_code for answer in answers], took_s, pid in app.processes.pids
 
@@ -117,11 +117,11 @@ def test_a_process_that_opens_a_model_meanwhile_is_given_its_time(
         os.kill(pid, signal.SIGSTOP)  # a model that takes long to open
         opening = asyncio.create_task(app.processes.open("again", app.models["loans"].adapter.spec))
         await asyncio.sleep(0)
-        asked = asyncio.create_task(client.post(PREDICT, json={"instances": [loan]}))
+        request = asyncio.create_task(client.post(PREDICT, json={"instances": [loan]}))
         await asyncio.sleep(2 * LIMIT_S)
         os.kill(pid, signal.SIGCONT)
         await opening
-        return (await asked).status_code, before == app.processes.pids
+        return (await request).status_code, before == app.processes.pids
 
     (status, same), states = ask(runtimes, 1, work)
     assert (status, same) == (200, True)
@@ -139,9 +139,9 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    found = Clock()
-    monkeypatch.setattr(workers, "perf_counter", found)
-    return found
+    virtual_clock = Clock()
+    monkeypatch.setattr(workers, "perf_counter", virtual_clock)
+    return virtual_clock
 
 
 def test_a_worker_is_overdue_once_and_not_after_it_has_answered(clock: Clock) -> None:
@@ -174,10 +174,10 @@ def test_while_the_front_end_stood_still_itself_no_worker_became_overdue(clock: 
 )
 def test_patience_is_several_times_what_is_foreseen_within_limits(batch_s: float, patience_s: float) -> None:
     pool = WorkerPool()
-    found = scheduler.Scheduler(
+    model_scheduler = scheduler.Scheduler(
         "m", pool, batch_rows=8, limit_rows=100, emit=lambda *_: None, join=lambda _: {}, concat=lambda _: {}
     )
-    found.latency = LatencyModel()
+    model_scheduler.latency = LatencyModel()
     if batch_s:
-        found.latency.learn(8, batch_s)
-    assert found._patience_s(8) == pytest.approx(patience_s)
+        model_scheduler.latency.learn(8, batch_s)
+    assert model_scheduler._patience_s(8) == pytest.approx(patience_s)

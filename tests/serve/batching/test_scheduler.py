@@ -26,7 +26,7 @@ def test_requests_of_one_moment_are_one_batch_and_each_gets_its_own_rows() -> No
         asking = Asking(engine)
         jobs = [asking.job(1), asking.job(2, 3), asking.job(4)]
         asking.scheduler.submit(*(job for job, _ in jobs))
-        return await asyncio.gather(*(told for _, told in jobs)), asking.emitted
+        return await asyncio.gather(*(future for _, future in jobs)), asking.emitted
 
     assert run(work) == ([[2], [4, 6], [8]], [4])
     assert engine.batches == [4]
@@ -120,11 +120,11 @@ def test_large_requests_that_take_a_short_time_go_together() -> None:
         for job, _ in jobs:
             asking.scheduler.admit(job)
         asking.scheduler.submit(*(job for job, _ in jobs))
-        return await asyncio.gather(*(told for _, told in jobs))
+        return await asyncio.gather(*(future for _, future in jobs))
 
-    found = run(work)
+    answers = run(work)
     assert engine.batches == [20, 20]
-    assert found == [[2.0 * value for value in range(start, start + 10)] for start in (0, 10, 20, 30)]
+    assert answers == [[2.0 * value for value in range(start, start + 10)] for start in (0, 10, 20, 30)]
 
 
 def test_rows_of_like_length_are_computed_together_and_none_is_left_behind() -> None:
@@ -137,7 +137,7 @@ def test_rows_of_like_length_are_computed_together_and_none_is_left_behind() -> 
         for job, _ in jobs:
             asking.scheduler.admit(job)
         asking.scheduler.submit(*(job for job, _ in jobs))
-        await asyncio.gather(*(told for _, told in jobs))
+        await asyncio.gather(*(future for _, future in jobs))
 
     run(work)
     assert engine.values == [10, 11, 90, 91, 12, 13, 92, 93]
@@ -152,7 +152,7 @@ def test_workers_share_what_waits_where_batches_are_long() -> None:
         for job, _ in jobs:
             asking.scheduler.admit(job)
         asking.scheduler.submit(*(job for job, _ in jobs))
-        await asyncio.gather(*(told for _, told in jobs))
+        await asyncio.gather(*(future for _, future in jobs))
 
     run(work)
     assert engine.batches[:2] == [4, 2]
@@ -168,7 +168,7 @@ def test_rows_of_like_length_are_looked_for_among_those_of_one_batch() -> None:
         for job, _ in jobs:
             asking.scheduler.admit(job)
         asking.scheduler.submit(*(job for job, _ in jobs))
-        await asyncio.gather(*(told for _, told in jobs))
+        await asyncio.gather(*(future for _, future in jobs))
 
     run(work)
     assert engine.values == [10, 90, 91, 92, 11]
@@ -186,7 +186,7 @@ def test_what_is_not_worth_two_batches_is_not_shared() -> None:
         for job, _ in jobs:
             asking.scheduler.admit(job)
         asking.scheduler.submit(*(job for job, _ in jobs))
-        await asyncio.gather(*(told for _, told in jobs))
+        await asyncio.gather(*(future for _, future in jobs))
 
     run(work)
     assert engine.batches[:2] == [5, 3]  # more than the share, which is 4; and what is left
@@ -201,7 +201,7 @@ def test_who_waits_longest_is_in_the_next_batch_however_long_its_rows_are() -> N
         for job, _ in jobs:
             asking.scheduler.admit(job)
         asking.scheduler.submit(*(job for job, _ in jobs))
-        await asyncio.gather(*(told for _, told in jobs))
+        await asyncio.gather(*(future for _, future in jobs))
 
     run(work)
     assert engine.values.index(90) == 2
@@ -216,7 +216,7 @@ def test_a_batch_costs_no_more_than_its_rows_are_laid_out_for() -> None:
         for job, _ in jobs:
             asking.scheduler.admit(job)
         asking.scheduler.submit(*(job for job, _ in jobs))
-        await asyncio.gather(*(told for _, told in jobs))
+        await asyncio.gather(*(future for _, future in jobs))
 
     run(work)
     assert engine.batches == [3, 2, 1, 1]  # 30 + 30 + 1, 30 + 30, 30, and the one that fits into no batch
@@ -266,8 +266,8 @@ def test_no_answer_comes_after_its_deadline() -> None:
 def test_a_full_queue_refuses_and_takes_again_when_it_is_empty() -> None:
     async def work() -> Any:
         asking = Asking(Engine(delay_s=0.05), batch_rows=2, limit_rows=4)
-        found = await asyncio.gather(*(asking.ask(1, 2) for _ in range(4)), return_exceptions=True)
-        return [*found, await asking.ask(5), asking.scheduler.num_rows]
+        outcomes = await asyncio.gather(*(asking.ask(1, 2) for _ in range(4)), return_exceptions=True)
+        return [*outcomes, await asking.ask(5), asking.scheduler.num_rows]
 
     *answers, last, num_waiting = run(work)
     assert [isinstance(answer, BusyError) for answer in answers] == [False, False, True, True]
@@ -326,7 +326,7 @@ def test_what_waits_is_weighed_by_what_it_turned_out_to_cost() -> None:
                 scheduler.admit(job)
                 job.cost = 100  # it is known after the job was let in
             scheduler.submit(*(job for job, _ in jobs))
-            await asyncio.gather(*(told for _, told in jobs))
+            await asyncio.gather(*(future for _, future in jobs))
         scheduler.latency.learn(200, 0.2)
         idle_s = scheduler.wait_s(2)
         jobs = [asking.job(1.0) for _ in range(8)]
@@ -337,7 +337,7 @@ def test_what_waits_is_weighed_by_what_it_turned_out_to_cost() -> None:
         with pytest.raises(BusyError):
             scheduler.admit(late)
         scheduler.submit(*(job for job, _ in jobs))
-        await asyncio.gather(*(told for _, told in jobs))
+        await asyncio.gather(*(future for _, future in jobs))
 
     run(work)
 
@@ -349,8 +349,8 @@ def test_a_poisoned_row_fails_its_own_request_only() -> None:
         asking = Asking(engine)
         jobs = [asking.job(value) for value in (1, 13, 3)]
         asking.scheduler.submit(*(job for job, _ in jobs))
-        found = await asyncio.gather(*(told for _, told in jobs), return_exceptions=True)
-        return [*found, asking.scheduler.num_rows]
+        outcomes = await asyncio.gather(*(future for _, future in jobs), return_exceptions=True)
+        return [*outcomes, asking.scheduler.num_rows]
 
     first, poisoned, last, num_waiting = run(work)
     assert (first, last, num_waiting) == ([2], [6], 0)
@@ -364,8 +364,8 @@ def test_a_worker_that_dies_takes_down_only_the_request_that_kills_it_twice() ->
         asking = Asking(engine, deadly=13.0)
         jobs = [asking.job(value) for value in (1, 13, 3)]
         asking.scheduler.submit(*(job for job, _ in jobs))
-        found = await asyncio.gather(*(told for _, told in jobs), return_exceptions=True)
-        return [*found, asking.scheduler.num_rows, asking.pool.num_workers]
+        outcomes = await asyncio.gather(*(future for _, future in jobs), return_exceptions=True)
+        return [*outcomes, asking.scheduler.num_rows, asking.pool.num_workers]
 
     first, deadly, last, num_waiting, num_workers = run(work)
     assert (first, last, num_waiting, num_workers) == ([2], [6], 0, 1)
@@ -379,10 +379,10 @@ def test_a_request_that_lost_its_worker_does_not_wait_for_ever_when_no_other_com
     async def work() -> Any:
         asking = Asking(engine, deadly=13.0)
         asking.pool.add = lambda worker: None  # type: ignore[method-assign]
-        job, told = asking.job(13, deadline_s=perf_counter() + 0.2)
+        job, future = asking.job(13, deadline_s=perf_counter() + 0.2)
         asking.scheduler.submit(job)
         with pytest.raises(DeadlineError):
-            await asyncio.wait_for(told, 5)
+            await asyncio.wait_for(future, 5)
         return asking.pool.num_workers
 
     assert run(work) == 0
@@ -395,11 +395,11 @@ def test_a_request_whose_client_is_gone_is_not_computed_and_leaves_the_queue() -
         asking = Asking(engine, batch_rows=1)
         first = asyncio.create_task(asking.ask(1))
         await asyncio.sleep(0)
-        job, told = asking.job(2)
+        job, future = asking.job(2)
         asking.scheduler.submit(job)
         asking.scheduler.finish(job, ConnectionError("gone"))
         with pytest.raises(ConnectionError):
-            await told
+            await future
         return await first, await asking.ask(3), asking.scheduler.num_rows
 
     assert run(work) == ([2], [6], 0)
@@ -442,11 +442,11 @@ def test_the_model_that_waits_longest_gets_the_next_free_worker() -> None:
             scheduler = Scheduler(
                 name, pool, batch_rows=8, limit_rows=100, emit=lambda *_: None, join=join, concat=concat
             )
-            told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            job = Job(1, FAR, partial(tell, told))
+            future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            job = Job(1, FAR, partial(tell, future))
             job.rows = rows(1)
             scheduler.submit(job)
-            waiting.append(told)
+            waiting.append(future)
         held.set()
         await asyncio.gather(*waiting)
 

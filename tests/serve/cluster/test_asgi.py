@@ -84,11 +84,11 @@ def test_every_answer_is_what_our_own_front_end_says(loans: Path, workers: int) 
         ours, theirs = (make(loans, max_body_bytes=2_048, workers=workers) for _ in range(2))
         async with serving(ours) as one, behind_uvicorn(theirs) as two, httpx.AsyncClient(timeout=20) as client:
             for method, path, body, headers in REQUESTS:
-                found = [
+                answers = [
                     answer_of(await client.request(method, url + path, content=body, headers=headers))
                     for url in (one, two)
                 ]
-                assert found[0] == found[1], (method, path, body[:80])
+                assert answers[0] == answers[1], (method, path, body[:80])
         await ours.close()
 
     asyncio.run(run())
@@ -115,9 +115,9 @@ def test_what_two_readers_could_understand_differently_is_refused(loans: Path) -
     async def ask(url: str, head: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
         writer.write(head + b"host: here\r\nconnection: close\r\n\r\n")
-        found = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), 10)
         writer.close()
-        return found
+        return answer
 
     async def run() -> None:
         async with behind_uvicorn(make(loans)) as url:

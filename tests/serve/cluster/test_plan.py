@@ -37,12 +37,12 @@ def test_a_configuration_is_written_that_says_all_that_the_options_said(loans: P
     keys.write_text("0" * 64)
     options = ["--port", "8123", "--batch-size", "16", "--workers", "2", "--replicas", "2:5", "--api-keys", str(keys)]
     assert main([*SERVE, f"credit={loans}", *options, "--timeout", "9", "--config-out", str(tmp_path / "c.yaml")]) == 0
-    found = yaml.safe_load((tmp_path / "c.yaml").read_text("utf-8"))
-    assert found["http_options"] == {
+    configuration = yaml.safe_load((tmp_path / "c.yaml").read_text("utf-8"))
+    assert configuration["http_options"] == {
         "host": "127.0.0.1", "port": 8123, "request_timeout_s": 10.0, "keep_alive_timeout_s": 75
     }  # fmt: skip
-    assert found["proxy_location"] == "HeadOnly"
-    (application,) = found["applications"]
+    assert configuration["proxy_location"] == "HeadOnly"
+    (application,) = configuration["applications"]
     assert application["import_path"] == BUILD
     with Runtime.open(loans) as runtime:
         digest = runtime.manifest.digest
@@ -102,12 +102,12 @@ def test_addresses_of_head_nodes_are_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "named"),
+    ("changes", "named"),
     [({"workers": True}, "workers"), ({"batch_size": "32"}, "batch_size"), ({"workers": -1}, "workers")],
 )
-def test_a_changed_configuration_is_checked(given: dict[str, Any], named: str) -> None:
+def test_a_changed_configuration_is_checked(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(InputError, match=named):
-        read_replica_settings(given)
+        read_replica_settings(changes)
 
 
 def test_a_setting_that_does_not_exist_names_the_near_one() -> None:

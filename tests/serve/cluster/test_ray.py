@@ -44,10 +44,10 @@ def python() -> Path:
     """A Python with Ray and this package."""
     if is_installed("ray"):
         return Path(sys.executable)
-    found = ROOT / ".venv-ray" / "bin" / "python"
-    if not found.exists():
+    interpreter = ROOT / ".venv-ray" / "bin" / "python"
+    if not interpreter.exists():
         pytest.skip("Ray is not installed; `make test-ray` makes an environment with it")
-    return found
+    return interpreter
 
 
 @pytest.fixture(scope="module")
@@ -76,20 +76,20 @@ def below(server: Server) -> list[psutil.Process]:
 
 
 def named(server: Server, word: str) -> list[psutil.Process]:
-    found = []
+    deployments = []
     for process in below(server):
         with contextlib.suppress(psutil.Error):
             if word in " ".join(process.cmdline()):
-                found.append(process)
-    return found
+                deployments.append(process)
+    return deployments
 
 
 def until(holds: Callable[[], Any], limit_s: float = 60) -> Any:
     stop_s = time.monotonic() + limit_s
-    while not (found := holds()):
+    while not (value := holds()):
         assert time.monotonic() < stop_s, "it did not come to hold"
         time.sleep(0.1)
-    return found
+    return value
 
 
 def test_answers_are_those_of_a_server_on_one_machine_bit_by_bit(
@@ -100,12 +100,12 @@ def test_answers_are_those_of_a_server_on_one_machine_bit_by_bit(
     bodies = [record, ROWS, {"instances": [{"age": 1}]}, {"columns": [], "rows": "x"}]
     with started(loans, prices) as alone, httpx.Client(base_url=alone.url, timeout=30) as other:
         for body in bodies:
-            found, expected = (one.post(PREDICT, json=body) for one in (client, other))
-            assert (found.status_code, found.content) == (expected.status_code, expected.content)
-            assert found.headers.get("x-model-version") == expected.headers.get("x-model-version")
+            actual, expected = (one.post(PREDICT, json=body) for one in (client, other))
+            assert (actual.status_code, actual.content) == (expected.status_code, expected.content)
+            assert actual.headers.get("x-model-version") == expected.headers.get("x-model-version")
         for path in ("/v1/models/loans", "/v2/models/loans", "/v2/health/ready", "/nowhere", "/v1/models/lones"):
-            found, expected = (one.get(path) for one in (client, other))
-            assert (found.status_code, found.content) == (expected.status_code, expected.content)
+            actual, expected = (one.get(path) for one in (client, other))
+            assert (actual.status_code, actual.content) == (expected.status_code, expected.content)
         explained = [one.post("/v1/models/loans:explain", json=record).content for one in (client, other)]
         assert explained[0] == explained[1]
 
@@ -133,7 +133,7 @@ def test_metrics_of_one_replica_do_not_pass_for_those_of_all(client: httpx.Clien
 
 def test_requests_come_in_at_the_loopback_address_alone(cluster: Server) -> None:
     port = int(cluster.url.rpartition(":")[2])
-    listening = [found.laddr for found in psutil.net_connections("tcp") if found.status == "LISTEN"]
+    listening = [connection.laddr for connection in psutil.net_connections("tcp") if connection.status == "LISTEN"]
     at = [place.ip for place in listening if place.port == port]
     assert at == ["127.0.0.1"]
 

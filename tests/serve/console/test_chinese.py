@@ -50,11 +50,11 @@ def english_words(opened: Page, names: set[str]) -> set[str]:
 
 def names_of(opened: Page) -> set[str]:
     """Names of models, columns, targets, classes and levels."""
-    found: list[str] = opened.evaluate(
+    names: list[str] = opened.evaluate(
         "async () => (await Promise.all(state.models.map(({ id }) => ask(modelPath(id))))).flatMap((card) => [card.id,"
         " card.target, ...card.labels, ...card.inputs.flatMap((one) => [one.name, ...(one.levels || [])])])"
     )
-    return {name for name in found if name} | {"credit"}
+    return {name for name in names if name} | {"credit"}
 
 
 def test_the_console_has_no_english_left_over(open_page: OpenPage, console_server: Server, tmp_path: Path) -> None:

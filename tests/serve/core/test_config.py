@@ -18,9 +18,14 @@ def test_the_environment_is_read() -> None:
         "MODEL_PATH": "/models/loans", "HOST": "0.0.0.0", "PORT": " 8123 ", "BATCH_SIZE": "64", "WORKERS": "1",
         "DEEPSEEK_API_KEYS_FILE": "keys.txt", "DEEPSEEK_LOG_LEVEL": "WARNING",
     }  # fmt: skip
-    found = Settings.read(environ)
-    assert (found.model_path, found.host, found.port, found.batch_size) == ("/models/loans", "0.0.0.0", 8123, 64)
-    assert (found.api_keys_file, found.log_level) == ("keys.txt", "warning")
+    settings = Settings.read(environ)
+    assert (settings.model_path, settings.host, settings.port, settings.batch_size) == (
+        "/models/loans",
+        "0.0.0.0",
+        8123,
+        64,
+    )
+    assert (settings.api_keys_file, settings.log_level) == ("keys.txt", "warning")
 
 
 def test_a_level_is_read_in_any_case() -> None:
@@ -28,8 +33,8 @@ def test_a_level_is_read_in_any_case() -> None:
 
 
 def test_an_option_wins_over_the_environment_and_none_is_not_given() -> None:
-    found = Settings.read({"PORT": "8123", "BATCH_SIZE": "64"}, port=0, batch_size=None)
-    assert (found.port, found.batch_size) == (0, 64)
+    settings = Settings.read({"PORT": "8123", "BATCH_SIZE": "64"}, port=0, batch_size=None)
+    assert (settings.port, settings.batch_size) == (0, 64)
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,9 @@ def app(runtimes: dict[str, Runtime], tmp_path_factory: pytest.TempPathFactory) 
     models: Any = {"loans": runtimes["loans"], "broken": Broken(runtimes["prices"])}
     metrics, live = Metrics(), LiveStats()
     pages = Pages(metrics=metrics.exposition, stats=live.snapshot)
-    made = create_app(models, settings=Settings(api_keys_file=str(keys)), sinks=[metrics, live], pages=pages)
-    made.router.add_post("/v1/stream", _stream)
-    return made
+    application = create_app(models, settings=Settings(api_keys_file=str(keys)), sinks=[metrics, live], pages=pages)
+    application.router.add_post("/v1/stream", _stream)
+    return application
 
 
 @pytest.fixture(scope="module")
@@ -83,17 +83,17 @@ def answers(app: App, loan: dict[str, Any]) -> dict[str, httpx.Response]:
     }  # fmt: skip
 
     async def run() -> dict[str, httpx.Response]:
-        found = {}
+        by_request = {}
         async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
             for path in [*app.router.routes, "/nothing", "/v1/models/nobody"]:
                 for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS"):
                     for key in ({}, KEY, {"authorization": "Bearer wrong"}):
                         name = f"{method} {path} {key.get('authorization', 'no key')}"
-                        found[name] = await client.request(method, path, headers=key)
+                        by_request[name] = await client.request(method, path, headers=key)
                 for what, body in bodies.items():
                     sent = {"content": body} if isinstance(body, bytes) else {"json": body}
-                    found[f"POST {path} {what}"] = await client.post(path, headers=KEY, **sent)
-        return found
+                    by_request[f"POST {path} {what}"] = await client.post(path, headers=KEY, **sent)
+        return by_request
 
     return asyncio.run(run())
 

@@ -27,9 +27,9 @@ def post(body: bytes, *more: bytes) -> bytes:
 @pytest.fixture(scope="module")
 def bodies(loan: dict[str, Any]) -> list[bytes]:
     """Two rows of one length with different answers."""
-    made = [json.dumps({"instances": [loan | {"age": age}]}).encode() for age in AGES]
-    assert len(made[0]) == len(made[1])
-    return made
+    documents = [json.dumps({"instances": [loan | {"age": age}]}).encode() for age in AGES]
+    assert len(documents[0]) == len(documents[1])
+    return documents
 
 
 def talk(app: App, work: Callable[[Any], Awaitable[Any]]) -> Any:
@@ -63,8 +63,8 @@ def test_a_known_head_brings_the_answer_to_its_own_body(runtimes: dict[str, Runt
     young, old = (post(body) for body in bodies)
 
     async def work(ask: Any) -> Any:
-        found = [(await ask(request))[0] for request in (young, old, young, old)]
-        return found, len(app.head_cache)
+        answers = [(await ask(request))[0] for request in (young, old, young, old)]
+        return answers, len(app.head_cache)
 
     (first, second, third, fourth), num_known = talk(app, work)
     assert num_known == 1
@@ -80,8 +80,8 @@ def test_a_known_head_may_come_in_pieces_or_with_the_next_request(
 
     async def work(ask: Any) -> Any:
         known = await ask(young) + await ask(old)
-        found = await ask(young[:cut], young[cut:]) + await ask(old[:-3], old[-3:])
-        return known, found, await ask(young + old, num_answers=2), await ask(young + old[:9], old[9:], num_answers=2)
+        answers = await ask(young[:cut], young[cut:]) + await ask(old[:-3], old[-3:])
+        return known, answers, await ask(young + old, num_answers=2), await ask(young + old[:9], old[9:], num_answers=2)
 
     known, *others = talk(create_app(runtimes), work)
     assert others == [known] * 3
@@ -93,10 +93,10 @@ def test_a_body_of_another_length_is_not_taken_for_the_known_one(
     """Longer than the head says: what follows is no request, and ends the connection."""
 
     async def work(ask: Any) -> Any:
-        found = await ask(post(bodies[0])) + await ask(post(bodies[0]) + b"GARBAGE\r\n\r\n")
+        answers = await ask(post(bodies[0])) + await ask(post(bodies[0]) + b"GARBAGE\r\n\r\n")
         with pytest.raises(asyncio.IncompleteReadError):
             await ask()
-        return found
+        return answers
 
     assert [status for status, _ in talk(create_app(runtimes), work)] == [200, 200]
 
@@ -122,8 +122,8 @@ def test_a_refused_head_is_not_remembered(runtimes: dict[str, Runtime], bodies: 
 
     async def work(ask: Any) -> Any:
         good, bad = b"authorization: Bearer open sesame", b"authorization: Bearer open sesamf"
-        found = [(await ask(post(bodies[0], key)))[0][0] for key in (bad, good, bad, good, bad)]
-        return found, len(app.head_cache)
+        answers = [(await ask(post(bodies[0], key)))[0][0] for key in (bad, good, bad, good, bad)]
+        return answers, len(app.head_cache)
 
     assert talk(app, work) == ([401, 200, 401, 200, 401], 1)
 

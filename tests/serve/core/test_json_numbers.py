@@ -15,14 +15,14 @@ from deepseek.serve.core.json_numbers import encode_floats
 def drawn(shape: tuple[int, ...]) -> Float32:
     """Of every size that float32 has, down to those without a leading one."""
     bits = np.random.default_rng(0).integers(0, 2**32, shape, np.uint32)
-    found = bits.view(np.float32)
-    return np.where(np.isfinite(found), found, np.float32(0.1))
+    floats = bits.view(np.float32)
+    return np.where(np.isfinite(floats), floats, np.float32(0.1))
 
 
 @pytest.mark.parametrize("array", [drawn((7, 300)), drawn((300, 14))[:, ::2], drawn((2_000,)) * np.float32(1e-3)])
 def test_they_come_back_bit_for_bit(array: Float32) -> None:
-    found = np.array(json.loads(encode_json({"x": encode_floats(array)}))["x"], np.float32)
-    assert found.tobytes() == np.ascontiguousarray(array).tobytes()
+    floats = np.array(json.loads(encode_json({"x": encode_floats(array)}))["x"], np.float32)
+    assert floats.tobytes() == np.ascontiguousarray(array).tobytes()
 
 
 def test_they_have_the_digits_of_float32() -> None:

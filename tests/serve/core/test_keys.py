@@ -60,17 +60,17 @@ def test_what_one_front_end_lets_through_another_owes(write: Write) -> None:
 
     async def run() -> None:
         here, there = ApiKeys.read(path), ApiKeys.read(path)
-        told: list[UsageByKey] = []
-        here.share(told.append)
+        usages: list[UsageByKey] = []
+        here.share(usages.append)
         client, other = here.check(b"Bearer alpha"), there.check(b"Bearer alpha")
         for _ in range(2):
             client.take_request()
             client.take_rows(4)
         here.check(b"Bearer beta").take_rows(100)
-        assert not told
+        assert not usages
         await asyncio.sleep(3 * SHARE_INTERVAL_S)
-        assert told == [{hashed("alpha"): (2, 8)}], "together, and nothing of keys without rates"
-        there.owe(msgspec.json.decode(msgspec.json.encode(told[0])))
+        assert usages == [{hashed("alpha"): (2, 8)}], "together, and nothing of keys without rates"
+        there.owe(msgspec.json.decode(msgspec.json.encode(usages[0])))
         there.owe({hashed("gamma"): (1, 1)})  # it is not in the file that was read here
         other.take_request()
         with pytest.raises(RateLimitError):
@@ -94,14 +94,14 @@ def test_anything_else_is_unauthorized(keys: ApiKeys, header: bytes | None) -> N
 
 
 def test_a_client_has_the_name_that_its_line_says_or_the_beginning_of_its_hash(write: Write) -> None:
-    found = ApiKeys.read(write(f"{hashed('alpha')} name=acme.eu # since March", hashed("beta")))
-    assert found.check(b"Bearer alpha").name == "acme.eu"
-    assert found.check(b"Bearer beta").name == f"key-{hashed('beta')[:8]}"
+    api_keys = ApiKeys.read(write(f"{hashed('alpha')} name=acme.eu # since March", hashed("beta")))
+    assert api_keys.check(b"Bearer alpha").name == "acme.eu"
+    assert api_keys.check(b"Bearer beta").name == f"key-{hashed('beta')[:8]}"
 
 
 def test_rates_of_a_key_are_its_own(write: Write) -> None:
-    found = ApiKeys.read(write(f"{hashed('alpha')} requests=2/s rows=1000/m burst=3s", hashed("beta")))
-    alpha, beta = found.check(b"Bearer alpha"), found.check(b"Bearer beta")
+    api_keys = ApiKeys.read(write(f"{hashed('alpha')} requests=2/s rows=1000/m burst=3s", hashed("beta")))
+    alpha, beta = api_keys.check(b"Bearer alpha"), api_keys.check(b"Bearer beta")
     for _ in range(6):  # those of three seconds
         alpha.take_request()
     with pytest.raises(RateLimitError, match="used up its requests"):
@@ -230,15 +230,15 @@ def test_a_key_that_is_taken_out_works_no_more_although_its_head_is_known(
         async def status(key: str) -> int:
             return (await client.post(PREDICT, json={"instances": [loan]}, headers=bearer(key))).status_code
 
-        found = [await status("rows"), await status("new")]
+        statuses = [await status("rows"), await status("new")]
         write(hashed("new"))
-        found += [await status("rows")]
+        statuses += [await status("rows")]
         app.renew_keys()
-        found += [await status("rows"), await status("new")]
+        statuses += [await status("rows"), await status("new")]
         write("nonsense")
         with pytest.raises(InputError):
             app.renew_keys()
-        return [*found, await status("rows"), await status("new")]
+        return [*statuses, await status("rows"), await status("new")]
 
     assert ask(app, work) == [200, 401, 200, 401, 200, 401, 200]
 
@@ -249,18 +249,18 @@ def test_the_rate_holds_over_grpc(app: App) -> None:
 
     async def work() -> list[Any]:
         server = await start_grpc(app, "127.0.0.1", 0)
-        found: list[Any] = []
+        statuses: list[Any] = []
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             call = channel.unary_unary("/inference.GRPCInferenceService/ServerMetadata")
             few, other = ("authorization", "Bearer few"), ("authorization", "Bearer other")
             for metadata in [[few]] * 4 + [[few, few], [other, few], [few, other]]:
                 try:
                     await call(b"", metadata=metadata)
-                    found.append(grpc.StatusCode.OK)
+                    statuses.append(grpc.StatusCode.OK)
                 except grpc.aio.AioRpcError as error:
-                    found.append(error.code())
+                    statuses.append(error.code())
         await server.stop(0)
-        return found
+        return statuses
 
     ok, spent, twice = grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAUTHENTICATED
     assert asyncio.run(work()) == [ok] * 3 + [spent] + [twice] * 3

@@ -37,16 +37,16 @@ def test_other_media_and_compressed_bodies_are_refused(headers: dict[str, bytes]
     assert caught.value.status == 415
 
 
-@pytest.mark.parametrize("given", [b"order-17", b"a" * 128, b"0:1/2+3="])
-def test_a_harmless_request_id_is_kept(given: bytes) -> None:
-    assert read_request_id({b"x-request-id": given}) == given.decode()
+@pytest.mark.parametrize("header", [b"order-17", b"a" * 128, b"0:1/2+3="])
+def test_a_harmless_request_id_is_kept(header: bytes) -> None:
+    assert read_request_id({b"x-request-id": header}) == header.decode()
 
 
-@pytest.mark.parametrize("given", [b"", b"a" * 129, b"a b", b'"}', b"a\nb", b"caf\xc3\xa9", b"<script>"])
-def test_another_request_id_is_replaced(given: bytes) -> None:
-    found = read_request_id({b"x-request-id": given})
-    assert found != read_request_id({})
-    assert found.isalnum()
+@pytest.mark.parametrize("header", [b"", b"a" * 129, b"a b", b'"}', b"a\nb", b"caf\xc3\xa9", b"<script>"])
+def test_another_request_id_is_replaced(header: bytes) -> None:
+    request_id = read_request_id({b"x-request-id": header})
+    assert request_id != read_request_id({})
+    assert request_id.isalnum()
 
 
 def test_a_valid_traceparent_is_kept() -> None:
@@ -54,14 +54,14 @@ def test_a_valid_traceparent_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "header",
     [
         b"", TRACE[:-1], TRACE + b"0", TRACE.upper(), TRACE.replace(b"00-4", b"ff-4"), b"00-" + b"0" * 32 + TRACE[35:],
         TRACE.replace(b"00f067aa0ba902b7", b"0" * 16),
     ],
 )  # fmt: skip
-def test_another_traceparent_is_dropped(given: bytes) -> None:
-    assert read_traceparent({b"traceparent": given}) == ""
+def test_another_traceparent_is_dropped(header: bytes) -> None:
+    assert read_traceparent({b"traceparent": header}) == ""
 
 
 def test_a_client_can_shorten_the_deadline_but_not_stretch_it() -> None:
@@ -71,10 +71,10 @@ def test_a_client_can_shorten_the_deadline_but_not_stretch_it() -> None:
     assert stretched.deadline_s == pytest.approx(stretched.started_s + SETTINGS.timeout_s)
 
 
-@pytest.mark.parametrize("given", [b"0", b"-1", b"soon", b"1.5", b""])
-def test_a_timeout_that_is_none_is_malformed(given: bytes) -> None:
+@pytest.mark.parametrize("header", [b"0", b"-1", b"soon", b"1.5", b""])
+def test_a_timeout_that_is_none_is_malformed(header: bytes) -> None:
     with pytest.raises(MalformedError, match="x-timeout-ms"):
-        _ = call_of(x_timeout_ms=given).deadline_s
+        _ = call_of(x_timeout_ms=header).deadline_s
 
 
 def test_zeros_before_a_timeout_do_not_end_it_at_once() -> None:

@@ -23,10 +23,10 @@ def test_models_are_listed_and_described(client: httpx.Client) -> None:
     listed = client.get("/v1/models").json()
     assert listed["object"] == "list"
     assert [model["id"] for model in listed["data"]] == ["loans", "prices"]
-    found = client.get("/v1/models/loans").json()
-    assert (found["task"], found["target"], found["labels"]) == ("binary", "late", ["no", "yes"])
-    assert [column["name"] for column in found["inputs"]] == ["age", "income", "purpose"]
-    assert len(found["digest"]) == 64
+    description = client.get("/v1/models/loans").json()
+    assert (description["task"], description["target"], description["labels"]) == ("binary", "late", ["no", "yes"])
+    assert [column["name"] for column in description["inputs"]] == ["age", "income", "purpose"]
+    assert len(description["digest"]) == 64
 
 
 @pytest.mark.parametrize("model", ["loans", "prices"])
@@ -37,20 +37,20 @@ def test_the_example_can_be_posted_unchanged_to_predict_and_explain(client: http
 
 
 def test_a_classification_answers_with_label_and_probabilities(client: httpx.Client, loan: dict[str, Any]) -> None:
-    (found,) = post(client, PREDICT, {"instances": [loan]}).json()["predictions"]
-    assert list(found["probabilities"]) == ["no", "yes"]
-    assert sum(found["probabilities"].values()) == pytest.approx(1)
-    assert found["label"] == max(found["probabilities"], key=found["probabilities"].get)
-    assert "flags" not in found
+    (prediction,) = post(client, PREDICT, {"instances": [loan]}).json()["predictions"]
+    assert list(prediction["probabilities"]) == ["no", "yes"]
+    assert sum(prediction["probabilities"].values()) == pytest.approx(1)
+    assert prediction["label"] == max(prediction["probabilities"], key=prediction["probabilities"].get)
+    assert "flags" not in prediction
 
 
 def test_a_regression_answers_with_value_and_interval(client: httpx.Client) -> None:
-    (found,) = post(client, "/v1/models/prices:predict", {"instances": [{"area": 80, "rooms": 3}]}).json()[
+    (prediction,) = post(client, "/v1/models/prices:predict", {"instances": [{"area": 80, "rooms": 3}]}).json()[
         "predictions"
     ]
-    low, high = found["interval"]
-    assert low == pytest.approx(found["value"] - 8)
-    assert high == pytest.approx(found["value"] + 8)
+    low, high = prediction["interval"]
+    assert low == pytest.approx(prediction["value"] - 8)
+    assert high == pytest.approx(prediction["value"] + 8)
 
 
 def test_missing_and_unseen_values_are_flagged(client: httpx.Client) -> None:
@@ -65,20 +65,20 @@ def test_missing_and_unseen_values_are_flagged(client: httpx.Client) -> None:
     [("loans", {"age": 33.5, "income": 2400.0, "purpose": "car"}), ("prices", {"area": 90.0, "rooms": 2.0})],
 )
 def test_an_explanation_adds_up_to_its_output(client: httpx.Client, model: str, row: dict[str, Any]) -> None:
-    (found,) = post(client, f"/v1/models/{model}:explain", {"instances": [row]}).json()["explanations"]
-    assert set(found["values"]) == set(row)
-    total = found["base_value"] + sum(found["values"].values()) + found["residual"]
-    assert total == pytest.approx(found["output"], abs=1e-9)
-    assert abs(found["residual"]) < 1e-3 * max(1, abs(found["output"]))
-    assert found["scale"]
+    (explanation,) = post(client, f"/v1/models/{model}:explain", {"instances": [row]}).json()["explanations"]
+    assert set(explanation["values"]) == set(row)
+    total = explanation["base_value"] + sum(explanation["values"].values()) + explanation["residual"]
+    assert total == pytest.approx(explanation["output"], abs=1e-9)
+    assert abs(explanation["residual"]) < 1e-3 * max(1, abs(explanation["output"]))
+    assert explanation["scale"]
 
 
 def test_reasons_come_on_demand_largest_first(client: httpx.Client, loan: dict[str, Any]) -> None:
-    (found,) = post(client, PREDICT, {"instances": [loan], "reasons": 2}).json()["predictions"]
-    sizes = [abs(reason["contribution"]) for reason in found["reasons"]]
+    (prediction,) = post(client, PREDICT, {"instances": [loan], "reasons": 2}).json()["predictions"]
+    sizes = [abs(reason["contribution"]) for reason in prediction["reasons"]]
     assert len(sizes) == 2
     assert sizes == sorted(sizes, reverse=True)
-    assert all(reason["column"] in reason["text"] for reason in found["reasons"])
+    assert all(reason["column"] in reason["text"] for reason in prediction["reasons"])
 
 
 def test_answers_do_not_depend_on_company(client: httpx.Client, loan: dict[str, Any]) -> None:
@@ -127,10 +127,10 @@ def test_numbers_of_any_size_are_answered_or_refused(client: httpx.Client, path:
 
 @pytest.mark.parametrize("number", [1e300, 10**400])
 def test_a_number_that_no_column_can_hold_is_imputed_and_flagged(client: httpx.Client, number: float) -> None:
-    (found,) = post(client, PREDICT, {"instances": [{"age": number, "income": 1, "purpose": "car"}]}).json()[
+    (prediction,) = post(client, PREDICT, {"instances": [{"age": number, "income": 1, "purpose": "car"}]}).json()[
         "predictions"
     ]
-    assert found["flags"] == [{"column": "age", "what": "imputed"}]
+    assert prediction["flags"] == [{"column": "age", "what": "imputed"}]
 
 
 @pytest.mark.parametrize("reasons", [-1, 1.5, "3", True, None, [1], 10**30])

@@ -35,8 +35,8 @@ class Files:
         self.renew()
 
     def renew(self, begin_days: float = 0, end_days: float = 1) -> None:
-        made = make_certificate(begin_days, end_days)
-        for path, data in zip((self.certificate, self.key), made, strict=True):
+        certificate = make_certificate(begin_days, end_days)
+        for path, data in zip((self.certificate, self.key), certificate, strict=True):
             path.write_bytes(data)
 
     @property
@@ -153,8 +153,8 @@ def test_renewed_files_are_shown_after_a_signal_and_broken_ones_never(loans: Pat
 
 
 def warnings(lines: str) -> list[str]:
-    found = [json.loads(line) for line in lines.splitlines()]
-    return [line["deepseek"]["warning"] for line in found if line["log.level"] == "warning"]
+    events = [json.loads(line) for line in lines.splitlines()]
+    return [line["deepseek"]["warning"] for line in events if line["log.level"] == "warning"]
 
 
 def test_a_certificate_that_is_not_valid_now_is_served_with_a_warning_that_names_the_date(

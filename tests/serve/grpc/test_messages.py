@@ -43,6 +43,6 @@ def test_every_field_has_the_number_and_the_wire_type_of_the_official_one(name: 
 def test_parameters_are_maps() -> None:
     request = service_pb2.ModelInferRequest(model_name="m")
     request.parameters["timeout"].int64_param = 5
-    found = messages.ModelInferRequest.FromString(request.SerializeToString())
-    assert found.parameters["timeout"].int64_param == 5
-    assert found.SerializeToString() == request.SerializeToString()
+    message = messages.ModelInferRequest.FromString(request.SerializeToString())
+    assert message.parameters["timeout"].int64_param == 5
+    assert message.SerializeToString() == request.SerializeToString()

@@ -86,9 +86,9 @@ def events() -> Events:
 @pytest.fixture(scope="module")
 def running(runtimes: dict[str, Runtime], events: Events) -> Iterator[Running]:
     models: dict[str, Any] = {"loans": runtimes["loans"], "prices": Slow(runtimes["prices"])}
-    found = Running(create_app(models, settings=Settings(max_body_bytes=1 << 20), sinks=[events]))
-    yield found
-    found.close()
+    server = Running(create_app(models, settings=Settings(max_body_bytes=1 << 20), sinks=[events]))
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +98,9 @@ def client(running: Running) -> Iterator[Any]:
 
 
 def tensor(name: str, array: np.ndarray[Any, Any], datatype: str) -> Any:
-    made = triton.InferInput(name, list(array.shape), datatype)
-    made.set_data_from_numpy(array)
-    return made
+    infer_input = triton.InferInput(name, list(array.shape), datatype)
+    infer_input.set_data_from_numpy(array)
+    return infer_input
 
 
 def matrix(rows: list[list[float]]) -> list[Any]:
@@ -130,11 +130,11 @@ def test_health_and_metadata(client: Any) -> None:
     assert not client.is_model_ready("loans", "2")
     server = client.get_server_metadata(as_json=True)
     assert (server["name"], server["extensions"]) == ("deepseek", ["binary_tensor_data"])
-    found = client.get_model_metadata("loans", as_json=True)
-    assert [(entry["name"], entry["datatype"], entry["shape"]) for entry in found["inputs"]] == [
+    metadata = client.get_model_metadata("loans", as_json=True)
+    assert [(entry["name"], entry["datatype"], entry["shape"]) for entry in metadata["inputs"]] == [
         ("age", "FP64", ["-1"]), ("income", "FP64", ["-1"]), ("purpose", "BYTES", ["-1"]),
     ]  # fmt: skip
-    assert [(entry["name"], entry["shape"]) for entry in found["outputs"]] == [
+    assert [(entry["name"], entry["shape"]) for entry in metadata["outputs"]] == [
         ("label", ["-1"]), ("probabilities", ["-1", "2"]),
     ]  # fmt: skip
     config = client.get_model_config("loans", as_json=True)["config"]
@@ -144,14 +144,14 @@ def test_health_and_metadata(client: Any) -> None:
 
 
 def test_columns_answer_as_predict_does(client: Any, runtimes: dict[str, Runtime], events: Events) -> None:
-    found = client.infer("loans", loans(), request_id="17", headers={"x-request-id": "order-17"})
+    response = client.infer("loans", loans(), request_id="17", headers={"x-request-id": "order-17"})
     records = [{"age": 33.5, "income": 2400.0, "purpose": "car"}, {"age": 61.0, "income": None, "purpose": "study"}]
     expected = runtimes["loans"].predict(records)
     assert expected.labels is not None
     assert expected.probabilities is not None
-    assert [label.decode() for label in found.as_numpy("label")] == expected.labels.tolist()
-    assert found.as_numpy("probabilities").tobytes() == expected.probabilities.tobytes()
-    assert found.get_response().id == "17"
+    assert [label.decode() for label in response.as_numpy("label")] == expected.labels.tolist()
+    assert response.as_numpy("probabilities").tobytes() == expected.probabilities.tobytes()
+    assert response.get_response().id == "17"
     event = events.all[-1]
     assert (event.kind, event.status, event.num_rows, event.model_name) == ("request", 200, 2, "loans")
     assert (event.fields["route"], event.fields["request_id"]) == ("grpc/ModelInfer", "order-17")
@@ -164,12 +164,12 @@ def test_a_matrix_answers_with_the_outputs_that_are_asked_for(
 ) -> None:
     rows = np.random.default_rng(0).normal(80, 20, (num_rows, 2)).astype(np.float32)
     wanted = [triton.InferRequestedOutput("interval")]
-    found = client.infer("prices", [tensor("x", rows, "FP32")], outputs=wanted, compression_algorithm="gzip")
+    response = client.infer("prices", [tensor("x", rows, "FP32")], outputs=wanted, compression_algorithm="gzip")
     records = [{"area": area, "rooms": rooms} for area, rooms in rows.tolist()]
     expected = runtimes["prices"].predict(records).intervals
     assert expected is not None
-    assert found.as_numpy("interval").tobytes() == expected.tobytes()
-    assert found.as_numpy("value") is None
+    assert response.as_numpy("interval").tobytes() == expected.tobytes()
+    assert response.as_numpy("value") is None
 
 
 def test_typed_contents_are_taken_and_answered(running: Running, client: Any) -> None:
@@ -180,7 +180,7 @@ def test_typed_contents_are_taken_and_answered(running: Running, client: Any) ->
         ("purpose", "BYTES", {"bytes_contents": [b"car", b"study"]}),
     ):
         request.inputs.add(name=name, datatype=datatype, shape=[2], contents=contents)
-    found = service_pb2.ModelInferResponse.FromString(
+    response = service_pb2.ModelInferResponse.FromString(
         call(running, SERVICE + "ModelInfer", request.SerializeToString())
     )
     raw = client.infer(
@@ -191,8 +191,8 @@ def test_typed_contents_are_taken_and_answered(running: Running, client: Any) ->
             tensor("purpose", np.array(["car", "study"], object), "BYTES"),
         ],
     )
-    assert list(found.outputs[1].contents.fp32_contents) == raw.as_numpy("probabilities").ravel().tolist()
-    assert list(found.outputs[0].contents.bytes_contents) == raw.as_numpy("label").tolist()
+    assert list(response.outputs[1].contents.fp32_contents) == raw.as_numpy("probabilities").ravel().tolist()
+    assert list(response.outputs[0].contents.bytes_contents) == raw.as_numpy("label").tolist()
 
 
 def test_a_stream_answers_in_order_and_outlives_an_error(client: Any) -> None:
@@ -202,13 +202,13 @@ def test_a_stream_answers_in_order_and_outlives_an_error(client: Any) -> None:
         client.async_stream_infer(
             "prices" if place != 11 else "pries", matrix([[80 + place, 3]]), request_id=str(place)
         )
-    found = [answers.get(timeout=20) for _ in range(30)]
+    results = [answers.get(timeout=20) for _ in range(30)]
     client.stop_stream()
-    assert [result.get_response().id for result, error in found if error is None] == [
+    assert [result.get_response().id for result, error in results if error is None] == [
         str(place) for place in range(30) if place != 11
     ]
-    assert "no model 'pries'. Did you mean 'prices'" in found[11][1].message()
-    values = [float(result.as_numpy("value")[0]) for result, error in found if error is None]
+    assert "no model 'pries'. Did you mean 'prices'" in results[11][1].message()
+    values = [float(result.as_numpy("value")[0]) for result, error in results if error is None]
     assert values == [
         float(client.infer("prices", matrix([[80 + place, 3]])).as_numpy("value")[0])
         for place in range(30)
@@ -228,9 +228,9 @@ def test_the_client_for_asyncio_infers_and_streams(running: Running) -> None:
             streamed = [result async for result, error in opened.stream_infer(requests()) if error is None]
             return [one, *streamed]
 
-    found = asyncio.run(run())
-    assert len({result.as_numpy("value").tobytes() for result in found}) == 1
-    assert len(found) == 6
+    response = asyncio.run(run())
+    assert len({result.as_numpy("value").tobytes() for result in response}) == 1
+    assert len(response) == 6
 
 
 @pytest.mark.parametrize(
@@ -300,8 +300,8 @@ def test_harmed_requests_get_a_code_and_no_internal_error(running: Running, seed
     for place in rng.integers(0, len(body), 4):
         body[place] = rng.integers(0, 256)
     with grpc.insecure_channel(running.url) as channel:
-        asked = channel.unary_unary(SERVICE + "ModelInfer").future(bytes(body), timeout=20)
-        assert asked.code() in (grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
+        call = channel.unary_unary(SERVICE + "ModelInfer").future(bytes(body), timeout=20)
+        assert call.code() in (grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND)
 
 
 @pytest.mark.parametrize("method", ["SystemSharedMemoryRegister", "Nonsense"])
@@ -328,8 +328,8 @@ def test_a_limit_by_parameter_or_metadata_is_kept(client: Any) -> None:
             client.infer("loans", many, **options)
         assert caught.value.status() == "StatusCode.DEADLINE_EXCEEDED"
         assert "the deadline passed" in caught.value.message()
-    for given in ("9" * 5_000, "90000"):
-        assert client.infer("loans", many, headers={"x-timeout-ms": given}, client_timeout=20, timeout=10**15)
+    for limit in ("9" * 5_000, "90000"):
+        assert client.infer("loans", many, headers={"x-timeout-ms": limit}, client_timeout=20, timeout=10**15)
     with pytest.raises(InferenceServerException, match="x-timeout-ms"):
         client.infer("loans", many, headers={"x-timeout-ms": "soon"}, client_timeout=20)
 
@@ -384,12 +384,12 @@ def test_a_taken_port_is_said(running: Running) -> None:
 def test_calls_in_work_end_before_a_server_that_stops(runtimes: dict[str, Runtime]) -> None:
     running = Running(create_app({"prices": Slow(runtimes["prices"])}))
     with triton.InferenceServerClient(running.url) as opened:
-        found: queue.Queue[Any] = queue.Queue()
+        results: queue.Queue[Any] = queue.Queue()
         slow = [tensor("x", np.full((100, 2), 7, np.float32), "FP32")]
-        opened.async_infer("prices", slow, lambda result, error: found.put(error or result))
+        opened.async_infer("prices", slow, lambda result, error: results.put(error or result))
         time.sleep(0.1)
         running.close()
-        result = found.get(timeout=5)
+        result = results.get(timeout=5)
         assert not isinstance(result, Exception), (result.status(), result.message())
         assert result.as_numpy("value").shape == (100,)
 

@@ -199,9 +199,9 @@ def test_a_client_that_waits_for_100_continue_is_told_to_go_on(app: App, row: by
     async def work(wire: Wire) -> tuple[bytes, int]:
         head, body = post(row, b"expect: 100-continue").split(b"\r\n\r\n")
         wire.send(head + b"\r\n\r\n")
-        told = await asyncio.wait_for(wire.reader.readuntil(b"\r\n\r\n"), 5)
+        head_bytes = await asyncio.wait_for(wire.reader.readuntil(b"\r\n\r\n"), 5)
         wire.send(body)
-        return told, (await wire.answer())[0]
+        return head_bytes, (await wire.answer())[0]
 
     assert talk(app, work) == (b"HTTP/1.1 100 Continue\r\n\r\n", 200)
 
@@ -224,11 +224,11 @@ def test_an_upgrade_is_not_taken_and_the_request_is_answered(app: App, row: byte
 
     async def work(wire: Wire) -> list[int]:
         wire.send(MODELS + b"\r\n".join(upgrade) + b"\r\n\r\n")
-        found = [(await wire.answer())[0]]
+        heads = [(await wire.answer())[0]]
         wire.send(post(row, *upgrade)[:-7])
         await asyncio.sleep(0.05)
         wire.send(post(row, *upgrade)[-7:] + post(row))
-        return [*found, (await wire.answer())[0], (await wire.answer())[0]]
+        return [*heads, (await wire.answer())[0], (await wire.answer())[0]]
 
     assert talk(app, work) == [200, 200, 200]
 

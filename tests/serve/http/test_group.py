@@ -42,9 +42,9 @@ def group(loans: Path, audit: Path) -> Iterator[Server]:
 
 def ask(group: Server, loan: dict[str, Any], num_requests: int) -> set[int]:
     """Each on a connection of its own, so that the kernel deals them out."""
-    asked = {"instances": [loan]}
+    body = {"instances": [loan]}
     # Unverified, for there is no TLS: to read the system's certificates for each connection takes 5 ms.
-    return {httpx.post(f"{group.url}{PREDICT}", json=asked, verify=False).status_code for _ in range(num_requests)}
+    return {httpx.post(f"{group.url}{PREDICT}", json=body, verify=False).status_code for _ in range(num_requests)}
 
 
 def answered(group: Server) -> float:
@@ -79,15 +79,15 @@ def test_the_death_of_a_front_end_is_logged_once_counted_and_told(loans: Path, l
         killed, other = sorted(children(group.process.pid))
         os.kill(killed, signal.SIGKILL)
 
-        def told() -> bool:
+        def has_told() -> bool:
             try:
-                found = httpx.get(f"{group.url}/v1/stats").json()["processes"]
+                processes = httpx.get(f"{group.url}/v1/stats").json()["processes"]
             except httpx.TransportError:  # the kernel had dealt the connection to the one that died
                 return False
-            return (found["front_end_died"], found["front_end_restarted"]) == (1, 1)
+            return (processes["front_end_died"], processes["front_end_restarted"]) == (1, 1)
 
-        until(told, 60)
-        assert all(told() for _ in range(6)), "each front end tells it, not only the one that heard it"
+        until(has_told, 60)
+        assert all(has_told() for _ in range(6)), "each front end tells it, not only the one that heard it"
         metrics = httpx.get(f"{group.url}/metrics").text
         assert 'deepseek_process_deaths_total{process="front_end"} 1.0' in metrics
         assert 'deepseek_process_restarts_total{process="front_end"} 1.0' in metrics
@@ -96,8 +96,8 @@ def test_the_death_of_a_front_end_is_logged_once_counted_and_told(loans: Path, l
         assert group.process.stderr is not None
         lines = [json.loads(line) for line in group.process.stderr.read().splitlines() if line.startswith("{")]
     changes = [line["deepseek"] | {"level": line["log.level"]} for line in lines if "change" in line["deepseek"]]
-    found = [(each["change"], each["process"], each["pid"], each["level"]) for each in changes]
-    assert found == [("died", "front_end", killed, "warning"), ("restarted", "front_end", new, "info")]
+    logged_changes = [(each["change"], each["process"], each["pid"], each["level"]) for each in changes]
+    assert logged_changes == [("died", "front_end", killed, "warning"), ("restarted", "front_end", new, "info")]
     assert changes[0]["exit_code"] == -signal.SIGKILL
 
 
@@ -194,11 +194,11 @@ def test_the_rate_of_a_key_holds_for_all_front_ends_together(loans: Path, tmp_pa
             apart = httpx.Limits(max_keepalive_connections=0)
             async with httpx.AsyncClient(base_url=server.url, limits=apart) as client:
                 begun_s = time.monotonic()
-                found: list[httpx.Response] = []
+                responses: list[httpx.Response] = []
                 while time.monotonic() < begun_s + 3:
-                    found += await asyncio.gather(*[ask(client, "many") for _ in range(4)])
+                    responses += await asyncio.gather(*[ask(client, "many") for _ in range(4)])
                 took_s = time.monotonic() - begun_s
-                return sum(each.status_code == 200 for each in found), took_s, found[-20:]
+                return sum(each.status_code == 200 for each in responses), took_s, responses[-20:]
 
         assert asyncio.run(alone()) == [200] * RATE, "what one front end lets through alone is all of it"
         passed, took_s, last = asyncio.run(many())
@@ -261,16 +261,16 @@ time.sleep(0.2)
 
 def test_a_member_that_was_told_to_stop_is_not_told_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second signal would end its requests."""
-    told = tmp_path / "told"
-    command = [sys.executable, "-c", COUNTS_SIGNALS, str(told)]
+    marker = tmp_path / "told"
+    command = [sys.executable, "-c", COUNTS_SIGNALS, str(marker)]
     monkeypatch.setattr("deepseek.serve.http.group.member_command", lambda _: command)
     member = MemberProcess(0, 8000)
-    until(told.exists)
+    until(marker.exists)
     member.signal(signal.SIGTERM)
-    until(lambda: told.read_text() == "x")
+    until(lambda: marker.read_text() == "x")
 
     async def end() -> None:
         await asyncio.gather(member.run(lambda *_: None, {}, []), member.end())
 
     asyncio.run(end())
-    assert told.read_text() == "x"
+    assert marker.read_text() == "x"

@@ -157,12 +157,12 @@ TARGETS = {
 
 def test_every_form_of_a_target_is_understood_or_refused_and_the_connection_lives_on(server: Server) -> None:
     with Wire(server.url) as wire:
-        found = {}
+        targets = {}
         for first in TARGETS:
             wire.send(head(first=first))
-            found[first], _, body = wire.answer()
+            targets[first], _, body = wire.answer()
             assert len(body) < 1_000
-    assert found == TARGETS
+    assert targets == TARGETS
 
 
 def test_http_1_0_is_answered_and_its_connection_closed_unless_it_asks(server: Server) -> None:

@@ -25,22 +25,22 @@ def count_begun(*, predicting: bool, within_s: float = 0.5) -> int:
     """How many of 60 explanations begin in that time."""
 
     async def run() -> int:
-        turns, stop_s, found = ExplanationThrottle(), now_s() + within_s, 0
+        turns, stop_s, num_begun = ExplanationThrottle(), now_s() + within_s, 0
 
         async def one() -> None:
-            nonlocal found
+            nonlocal num_begun
             try:
                 await turns.wait(200, stop_s)
-                found += 1
+                num_begun += 1
             except DeadlineError:
                 assert now_s() >= stop_s
 
-        asked = [asyncio.create_task(one()) for _ in range(60)]
+        tasks = [asyncio.create_task(one()) for _ in range(60)]
         while predicting and now_s() < stop_s:
             turns.record_prediction(now_s())
             await asyncio.sleep(0.001)
-        await asyncio.gather(*asked)
-        return found
+        await asyncio.gather(*tasks)
+        return num_begun
 
     return run_virtually(run())
 
@@ -65,13 +65,13 @@ def began(gap_s: float) -> list[float]:
     """When three explanations, one after the other, began beside predictions that come so often."""
 
     async def run() -> list[float]:
-        turns, start_s, found = ExplanationThrottle(), now_s(), []
+        turns, start_s, starts_s = ExplanationThrottle(), now_s(), []
         for number in range(2_000):
             turns.record_prediction(start_s - gap_s * (2_000 - number))
         for _ in range(3):
             await turns.wait(0, start_s + 60.0)
-            found.append(now_s() - start_s)
-        return found
+            starts_s.append(now_s() - start_s)
+        return starts_s
 
     return run_virtually(run())
 

@@ -51,11 +51,11 @@ def test_rows_of_one_class_go_together_and_come_back_in_order() -> None:
     echo = Echo()
     arrays = explain_rows(echo, ["a", "b", "c"], {"features": FEATURES, "targets": np.array([0, 1, 0, -1])})
     assert echo.asked == [("a", [1, 3]), ("b", [2]), (None, [4])]
-    found = unpack_rows(arrays)
-    assert [(attribution.target, attribution.values[at, 0]) for attribution, at in found] == [
+    unpacked_rows = unpack_rows(arrays)
+    assert [(attribution.target, attribution.values[at, 0]) for attribution, at in unpacked_rows] == [
         ("a", 1), ("b", 2), ("a", 3), (None, 4),
     ]  # fmt: skip
-    assert {(attribution.names, attribution.scale, attribution.method) for attribution, _ in found} == {
+    assert {(attribution.names, attribution.scale, attribution.method) for attribution, _ in unpacked_rows} == {
         (("x",), "log-odds", "echo")
     }
 
@@ -64,11 +64,11 @@ def explanations(runtime: Runtime, limit: int = 100, pause_s: float = 0.0) -> Ca
     """How many rows of FEATURES are explained, once it is asked for with a time limit."""
     settings = Settings(max_queued_rows=limit)
     explainers = ExplainerPool(ExplanationConfig(lambda _: Echo(pause_s)), lambda _: None, engines=False)
-    made = ModelExplanations("loans", adapt_model(runtime), explainers, settings, lambda *_: None)
+    explainer_pool = ModelExplanations("loans", adapt_model(runtime), explainers, settings, lambda *_: None)
 
     async def make(limit_s: float) -> int:
         call = Request("POST", EXPLAIN, {b"x-timeout-ms": str(round(limit_s * 1e3)).encode()}, settings)
-        return len(await made.explain(call, FEATURES, [None] * 4))
+        return len(await explainer_pool.explain(call, FEATURES, [None] * 4))
 
     return make
 
@@ -102,8 +102,8 @@ def test_rows_that_a_full_queue_would_refuse_are_not_prepared(
 def test_a_full_queue_refuses_and_a_past_deadline_is_not_explained(runtimes: dict[str, Runtime]) -> None:
     async def run() -> list[Any]:
         busy, slow = explanations(runtimes["loans"], limit=4), explanations(runtimes["loans"], pause_s=0.1)
-        asked = busy(60), busy(60), slow(0.05)
-        return await asyncio.gather(*asked, return_exceptions=True)
+        tasks = busy(60), busy(60), slow(0.05)
+        return await asyncio.gather(*tasks, return_exceptions=True)
 
     first, refused, late = asyncio.run(run())
     assert first == 4
@@ -156,18 +156,18 @@ def test_a_process_explains_what_the_explainer_would_have_here(
     async def work(app: App, client: httpx.AsyncClient) -> Any:
         assert app.explainers.pids == []
         rows = [loan | {"age": age} for age in (20.0, 30.0, 60.0)]
-        found = (await client.post(EXPLAIN, json={"instances": rows, "target": "no"})).json()["explanations"]
+        answer = (await client.post(EXPLAIN, json={"instances": rows, "target": "no"})).json()["explanations"]
         assert len(app.explainers.pids) == 1
-        return rows, found
+        return rows, answer
 
-    (rows, found), events = ask(runtimes, work)
+    (rows, answer), events = ask(runtimes, work)
     runtime = runtimes["loans"]
     expected = explainer_of(runtime).explain(runtime.prepare(rows).features, target="no")
-    assert [row["target"] for row in found] == ["no"] * 3
-    assert {(row["scale"], row["method"]) for row in found} == {(expected.scale, expected.method)}
-    values = np.array([[row["values"][name] for name in expected.names] for row in found])
+    assert [row["target"] for row in answer] == ["no"] * 3
+    assert {(row["scale"], row["method"]) for row in answer} == {(expected.scale, expected.method)}
+    values = np.array([[row["values"][name] for name in expected.names] for row in answer])
     np.testing.assert_allclose(values, expected.values, atol=1e-9)
-    np.testing.assert_allclose([row["output"] for row in found], expected.output, atol=1e-9)
+    np.testing.assert_allclose([row["output"] for row in answer], expected.output, atol=1e-9)
     (explained,) = [event for event in events.all if event.kind == "explain"]
     assert explained.num_rows == 3
     assert explained.duration_s > 0
@@ -184,13 +184,13 @@ def test_a_killed_process_is_replaced_and_its_request_answered(
         await client.post(EXPLAIN, json=body)
         (pid,) = app.explainers.pids
         os.kill(pid, signal.SIGSTOP)
-        asked = asyncio.create_task(client.post(EXPLAIN, json=body))
+        task = asyncio.create_task(client.post(EXPLAIN, json=body))
         await asyncio.sleep(0.1)
         os.kill(pid, signal.SIGKILL)
-        return (await asked).status_code, pid in app.explainers.pids
+        return (await task).status_code, pid in app.explainers.pids
 
-    found, events = ask(runtimes, work)
-    assert found == (200, False)
+    answer, events = ask(runtimes, work)
+    assert answer == (200, False)
     assert states(events).count("an engine process died") == 1
 
 
@@ -216,8 +216,8 @@ def test_a_request_with_which_two_processes_die_is_given_up(
         lost = await client.post(EXPLAIN, json={"instances": [loan]})
         return lost.status_code, lost.json()["error"]["code"]
 
-    found, events = ask(runtimes, work, module="dies")
-    assert found == (503, "engine_lost")
+    answer, events = ask(runtimes, work, module="dies")
+    assert answer == (503, "engine_lost")
     assert states(events).count("an engine process died") == 2
 
 
@@ -252,14 +252,19 @@ def test_a_process_that_hangs_while_it_opens_a_model_is_killed_and_another_expla
         (pid,) = app.explainers.pids
         predicted = {(await client.post(PREDICT, json=body)).status_code for _ in range(10)}
         assert not killed.done()
-        found = [late, await killed]
+        outcomes = [late, await killed]
         monkeypatch.setattr(app.explainers._processes, "_open_s", 60.0)  # a busy machine
         again = await client.post(EXPLAIN, json=body)
-        return predicted, [(each.status_code, each.json()["error"]["code"]) for each in found], again.status_code, pid
+        return (
+            predicted,
+            [(each.status_code, each.json()["error"]["code"]) for each in outcomes],
+            again.status_code,
+            pid,
+        )
 
-    (predicted, told, again, pid), events = ask(runtimes, work, module="hangs")
+    (predicted, explained, again, pid), events = ask(runtimes, work, module="hangs")
     assert predicted == {200}
-    assert told == [(504, "deadline"), (503, "engine_lost")]
+    assert explained == [(504, "deadline"), (503, "engine_lost")]
     assert again == 200
     (said,) = [event.fields for event in events.all if "does not open a model" in str(event.fields.get("state"))]
     assert said["engine_pid"] == pid
@@ -288,11 +293,11 @@ def test_what_is_not_installed_is_said_and_not_looked_for_again(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
 
     async def work(_: App, client: httpx.AsyncClient) -> Any:
-        found = [await client.post(EXPLAIN, json={"instances": [loan]}) for _ in range(2)]
-        return [(answer.status_code, answer.json()["error"]["fix"]) for answer in found]
+        responses = [await client.post(EXPLAIN, json={"instances": [loan]}) for _ in range(2)]
+        return [(answer.status_code, answer.json()["error"]["fix"]) for answer in responses]
 
-    found, _ = ask(runtimes, work, module="lacks")
-    assert found == [(501, "install it")] * 2
+    responses, _ = ask(runtimes, work, module="lacks")
+    assert responses == [(501, "install it")] * 2
     assert opened.read_text() == "x"
 
 
@@ -312,8 +317,8 @@ def test_predictions_go_on_while_nothing_is_explained(runtimes: dict[str, Runtim
             os.kill(pid, signal.SIGCONT)
         return statuses, waits, status
 
-    found, _ = ask(runtimes, work, engine_timeout_s=60)
-    assert found == ({200}, True, 504)
+    answer, _ = ask(runtimes, work, engine_timeout_s=60)
+    assert answer == ({200}, True, 504)
 
 
 def test_reasons_come_from_the_process_and_a_model_that_was_closed_is_opened_again(

@@ -69,8 +69,8 @@ def infer(server: Server, model: str, *inputs: Any) -> httpx.Response:
 
 def error(answer: httpx.Response, status: int = 422) -> str:
     assert answer.status_code == status, answer.text
-    found = answer.json()["error"]
-    return found if isinstance(found, str) else " ".join(found.values())
+    document = answer.json()["error"]
+    return document if isinstance(document, str) else " ".join(document.values())
 
 
 def test_every_model_answers_its_own_example(server: Server, files: dict[str, Path]) -> None:
@@ -84,13 +84,13 @@ def test_every_model_answers_its_own_example(server: Server, files: dict[str, Pa
 
 
 def test_metadata_has_the_graphs_own_names_types_and_shapes(server: Server) -> None:
-    found = httpx.get(f"{server.url}/v2/models/lookup").json()
-    assert found["platform"] == "onnxruntime_onnx"
-    assert found["inputs"] == [
+    metadata = httpx.get(f"{server.url}/v2/models/lookup").json()
+    assert metadata["platform"] == "onnxruntime_onnx"
+    assert metadata["inputs"] == [
         {"name": "city", "datatype": "BYTES", "shape": [-1]},
         {"name": "places", "datatype": "INT64", "shape": [-1, -1]},
     ]
-    assert found["outputs"][1] == {"name": "sum", "datatype": "FP32", "shape": [-1]}
+    assert metadata["outputs"][1] == {"name": "sum", "datatype": "FP32", "shape": [-1]}
     assert httpx.get(f"{server.url}/v2/models/single").json()["inputs"][0]["shape"] == [1, 4]
     assert httpx.get(f"{server.url}/v2/models/scalars").json()["outputs"][0]["shape"] == []
 
@@ -110,10 +110,10 @@ def test_records_positions_and_names_give_the_same(server: Server, files: dict[s
 
 def test_several_inputs_texts_and_free_sizes(server: Server) -> None:
     rows = [{"city": "Köln", "places": [1, 2, 3]}, {"city": "Rom", "places": [9, 0, 0]}]
-    found = ask(server, "lookup", {"instances": rows}).json()["predictions"]
-    assert found == [{"code": 2, "sum": 14.0}, {"code": 0, "sum": 81.0}]
-    found = ask(server, "lookup", {"columns": ["places", "city"], "rows": [[[3], "Bonn"]]}).json()["outputs"]
-    assert found == {"code": [1], "sum": [9.0]}
+    predictions = ask(server, "lookup", {"instances": rows}).json()["predictions"]
+    assert predictions == [{"code": 2, "sum": 14.0}, {"code": 0, "sum": 81.0}]
+    predictions = ask(server, "lookup", {"columns": ["places", "city"], "rows": [[[3], "Bonn"]]}).json()["outputs"]
+    assert predictions == {"code": [1], "sum": [9.0]}
     assert ask(server, "lookup", {"rows": [["Bonn", [4, 4]]]}).json()["outputs"]["sum"] == [32.0]
     image = np.ones((3, 5, 7)).tolist()
     assert ask(server, "pixels", {"instances": [{"image": image, "on": [True]}]}).json()["predictions"] == [
@@ -144,18 +144,18 @@ def test_large_numbers_of_one_client_change_no_answer_of_another(server: Server)
     ]
 
     def one(x: Any) -> Any:
-        (found,) = infer(server, "far", ("x", "FP32", list(x.shape), x.ravel().tolist())).json()["outputs"]
-        return np.array(found["data"]).reshape(found["shape"])
+        (output,) = infer(server, "far", ("x", "FP32", list(x.shape), x.ravel().tolist())).json()["outputs"]
+        return np.array(output["data"]).reshape(output["shape"])
 
     with ThreadPoolExecutor(24) as pool:
-        for x, found in zip(sent, pool.map(one, sent), strict=True):
+        for x, output in zip(sent, pool.map(one, sent), strict=True):
             expected = np.tanh(x) if np.abs(x).max() > 20 else x
-            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_graph_that_draws_numbers_draws_them_for_each_request(server: Server) -> None:
-    asked = ("x", "FP32", [2, 4], [0.0] * 8)
-    first, second = (infer(server, "noisy", asked).json()["outputs"][0] for _ in range(2))
+    tensor = ("x", "FP32", [2, 4], [0.0] * 8)
+    first, second = (infer(server, "noisy", tensor).json()["outputs"][0] for _ in range(2))
     assert first["shape"] == second["shape"] == [2, 4]
     assert all(0 <= value <= 1 for value in first["data"])
     assert first["data"] != second["data"]
@@ -169,11 +169,11 @@ def test_requests_are_joined_where_that_changes_nothing_and_only_there(server: S
         scores = ask(server, "dense", {"instances": [{"x": x}]}).json()["predictions"][0]["scores"]
         np.testing.assert_allclose(scores, dense_scores(files["dense"], [x])[0], rtol=1e-4, atol=1e-4)
         places = [number % 10] * (1 + number % 4)
-        found = ask(server, "lookup", {"instances": [{"city": "Bonn", "places": places}]}).json()["predictions"]
-        assert found == [{"code": 1, "sum": float(sum(place**2 for place in places))}]
+        predictions = ask(server, "lookup", {"instances": [{"city": "Bonn", "places": places}]}).json()["predictions"]
+        assert predictions == [{"code": 1, "sum": float(sum(place**2 for place in places))}]
         rows = [[float(number)] * 3, [0.0] * 3]
-        found = ask(server, "centered", {"instances": [{"x": rows}]}).json()["predictions"]
-        assert found[0]["y"] == [[number / 2] * 3, [-number / 2] * 3]
+        predictions = ask(server, "centered", {"instances": [{"x": rows}]}).json()["predictions"]
+        assert predictions[0]["y"] == [[number / 2] * 3, [-number / 2] * 3]
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(one, range(64)))
@@ -195,8 +195,8 @@ def test_tritons_http_client(server: Server, files: dict[str, Path], binary: boo
         x = tritonclient.http.InferInput("x", [3, 4], "FP32")
         x.set_data_from_numpy(X, binary_data=binary)
         wanted = [tritonclient.http.InferRequestedOutput("scores", binary_data=binary)]
-        found = client.infer("dense", [x], outputs=wanted).as_numpy("scores")
-        np.testing.assert_allclose(found, dense_scores(files["dense"], X), rtol=1e-5, atol=1e-6)
+        scores = client.infer("dense", [x], outputs=wanted).as_numpy("scores")
+        np.testing.assert_allclose(scores, dense_scores(files["dense"], X), rtol=1e-5, atol=1e-6)
         city = tritonclient.http.InferInput("city", [2], "BYTES")
         city.set_data_from_numpy(np.array(["Köln", "Bonn"], object), binary_data=binary)
         places = tritonclient.http.InferInput("places", [2, 3], "INT64")
@@ -211,8 +211,8 @@ def test_tritons_http_client(server: Server, files: dict[str, Path], binary: boo
 def test_tritons_grpc_client(server: Server, files: dict[str, Path]) -> None:
     with tritonclient.grpc.InferenceServerClient(grpc_address(server)) as client:
         assert client.is_model_ready("pixels")
-        found = client.get_model_metadata("pixels", as_json=True)
-        assert found["inputs"][0]["shape"] == ["-1", "3", "-1", "-1"]
+        metadata = client.get_model_metadata("pixels", as_json=True)
+        assert metadata["inputs"][0]["shape"] == ["-1", "3", "-1", "-1"]
         assert client.get_model_config("pixels").config.input[1].data_type == 1  # TYPE_BOOL
         image = tritonclient.grpc.InferInput("image", [2, 3, 4, 4], "FP32")
         image.set_data_from_numpy(np.ones((2, 3, 4, 4), np.float32))
@@ -237,9 +237,9 @@ def test_the_client_takes_records_matrices_and_columns(server: Server, files: di
     expected = dense_scores(files["dense"], X)
     with Client(server.url) as client:
         for rows in (X, {"x": X}, [{"x": row} for row in X], X.tolist()):
-            found = client.predict(rows, model="dense").tensors
-            assert found is not None
-            np.testing.assert_allclose(found.arrays["scores"], expected, rtol=1e-5, atol=1e-6)
+            tensors = client.predict(rows, model="dense").tensors
+            assert tensors is not None
+            np.testing.assert_allclose(tensors.arrays["scores"], expected, rtol=1e-5, atol=1e-6)
         sums = client.predict({"a": np.array([1, 2]), "b": np.array([3, 4])}, model="scalars").tensors
         assert sums is not None
         assert sums.arrays["c"].tolist() == [4, 6]
@@ -257,11 +257,11 @@ def test_nothing_explains_a_bare_graph(server: Server) -> None:
 
 def test_a_value_that_is_not_known_is_nan_where_numbers_are_floats(server: Server) -> None:
     """Which no answer can be made of: the client is told, and it is no fault of the server."""
-    told = error(ask(server, "dense", {"rows": [[1, None, 2, 3]]}))
-    assert "gives NaN as the output 'scores' for row 0, and 'x' holds a value that is not known" in told
-    told = error(ask(server, "dense", {"rows": [[1, 2, 3e38, 3]]}))
-    assert "an infinite number" in told
-    assert "'x' holds a number beyond 1.8e+19" in told
+    message = error(ask(server, "dense", {"rows": [[1, None, 2, 3]]}))
+    assert "gives NaN as the output 'scores' for row 0, and 'x' holds a value that is not known" in message
+    message = error(ask(server, "dense", {"rows": [[1, 2, 3e38, 3]]}))
+    assert "an infinite number" in message
+    assert "'x' holds a number beyond 1.8e+19" in message
     assert "null" in error(ask(server, "scalars", {"instances": [{"a": 1, "b": None}]}))
 
 
@@ -339,18 +339,18 @@ def test_more_rows_than_the_limit_are_refused(server: Server) -> None:
 
 
 def test_one_poisoned_row_fails_no_other(server: Server) -> None:
-    found: list[int] = []
+    statuses: list[int] = []
 
     def one(number: int) -> None:
         places = [99] if number % 8 == 0 else [3]
-        found.append(ask(server, "lookup", {"instances": [{"city": "Bonn", "places": places}]}).status_code)
+        statuses.append(ask(server, "lookup", {"instances": [{"city": "Bonn", "places": places}]}).status_code)
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(32)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(found) == [200] * 28 + [422] * 4
+    assert sorted(statuses) == [200] * 28 + [422] * 4
 
 
 def test_a_front_end_alone_computes_the_same_and_loads_no_engine_process(
@@ -359,8 +359,8 @@ def test_a_front_end_alone_computes_the_same_and_loads_no_engine_process(
     environ = {"XDG_CACHE_HOME": str(tmp_path), "MODEL_PATH": str(files["dense"]), "WORKERS": "0"}
     with started(environ=environ) as alone:
         assert alone.models == ["dense"]
-        found = ask(alone, "dense", {"rows": X.tolist()}).json()["outputs"]["scores"]
-        np.testing.assert_allclose(found, dense_scores(files["dense"], X), rtol=1e-5, atol=1e-6)
+        scores = ask(alone, "dense", {"rows": X.tolist()}).json()["outputs"]["scores"]
+        np.testing.assert_allclose(scores, dense_scores(files["dense"], X), rtol=1e-5, atol=1e-6)
         assert alone.stop() == 0
 
 
@@ -424,8 +424,8 @@ def test_outputs_without_an_element_and_of_any_type_come_through(tmp_path: Path)
     outputs = [("places", INT64, [1, "found"]), ("half", 10, ["n"]), ("truth", 9, ["n"])]
     path = save(tmp_path / "types.onnx", nodes, [("x", FLOAT, ["n"])], outputs)
     with started(path, "--workers", "1", environ={"XDG_CACHE_HOME": str(tmp_path)}) as running:
-        found = infer(running, "types", ("x", "FP32", [2], [0.0, 0.0])).json()["outputs"]
-        assert [(each["datatype"], each["shape"], each["data"]) for each in found] == [
+        tensors = infer(running, "types", ("x", "FP32", [2], [0.0, 0.0])).json()["outputs"]
+        assert [(each["datatype"], each["shape"], each["data"]) for each in tensors] == [
             ("INT64", [1, 0], []), ("FP16", [2], [0.0, 0.0]), ("BOOL", [2], [False, False]),
         ]  # fmt: skip
         assert ask(running, "types", {"instances": [{"x": [0.0, 3.0]}]}).json()["predictions"] == [
@@ -435,6 +435,7 @@ def test_outputs_without_an_element_and_of_any_type_come_through(tmp_path: Path)
         assert "one by one" in error(ask(running, "types", differing))
 
 
+@pytest.mark.slow
 def test_a_limit_lets_a_lossy_engine_be_measured(files: dict[str, Path], tmp_path: Path) -> None:
     options = ("--lossy", "cosine=0.9,difference=0.5", "--workers", "1", "--log-level", "info")
     with started(files["dense"], *options, environ={"XDG_CACHE_HOME": str(tmp_path)}) as running:

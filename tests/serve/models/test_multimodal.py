@@ -87,16 +87,16 @@ def test_answers_are_those_of_the_runtime_as_records_as_rows_and_by_the_client(
     server: Server, runtime: MultimodalRuntime
 ) -> None:
     rows = [visit(9), visit(90, photo=None), visit(200, pulse=None, note=None, age=None)]
-    found = runtime.predict(rows)
-    assert found.probabilities is not None
+    predictions = runtime.predict(rows)
+    assert predictions.probabilities is not None
     answer = post(server, {"instances": rows})
-    assert np.array(chances(answer)) == pytest.approx(found.probabilities, abs=1e-6)
+    assert np.array(chances(answer)) == pytest.approx(predictions.probabilities, abs=1e-6)
     assert answer.json()["predictions"][2]["flags"] == [{"column": "age", "what": "imputed"}]
     names = list(rows[0])
     by_position = post(server, {"columns": names, "rows": [[row[name] for name in names] for row in rows]}).json()
-    assert np.array(by_position["probabilities"]) == pytest.approx(found.probabilities, abs=1e-6)
+    assert np.array(by_position["probabilities"]) == pytest.approx(predictions.probabilities, abs=1e-6)
     with Client(server.url) as client:
-        assert client.predict(rows, model="visits").labels.tolist() == found.labels.tolist()  # type: ignore[union-attr]
+        assert client.predict(rows, model="visits").labels.tolist() == predictions.labels.tolist()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("model", ["visits", "media"])
@@ -181,8 +181,8 @@ def test_one_broken_row_costs_its_own_request_an_answer_and_no_other(
     answers = asyncio.run(ask())
     assert [answer.status_code for answer in answers] == [400 if k % 3 == 0 else 200 for k in range(12)]
     expected = runtime.predict([visit(k) for k in range(12) if k % 3]).probabilities
-    found = [chances(answer)[0] for answer in answers if answer.status_code == 200]
-    assert np.array(found) == pytest.approx(expected, abs=1e-6)
+    probabilities = [chances(answer)[0] for answer in answers if answer.status_code == 200]
+    assert np.array(probabilities) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_form_holds_files_as_they_are(server: Server, runtime: MultimodalRuntime) -> None:
@@ -256,11 +256,11 @@ def test_a_runtime_is_served_without_processes_and_equal_requests_once(bundles: 
         app = create_app({"visits": runtime}, settings=Settings(coalesce=True), explainer_for=ModalityExplainer)
         body = {"instances": [visit(4)]}
         async with serving(app) as url, httpx.AsyncClient(base_url=url) as client:
-            found = await asyncio.gather(*(client.post("/v1/models/visits:predict", json=body) for _ in range(3)))
-            return found, await client.post("/v1/models/visits:explain", json=body)
+            responses = await asyncio.gather(*(client.post("/v1/models/visits:predict", json=body) for _ in range(3)))
+            return responses, await client.post("/v1/models/visits:explain", json=body)
 
-    found, explained = asyncio.run(ask())
-    assert chances(found[0]) == chances(found[1]) == chances(found[2])
+    responses, explained = asyncio.run(ask())
+    assert chances(responses[0]) == chances(responses[1]) == chances(responses[2])
     assert explained.json()["explanations"][0]["values"].keys() == {"photo", "pulse", "note", "table"}
 
 
@@ -284,17 +284,17 @@ def test_explanations_add_up_and_name_the_columns(server: Server, runtime: Multi
 def test_parts_of_files_and_texts_are_explained_where_they_are_asked_for(server: Server) -> None:
     rows = [visit(9), visit(90, photo=None), visit(40, note=None)]
     plain = post(server, {"instances": rows, "parts": False}, verb="explain").json()["explanations"]
-    found = post(server, {"instances": rows, "parts": True}, verb="explain").json()["explanations"]
-    assert [row["values"] for row in found] == [row["values"] for row in plain]
+    explanations = post(server, {"instances": rows, "parts": True}, verb="explain").json()["explanations"]
+    assert [row["values"] for row in explanations] == [row["values"] for row in plain]
     assert not any("parts" in row for row in plain)
-    kinds = [[part["kind"] for part in row["parts"]] for row in found]
+    kinds = [[part["kind"] for part in row["parts"]] for row in explanations]
     assert kinds == [["image", "series", "text"], ["series", "text"], ["image", "series"]]
-    (note,) = [part for part in found[0]["parts"] if part["kind"] == "text"]
+    (note,) = [part for part in explanations[0]["parts"] if part["kind"] == "text"]
     assert [token["text"] for token in note["tokens"]] == visit(9)["note"].split()
-    for row in found:
+    for row in explanations:
         for part in row["parts"]:
-            told = next(part[name] for name in ("tokens", "regions", "stretches") if name in part)
-            assert sum(each["value"] for each in told) == pytest.approx(row["values"][part["column"]], abs=1e-6)
+            elements = next(part[name] for name in ("tokens", "regions", "stretches") if name in part)
+            assert sum(each["value"] for each in elements) == pytest.approx(row["values"][part["column"]], abs=1e-6)
             assert part["num_evaluations"] <= SERVING_BUDGET.num_evaluations
 
 
@@ -309,9 +309,9 @@ def test_requests_with_parts_and_without_are_answered_beside_each_other(server: 
         assert ("parts" in answer.json()["explanations"][0]) == bool(number % 2)
 
 
-@pytest.mark.parametrize("given", ["yes", 1, None])
-def test_parts_are_asked_for_by_true_or_false(server: Server, given: Any) -> None:
-    answer = post(server, {"instances": [visit(4)], "parts": given}, verb="explain")
+@pytest.mark.parametrize("value", ["yes", 1, None])
+def test_parts_are_asked_for_by_true_or_false(server: Server, value: Any) -> None:
+    answer = post(server, {"instances": [visit(4)], "parts": value}, verb="explain")
     assert answer.status_code == 422
     assert '"parts" is' in answer.json()["error"]["message"]
 
@@ -345,8 +345,8 @@ def test_tensors_hold_files_as_elements(server: Server, runtime: MultimodalRunti
     by_json = httpx.post(url, json={"inputs": [*inputs, {**photo, "data": [None, coded_url]}]})
     for answer in (by_raw, by_json):
         assert answer.status_code == 200, answer.text
-        found = {each["name"]: each for each in answer.json()["outputs"]}["probabilities"]
-        assert np.reshape(found["data"], found["shape"]) == pytest.approx(wanted, abs=1e-6)
+        tensor = {each["name"]: each for each in answer.json()["outputs"]}["probabilities"]
+        assert np.reshape(tensor["data"], tensor["shape"]) == pytest.approx(wanted, abs=1e-6)
     document = httpx.get(f"{server.url}/openapi.json").json()
     body = document["paths"]["/v2/models/visits/infer"]["post"]["requestBody"]["content"]["application/json"]["example"]
     assert httpx.post(url, json=body).status_code == 200
@@ -361,8 +361,8 @@ def test_tritons_client_sends_files_over_grpc(server: Server, runtime: Multimoda
     inputs.append(triton.InferInput("age", [1], "FP64"))
     inputs[-1].set_data_from_numpy(np.array([119.0]))
     with triton.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
-        found = client.infer("visits", inputs).as_numpy("probabilities")
-    assert found == pytest.approx(runtime.predict([visit(99)]).probabilities, abs=1e-6)
+        probabilities = client.infer("visits", inputs).as_numpy("probabilities")
+    assert probabilities == pytest.approx(runtime.predict([visit(99)]).probabilities, abs=1e-6)
 
 
 @pytest.mark.slow

@@ -76,15 +76,17 @@ def test_requests_are_dealt_by_share_and_a_retry_goes_the_same_way(
         assert list(app.models) == ["loans", "strict"]
         async with asking(app) as client:
             body = {"instances": [loan]}
-            found: dict[str, str] = {}
+            version_by_request: dict[str, str] = {}
             for number in range(NUM_REQUESTS):
                 answer = await client.post(PREDICT, json=body, headers={"x-request-id": f"order-{number}"})
                 assert answer.status_code == 200
-                found[f"order-{number}"] = answer.headers["x-model-version"]
-            assert 15 < Counter(found.values())["v2"] < 75  # 40, by chance no more than 6 deviations from it
-            for name in list(found)[:20]:
+                version_by_request[f"order-{number}"] = answer.headers["x-model-version"]
+            assert (
+                15 < Counter(version_by_request.values())["v2"] < 75
+            )  # 40, by chance no more than 6 deviations from it
+            for name in list(version_by_request)[:20]:
                 again = await client.post(PREDICT, json=body, headers={"x-request-id": name})
-                assert again.headers["x-model-version"] == found[name]
+                assert again.headers["x-model-version"] == version_by_request[name]
 
     run(check())
 
@@ -123,11 +125,11 @@ def test_grpc_deals_by_share_too(models: dict[str, Runtime], loan: dict[str, Any
                 array = np.array([value], object if name == "purpose" else np.float64)
                 inputs.append(triton_grpc.InferInput(name, [1], "BYTES" if name == "purpose" else "FP64"))
                 inputs[-1].set_data_from_numpy(array)
-            found = Counter(
+            counts = Counter(
                 client.infer("loans", inputs, headers={"x-request-id": f"order-{number}"}).get_response().model_version
                 for number in range(60)
             )
-            assert found.keys() == {"v1", "v2"}
+            assert counts.keys() == {"v1", "v2"}
             answer = client.infer("loans", inputs, model_version="v2").get_response()
             assert (answer.model_name, answer.model_version) == ("loans", "v2")
 
@@ -150,16 +152,16 @@ def test_a_shadow_answers_after_the_client_has_its_answer_and_differences_are_co
         {"name": name, "datatype": "BYTES" if name == "purpose" else "FP64", "shape": [1], "data": [value]}
         for name, value in row.items()
     ]
-    told, metrics = Shadowed(), Metrics()
+    events, metrics = Shadowed(), Metrics()
 
     async def check() -> None:
-        app = create_app(models, sinks=[told, metrics], splits={"loans": TrafficSplit({"v1": 1.0}, (shadow,))})
+        app = create_app(models, sinks=[events, metrics], splits={"loans": TrafficSplit({"v1": 1.0}, (shadow,))})
         async with asking(app) as client:
             for path, body in ((PREDICT, {"instances": [row]}), (INFER, {"inputs": inputs})):
                 answer = await client.post(path, json=body)
                 assert (answer.status_code, answer.headers["x-model-version"]) == (200, "v1")
             assert (await client.post(PREDICT, json={"instances": [{}]})).status_code == 422
-            assert await told.of(2) == {same: 2}
+            assert await events.of(2) == {same: 2}
 
     run(check())
     line = f'deepseek_shadow_requests_total{{model_name="loans",model_version="{shadow}",same="{same}"}} 2.0'
@@ -180,15 +182,15 @@ def test_a_shadow_that_fails_fails_no_request(models: dict[str, Runtime], loan: 
                 raise RuntimeError("the inside of the engine")
             return models["v2"].score(features)
 
-    failing, told = Failing(), Shadowed()
+    failing, events = Failing(), Shadowed()
 
     async def check() -> None:
-        given: Any = {"v1": models["v1"], "v2": failing}
-        app = create_app(given, sinks=[told], splits={"loans": TrafficSplit({"v1": 1.0}, ("v2",))})
+        versions: Any = {"v1": models["v1"], "v2": failing}
+        app = create_app(versions, sinks=[events], splits={"loans": TrafficSplit({"v1": 1.0}, ("v2",))})
         async with asking(app) as client:
             failing.armed = True
             assert (await client.post(PREDICT, json={"instances": [loan]})).status_code == 200
-            assert await told.of(1) == {"failed": 1}
+            assert await events.of(1) == {"failed": 1}
 
     run(check())
 
@@ -220,9 +222,9 @@ def test_a_route_that_would_not_do_what_it_says_is_refused(
 def test_versions_of_different_tasks_share_no_requests(
     models: dict[str, Runtime], runtimes: dict[str, Runtime], split: TrafficSplit
 ) -> None:
-    given = {"v1": models["v1"], "prices": runtimes["prices"]}
+    versions = {"v1": models["v1"], "prices": runtimes["prices"]}
     with pytest.raises(InputError, match=r"the task of .* (is binary|is regression), of .* is ") as caught:
-        create_app(given, splits={"loans": split})
+        create_app(versions, splits={"loans": split})
     assert caught.value.expected
     assert caught.value.fix
 

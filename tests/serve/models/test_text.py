@@ -41,14 +41,14 @@ def server(folders: dict[str, Path]) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def direct(folders: dict[str, Path]) -> dict[str, list[dict[str, Any]]]:
     """The answers without a server, each text alone."""
-    found = {}
+    outputs = {}
     for task, folder in folders.items():
         model, engine = TextModel.open(folder), TextEngine.open(folder)
-        found[task] = []
+        outputs[task] = []
         for text in TEXTS:
             tokens = model.prepare([text])
-            found[task] += model.answers(engine.run(model.join(tokens)), tokens)
-    return found
+            outputs[task] += model.answers(engine.run(model.join(tokens)), tokens)
+    return outputs
 
 
 def ask(server: Server, task: str, body: Any, path: str = ":predict") -> httpx.Response:
@@ -60,34 +60,34 @@ def test_embeddings_are_the_engines_own_whatever_they_are_computed_with(
     server: Server, direct: dict[str, list[dict[str, Any]]], size: int
 ) -> None:
     rows = [{"text": text} for text in TEXTS]
-    found: list[dict[str, Any]] = []
+    predictions: list[dict[str, Any]] = []
     for start in range(0, len(rows), size):
-        found += ask(server, "embedding", {"instances": rows[start : start + size]}).json()["predictions"]
+        predictions += ask(server, "embedding", {"instances": rows[start : start + size]}).json()["predictions"]
     expected = direct["embedding"]
-    assert np.array([row["embedding"] for row in found]) == pytest.approx(
+    assert np.array([row["embedding"] for row in predictions]) == pytest.approx(
         np.array([row["embedding"] for row in expected]), abs=1e-5
     )
-    assert [bool(row.get("flags")) for row in found] == [False, False, False, True]
-    assert found[-1]["flags"] == [{"column": "text", "what": "truncated"}]
+    assert [bool(row.get("flags")) for row in predictions] == [False, False, False, True]
+    assert predictions[-1]["flags"] == [{"column": "text", "what": "truncated"}]
 
 
 def test_classes_have_a_label_and_a_probability_for_each(
     server: Server, direct: dict[str, list[dict[str, Any]]]
 ) -> None:
-    found = ask(server, "sequence-classification", {"rows": [[text] for text in TEXTS]}).json()
+    answer = ask(server, "sequence-classification", {"rows": [[text] for text in TEXTS]}).json()
     expected = direct["sequence-classification"]
-    assert found["labels"] == [row["label"] for row in expected]
-    shares = [[row["probabilities"][label] for label in found["labels_known"]] for row in expected]
-    assert np.array(found["probabilities"]) == pytest.approx(np.array(shares), abs=1e-5)
+    assert answer["labels"] == [row["label"] for row in expected]
+    shares = [[row["probabilities"][label] for label in answer["labels_known"]] for row in expected]
+    assert np.array(answer["probabilities"]) == pytest.approx(np.array(shares), abs=1e-5)
 
 
 def test_entities_stand_where_they_are_in_the_text(server: Server, direct: dict[str, list[dict[str, Any]]]) -> None:
     rows = [{"text": text} for text in TEXTS]
-    found = ask(server, "token-classification", {"instances": rows}).json()["predictions"]
-    assert [[entity["label"] for entity in row["entities"]] for row in found] == [
+    entities_of_rows = ask(server, "token-classification", {"instances": rows}).json()["predictions"]
+    assert [[entity["label"] for entity in row["entities"]] for row in entities_of_rows] == [
         [entity["label"] for entity in row["entities"]] for row in direct["token-classification"]
     ]
-    entities = [(text, entity) for text, row in zip(TEXTS, found, strict=True) for entity in row["entities"]]
+    entities = [(text, entity) for text, row in zip(TEXTS, entities_of_rows, strict=True) for entity in row["entities"]]
     assert entities
     assert all(text[entity["start"] : entity["end"]] == entity["text"] for text, entity in entities)
 
@@ -147,8 +147,8 @@ def test_texts_are_explained_by_token_and_sentence(
     for mine, other in zip(rows[0]["parts"][0]["tokens"], first["tokens"], strict=True):
         # On a busy machine the limit of time may come first for one of them: then its error says so.
         assert abs(mine["value"] - other["value"]) <= 1e-5 + 4 * (mine["error"] + other["error"])
-    told = ask(server, "sequence-classification", {"instances": [{"text": texts[0]}], "reasons": 1}).json()
-    assert "the log-odds of" in told["predictions"][0]["reasons"][0]["text"]
+    body = ask(server, "sequence-classification", {"instances": [{"text": texts[0]}], "reasons": 1}).json()
+    assert "the log-odds of" in body["predictions"][0]["reasons"][0]["text"]
     answer = ask(server, "token-classification", {"instances": [{"text": "a"}]}, ":explain")
     assert answer.status_code == 501
     assert "single tokens" in answer.json()["error"]["message"]
@@ -172,8 +172,8 @@ def test_a_text_model_is_served_in_this_process_too(folders: dict[str, Path]) ->
             serving(create_app({"m": face}, settings=Settings(batch_size=2))) as url,
             httpx.AsyncClient(base_url=url) as client,
         ):
-            asked = [client.post("/v1/models/m:predict", json={"instances": [{"text": text}]}) for text in TEXTS * 5]
-            return [answer.status_code for answer in await asyncio.gather(*asked)]
+            response = [client.post("/v1/models/m:predict", json={"instances": [{"text": text}]}) for text in TEXTS * 5]
+            return [answer.status_code for answer in await asyncio.gather(*response)]
 
     assert asyncio.run(work()) == [200] * 20
 
@@ -187,7 +187,7 @@ def test_a_folder_of_8_bit_floats_is_served_by_its_path(folders: dict[str, Path]
     tokens = model.prepare(TEXTS)
     expected = model.answers(engine.run(model.join(tokens)), tokens)
     with started(small) as running:
-        found = ask(running, "small", {"instances": [{"text": text} for text in TEXTS]}).json()["predictions"]
-    assert [row["label"] for row in found] == [row["label"] for row in expected]
-    for row, other in zip(found, expected, strict=True):
+        predictions = ask(running, "small", {"instances": [{"text": text} for text in TEXTS]}).json()["predictions"]
+    assert [row["label"] for row in predictions] == [row["label"] for row in expected]
+    for row, other in zip(predictions, expected, strict=True):
         assert row["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)

@@ -91,9 +91,9 @@ class Http:
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlmEngine]:
     base: Path = tmp_path_factory.mktemp("openai")
     convert(ModelFolder.read(trained(base / "source")), base / "target")
-    made = LlmEngine(base / "target", EngineLimits(exact=True, cache_bytes=1 << 24))
-    yield made
-    made.close()
+    llm_engine = LlmEngine(base / "target", EngineLimits(exact=True, cache_bytes=1 << 24))
+    yield llm_engine
+    llm_engine.close()
 
 
 @pytest.fixture(scope="module")
@@ -104,19 +104,19 @@ def client(engine: LlmEngine) -> Iterator[openai.OpenAI]:
 
 
 def test_a_completion_is_written_and_counted(client: openai.OpenAI, engine: LlmEngine) -> None:
-    found = client.completions.create(model="m", prompt="To be, or", max_tokens=12, temperature=0)
-    assert found.object == "text_completion"
-    assert found.choices[0].finish_reason == "length"
-    assert found.usage is not None
+    completion = client.completions.create(model="m", prompt="To be, or", max_tokens=12, temperature=0)
+    assert completion.object == "text_completion"
+    assert completion.choices[0].finish_reason == "length"
+    assert completion.usage is not None
     num_prompt = len(engine.words.encode("To be, or", max_tokens=99))
-    assert (found.usage.prompt_tokens, found.usage.completion_tokens) == (num_prompt, 12)
-    assert found.usage.total_tokens == num_prompt + 12
+    assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (num_prompt, 12)
+    assert completion.usage.total_tokens == num_prompt + 12
 
 
 def test_a_stream_says_what_the_whole_says(client: openai.OpenAI) -> None:
-    asked: dict[str, Any] = {"model": "m", "prompt": "To be, or", "max_tokens": 20, "temperature": 0}
-    whole = client.completions.create(**asked)
-    events = list(client.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    request: dict[str, Any] = {"model": "m", "prompt": "To be, or", "max_tokens": 20, "temperature": 0}
+    whole = client.completions.create(**request)
+    events = list(client.completions.create(**request, stream=True, stream_options={"include_usage": True}))
     assert "".join(event.choices[0].text for event in events[:-1]) == whole.choices[0].text
     assert events[-2].choices[0].finish_reason == whole.choices[0].finish_reason
     assert (events[-1].choices, events[-1].usage) == ([], whole.usage)
@@ -124,7 +124,7 @@ def test_a_stream_says_what_the_whole_says(client: openai.OpenAI) -> None:
 
 
 def test_several_prompts_have_several_answers(client: openai.OpenAI, engine: LlmEngine) -> None:
-    asked: dict[str, Any] = {
+    request: dict[str, Any] = {
         "model": "m",
         "prompt": ["To be", "that is"],
         "n": 2,
@@ -132,7 +132,7 @@ def test_several_prompts_have_several_answers(client: openai.OpenAI, engine: Llm
         "seed": 3,
         "echo": True,
     }
-    first, again = (client.completions.create(**asked) for _ in range(2))
+    first, again = (client.completions.create(**request) for _ in range(2))
     texts = [choice.text for choice in first.choices]
     assert texts == [choice.text for choice in again.choices]
     assert [text.startswith("To be") for text in texts] == [True, True, False, False]
@@ -144,15 +144,17 @@ def test_several_prompts_have_several_answers(client: openai.OpenAI, engine: Llm
 
 
 def test_a_chat_is_answered_whole_and_as_a_stream(client: openai.OpenAI) -> None:
-    asked: dict[str, Any] = {"model": "m", "messages": CHAT, "max_completion_tokens": 16, "temperature": 0}
-    whole = client.chat.completions.create(**asked, user="me")
+    request: dict[str, Any] = {"model": "m", "messages": CHAT, "max_completion_tokens": 16, "temperature": 0}
+    whole = client.chat.completions.create(**request, user="me")
     assert whole.choices[0].message.role == "assistant"
     assert whole.model_extra == {"ignored": ["user"]}
-    events = list(client.chat.completions.create(**asked, stream=True))
+    events = list(client.chat.completions.create(**request, stream=True))
     assert events[0].choices[0].delta.role == "assistant"
     assert "".join(event.choices[0].delta.content or "" for event in events) == whole.choices[0].message.content
     parts = [{"role": "user", "content": [{"type": "text", "text": "To be,"}, {"type": "text", "text": " or"}]}]
-    assert client.chat.completions.create(**{**asked, "messages": parts}).choices[0].message == whole.choices[0].message
+    assert (
+        client.chat.completions.create(**{**request, "messages": parts}).choices[0].message == whole.choices[0].message
+    )
 
 
 def test_log_probabilities_are_told(client: openai.OpenAI) -> None:
@@ -166,13 +168,13 @@ def test_log_probabilities_are_told(client: openai.OpenAI) -> None:
     assert joined.decode("utf-8", "replace") == chat.choices[0].message.content
     assert all(entry.logprob <= 0 and entry.top_logprobs[0].logprob == entry.logprob for entry in content)
     text = client.completions.create(model="m", prompt="To be", max_tokens=6, seed=1, logprobs=0)
-    told = text.choices[0].logprobs
-    assert told is not None
-    assert told.tokens is not None
-    assert told.token_logprobs is not None
-    assert told.text_offset is not None
-    assert told.text_offset[0] == 0
-    assert len(told.tokens) == len(told.token_logprobs) == len(told.text_offset)
+    log_probabilities = text.choices[0].logprobs
+    assert log_probabilities is not None
+    assert log_probabilities.tokens is not None
+    assert log_probabilities.token_logprobs is not None
+    assert log_probabilities.text_offset is not None
+    assert log_probabilities.text_offset[0] == 0
+    assert len(log_probabilities.tokens) == len(log_probabilities.token_logprobs) == len(log_probabilities.text_offset)
     with pytest.raises(openai.UnprocessableEntityError, match="at temperature 0"):
         client.completions.create(model="m", prompt="To be", logprobs=5)
 
@@ -182,12 +184,12 @@ def test_the_client_parses_an_answer_of_its_schema(client: openai.OpenAI) -> Non
         known: bool
         mood: Literal["glad", "sad"]
 
-    found = client.chat.completions.parse(
+    completion = client.chat.completions.parse(
         model="m", messages=CHAT, response_format=Person, seed=0, max_tokens=200,  # type: ignore[arg-type]
         # JSON may hold spaces without end, and a model of one second's training likes them
         frequency_penalty=2, presence_penalty=2,
     )  # fmt: skip
-    assert isinstance(found.choices[0].message.parsed, Person)
+    assert isinstance(completion.choices[0].message.parsed, Person)
 
 
 def test_a_client_that_goes_away_stops_the_writing(client: openai.OpenAI, engine: LlmEngine) -> None:
@@ -299,9 +301,9 @@ def test_no_body_does_more_than_be_refused(engine: LlmEngine, body: dict[str, An
 
 
 def test_vectors_come_as_numbers_and_as_base64(client: openai.OpenAI) -> None:
-    found = client.embeddings.create(model="m", input=["a", "b"], encoding_format="float")
-    assert np.allclose([item.embedding for item in found.data], VECTORS[:2])
-    assert found.usage.prompt_tokens == 7
+    embeddings = client.embeddings.create(model="m", input=["a", "b"], encoding_format="float")
+    assert np.allclose([item.embedding for item in embeddings.data], VECTORS[:2])
+    assert embeddings.usage.prompt_tokens == 7
     default = client.embeddings.create(model="m", input="a")  # the client asks for base64 and decodes it
     assert np.allclose(default.data[0].embedding, VECTORS[0])
     cut = client.embeddings.create(model="m", input=[[1, 2], [3]], dimensions=3, encoding_format="float")
@@ -311,8 +313,8 @@ def test_vectors_come_as_numbers_and_as_base64(client: openai.OpenAI) -> None:
 
 def test_base64_holds_little_endian_float32() -> None:
     request = parse_embeddings(Params({"model": "m", "input": [7], "encoding_format": "base64"}), size=6, vocab_size=9)
-    found = json.loads(encode_embeddings(request, VECTORS[:1], 1))["data"][0]["embedding"]
-    assert np.frombuffer(base64.b64decode(found), "<f4").tolist() == VECTORS[0].tolist()
+    embedding = json.loads(encode_embeddings(request, VECTORS[:1], 1))["data"][0]["embedding"]
+    assert np.frombuffer(base64.b64decode(embedding), "<f4").tolist() == VECTORS[0].tolist()
 
 
 @pytest.mark.parametrize(

@@ -52,11 +52,11 @@ def test_what_is_streamed_is_what_is_written_whole(client: openai.OpenAI) -> Non
 
 
 def test_a_chat_is_answered_whole_and_in_pieces(client: openai.OpenAI) -> None:
-    asked: dict[str, Any] = {
+    request: dict[str, Any] = {
         "model": "tiny", "messages": [{"role": "user", "content": "To be?"}], "max_tokens": 8, "temperature": 0,
     }  # fmt: skip
-    whole = client.chat.completions.create(**asked)
-    stream = client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+    whole = client.chat.completions.create(**request)
+    stream = client.chat.completions.create(**request, stream=True, stream_options={"include_usage": True})
     chunks = list(stream)
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert text == whole.choices[0].message.content
@@ -103,11 +103,11 @@ def test_refusals_have_the_form_that_the_client_shows(
 
 
 def test_the_front_end_neither_computes_nor_loads_what_does(server: Server, client: openai.OpenAI) -> None:
-    found = client.chat.completions.create(
+    completion = client.chat.completions.create(
         model="tiny", messages=[{"role": "user", "content": "To be?"}], temperature=0, max_tokens=20,
         response_format=schema_format({"type": "boolean"}),
     )  # fmt: skip
-    assert (found.choices[0].message.content or "").strip() in ("true", "false")
+    assert (completion.choices[0].message.content or "").strip() in ("true", "false")
     assert "openvino" not in Path(f"/proc/{server.process.pid}/maps").read_text().lower()
 
 
@@ -141,7 +141,7 @@ def test_a_precision_that_loses_something_says_what(tiny: Path, tmp_path: Path, 
 @pytest.mark.slow
 def test_a_model_that_is_not_converted_is_written_by_transformers(tmp_path: Path) -> None:
     random_model("gpt_neox", tmp_path / "neox")
-    asked: Any = {
+    request: Any = {
         "model": "neox",
         "prompt": "To be",
         "temperature": 0,
@@ -151,10 +151,10 @@ def test_a_model_that_is_not_converted_is_written_by_transformers(tmp_path: Path
     with started(tmp_path / "neox", environ={"XDG_CACHE_HOME": str(tmp_path)}) as other:
         client = openai.OpenAI(base_url=f"{other.url}/v1", api_key="none", max_retries=0)
         (card,) = client.models.list()
-        whole = client.completions.create(**asked, logprobs=1)
-        pieces = [chunk.choices[0].text for chunk in client.completions.create(**asked, stream=True)]
+        whole = client.completions.create(**request, logprobs=1)
+        pieces = [chunk.choices[0].text for chunk in client.completions.create(**request, stream=True)]
         with pytest.raises(openai.UnprocessableEntityError, match="holds no answer to a JSON schema"):
-            client.completions.create(**asked | {"extra_body": {"response_format": {"type": "json_object"}}})
+            client.completions.create(**request | {"extra_body": {"response_format": {"type": "json_object"}}})
     assert (card.engine, card.precision) == ("transformers", "float32")  # type: ignore[attr-defined]
     assert whole.usage is not None
     assert (whole.usage.completion_tokens, whole.choices[0].text) == (6, "".join(pieces))

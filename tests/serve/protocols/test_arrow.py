@@ -46,17 +46,17 @@ def test_a_stream_comes_back_where_it_is_accepted(client: httpx.Client, num_rows
     expected = client.post(PRICES, json={"columns": list(columns), "rows": rows}).json()
     answer = post(client, PRICES, stream(columns), accept=MEDIA)
     assert answer.headers["content-type"] == MEDIA
-    found = pa.ipc.open_stream(answer.content).read_all()
-    assert found.column("prediction").to_pylist() == expected["values"]
-    assert list(zip(*(found.column(end).to_pylist() for end in ("lower", "upper")), strict=True)) == [
+    table = pa.ipc.open_stream(answer.content).read_all()
+    assert table.column("prediction").to_pylist() == expected["values"]
+    assert list(zip(*(table.column(end).to_pylist() for end in ("lower", "upper")), strict=True)) == [
         tuple(pair) for pair in expected["intervals"]
     ]
 
 
 def test_a_stream_of_labels_has_the_columns_of_predict_and_its_flags(client: httpx.Client) -> None:
-    found = pa.ipc.open_stream(post(client, LOANS, stream(LOAN), accept=f"{MEDIA}, */*;q=0.1").content).read_all()
-    assert found.column_names == ["prediction", "probability_no", "probability_yes"]
-    assert found.schema.metadata == {b"flags": b'[{"row": 1, "column": "income", "what": "imputed"}]'}
+    table = pa.ipc.open_stream(post(client, LOANS, stream(LOAN), accept=f"{MEDIA}, */*;q=0.1").content).read_all()
+    assert table.column_names == ["prediction", "probability_no", "probability_yes"]
+    assert table.schema.metadata == {b"flags": b'[{"row": 1, "column": "income", "what": "imputed"}]'}
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_a_stream_may_be_compressed_as_a_whole(client: httpx.Client) -> None:
     import gzip
 
     body = stream(LOAN)
-    found = post(client, LOANS, gzip.compress(body), **{"content-encoding": "gzip"})
-    assert found.json() == post(client, LOANS, body).json()
+    answer = post(client, LOANS, gzip.compress(body), **{"content-encoding": "gzip"})
+    assert answer.json() == post(client, LOANS, body).json()
 
 
 @pytest.mark.parametrize("seed", range(60))

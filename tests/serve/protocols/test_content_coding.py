@@ -26,8 +26,8 @@ BODY = json.dumps({"rows": [[80, 3]] * 400}).encode()
     [("gzip", gzip.compress), ("deflate", zlib.compress), ("GZIP", gzip.compress), ("x-gzip", gzip.compress)],
 )
 def test_a_packed_body_is_the_body(client: httpx.Client, coding: str, pack: Any) -> None:
-    found = client.post(PREDICT, content=pack(BODY), headers={"content-encoding": coding})
-    assert found.json() == client.post(PREDICT, content=BODY).json()
+    answer = client.post(PREDICT, content=pack(BODY), headers={"content-encoding": coding})
+    assert answer.json() == client.post(PREDICT, content=BODY).json()
     example = client.get("/v1/models/prices/example").content
     explained = client.post("/v1/models/prices:explain", content=pack(example), headers={"content-encoding": coding})
     assert explained.status_code == 200, explained.text
@@ -70,16 +70,16 @@ def test_the_official_client_packs_and_unpacks(
     server: Any, request_coding: str | None, answer_coding: str | None, binary: bool
 ) -> None:
     rows = np.random.default_rng(0).normal(80, 20, (500, 2)).astype(np.float32)
-    made = triton.InferInput("x", [500, 2], "FP32")
-    made.set_data_from_numpy(rows, binary_data=binary)
+    infer_input = triton.InferInput("x", [500, 2], "FP32")
+    infer_input.set_data_from_numpy(rows, binary_data=binary)
     wanted = [triton.InferRequestedOutput("value", binary_data=binary)]
     with triton.InferenceServerClient(server.url.removeprefix("http://")) as opened:
-        found = opened.infer(
-            "prices", [made], outputs=wanted,
+        response = opened.infer(
+            "prices", [infer_input], outputs=wanted,
             request_compression_algorithm=request_coding, response_compression_algorithm=answer_coding,
         )  # fmt: skip
-        plain = opened.infer("prices", [made], outputs=wanted, timeout=5_000_000)
-    assert np.array_equal(found.as_numpy("value"), plain.as_numpy("value"))
+        plain = opened.infer("prices", [infer_input], outputs=wanted, timeout=5_000_000)
+    assert np.array_equal(response.as_numpy("value"), plain.as_numpy("value"))
 
 
 def test_answers_are_packed_for_infer_alone_and_only_when_asked(client: httpx.Client) -> None:

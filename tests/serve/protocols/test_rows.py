@@ -24,20 +24,20 @@ def test_rows_answer_as_records_do(client: httpx.Client, num_rows: int) -> None:
     rows = [[33.5, 2400, "car"], [61, None, "study"]] * (num_rows // 2)
     records = [dict(zip(("age", "income", "purpose"), row, strict=True)) for row in rows]
     expected = client.post(PREDICT, json={"instances": records}).json()["predictions"]
-    found = client.post(PREDICT, json={"rows": rows}).json()
-    assert found["labels_known"] == ["no", "yes"]
-    assert found["labels"] == [row["label"] for row in expected]
-    assert found["probabilities"] == [list(row["probabilities"].values()) for row in expected]
-    assert found["flags"][0] == {"row": 1, "column": "income", "what": "imputed"}
+    body = client.post(PREDICT, json={"rows": rows}).json()
+    assert body["labels_known"] == ["no", "yes"]
+    assert body["labels"] == [row["label"] for row in expected]
+    assert body["probabilities"] == [list(row["probabilities"].values()) for row in expected]
+    assert body["flags"][0] == {"row": 1, "column": "income", "what": "imputed"}
     turned = {"columns": ["purpose", "age", "income"], "rows": [[c, a, b] for a, b, c in rows]}
-    assert client.post(PREDICT, json=turned).json() == found
+    assert client.post(PREDICT, json=turned).json() == body
 
 
 def test_rows_of_numbers_answer_with_values_and_intervals(client: httpx.Client) -> None:
     records = [{"area": 80, "rooms": 3}, {"area": 120.5, "rooms": 4}]
     expected = client.post("/v1/models/prices:predict", json={"instances": records}).json()["predictions"]
-    found = client.post("/v1/models/prices:predict", json={"rows": [[80, 3], [120.5, 4]]}).json()
-    assert found == {
+    body = client.post("/v1/models/prices:predict", json={"rows": [[80, 3], [120.5, 4]]}).json()
+    assert body == {
         "values": [row["value"] for row in expected], "intervals": [row["interval"] for row in expected]
     }  # fmt: skip
 
@@ -45,8 +45,8 @@ def test_rows_of_numbers_answer_with_values_and_intervals(client: httpx.Client) 
 def test_reasons_come_for_rows_too(client: httpx.Client) -> None:
     records = {"instances": [{"age": 33.5, "income": None, "purpose": "car"}], "reasons": 2}
     expected = client.post(PREDICT, json=records).json()["predictions"]
-    found = client.post(PREDICT, json={"rows": [[33.5, None, "car"]], "reasons": 2}).json()
-    assert found["reasons"] == [row["reasons"] for row in expected]
+    body = client.post(PREDICT, json={"rows": [[33.5, None, "car"]], "reasons": 2}).json()
+    assert body["reasons"] == [row["reasons"] for row in expected]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deepseek.engines import Runtime
 from deepseek.errors import InputError
-from deepseek.features import compute_offline
+from deepseek.features import FeatureStore, compute_offline
 from deepseek.serve.scoring.reading import RawRows
 from deepseek.serve.scoring.scorer import EventScorer
 from support.servers.cards import build_cards, columns_of, definition, events_of, payments
@@ -46,3 +47,20 @@ def test_a_column_of_the_event_that_does_not_fit_changes_no_state(tmp_path: Path
     assert scorer.score(raw_of(scorer, [good])).status.tolist() == [0]
     assert scorer.store.counts["accepted"] == 1
     scorer.close()
+
+
+def test_a_snapshot_is_written_while_events_come_and_nothing_is_lost(tmp_path: Path) -> None:
+    records, bundle = payments(600, seed=5), build_cards(tmp_path / "cards")
+    runtime = Runtime.open(bundle)
+    store = FeatureStore.open(tmp_path / "state", definition())
+    scorer = EventScorer(runtime, definition(), store, snapshot_events=150)
+    for first in range(0, 600, 50):
+        scorer.score(raw_of(scorer, events_of(records[first : first + 50])))
+        scorer.sync()
+    assert scorer._snapshot is not None
+    assert scorer._snapshot.result().is_dir()
+    digest = store.digest
+    scorer.close()
+    verified = FeatureStore.verify(tmp_path / "state")
+    assert (verified.ok, verified.num_events, verified.digest) == (True, 600, digest)
+    assert len(list((tmp_path / "state").glob("snapshot-*"))) == 1

@@ -20,10 +20,10 @@ import pytest
 
 from deepseek.errors import InputError
 from deepseek.features import FeatureStore
+from deepseek.serve.scoring.messages import StreamScorer
 from deepseek.serve.scoring.scorer import EventScorer
-from deepseek.serve.streams.ends import open_source, split_address
+from deepseek.serve.streams.ends import open_sink, open_source, split_address
 from deepseek.serve.streams.messages import Message, first_unwritten
-from deepseek.serve.streams.stream import StreamScorer
 from support.servers.cards import events_of, payments
 
 NUM_EVENTS = 600
@@ -71,7 +71,8 @@ def test_events_verdicts_and_what_is_neither_are_answered_one_by_one(cards: Path
     assert answers[2]["error"]["message"]
     assert stream.counts == {"accepted": 3, "label_accepted": 1, "label_unknown_id": 1, "bad_input": 2}
     bad_key = b'{"id": 9, "time": 1522541000, "card": null, "terminal": 2, "amount": 1}'
-    assert [json.loads(row)["status"] for row in stream.answer([bad_key, events[0]])] == ["bad_input", "duplicate"]
+    assert [json.loads(row)["status"] for row in stream.answer([bad_key, events[0]])] == ["bad_key", "duplicate"]
+    assert stream.counts["bad_key"] == 1
     scorer.close()
 
 
@@ -241,3 +242,47 @@ def test_a_server_and_the_stream_that_are_killed_lose_nothing_and_repeat_nothing
     assert [row["id"] for row in answers] == [event["id"] for event in events]
     assert {row["status"] for row in answers} <= {"accepted", "duplicate"}
     assert FeatureStore.verify(tmp_path / "state").num_events == NUM_EVENTS
+
+
+def refusing_words(kind: str, port: int, folder: Path) -> list[str]:
+    """A server that lets in "me" with "right"; "reader" with "right" may do nothing."""
+    if kind == "redis":
+        rules = folder / "users.acl"
+        rules.write_text("user default off\nuser me on >right ~* +@all\nuser reader on >right ~* +ping\n")
+        return ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", "",
+                "--aclfile", str(rules)]  # fmt: skip
+    users = '{user: me, password: right}, {user: reader, password: right, permissions: {publish: {deny: ">"}}}'
+    settings = folder / "nats.conf"
+    settings.write_text(f'jetstream {{ store_dir: "{folder}" }}\nauthorization {{ users: [{users}] }}')
+    return ["nats-server", "-a", "127.0.0.1", "-p", str(port), "-c", str(settings)]
+
+
+@pytest.mark.parametrize("kind", ["nats", "redis"])
+def test_a_server_that_lets_nobody_in_is_said_at_once_and_not_tried_again(tmp_path: Path, kind: str) -> None:
+    """A wrong password, none, and a user without permission; at the source and at the sink."""
+    pytest.importorskip(kind)
+    if shutil.which(f"{kind}-server") is None:
+        pytest.skip(f"{kind}-server is not installed")
+    port = free_port()
+    sentences: list[str] = []
+
+    async def ask(user: str) -> None:
+        address = f"{kind}://{user}127.0.0.1:{port}/payments"
+        source, sink = open_source(address, sentences.append), open_sink(address, sentences.append)
+
+        async def read() -> None:
+            await source.start("")
+            await source.read()
+
+        for asking in (read, sink.last_position):
+            with pytest.raises(InputError, match="refuses") as raised:
+                await asking()
+            assert "wrong" not in str(raised.value)
+            assert "right" not in str(raised.value)
+        await source.close()
+        await sink.close()
+
+    with running(refusing_words(kind, port, tmp_path), port):
+        for user in ("me:wrong@", "", "reader:right@"):
+            asyncio.run(ask(user))
+    assert sentences == []

@@ -91,7 +91,7 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
-def made(name: str, *, seed: int = 0) -> tuple[nn.Module, Tensor, Tensor]:
+def make_net(name: str, *, seed: int = 0) -> tuple[nn.Module, Tensor, Tensor]:
     """(net, inputs of 3 rows, one baseline)."""
     torch.manual_seed(seed)
     make, shape = NETS[name]

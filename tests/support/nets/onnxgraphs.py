@@ -59,8 +59,8 @@ def dense(path: Path, *, rows: Any = "N", seed: int = 0, scale: float = 1.0, ext
 def dense_scores(path: Path, x: Any) -> np.ndarray[Any, Any]:
     """What dense() gives for rows, in numpy."""
     weights = {each.name: numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
-    found: np.ndarray[Any, Any] = np.asarray(x, np.float32) @ weights["w"] + weights["b"]
-    return found
+    scores: np.ndarray[Any, Any] = np.asarray(x, np.float32) @ weights["w"] + weights["b"]
+    return scores
 
 
 def lookup(path: Path) -> Path:

@@ -151,30 +151,30 @@ def compared(pipe: Pipe, model: nn.Module, batch: tuple[Tensor, Tensor]) -> dict
 
 
 def schedules() -> dict[str, Any]:
-    found = {}
+    by_name = {}
     for name in SCHEDULES:
         num = dist.get_world_size() * (1 if name in ("1f1b", "gpipe") else 2)
         pipe = parallelize(
             Words(), stages=num, schedule=name, micro_batches=8, example=words_batch(), loss=mse_loss, blocks=BLOCKS
         )
-        found[name] = compared(pipe, Words(), words_batch())
-    return found
+        by_name[name] = compared(pipe, Words(), words_batch())
+    return by_name
 
 
 def odd_models() -> dict[str, Any]:
-    found = {}
+    by_name = {}
     options: dict[str, Any] = {"micro_batches": 4, "example": lines_batch(), "loss": mse_loss}
     for schedule, stages in (("1f1b", 2), ("zero_bubble", 4), ("dualpipe_v", 4)):
         pipe = parallelize(odd(), stages=stages, schedule=schedule, **options)
-        found[schedule] = compared(pipe, odd(), lines_batch())
+        by_name[schedule] = compared(pipe, odd(), lines_batch())
     frozen = parallelize(odd(frozen=True), stages=4, **options)
-    found["frozen"] = compared(frozen, odd(frozen=True), lines_batch())
+    by_name["frozen"] = compared(frozen, odd(frozen=True), lines_batch())
     shifted = parallelize(offset(), stages=4, **options)
-    found["offset"] = compared(shifted, offset(), lines_batch())
-    found["offset chosen"] = shifted.plan.schedule
-    found["chosen"] = frozen.plan.schedule
-    found["refused"] = said(lambda: parallelize(odd(frozen=True), stages=4, schedule="zero_bubble", **options))
-    return found
+    by_name["offset"] = compared(shifted, offset(), lines_batch())
+    by_name["offset chosen"] = shifted.plan.schedule
+    by_name["chosen"] = frozen.plan.schedule
+    by_name["refused"] = said(lambda: parallelize(odd(frozen=True), stages=4, schedule="zero_bubble", **options))
+    return by_name
 
 
 def trained(model: Any, parameters: Any, step: Callable[[], Any], clip: Callable[[], Any]) -> list[float]:
@@ -202,19 +202,19 @@ def states() -> dict[str, Any]:
     want = trained(one, one.parameters(), step, lambda: nn.utils.clip_grad_norm_(one.parameters(), 0.05))
     got = trained(pipe, pipe.parameters(), lambda: pipe.step(*batch), lambda: pipe.clip_grad_norm_(0.05))
     whole = pipe.whole_state_dict()
-    found: dict[str, Any] = {"want": want, "got": got, "keys": list(whole), "model_keys": list(one.state_dict())}
+    facts: dict[str, Any] = {"want": want, "got": got, "keys": list(whole), "model_keys": list(one.state_dict())}
     if whole:
-        found["apart"] = max(float((whole[key] - value).abs().max()) for key, value in one.state_dict().items())
+        facts["apart"] = max(float((whole[key] - value).abs().max()) for key, value in one.state_dict().items())
         other = Words(seed=8)
         other.load_state_dict(whole)
     four = parallelize(Words(seed=9), stages=4, schedule="zero_bubble_v", **options)
     four.load_state_dict(one.state_dict())
     again = four.whole_state_dict()
-    found["equal"] = all(torch.equal(again[key], value) for key, value in one.state_dict().items()) if again else None
-    found["part"] = list(pipe.state_dict())
-    found["choice"] = [pipe.plan.schedule, pipe.plan.why]
+    facts["equal"] = all(torch.equal(again[key], value) for key, value in one.state_dict().items()) if again else None
+    facts["part"] = list(pipe.state_dict())
+    facts["choice"] = [pipe.plan.schedule, pipe.plan.why]
     shapes = {**one.state_dict(), "head.1.bias": torch.zeros(3), "embed.weight": torch.zeros(3)}
-    found["refused"] = [
+    facts["refused"] = [
         said(lambda: pipe.load_state_dict({**one.state_dict(), "tail.weight": torch.zeros(1)})),
         said(lambda: pipe.load_state_dict({})),
         said(lambda: pipe.load_state_dict(shapes)),
@@ -223,7 +223,7 @@ def states() -> dict[str, Any]:
         said(lambda: torch.no_grad()(pipe.step)(*batch)),
         said(lambda: pipe.step(None, 3)),
     ]
-    return found
+    return facts
 
 
 def frozen_words() -> nn.Module:
@@ -235,7 +235,7 @@ def frozen_words() -> nn.Module:
 
 def adaptive() -> dict[str, Any]:
     """AdaptiveOptimizer in two stages, whose sums are added, and in one process: the rates."""
-    found: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     torch.set_default_dtype(torch.float64)
     inputs, targets = words_batch()
     for name, make in (("words", Words), ("frozen", frozen_words)):
@@ -253,9 +253,9 @@ def adaptive() -> dict[str, Any]:
             for optimizer, seen in zip((alone, ours), rates, strict=True):
                 optimizer.step()
                 seen.append(optimizer.get_current_lr())
-        found[name] = rates
+        facts[name] = rates
     torch.set_default_dtype(torch.float32)
-    return found
+    return facts
 
 
 def said(call: Callable[[], Any]) -> str:
@@ -308,8 +308,8 @@ def _enter(rank: int, world: int, folder: str, names: tuple[str, ...]) -> None:
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", world), rank=rank, world_size=world)
-    found = {name: globals()[name]() for name in names}
-    Path(folder, f"{rank}.json").write_text(json.dumps(found))
+    by_name = {name: globals()[name]() for name in names}
+    Path(folder, f"{rank}.json").write_text(json.dumps(by_name))
     dist.destroy_process_group()
 
 

@@ -27,20 +27,20 @@ def tokenizer_of(family: str) -> Tokenizer:
     if "roberta" in family:
         pieces = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
         vocab = {piece: number for number, piece in enumerate(pieces)}
-        made = Tokenizer(models.BPE(vocab, [], unk_token="<unk>"))
-        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        made.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+        tokenizer = Tokenizer(models.BPE(vocab, [], unk_token="<unk>"))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     else:
         pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys([*SENTENCE.split(), *LETTERS, "猫"])]
         pieces += [f"##{letter}" for letter in LETTERS]
         vocab = {piece: number for number, piece in enumerate(pieces)}
-        made = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
-        made.normalizer = normalizers.BertNormalizer(lowercase=True)
-        made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         special = [("[CLS]", vocab["[CLS]"]), ("[SEP]", vocab["[SEP]"])]
-        made.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=special)
-    made.add_special_tokens(pieces[:5])
-    return made
+        tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=special)
+    tokenizer.add_special_tokens(pieces[:5])
+    return tokenizer
 
 
 def config_of(family: str, task: str, vocab_size: int) -> dict[str, Any]:
@@ -69,11 +69,11 @@ def tensors_of(family: str, task: str, vocab_size: int, seed: int = 0) -> dict[s
     """Random tensors under the names that transformers gives them."""
     base = "roberta" if "roberta" in family else family
     start = "" if task == "embedding" else f"{base}."
-    found: dict[str, np.ndarray[Any, Any]] = {}
+    tensors: dict[str, np.ndarray[Any, Any]] = {}
     random = np.random.default_rng(seed)
 
     def put(name: str, *shape: int, around: float = 0.0) -> None:
-        found[name] = (around + 0.3 * random.standard_normal(shape)).astype(np.float32)
+        tensors[name] = (around + 0.3 * random.standard_normal(shape)).astype(np.float32)
 
     def dense(name: str, num_out: int, num_in: int) -> None:
         put(f"{name}.weight", num_out, num_in)
@@ -109,7 +109,7 @@ def tensors_of(family: str, task: str, vocab_size: int, seed: int = 0) -> dict[s
         dense("classifier.out_proj" if base == "roberta" else "classifier", len(LABELS[task]), HIDDEN)
     if task == "token-classification":
         dense("classifier", len(LABELS[task]), HIDDEN)
-    return found
+    return tensors
 
 
 def write_json(folder: Path, name: str, value: Any) -> None:

@@ -63,10 +63,10 @@ def contributions(table: TreeTable, rows: Float32, *, pairs: bool = False) -> tu
     """xgboost's values (N, F), or of pairs (N, F, F), and the expected values (N,): each feature is a player."""
     booster = xgboost.Booster({"nthread": 1}, model_file=bytearray(booster_bytes(table, 0, num_features=rows.shape[1])))
     kind: dict[str, Any] = {"pred_interactions": True} if pairs else {"pred_contribs": True}
-    found = booster.predict(xgboost.DMatrix(rows), **kind).astype(np.float64)
+    contributions_of_rows = booster.predict(xgboost.DMatrix(rows), **kind).astype(np.float64)
     if pairs:
-        return found[:, :-1, :-1], found[:, -1, -1] + table.bias[0]
-    return found[:, :-1], found[:, -1] + table.bias[0]
+        return contributions_of_rows[:, :-1, :-1], contributions_of_rows[:, -1, -1] + table.bias[0]
+    return contributions_of_rows[:, :-1], contributions_of_rows[:, -1] + table.bias[0]
 
 
 def expectation(table: TreeTable, row: Any, column_of: NDArray[np.int64], known: set[int]) -> float:
@@ -101,7 +101,7 @@ def shapley(table: TreeTable, row: Any, column_of: NDArray[np.int64]) -> Float64
 def pair_values(table: TreeTable, row: Any, column_of: NDArray[np.int64]) -> Float64:
     """SHAP interaction values (P, P) by their definition: Lundberg et al. 2020, formulas 3 to 5."""
     num = int(column_of.max()) + 1
-    found = np.zeros((num, num))
+    matrix = np.zeros((num, num))
     for first, second in combinations(range(num), 2):
         others = [other for other in range(num) if other not in (first, second)]
         for size in range(num - 1):
@@ -111,7 +111,7 @@ def pair_values(table: TreeTable, row: Any, column_of: NDArray[np.int64]) -> Flo
                     expectation(table, row, column_of, known | more)
                     for more in ({first, second}, {first}, {second}, set())
                 )
-                found[first, second] += weight * (both - one - other + neither)
-    found += found.T
-    np.fill_diagonal(found, shapley(table, row, column_of) - found.sum(axis=1))
-    return found
+                matrix[first, second] += weight * (both - one - other + neither)
+    matrix += matrix.T
+    np.fill_diagonal(matrix, shapley(table, row, column_of) - matrix.sum(axis=1))
+    return matrix

@@ -33,8 +33,8 @@ class _ChineseTexts(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in _VOID:
             return
-        given = dict(attrs)
-        is_seen = tag not in _UNSEEN and (tag == "html" or given.get("lang") != "en") and self._is_seen()
+        attributes = dict(attrs)
+        is_seen = tag not in _UNSEEN and (tag == "html" or attributes.get("lang") != "en") and self._is_seen()
         self._path.append((tag, is_seen))
 
     def handle_endtag(self, tag: str) -> None:

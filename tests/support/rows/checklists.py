@@ -24,11 +24,11 @@ class Hashed:
     name, weight = "hashed", 1.0
 
     def passages(self, texts: Sequence[str]) -> np.ndarray:
-        found = np.zeros((len(texts), 32), np.float32)
+        vectors = np.zeros((len(texts), 32), np.float32)
         for row, text in enumerate(texts):
             for term in extract_terms(text):
-                found[row, sum(map(ord, term)) % 32] += 1
-        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1)
+                vectors[row, sum(map(ord, term)) % 32] += 1
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1)
 
     queries = passages
 

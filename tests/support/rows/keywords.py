@@ -29,23 +29,23 @@ def keyword_folder(folder: Path, *, labels: tuple[str, ...] = LABELS, words: Map
     tokenizer = tokenizer_of("bert")
     change_json(folder, "config.json", id2label={str(at): label for at, label in enumerate(labels)},
                 label2id={label: at for at, label in enumerate(labels)})  # fmt: skip
-    found = tensors_of("bert", TASK, tokenizer.get_vocab_size())
-    for name, array in found.items():
+    tensors = tensors_of("bert", TASK, tokenizer.get_vocab_size())
+    for name, array in tensors.items():
         if "LayerNorm" not in name:
             array[:] = 0.0
         else:
             array[:] = float(name.endswith("weight"))
-    table = found["bert.embeddings.word_embeddings.weight"]
+    table = tensors["bert.embeddings.word_embeddings.weight"]
     table[:, 2:] = 0.3 * np.random.default_rng(0).standard_normal((len(table), HIDDEN - 2))
     for word, says in words.items():
         place = tokenizer.token_to_id(word)
         table[place, 0], table[place, 1] = says, -says  # their sum stays, so that no norm moves it
     first = "bert.encoder.layer.0.attention."
     for name in (f"{first}self.value.weight", f"{first}output.dense.weight", "bert.pooler.dense.weight"):
-        found[name][:] = np.eye(HIDDEN)
-    found["classifier.weight"] = np.zeros((len(labels), HIDDEN), np.float32)
-    found["classifier.bias"] = np.zeros(len(labels), np.float32)
-    found["classifier.weight"][:2, :2] = [[-4.0, 4.0], [4.0, -4.0]]
-    found["classifier.bias"][2:] = -20.0
-    save_tensors(folder, found)
+        tensors[name][:] = np.eye(HIDDEN)
+    tensors["classifier.weight"] = np.zeros((len(labels), HIDDEN), np.float32)
+    tensors["classifier.bias"] = np.zeros(len(labels), np.float32)
+    tensors["classifier.weight"][:2, :2] = [[-4.0, 4.0], [4.0, -4.0]]
+    tensors["classifier.bias"][2:] = -20.0
+    save_tensors(folder, tensors)
     return folder

@@ -40,8 +40,8 @@ def make_moods(folder: Path) -> Path:
     torch.manual_seed(0)
     module = transformers.BertForSequenceClassification(transformers.BertConfig(**config))
     save_tensors(folder, {name: each.detach().numpy() for name, each in module.state_dict().items()})
-    given = texts(300, 0)
-    ids = [row.ids.tolist() for row in TextModel.open(folder).prepare(given)]
-    fit(module, TextBatches(ids, classes(given), batch_size=32), TrainConfig(epochs=8, lr=2e-3))
+    rows = texts(300, 0)
+    ids = [row.ids.tolist() for row in TextModel.open(folder).prepare(rows)]
+    fit(module, TextBatches(ids, classes(rows), batch_size=32), TrainConfig(epochs=8, lr=2e-3))
     save_tensors(folder, {name: each.numpy() for name, each in module.state_dict().items()})
     return folder

@@ -47,10 +47,10 @@ def preparer_of(columns: tuple[str, ...]) -> SamplePreparer:
         media.append(MediaColumn("note", "text", TextReader.fit(TEXTS, num_tokens=8)))
     table = None
     if "age" in columns:
-        given = read_table(
+        training = read_table(
             {"age": np.linspace(20.5, 60.25, 40), "sex": np.array(["f", "m"] * 20, object), "ill": [0, 1] * 20}
         )
-        table = fit_preprocessor(given, find_kinds(given, target="ill"), target="ill")
+        table = fit_preprocessor(training, find_kinds(training, target="ill"), target="ill")
     return SamplePreparer(tuple(media), table, ("ill",), Limits(max_pixels=1_000_000))
 
 
@@ -91,9 +91,9 @@ def sampled_bundle(
     return write_bundle(out, manifest, files | {"samples.json": preparer.to_bytes(), "model.onnx": graph}).path
 
 
-def graph_of(preparer: SamplePreparer, num_labels: int, given: Mapping[str, NDArray[np.float32]]) -> bytes:
+def graph_of(preparer: SamplePreparer, num_labels: int, arrays: Mapping[str, NDArray[np.float32]]) -> bytes:
     """told = BIAS + the sum of the means of what is there + TOGETHER * product of the first two. The mean is of what an
-    array is times its weights, where some are `given`."""
+    array is times its weights, where `arrays` has some."""
     shapes = {name: array for column in preparer.media for name, array in column.arrays.items()}
     if preparer.table is not None:
         shapes[TABLE_ARRAY] = ((len(preparer.table.feature_names),), "float32")
@@ -103,7 +103,7 @@ def graph_of(preparer: SamplePreparer, num_labels: int, given: Mapping[str, NDAr
         inputs.append(helper.make_tensor_value_info(name + PRESENT_SUFFIX, TensorProto.BOOL, ["N"]))
         nodes += [
             helper.make_node("Cast", [name], [f"w{at}"], to=TensorProto.FLOAT),
-            node("Mul", f"w{at} {f'net.{name}.weight' if name in given else 'whole'}", f"f{at}"),
+            node("Mul", f"w{at} {f'net.{name}.weight' if name in arrays else 'whole'}", f"f{at}"),
             node("Flatten", f"f{at}", f"v{at}", axis=1), node("ReduceMean", f"v{at}", f"m{at}", axes=[1]),
             helper.make_node("Cast", [name + PRESENT_SUFFIX], [f"b{at}"], to=TensorProto.FLOAT),
             node("Unsqueeze", f"b{at} one", f"t{at}"), node("Mul", f"m{at} t{at}", f"p{at}"),
@@ -122,7 +122,7 @@ def graph_of(preparer: SamplePreparer, num_labels: int, given: Mapping[str, NDAr
         "one": np.array([1]), "two": np.array([2]), "together": np.float32([TOGETHER]), "bias": np.float32([BIAS]),
         "whole": np.float32([1]), "slopes": np.float32(SLOPES),
         **{f"scale_{dtype}": np.float32([scale]) for dtype, scale in SCALES.items()},
-        **{f"net.{name}.weight": array for name, array in given.items()},
+        **{f"net.{name}.weight": array for name, array in arrays.items()},
     }  # fmt: skip
     outputs = [("margin", ["N", 3 if num_labels == 3 else 1]), ("output", ["N", max(1, num_labels)])]
     outputs += [("voices", ["N", len(said), 1]), ("gates", ["N", len(said)]), ("attention", ["N", len(said), 1])]

@@ -86,25 +86,25 @@ class Asking:
     def job(
         self, *values: float, deadline_s: float = FAR, priority: int = 1, cost: int | None = None
     ) -> tuple[Job, asyncio.Future[Any]]:
-        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        job = Job(len(values), deadline_s, partial(tell, told), priority=priority)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        job = Job(len(values), deadline_s, partial(tell, future), priority=priority)
         job.rows = rows(*values)
         job.cost = len(values) if cost is None else cost
-        return job, told
+        return job, future
 
-    async def ask(self, *values: float, **given: Any) -> list[float]:
-        job, told = self.job(*values, **given)
+    async def ask(self, *values: float, **options: Any) -> list[float]:
+        job, future = self.job(*values, **options)
         self.scheduler.admit(job)
         self.scheduler.submit(job)
-        return await told
+        return await future
 
 
-def tell(told: asyncio.Future[Any], found: JobOutputs | Exception) -> None:
-    assert not told.done(), "a job is told once"
-    if isinstance(found, Exception):
-        told.set_exception(found)
+def tell(future: asyncio.Future[Any], outcome: JobOutputs | Exception) -> None:
+    assert not future.done(), "a job is told once"
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
     else:
-        told.set_result(found.batch.outputs["output"][found.start : found.stop, 0].tolist())
+        future.set_result(outcome.batch.outputs["output"][outcome.start : outcome.stop, 0].tolist())
 
 
 def run(work: Callable[[], Any]) -> Any:

@@ -69,7 +69,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
             if message.type == "error" and not (expected and expected in message.text):
                 problems.append(message.text)
 
-        def asked(request: Request) -> None:
+        def record_request(request: Request) -> None:
             own = request.url.partition("#")[0] == address.partition("#")[0] or request.url.startswith("data:")
             if not own and not (allow and request.url.startswith(allow)):
                 problems.append(f"asked for {request.url}")
@@ -81,7 +81,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         page.set_default_timeout(PATIENCE_MS)
         page.on("console", heard)
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", asked)
+        page.on("request", record_request)
         page.goto(address)
         return page
 
@@ -93,8 +93,8 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
 
 def collisions(page: Page) -> list[str]:
     """Texts of shown plots that overlap or stick out; empty when all is well."""
-    found: list[str] = page.evaluate(COLLISIONS)
-    return found
+    overlaps: list[str] = page.evaluate(COLLISIONS)
+    return overlaps
 
 
 def overflow_px(page: Page) -> int:

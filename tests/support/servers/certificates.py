@@ -15,11 +15,11 @@ def make_certificate(begin_days: float = 0, end_days: float = 1) -> tuple[bytes,
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)
     begin, end = (now + dt.timedelta(days=days) for days in (begin_days, end_days))
-    made = (
+    certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), 1, begin, end)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .sign(key, hashes.SHA256())
     )
     plain = serialization.NoEncryption()
     key_pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    return made.public_bytes(serialization.Encoding.PEM), key_pem
+    return certificate.public_bytes(serialization.Encoding.PEM), key_pem

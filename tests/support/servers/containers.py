@@ -85,8 +85,8 @@ class Container:
     @property
     def url(self) -> str:
         """By its own address: before a port that is published stands a proxy, which accepts for a dead server."""
-        found = self.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
-        return f"http://{found}:8000"
+        addresses = self.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
+        return f"http://{addresses}:8000"
 
     @property
     def health(self) -> str:
@@ -100,8 +100,8 @@ class Container:
         return docker("exec", self.name, "python", "-c", code, *args)
 
     def processes(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(self.python(PROCESSES))
-        return found
+        processes_inside: list[dict[str, Any]] = json.loads(self.python(PROCESSES))
+        return processes_inside
 
     def engines(self) -> set[int]:
         return {each["pid"] for each in self.processes() if "deepseek.engines.process" in each["words"]}

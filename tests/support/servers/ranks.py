@@ -32,7 +32,9 @@ class RanksDidNotMeetError(Exception):
     """The group could not be formed: nothing of the function under test has run."""
 
 
-def _start(rank: int, function: Callable[..., Any], size: int, port: int, folder: str, given: tuple[Any, ...]) -> None:
+def _start(
+    rank: int, function: Callable[..., Any], size: int, port: int, folder: str, arguments: tuple[Any, ...]
+) -> None:
     faulthandler.dump_traceback_later(_LONGEST_RUN_S, exit=True)
     torch.set_num_threads(1)
     try:
@@ -40,8 +42,8 @@ def _start(rank: int, function: Callable[..., Any], size: int, port: int, folder
         dist.barrier()
     except RuntimeError as error:
         raise RanksDidNotMeetError(str(error)) from error
-    found = function(*given)
-    Path(folder, f"{rank}.json").write_text(json.dumps(found))
+    result = function(*arguments)
+    Path(folder, f"{rank}.json").write_text(json.dumps(result))
     dist.barrier()
     gc.collect()  # a group ends its threads only when no model holds it
     dist.destroy_process_group()
@@ -51,9 +53,9 @@ def _start(rank: int, function: Callable[..., Any], size: int, port: int, folder
 def num_threads(expected: int = 0) -> int:
     """Threads of this process by the system's count, which lags a little behind those that have ended."""
     deadline_s = time.monotonic() + 10
-    while (found := len(list(Path("/proc/self/task").iterdir()))) > expected > 0 and time.monotonic() < deadline_s:
+    while (count := len(list(Path("/proc/self/task").iterdir()))) > expected > 0 and time.monotonic() < deadline_s:
         time.sleep(0.01)
-    return found
+    return count
 
 
 def start(function: Callable[..., Any], arguments: tuple[Any, ...], size: int) -> None:

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def python_with(modules: str) -> str:
     """A Python that can import these, and Ray; else the test is skipped."""
-    found = sys.executable if is_installed("ray") else str(ROOT / ".venv-ray" / "bin" / "python")
-    asked = subprocess.run([found, "-c", f"import {modules}"], check=False) if Path(found).exists() else None
-    if asked is None or asked.returncode:
+    interpreter = sys.executable if is_installed("ray") else str(ROOT / ".venv-ray" / "bin" / "python")
+    done = subprocess.run([interpreter, "-c", f"import {modules}"], check=False) if Path(interpreter).exists() else None
+    if done is None or done.returncode:
         pytest.skip(f"{modules} cannot be imported; `make test-ray` makes an environment with it")
-    return found
+    return interpreter

@@ -84,7 +84,7 @@ def test_what_the_net_has_read_costs_no_second_pass(texts: Any) -> None:
     calls: list[int] = []
 
     def add_trials(net: MultimodalNet) -> None:
-        net.encoder("note").tower.register_forward_hook(lambda *given: calls.append(len(given[2])))
+        net.encoder("note").tower.register_forward_hook(lambda *hook_arguments: calls.append(len(hook_arguments[2])))
         trials.extend(fit_trials(net, arrays, labels, 3)[1])
 
     fit_multimodal(
@@ -101,7 +101,7 @@ def test_texts_read_by_their_length_have_the_same_tokens(texts: Any) -> None:
     tower: Any = net.encoder("note").tower
     ids = torch.from_numpy(np.asarray(arrays["note"]))
     widths: list[int] = []
-    tower.register_forward_hook(lambda *given: widths.append(given[2].shape[1]))
+    tower.register_forward_hook(lambda *hook_arguments: widths.append(hook_arguments[2].shape[1]))
     with torch.inference_mode():
         mask, whole, by_length = tower.mask(ids), tower(ids), read_by_length(tower, ids)
     torch.testing.assert_close(by_length[mask], whole[mask], rtol=0, atol=1e-5)

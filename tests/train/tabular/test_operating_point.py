@@ -139,12 +139,12 @@ def figures(value: float, half: float) -> dict[str, Figure]:
 def test_a_baseline_that_wins_on_the_test_rows_alone_is_said() -> None:
     validation = PairedFigures(figures(0.020, 0.004), figures(0.022, 0.004), figures(-0.002, 0.001))
     worse = PairedFigures(figures(0.0233, 0.004), figures(0.0156, 0.004), figures(0.0077, 0.002))
-    (found,) = find_contradictions("binary", "log_loss", worse, validation)
-    assert found.kind == "baseline"
-    assert "log loss 0.0233 against 0.0156" in found.words().en
-    assert Promises.from_metrics({"contradictions": [json.loads(json.dumps(found.to_dict()))]}).contradictions == (
-        found,
-    )
+    (contradiction,) = find_contradictions("binary", "log_loss", worse, validation)
+    assert contradiction.kind == "baseline"
+    assert "log loss 0.0233 against 0.0156" in contradiction.words().en
+    assert Promises.from_metrics(
+        {"contradictions": [json.loads(json.dumps(contradiction.to_dict()))]}
+    ).contradictions == (contradiction,)
     by_chance = PairedFigures(figures(0.0233, 0.004), figures(0.0156, 0.004), figures(0.0077, 0.008))
     assert find_contradictions("binary", "log_loss", by_chance, validation) == ()
 
@@ -152,6 +152,6 @@ def test_a_baseline_that_wins_on_the_test_rows_alone_is_said() -> None:
 def test_a_validation_figure_that_does_not_hold_is_said() -> None:
     validation = PairedFigures(figures(0.010, 0.002), figures(0.012, 0.002), figures(-0.002, 0.001))
     later = PairedFigures(figures(0.023, 0.004), figures(0.024, 0.004), figures(-0.001, 0.001))
-    (found,) = find_contradictions("binary", "log_loss", later, validation)
-    assert found.kind == "validation"
-    assert "0.0230 [0.0190, 0.0270] on the test rows, and was 0.0100" in found.words().en
+    (contradiction,) = find_contradictions("binary", "log_loss", later, validation)
+    assert contradiction.kind == "validation"
+    assert "0.0230 [0.0190, 0.0270] on the test rows, and was 0.0100" in contradiction.words().en

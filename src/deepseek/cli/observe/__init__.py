@@ -54,4 +54,5 @@ class Subcommands(click.Group):
     cls=Subcommands, subcommand_metavar="NAME ...", epilog=EPILOG, short_help="Watch a server: metrics, alerts, causes."
 )
 def command() -> None:
-    """Watch a server: dashboards and tested alert rules for its metrics, and whether all of them are alive."""
+    """Watch a server: dashboards and tested alert rules for its metrics, and whether all of them are alive.
+    Each sub-command takes --json."""

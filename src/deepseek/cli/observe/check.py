@@ -48,7 +48,7 @@ def describe(result: CheckResult) -> list[object]:
     """Counts of each kind, then what is not alive, and why."""
     counts = output.make_table("", "alive", "idle", "dead")
     for kind in ("metric", "panel", "rule"):
-        counts.add_row(f"{kind}s", *(f"{result.count(kind, state):,}" for state in ("alive", "idle", "dead")))  # type: ignore[arg-type]
+        counts.add_row(f"{kind}s", *(f"{result.count(kind, state):,}" for state in ("alive", "idle", "dead")))
     quiet = output.make_table("", "name", "state", "why", value_justify="left")
     for finding in sorted(result.findings, key=lambda finding: finding.state):
         if finding.state != "alive" and (finding.kind == "metric" or finding.state == "dead"):

@@ -18,6 +18,7 @@ EPILOG = """\b
 Examples:
   deepseek recipe fraud --example --out cards
   deepseek recipe fraud tx.parquet --time when --card card --terminal shop --amount eur --target fraud --out cards
+  deepseek recipe fraud tx.parquet --queue 50 --cost fraud=amount,alarm=5 --out cards
   deepseek predict cards july.parquet --history june.parquet --out scores.parquet
 """
 
@@ -35,8 +36,19 @@ Examples:
 @click.option("--label-delay", default="7d", show_default=True, help="How long after a payment its verdict is known.")
 @click.option(
     "--max-fpr", type=share, metavar="SHARE",
-    help="Most genuine payments that may be alarms, by its bound.  [default: 0.0002; for --example 0.002]",
+    help="Most genuine payments that may be alarms, by its bound.  [default: 0.0002 without --queue and --cost]",
 )  # fmt: skip
+@click.option(
+    "--queue",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Most alerts a day, by the bound of their mean.",
+)
+@click.option(
+    "--cost",
+    metavar="fraud=amount,alarm=NUMBER",
+    help="What a missed fraud costs (amount: what was paid, or a number), and a false alarm: the least cost decides.",
+)
 @click.option("--budget", "budget_s", default="10m", show_default=True, type=duration, help="CPU time of the search.")
 @click.option("--trials", type=click.IntRange(1), help="Run exactly so many trials, whatever they cost.")
 @click.option("--drop", multiple=True, metavar="COL", help="Leave a column out.")
@@ -45,7 +57,7 @@ Examples:
 @output.json_option
 def command(
     transactions: Path | None, example: bool, out: Path, as_json: bool, identity: str, max_fpr: float | None,
-    **choices: Any,
+    queue: float | None, cost: str | None, **choices: Any,
 ) -> None:  # fmt: skip
     """Learn fraud from raw TRANSACTIONS (CSV, Parquet or Arrow): what each card and terminal did before is computed
     from one definition, which the bundle keeps. Other columns are learned from as they are."""
@@ -61,15 +73,19 @@ def command(
         make_example,
         run_fraud,
     )
+    from deepseek.recipes.fraud_decision import DecisionLimits, read_costs
 
+    costs = None if cost is None else read_costs(cost)
+    if max_fpr is None and queue is None and costs is None:
+        max_fpr = EXAMPLE_MAX_FPR if example else DEFAULT_MAX_FPR
+    limits = DecisionLimits(max_fpr, queue, costs)
     check_target(out, overwrite=choices["overwrite"])
     names = {name: choices.pop(name) for name in ("time", "card", "terminal", "amount", "target")}
     columns = FraudColumns() if example else FraudColumns(**names, id=identity)
-    limit = max_fpr if max_fpr is not None else EXAMPLE_MAX_FPR if example else DEFAULT_MAX_FPR
     with closing(Progress()) as progress:
         table = make_example(choices["seed"]) if transactions is None else read_table(transactions)
         command_line = shlex.join(["deepseek", *sys.argv[1:]])
-        options = FraudOptions(columns, out, max_fpr=limit, progress=progress, command=command_line, **choices)
+        options = FraudOptions(columns, out, limits=limits, progress=progress, command=command_line, **choices)
         result = run_fraud(table, options)
     alarms = result.shipped.alarms
     output.warn([text for text in result.shipped.warnings if as_json or text not in alarms])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deepseek.cli.stream.replay import KINDS, ReplayOptions, run_replay, speed_of
 from deepseek.cli.stream.wiring import StreamOptions, stream
 from deepseek.cli.support import output
 from deepseek.cli.support.options import FILE, FOLDER
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from deepseek.features.recovery import Verification
 
 NOT_MET_EXIT_CODE = 3
+REPLAY_OPTIONS = ("history", "speed", "inject", "seed", "html")
+STREAM_OPTIONS = ("source", "sink", "stop_when_idle")
 
 SECONDS = click.FloatRange(min=0.1)
 ADDRESSES = "nats://HOST:PORT/SUBJECT, redis://HOST:PORT/KEY, or - for lines."
@@ -26,11 +29,14 @@ Examples:
   deepseek stream cards --state state < payments.ndjson > answers.ndjson
   deepseek stream cards --state state --from nats://127.0.0.1:4222/payments --to nats://127.0.0.1:4222/answers
   deepseek stream cards --state state --from redis://127.0.0.1:6379/payments --to redis://127.0.0.1:6379/answers
+  deepseek stream cards --replay july.parquet --speed 600 --inject card --html replay.html
+  deepseek stream cards --replay july.parquet --history june.parquet --inject ring --json
   deepseek stream --verify state
 
 \b
 A message is an event, or a verdict: an object with the columns of ids and of labels alone. Each is answered by one
 message, in order, once it is on the disk. Ctrl-C or SIGTERM finishes what was read.
+A replay changes neither the table nor a state: --state DIR is copied. Verdicts come when the label delay is over.
 """
 
 
@@ -46,6 +52,30 @@ message, in order, once it is on the disk. Ctrl-C or SIGTERM finishes what was r
 )
 @click.option("--verify", "verified", type=FOLDER, metavar="DIR", help="Check a state, and print its digest.")
 @click.option("--key", type=FILE, help="Refuse a bundle that this public key did not sign.")
+@click.option("--replay", "transactions", type=FILE, metavar="TRANSACTIONS", help="Play a table of past rows instead.")
+@click.option(
+    "--history",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Of a replay: earlier rows, played before without waiting, and not counted. May be repeated.",
+)
+@click.option(
+    "--speed",
+    default="max",
+    show_default=True,
+    metavar="X|max",
+    callback=lambda _, __, text: speed_of(text),
+    help="Of a replay: times real time; max waits for nothing.",
+)
+@click.option(
+    "--inject",
+    type=click.Choice(KINDS),
+    multiple=True,
+    help="Of a replay: plant a stolen card, a bad terminal or a ring into the rows. May be repeated.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**20), help="Of what is planted.")
+@click.option("--html", type=FILE, help="Of a replay: write a page there.")
 @output.json_option
 @click.pass_context
 def command(
@@ -59,23 +89,51 @@ def command(
     metrics_port: int | None,
     verified: Path | None,
     key: Path | None,
+    transactions: Path | None,
+    history: tuple[Path, ...],
+    speed: float | None,
+    inject: tuple[str, ...],
+    seed: int,
+    html: Path | None,
     as_json: bool,
 ) -> None:
     """Answer the raw events of a stream by BUNDLE and a state, which each event changes. Nothing is lost, nothing
     counts twice, and order is kept, also when a server goes away and comes back."""
     if verified is not None:
-        report = verify_state(verified)
-        output.emit(report, as_json, lambda: describe_state(verified, report))
-        if report["problems"]:
+        verdict = verify_state(verified)
+        output.emit(verdict, as_json, lambda: describe_state(verified, verdict))
+        if verdict["problems"]:
             ctx.exit(NOT_MET_EXIT_CODE)
         return
+    check_replay_options(ctx, transactions)
+    if bundle is not None and transactions is not None:
+        report = run_replay(
+            ReplayOptions(bundle, transactions, state, history, speed, inject, seed, html, reasons, key)
+        )
+        output.warn(warning.en for warning in report.warnings)
+        output.emit(report, as_json, report.summary_parts)
+        return
     if bundle is None or state is None:
-        raise click.UsageError("give a BUNDLE and --state DIR, or --verify DIR")
+        raise click.UsageError("give a BUNDLE and --state DIR, or --replay TRANSACTIONS; or --verify DIR alone")
     if as_json and sink == "-":
         raise click.UsageError("--json prints one object, and --to - the answers: give --to an address")
     options = StreamOptions(bundle, state, source, sink, stop_when_idle, reasons, key, metrics_port)
     counts = asyncio.run(stream(options))
     output.emit(counts, as_json, lambda: [] if sink == "-" else describe_counts(counts))
+
+
+def check_replay_options(ctx: click.Context, transactions: Path | None) -> None:
+    """UsageError for options of a replay without one, and for those of a stream with one."""
+    typed = {
+        option.name: option.opts[0]
+        for option in ctx.command.params
+        if isinstance(option, click.Option)
+        and option.name
+        and ctx.get_parameter_source(option.name) is click.core.ParameterSource.COMMANDLINE
+    }
+    names = REPLAY_OPTIONS if transactions is None else STREAM_OPTIONS
+    if wrong := [typed[name] for name in names if name in typed]:
+        raise click.UsageError(f"{wrong[0]} {'needs' if transactions is None else 'does not go with'} --replay", ctx)
 
 
 def verify_state(folder: Path) -> JsonObject:

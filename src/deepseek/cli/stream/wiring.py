@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepseek.cli.support import output
-from deepseek.cli.support.serving import explainer_of, reasons_for
+from deepseek.cli.support.serving import alert_reasons
 
 if TYPE_CHECKING:
     from deepseek.contracts import JsonObject
-    from deepseek.serve.scoring.scorer import EventScorer, ScoredEvents
-    from deepseek.serve.streams.stream import FindReasons
-
-NUM_REASONS = 3
+    from deepseek.serve.scoring.scorer import EventScorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +34,10 @@ class StreamOptions:
 
 async def stream(options: StreamOptions) -> JsonObject:
     """Run it until its source ends or a signal comes; the counts of its answers."""
+    from deepseek.serve.scoring.messages import StreamScorer
     from deepseek.serve.scoring.scorer import EventScorer
     from deepseek.serve.streams.ends import open_sink, open_source
-    from deepseek.serve.streams.stream import StreamScorer, run_stream
+    from deepseek.serve.streams.stream import run_stream
 
     def tell(sentence: str) -> None:
         output.warn([sentence])
@@ -48,6 +46,7 @@ async def stream(options: StreamOptions) -> JsonObject:
     sink = open_sink(options.sink, tell)
     scorer = EventScorer.open(options.bundle, options.state, key=options.key)
     exposed = ExitStack()
+    scorer.monitor.tell = tell
     try:
         scorer.warm_up()
         if options.metrics_port is not None:
@@ -56,12 +55,15 @@ async def stream(options: StreamOptions) -> JsonObject:
         loop = asyncio.get_running_loop()
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, stopping.set)
-        answering = StreamScorer(scorer, find_reasons_by(scorer) if options.reasons else None)
+        answering = StreamScorer(scorer, alert_reasons(scorer) if options.reasons else None)
         number = await run_stream(answering, source, sink, stopping)
+        decisions = scorer.monitor.figures().to_dict()
     finally:
         exposed.close()
         scorer.close()
-    return {"bundle": str(options.bundle), "num_messages": number, "counts": answering.counts}
+    return {
+        "bundle": str(options.bundle), "num_messages": number, "counts": answering.counts, "decisions": decisions,
+    }  # fmt: skip
 
 
 @contextmanager
@@ -81,23 +83,3 @@ def expose_state(scorer: EventScorer, port: int, tell: Callable[[str], None]) ->
     with serve_registry(registry, "127.0.0.1", port) as url:
         tell(f"metrics for Prometheus: {url}")
         yield
-
-
-def find_reasons_by(scorer: EventScorer) -> FindReasons:
-    """What explains alerts; the explainer is made when there is the first."""
-    explainers: list[Any] = []
-
-    def find_reasons(scored: ScoredEvents) -> Sequence[bytes]:
-        from deepseek.serve.core.json_body import encode_json
-
-        if not explainers:
-            explainers.append(explainer_of(scorer.runtime))
-        attribution = explainers[0].explain(scored.alert_inputs)
-        texts = []
-        for row, values in enumerate(scored.alert_values.tolist()):
-            record = scorer.describe(values)
-            sentences = reasons_for(attribution, record, NUM_REASONS, row=row, outcome=scorer.runtime.manifest.target)
-            texts.append(encode_json(sentences))
-        return texts
-
-    return find_reasons

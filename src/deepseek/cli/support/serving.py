@@ -8,19 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from prometheus_client.registry import Collector
-
     from deepseek.contracts import Attribution, Record
     from deepseek.engines import MultimodalRuntime, Runtime
-    from deepseek.features import FeatureStore
     from deepseek.observe.audit import AuditLog
     from deepseek.observe.logs import AccessLog
     from deepseek.observe.predictions.log import PredictionLog
     from deepseek.serve import Settings
-    from deepseek.serve.core.routes import ModelRoutes
     from deepseek.serve.models.text import TextAdapter
+    from deepseek.serve.scoring.reasons import AlertReasons
+    from deepseek.serve.scoring.scorer import EventScorer
 
 
 def read_settings(**options: Any) -> Settings:
@@ -110,27 +106,10 @@ def reasons_for(attribution: Attribution, record: Record, num_reasons: int, *, r
     return reason_codes(attribution, record, num_reasons, row=row, outcome=outcome)
 
 
-def status_collectors(
-    settings: Settings, audit_log: Path | None, more_routes: Sequence[ModelRoutes]
-) -> list[Collector]:
-    """What of the machine and of the server's files Prometheus is told, besides requests and models."""
-    import tempfile
-    from pathlib import Path
+def alert_reasons(scorer: EventScorer) -> AlertReasons:
+    """What explains the alerts of a scorer, warmed up."""
+    from deepseek.serve.scoring.reasons import AlertReasons
 
-    from deepseek.observe import metrics_status
-
-    stores: list[FeatureStore] = []
-    if more_routes:  # else the extra `features` may not be there
-        from deepseek.serve.scoring.routes import ScoringRoutes
-
-        stores = [routes.store for routes in more_routes if isinstance(routes, ScoringRoutes)]
-    volumes = {"tmp": Path(tempfile.gettempdir())}
-    if audit_log is not None:
-        volumes["log"] = audit_log.absolute().parent
-    for store in stores:
-        if store.folder is not None:
-            volumes["state"] = store.folder
-    collectors: list[Collector] = [metrics_status.DiskCollector(volumes), metrics_status.MemoryCollector()]
-    if settings.tls_cert:
-        collectors.append(metrics_status.CertificateCollector(Path(settings.tls_cert)))
-    return [*collectors, *map(metrics_status.StateCollector, stores), *metrics_status.GpuCollector.find()]
+    reasons = AlertReasons(scorer, explainer_of(scorer.runtime), reasons_for)
+    reasons.warm_up()
+    return reasons

@@ -18,7 +18,10 @@ def curve_plots(metrics: MetricsEvidence, point: OperatingPoint | None) -> list[
     """The curves that the evidence holds, with the operating point marked."""
     draw = {"roc": _roc_plot, "precision_recall": _precision_recall_plot}
     curves = {"roc": metrics.get("roc"), "precision_recall": metrics.get("precision_recall")}
-    return [draw[name](points, point) for name, points in curves.items() if points]
+    plots = [draw[name](points, point) for name, points in curves.items() if points]
+    if money := metrics.get("money"):
+        plots.append(_money_plot(money, point))
+    return plots
 
 
 def operating_point_table(point: OperatingPoint, data: JsonObject) -> Html:
@@ -48,6 +51,25 @@ def _precision_recall_plot(points: Points, point: OperatingPoint | None) -> Html
         title=Text("Precision against recall", "精确率–召回率曲线"),
         x_label=Text("recall", "召回率"),
         y_label=Text("precision", "精确率"),
+    )  # fmt: skip
+
+
+def _money_plot(points: Points, point: OperatingPoint | None) -> Html:
+    """[[alerts a day, money caught a day, the same less the cost of false alarms], ...]"""
+    alerts = None if point is None else point.alerts_per_day
+    lines = [
+        look.Line(Text("money of frauds that are alarms", "告警拦下的欺诈金额"), [(row[0], row[1]) for row in points]),
+        look.Line(Text("less the cost of false alarms", "减去误报成本"), [(row[0], row[2]) for row in points]),
+    ]
+    if all(row[1] == row[2] for row in points):  # false alarms cost nothing
+        lines = [look.Line("", lines[0].points)]
+    title = Text("Money a day against alerts a day", "每天金额与每天告警数")
+    if alerts is not None:
+        now = f"{alerts.value:.3g}"
+        title = Text(f"{title.en}; the threshold in force makes {now} a day", f"{title.zh}；当前阈值每天 {now} 次")
+    return figure(
+        look.progress, lines, title=title, x_label=Text("alerts a day", "每天告警数"),
+        y_label=Text("money a day", "每天金额"), data=points,
     )  # fmt: skip
 
 

@@ -51,6 +51,7 @@ class MetricsEvidence(TypedDict, total=False):
     roc: list[list[float]]  # [[false-positive rate, true-positive rate], ...]
     precision_recall: list[list[float]]  # [[recall, precision], ...]
     residuals: Residuals
+    money: list[list[float]]  # [[alerts a day, money caught a day, less what false alarms cost], ...]
     operating_point: JsonObject  # what operating_point.py reads
     contradictions: list[JsonObject]  # what look/contradictions.py reads
 

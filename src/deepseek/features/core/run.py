@@ -194,6 +194,18 @@ def _make_label_events(source: str) -> Any:
     return label_events
 
 
+def _make_locate_ids(source: str) -> Any:
+    @compile_cached
+    def locate_ids(state: State, ids: Any, rows: Any) -> None:
+        """The row of each id in the ring of ids, -1 where it is not known: ids, rows (N,) int64."""
+        source  # noqa: B018
+        for number in range(len(ids)):
+            place = find_id(state, ids[number])
+            rows[number] = -1 if place < 0 else (state.id_table[place] & ROW_MASK) - 1
+
+    return locate_ids
+
+
 def _make_index_ids(source: str) -> Any:
     @compile_cached
     def index_ids(state: State) -> None:
@@ -229,5 +241,6 @@ def _digest_sources() -> str:
 SOURCE = _digest_sources()
 score_events = _make_score_events(SOURCE)
 label_events = _make_label_events(SOURCE)
+locate_ids = _make_locate_ids(SOURCE)
 index_ids = _make_index_ids(SOURCE)
 index_keys = _make_index_keys(SOURCE)

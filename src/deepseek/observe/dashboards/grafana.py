@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deepseek.extras import need
-from deepseek.observe.dashboards.panels import DASHBOARDS, Dashboard, Panel
+from deepseek.observe.dashboards.panel import Dashboard, Panel
+from deepseek.observe.dashboards.panels import DASHBOARDS
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import DataSourceRef

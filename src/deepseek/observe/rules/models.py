@@ -236,6 +236,28 @@ MODEL_ALERTS = (
         needs=_STREAM,
     ),
     Alert(
+        "DeepseekPromiseBroken",
+        expression=without_threshold(
+            'deepseek_decision_false_positive_rate{end="low"} > on (model_name, model_version) '
+            'deepseek_decision_max_false_positive_rate{end="value"}'
+        ),
+        for_s=0,
+        window_s=0,
+        severity="critical",
+        summary="{{ $labels.model_name }}: at least {{ $value | humanizePercentage }} of genuine events are alerts",
+        meaning=(
+            "More genuine events are alerts than the bundle promises, by more than chance: even the lower end of the "
+            "exact interval is above the promise."
+        ),
+        checks=("deepseek_decision_feature_psi: which feature has moved", "whether verdicts come late or are wrong"),
+        actions=("raise the threshold, or go back to the version before", "train again on recent events"),
+        signals=(
+            gauge(f'deepseek_decision_max_false_positive_rate{{{_MODEL},end="value"}}', 0.01, 0.01),
+            gauge(f'deepseek_decision_false_positive_rate{{{_MODEL},end="low"}}', 0.005, 0.02),
+        ),
+        needs="verdicts on scored events (deepseek serve --state)",
+    ),
+    Alert(
         "DeepseekStreamLate",
         expression=lambda t: (
             'sum by (instance) (rate(deepseek_state_events_total{event_status="late"}[10m])) / '

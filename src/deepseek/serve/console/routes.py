@@ -8,12 +8,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import MissingError
 from deepseek.serve.core.request import HTML_TYPE, Response
+from deepseek.serve.core.routes import ModelRoutes
 from deepseek.serve.models.registry import ModelRegistry
 from deepseek.serve.openapi.document import openapi_document
 
@@ -32,12 +34,19 @@ class Pages:
     stats: Callable[[], Mapping[str, object]] | None = None
     refresh: Callable[[], Awaitable[None]] | None = None
 
-    def routes(self, models: ModelRegistry, generators: Collection[str] = ()) -> dict[str, PageHandler]:
-        """The handlers of the GET routes by path. `generators`: names of the generative models."""
+    def routes(
+        self, models: ModelRegistry, generators: Collection[str] = (), more_routes: Sequence[ModelRoutes] = ()
+    ) -> dict[str, PageHandler]:
+        """The handlers of the GET routes by path. `generators`: names of the generative models. `more_routes`: of
+        models, beside those that every model has."""
+
+        def document() -> JsonObject:
+            return openapi_document(models, generators, [routes.describe() for routes in more_routes])
+
         return {
             "/": get_console,
-            "/docs": lambda: get_docs(models, generators),
-            "/openapi.json": lambda: Response.json(openapi_document(models, generators)),
+            "/docs": lambda: get_docs(document()),
+            "/openapi.json": lambda: Response.json(document()),
             "/metrics": partial(self._answer_after_refresh, self._metrics),
             "/v1/stats": partial(self._answer_after_refresh, self._stats),
         }
@@ -77,11 +86,11 @@ def get_console() -> Response:
     return html_response(console_page())
 
 
-def get_docs(models: ModelRegistry, generators: Collection[str] = ()) -> Response:
+def get_docs(document: JsonObject) -> Response:
     """The OpenAPI document as a page to read."""
     from deepseek.serve.console.page import docs_page
 
-    return html_response(docs_page(openapi_document(models, generators)))
+    return html_response(docs_page(document))
 
 
 def html_response(text: str) -> Response:

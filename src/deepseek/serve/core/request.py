@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from deepseek.contracts import AnsweredRows
 from deepseek.errors import BusyError, DeepseekError, MalformedError
 from deepseek.http_errors import MediaTypeError, MethodNotAllowedError
+from deepseek.serve.core.bodies.stream import BodyStream
 from deepseek.serve.core.config import Settings
 from deepseek.serve.core.errors import internal_error, route_error_body
 from deepseek.serve.core.json_body import encode_json
@@ -44,11 +45,10 @@ class Request:
     """A request, from its head to its response. Fields below `route` are filled on the way, for its event."""
 
     __slots__ = (
-        "allow_infinite", "answered", "body", "client", "error_fields", "flags", "handler", "headers",
+        "allow_infinite", "answered", "body", "body_stream", "client", "error_fields", "flags", "handler", "headers",
         "is_disconnected", "is_explanation", "is_http10", "marks", "max_body_bytes", "method", "model", "num_rows",
-        "on_cancel",
-        "on_response", "path", "queue_s", "rejection", "request_id", "reservation", "route", "settings", "started_s",
-        "traceparent",
+        "on_cancel", "on_response", "path", "queue_s", "rejection", "request_id", "reservation", "route", "settings",
+        "started_s", "traceparent",
     )  # fmt: skip
 
     on_response: Callable[[Request, Response], None]  # called once with the response
@@ -68,6 +68,7 @@ class Request:
         self.headers = headers  # names in lower case
         self.settings = settings
         self.body = body
+        self.body_stream: BodyStream | None = None  # of a body that is answered while it comes
         self.max_body_bytes = settings.max_body_bytes
         self.reservation: BodyReservation | None = None  # of the memory for bodies, where this one is large
         self.is_http10 = False  # no chunked bodies; the connection closes unless keep-alive is agreed

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from deepseek.contracts import JsonObject
 from deepseek.serve.core.request import Handler, Request, Response
 
 MAX_SMALL_BODY_BYTES = 64 * 1024  # of a request that brings no rows
@@ -26,6 +27,7 @@ class Route:
     max_body_bytes: int | None = None  # None: as many as the settings allow
     changes: bool = False  # whether it changes what is served
     any_host: bool = False  # whether any header Host is accepted
+    streams_body: bool = False  # whether lines in chunks are answered while they come
 
 
 class ModelRoutes(Protocol):
@@ -33,6 +35,10 @@ class ModelRoutes(Protocol):
 
     def add_to(self, router: Router, find_model: Callable[[str], Any]) -> None:
         """Add them; `find_model` gives the loaded model of a name."""
+        ...
+
+    def describe(self) -> JsonObject:
+        """Their paths with their operations, for the OpenAPI document."""
         ...
 
     def close(self) -> None:

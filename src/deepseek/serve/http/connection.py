@@ -77,9 +77,13 @@ class ServerState:
             connection.flush_held()
 
     def close(self) -> None:
-        """Close idle connections. Busy ones close after their response, once the app is draining."""
-        for connection in [connection for connection in self.connections if not connection.is_busy]:
-            connection.close()
+        """Close idle connections. Busy ones close after their response, once the app is draining; bodies that are
+        answered while they come end here."""
+        for connection in list(self.connections):
+            if connection.is_busy:
+                connection.end_body()
+            else:
+                connection.close()
 
     def abort(self) -> None:
         """Close all connections, and stop the timer."""
@@ -121,6 +125,15 @@ class Connection(RequestReader, asyncio.Protocol):
     def is_busy(self) -> bool:
         return self._active_request is not None or bool(self._pending) or self._partial_request is not None
 
+    @property
+    def _is_idle(self) -> bool:
+        return self._active_request is None and not self._pending
+
+    def end_body(self) -> None:
+        """Answer what has come of a body that is answered while it comes, and take no more of it."""
+        if self._body_stream is not None:
+            self._body_stream.end(is_whole=False)
+
     def close(self) -> None:
         """Close once everything that was written is sent."""
         self.flush_held()
@@ -146,7 +159,9 @@ class Connection(RequestReader, asyncio.Protocol):
             return  # we are not reading
         if self._partial_request is not None and self._partial_request.rejection is None:
             self._refuse(self._partial_request, slow_body_error(self._settings.body_timeout_s))
-        elif self._transport is not None and not self._active_request:
+        elif self._body_stream is not None and not self._is_write_paused:
+            self.end_body()
+        elif self._transport is not None and (not self._active_request or self._body_stream is not None):
             self._transport.abort()  # close() would wait for a client that does not read
 
     # Callbacks of the event loop:
@@ -163,6 +178,7 @@ class Connection(RequestReader, asyncio.Protocol):
         self._server.connections.discard(self)
         self._server.num_rejected -= self._is_rejected
         self._pending.clear()
+        self.end_body()
         if self._sender is not None:
             self._sender.cancel()
         elif self._active_request is not None:
@@ -173,6 +189,7 @@ class Connection(RequestReader, asyncio.Protocol):
     def eof_received(self) -> bool:
         """Keep a half-closed connection open while its requests are answered."""
         self._has_ended = True
+        self.end_body()
         # Over TLS both directions end together.
         return self._active_request is not None and self._transport is not None and self._transport.can_write_eof()
 
@@ -249,7 +266,7 @@ class Connection(RequestReader, asyncio.Protocol):
 
     def _queue(self, request: Request) -> None:
         keeps = self._parser is not None and not self._is_ignoring and self._parser.should_keep_alive()
-        if keeps and self._request_bytes and request.rejection is None:
+        if keeps and self._request_bytes and request.rejection is None and request.body_stream is None:
             self._app.head_cache.remember(self._request_bytes, request)
         self._request_bytes = b""
         self._pending.append((request, keeps))
@@ -300,7 +317,9 @@ class Connection(RequestReader, asyncio.Protocol):
         """Finish a streamed response. Without its last chunk the client knows that something is missing."""
         self._sender = None
         self._app.report(request, status if whole else DisconnectedError.status)
-        self._finish_response(keeps and whole, unread=False)
+        unread = request.body_stream is not None and self._reading
+        self._body_stream = None
+        self._finish_response(keeps and whole and not unread, unread)
 
     def _finish_response(self, keeps: bool, unread: bool) -> None:
         """Free what the request held, and keep the connection alive or end it."""

@@ -17,6 +17,7 @@ from deepseek.errors import DeepseekError
 from deepseek.http_errors import HeadersTooLargeError
 from deepseek.serve.app import App
 from deepseek.serve.core.bodies.offload import INLINE_BYTES
+from deepseek.serve.core.bodies.stream import BodyStream, is_ndjson
 from deepseek.serve.core.errors import ambiguous_head_error, body_memory_error, body_too_large_error
 from deepseek.serve.core.head import decode_path
 from deepseek.serve.core.request import Request
@@ -25,6 +26,7 @@ MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
 MAX_HEADERS = 256  # with different names
 #: Chunks that a body may have however small they are; of more, the mean has SMALL_CHUNK_BYTES. Each costs 1 us.
 MAX_SMALL_CHUNKS, SMALL_CHUNK_BYTES = 16_384, 64
+STREAM_IDLE_TIMEOUT_S = 3_600.0  # that a stream of events may be silent
 #: Headers that may stand once only: a proxy before this server might read the other of two.
 SINGLE_HEADERS = frozenset(
     [
@@ -52,6 +54,7 @@ class RequestReader(ABC):
         self._num_chunks = 0  # chunks of the body so far
         self._raw_bytes = 0  # left of a body behind an offered upgrade, which the parser does not read
         self._head_error: DeepseekError | None = None  # why a head that parses is refused
+        self._body_stream: BodyStream | None = None  # of the request that is answered while its body comes
         self._request_bytes = b""  # bytes of a request that arrived in one read
         self._is_ignoring = False  # further bytes are dropped
         self._active_request: Request | None = None  # the request that is being answered
@@ -67,6 +70,14 @@ class RequestReader(ABC):
 
     @abstractmethod
     def _write(self, data: bytes) -> None: ...
+
+    @abstractmethod
+    def _listen(self, is_wanted: bool) -> None: ...
+
+    @property
+    @abstractmethod
+    def _is_idle(self) -> bool:
+        """Whether no request is answered, and none waits."""
 
     def on_message_begin(self) -> None:
         self._reading = True
@@ -116,9 +127,28 @@ class RequestReader(ABC):
             self._queue(request)
         elif b"expect" in headers and headers[b"expect"].lower() == b"100-continue" and not self._active_request:
             self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if request.rejection is None and self._is_stream(request):
+            self._partial_request = None
+            self._body_stream = request.body_stream = BodyStream(self._listen)
+            self._queue(request)
+            self._wait(STREAM_IDLE_TIMEOUT_S)
+
+    def _is_stream(self, request: Request) -> bool:
+        """Whether a request is answered while its body comes: lines in chunks, to a route that does so, alone on the
+        connection."""
+        route = self._app.router.routes.get(request.path)
+        return (
+            route is not None and route.streams_body
+            and b"transfer-encoding" in request.headers and is_ndjson(request.headers.get(b"content-type", b""))
+            and self._is_idle
+        )  # fmt: skip
 
     def on_body(self, body: bytes) -> None:
         self._held_bytes = 0
+        if self._body_stream is not None:
+            self._wait(STREAM_IDLE_TIMEOUT_S)
+            self._body_stream.feed(body)
+            return
         request = self._partial_request
         if request is None or request.rejection is not None:
             return
@@ -137,6 +167,10 @@ class RequestReader(ABC):
 
     def on_message_complete(self) -> None:
         if self._raw_bytes:
+            return
+        if self._body_stream is not None:
+            self._reading = False
+            self._body_stream.end()
             return
         request, self._partial_request = self._partial_request, None
         self._reading = False

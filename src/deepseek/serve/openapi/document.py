@@ -18,8 +18,11 @@ from deepseek.serve.protocols.tensor_rows import column_datatype
 from deepseek.version import __version__
 
 
-def openapi_document(models: Mapping[str, ServedModel], generators: Iterable[str] = ()) -> Schema:
-    """The document for the loaded models, and for the generative ones, by name."""
+def openapi_document(
+    models: Mapping[str, ServedModel], generators: Iterable[str] = (), more_paths: Iterable[Schema] = ()
+) -> Schema:
+    """The document for the loaded models, and for the generative ones, by name. `more_paths`: paths with their
+    operations, of models that have more than the usual ones."""
     paths: Schema = {
         "/v2/health/live": get_path("Whether the process answers", object_of({"live": {"type": "boolean"}})),
         "/v2/health/ready": get_path("Whether requests are taken", object_of({"ready": {"type": "boolean"}})),
@@ -36,6 +39,8 @@ def openapi_document(models: Mapping[str, ServedModel], generators: Iterable[str
         array_of(object_of({"name": TEXT, "version": TEXT, "state": TEXT, "reason": TEXT})),
         {},
     )
+    for more in more_paths:
+        paths |= more
     paths |= text_paths([model.name for model in models.values() if model.task == "embedding"], list(generators))
     error = object_of(dict.fromkeys(("code", "message", "expected", "fix"), TEXT))
     return {

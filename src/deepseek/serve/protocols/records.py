@@ -16,7 +16,7 @@ from typing import Any, cast
 import msgspec
 import numpy as np
 
-from deepseek.contracts import JsonObject, Prediction, Record, Tensors
+from deepseek.contracts import Attribution, JsonObject, Prediction, Record, Tensors
 from deepseek.data.table.columns import ColumnarRows
 from deepseek.engines.process.attributions import RowAttributions
 from deepseek.errors import InputError, TooLargeError
@@ -252,22 +252,24 @@ def reason_rows(
     for (attribution, row), adds_up, record in zip(
         explained, check_sums(explained), map(describe, records), strict=True
     ):
-        contributions = attribution.values[row]
-        largest = np.argsort(-np.abs(contributions), kind="stable").tolist()
         sentences = model.explanations.sentences(attribution, row, record, num_reasons)
-        rows.append(
-            [
-                Reason(
-                    (name := attribution.names[index]),
-                    record.get(name),
-                    float(contributions[index]),
-                    sentence,
-                    adds_up=msgspec.UNSET if adds_up else False,
-                )
-                for index, sentence in zip(largest, sentences, strict=False)
-            ]
-        )
+        rows.append(rank_reasons(attribution, row, adds_up, record, sentences))
     return rows
+
+
+def rank_reasons(
+    attribution: Attribution, row: int, adds_up: bool, record: Record, sentences: Sequence[str]
+) -> list[Reason]:
+    """As many columns as there are sentences on them, those that moved the row's prediction most first."""
+    contributions = attribution.values[row]
+    largest = np.argsort(-np.abs(contributions), kind="stable").tolist()
+    return [
+        Reason(
+            (name := attribution.names[index]), record.get(name), float(contributions[index]), sentence,
+            adds_up=msgspec.UNSET if adds_up else False,
+        )
+        for index, sentence in zip(largest, sentences, strict=False)
+    ]  # fmt: skip
 
 
 def _explainer_inputs(model: ServedModel, batch: PreparedRows, records: Sequence[Record]) -> Any:

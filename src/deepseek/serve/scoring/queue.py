@@ -3,6 +3,9 @@
     queue = ScoringQueue(scorer, max_rows=32_768)
     queue.score(raw, on_scored)        # on_scored(part or error), once, later
     queue.label(raw, on_labeled)       # on_labeled(status or error)
+    queue.answer(lines, on_answered)   # on_answered(answers or error): events and verdicts, as they come by a stream
+
+Alerts are explained once their group is scored, in the thread that then syncs it: all alerts of a group together.
 
 What comes while the disk is busy is the next group (group commit): the slower the disk, the larger the groups. Nothing
 is answered before it is on the disk, so nothing that was acknowledged is lost. The store is touched by one thread at a
@@ -17,43 +20,52 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+
 from deepseek.errors import BusyError, InputError
 from deepseek.serve.core.request import JSON_TYPE
+from deepseek.serve.scoring.messages import StreamScorer
 from deepseek.serve.scoring.reading import RawRows, join_raw
+from deepseek.serve.scoring.reasons import AlertExplainer
 from deepseek.serve.scoring.scorer import EventScorer, ScoredEvents
-from deepseek.serve.scoring.writing import answer_rows
+from deepseek.serve.scoring.writing import add_reasons, answer_rows
 
 #: Events up to which a group is scored in the event loop: about 3 ms.
 INLINE_EVENTS = 512
+#: Alerts of one request that are explained; a body of which more are alerts is no stream of payments.
+MAX_EXPLAINED = 64
 
 
 class ScoredPart(NamedTuple):  # a frozen dataclass costs 1.5 us more, one for each request
     """The events `start` to `stop` of a group, which are those of one request. `rows`: of the group, as JSON.
-    `has_alerts`: whether one of the request's is an alert."""
+    `reasons`: of alerts of the group by their row, as JSON."""
 
     scored: ScoredEvents
     rows: list[bytes]
     start: int
     stop: int
-    has_alerts: bool
+    reasons: dict[int, bytes]
 
 
 OnScored: TypeAlias = Callable[["ScoredPart | Exception"], None]
 OnLabeled: TypeAlias = Callable[["list[int] | Exception"], None]
+OnAnswered: TypeAlias = Callable[["list[bytes] | Exception"], None]
 
 
 class _Waiting(NamedTuple):
-    rows: RawRows | bytes  # bytes: one record that is not parsed yet
+    rows: RawRows | bytes | list[bytes]  # bytes: one record that is not parsed yet; a list: messages of a stream
     deliver: Callable[[Any], None]
-    is_verdict: bool
+    answer: Callable[[list[Any]], list[Any]]  # the answer to each of several `rows`
 
 
 class ScoringQueue:
     """What waits to be scored or labeled by one scorer. Used in the thread of one event loop."""
 
-    def __init__(self, scorer: EventScorer, max_rows: int) -> None:
-        """`max_rows`: events that may wait; further ones are refused."""
+    def __init__(self, scorer: EventScorer, max_rows: int, reasons: AlertExplainer | None = None) -> None:
+        """`max_rows`: events that may wait; further ones are refused. `reasons` explains alerts."""
         self.scorer = scorer
+        self._reasons = reasons
+        self._messages = StreamScorer(scorer, reasons)
         self._max_rows = max_rows
         self._num_rows = 0  # of what waits
         self._waiting: list[_Waiting] = []
@@ -64,11 +76,15 @@ class ScoringQueue:
     def score(self, rows: RawRows | bytes, on_scored: OnScored) -> None:
         """Score events, or the one record that a body is: those of a group are parsed together. BusyError at once when
         too many wait."""
-        self._add(_Waiting(rows, on_scored, is_verdict=False), _count(rows))
+        self._add(_Waiting(rows, on_scored, self._score), _count(rows))
 
     def label(self, raw: RawRows, on_labeled: OnLabeled) -> None:
         """Take verdicts. BusyError at once when too many wait."""
-        self._add(_Waiting(raw, on_labeled, is_verdict=True), len(raw))
+        self._add(_Waiting(raw, on_labeled, self._label), len(raw))
+
+    def answer(self, messages: list[bytes], on_answered: OnAnswered) -> None:
+        """Answer messages, each an event or a verdict, one by one. BusyError at once when too many wait."""
+        self._add(_Waiting(messages, on_answered, self._answer_messages), len(messages))
 
     def close(self) -> None:
         """Close the scorer; nothing waits any more."""
@@ -92,9 +108,9 @@ class ScoringQueue:
         group, self._waiting = self._waiting, []
         num_rows, self._num_rows = self._num_rows, 0
         loop = asyncio.get_running_loop()
-        if num_rows <= INLINE_EVENTS:
+        if num_rows <= INLINE_EVENTS and not any(type(waiting.rows) is list for waiting in group):
             answers = self._answer(group)
-            work = loop.run_in_executor(self._thread, self._sync, answers)
+            work = loop.run_in_executor(self._thread, self._explain_and_sync, answers)
         else:
             work = loop.run_in_executor(self._thread, self._answer_and_sync, group)
         work.add_done_callback(lambda done: self._finish_group(group, done))
@@ -111,17 +127,31 @@ class ScoringQueue:
             waiting.deliver(answer)
 
     def _answer_and_sync(self, group: Sequence[_Waiting]) -> list[Any]:
-        return self._sync(self._answer(group))
+        return self._explain_and_sync(self._answer(group))
 
-    def _sync(self, answers: list[Any]) -> list[Any]:
+    def _explain_and_sync(self, answers: list[Any]) -> list[Any]:
+        if self._reasons is not None:
+            parts = [part for part in answers if type(part) is ScoredPart]
+            for scored in {id(part.scored): part.scored for part in parts if len(part.scored.alert_inputs)}.values():
+                self._explain(scored, [part for part in parts if part.scored is scored], self._reasons)
         self.scorer.sync()
         return answers
+
+    def _explain(self, scored: ScoredEvents, parts: Sequence[ScoredPart], reasons: AlertExplainer) -> None:
+        """Add reasons to the alerts of a group, MAX_EXPLAINED of each request: they share rows and reasons."""
+        alerts = np.flatnonzero(scored.is_alert)
+        bounds = np.searchsorted(alerts, [(part.start, part.stop) for part in parts]).tolist()
+        chosen = [place for first, last in bounds for place in range(first, min(last, first + MAX_EXPLAINED))]
+        texts = reasons.explain(scored.alert_inputs[chosen], scored.alert_values[chosen])
+        for row, text in zip(alerts[chosen].tolist(), texts, strict=True):
+            parts[0].reasons[row] = text
+            parts[0].rows[row] = add_reasons(parts[0].rows[row], text)
 
     def _answer(self, group: Sequence[_Waiting]) -> list[Any]:
         """The answer, or the error, of each; verdicts and events in the order in which they came."""
         answers: list[Any] = []
-        for is_verdict, run in itertools.groupby(group, lambda waiting: waiting.is_verdict):
-            answers += self._answer_run([waiting.rows for waiting in run], self._label if is_verdict else self._score)
+        for answer, run in itertools.groupby(group, lambda waiting: waiting.answer):
+            answers += self._answer_run([waiting.rows for waiting in run], answer)
         return answers
 
     def _answer_run(self, parts: list[Any], answer: Callable[[list[Any]], list[Any]]) -> list[Any]:
@@ -139,17 +169,17 @@ class ScoringQueue:
     def _score(self, parts: list[RawRows | bytes]) -> list[Any]:
         scored = self.scorer.score(self._read(parts))
         rows = answer_rows(scored)
+        reasons: dict[int, bytes] = {}
         if len(parts) == len(scored):  # one event each
-            return [
-                ScoredPart(scored, rows, row, row + 1, is_alert)
-                for row, is_alert in enumerate(scored.is_alert.tolist())
-            ]
+            return [ScoredPart(scored, rows, row, row + 1, reasons) for row in range(len(parts))]
         stops = list(itertools.accumulate(map(_count, parts)))
         starts = [0, *stops[:-1]]
-        return [
-            ScoredPart(scored, rows, start, stop, bool(scored.is_alert[start:stop].any()))
-            for start, stop in zip(starts, stops, strict=True)
-        ]
+        return [ScoredPart(scored, rows, start, stop, reasons) for start, stop in zip(starts, stops, strict=True)]
+
+    def _answer_messages(self, parts: list[list[bytes]]) -> list[list[bytes]]:
+        rows = self._messages.answer(list(itertools.chain.from_iterable(parts)))
+        stops = itertools.accumulate(map(len, parts))
+        return [rows[stop - len(part) : stop] for part, stop in zip(parts, stops, strict=True)]
 
     def _label(self, parts: list[RawRows]) -> list[Any]:
         status = self.scorer.label(join_raw(parts)).tolist()
@@ -175,4 +205,5 @@ class ScoringQueue:
 
 
 def _count(rows: RawRows | bytes) -> int:
+    """Events of one request."""
     return 1 if isinstance(rows, bytes) else len(rows)

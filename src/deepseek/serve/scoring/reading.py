@@ -2,10 +2,10 @@
 
     reader = EventReader(definition, extra_columns)
     raw = reader.read(body, headers)                 # values as they came, and the form that the answer has
-    columns = reader.columns(raw)                    # EventColumns for the store
+    read = reader.columns(raw)                       # EventColumns for the store, and which rows have no key
 
-What is no JSON or no key is the sender's error, of the whole body. A time or an amount that is none is left to the
-store, which refuses and counts that event alone.
+What is no JSON, or lacks a column, is the sender's error, of the whole body. A time or an amount that is none is left
+to the store, which refuses and counts that event alone; a key that is none is refused by the scorer, as one row, too.
 
 Small bodies of records are decoded into their columns at once. Large ones, and objects that hold rows, go the way of
 every other route (core/json_body.py): they are looked at before they are decoded, and then decoded in slices, so that
@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from operator import attrgetter
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
@@ -32,12 +32,14 @@ from deepseek.errors import InputError, MalformedError, TooLargeError
 from deepseek.features import EventColumns, FeatureDefinition
 from deepseek.features.definition import TICKS_PER_SECOND
 from deepseek.features.events import BAD_TIME, Longs, code_of, read_amounts, read_times
+from deepseek.features.status import Bytes, Status
 from deepseek.serve.core.bodies.offload import INLINE_BYTES
 from deepseek.serve.core.bodies.slices import free_in_slices
+from deepseek.serve.core.bodies.stream import is_ndjson
 from deepseek.serve.core.bodies.structure import PAUSE_S
 from deepseek.serve.core.json_body import decode_value, json_type_name
 
-NDJSON_TYPES = frozenset([b"application/x-ndjson", b"application/jsonl", b"application/x-jsonlines"])
+Flags: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 #: What a column of an event may hold. msgspec refuses a nested value before it builds it.
 Scalar: TypeAlias = str | int | float | bool | None
 _SCALARS = frozenset([str, int, float, bool, type(None)])
@@ -201,6 +203,22 @@ class RowReader:
         return RawRows(self._columns_of(records, body, parts), form)
 
 
+class CodedEvents(NamedTuple):
+    """N events for the store. `is_bad`: (N,) whether a key or the id is none, whose code is 0; None: all are good."""
+
+    events: EventColumns
+    is_bad: Flags | None
+
+
+class CodedVerdicts(NamedTuple):
+    """N verdicts: codes of ids, and 0 or 1. `status`: (N,) BAD_KEY and BAD_LABEL where they are none, else ACCEPTED;
+    None: all are good."""
+
+    ids: Longs
+    fraud: Longs
+    status: Bytes | None
+
+
 class EventReader(RowReader):
     """Raw events of a definition; `extra_columns` are what a model reads of an event besides its features."""
 
@@ -212,18 +230,20 @@ class EventReader(RowReader):
         self._definition = definition
         self._places = {name: place for place, name in enumerate(self.names)}
 
-    def columns(self, raw: RawRows) -> EventColumns:
-        """The events for the store. InputError for a key or an id that is none."""
+    def columns(self, raw: RawRows) -> CodedEvents:
+        """The events for the store."""
         definition = self._definition
         names = definition.columns
         time = raw.columns[self._places[names.time]]
         amount = raw.columns[self._places[names.amount]]
-        return EventColumns(
+        bad: set[int] = set()
+        events = EventColumns(
             _read_time_values(time, definition.time_unit),
             _read_amount_values(amount, definition.amount_decimals),
-            tuple(_read_code_values(raw.columns[self._places[name]], name) for name in self.key_names),
-            _read_code_values(raw.columns[self._places[names.id]], names.id),
+            tuple(_read_code_values(raw.columns[self._places[name]], bad) for name in self.key_names),
+            _read_code_values(raw.columns[self._places[names.id]], bad),
         )
+        return CodedEvents(events, _mark(bad, len(raw)) if bad else None)
 
     def values(self, raw: RawRows, name: str) -> list[Any]:
         """The values of one column as they came."""
@@ -234,23 +254,21 @@ class VerdictReader(RowReader):
     """Verdicts on events by their ids: 1 is fraud, 0 is genuine."""
 
     def __init__(self, definition: FeatureDefinition) -> None:
-        self._id, label = definition.columns.id, definition.columns.label or "label"
-        super().__init__((self._id, label))
+        super().__init__((definition.columns.id, definition.columns.label or "label"))
 
-    def verdicts(self, raw: RawRows) -> tuple[Longs, Longs]:
-        """Codes of ids and 0 or 1 (N,). InputError for anything else."""
+    def verdicts(self, raw: RawRows) -> CodedVerdicts:
+        """The verdicts for the store."""
         ids, verdicts = raw.columns
-        for verdict in verdicts:
-            if verdict not in (0, 1):
-                raise InputError(
-                    f"{str(verdict)[:40]!r} in {self.names[1]!r} is no verdict", expected="0 or 1", fix=_FIX
-                )
-        return _read_code_values(ids, self._id), np.array(verdicts, np.int64)
-
-
-def is_ndjson(media_type: bytes) -> bool:
-    """Whether a body is said to be lines of JSON."""
-    return media_type.split(b";")[0].strip().lower() in NDJSON_TYPES
+        bad_keys: set[int] = set()
+        codes = _read_code_values(ids, bad_keys)
+        bad_labels = {place for place, verdict in enumerate(verdicts) if verdict not in (0, 1)}
+        if not bad_keys and not bad_labels:
+            return CodedVerdicts(codes, np.array(verdicts, np.int64), None)
+        status = np.zeros(len(raw), np.int8)
+        status[list(bad_labels)] = Status.BAD_LABEL
+        status[list(bad_keys)] = Status.BAD_KEY
+        fraud = [0 if place in bad_labels else int(verdict) for place, verdict in enumerate(verdicts)]
+        return CodedVerdicts(codes, np.array(fraud, np.int64), status)
 
 
 def may_be_record(body: bytes) -> bool:
@@ -320,13 +338,26 @@ def _read_amount_values(values: list[Any], decimals: int) -> Longs:
     return read_amounts(numbers, decimals)
 
 
-def _read_code_values(values: list[Any], name: str) -> Longs:
+def _read_code_values(values: list[Any], bad: set[int]) -> Longs:
+    """Codes (N,); the places of values that are no key go into `bad`, their code is 0."""
     if set(map(type, values)) == {int}:
         try:
             return np.array(values, np.int64)
         except OverflowError:
             pass
-    return np.fromiter((code_of(value, name) for value in values), np.int64, len(values))
+    codes = np.zeros(len(values), np.int64)
+    for place, value in enumerate(values):
+        try:
+            codes[place] = code_of(value, "a key")
+        except InputError:
+            bad.add(place)
+    return codes
+
+
+def _mark(places: set[int], number: int) -> Flags:
+    marks = np.zeros(number, np.bool_)
+    marks[list(places)] = True
+    return marks
 
 
 def media_type_of(headers: Mapping[bytes, bytes]) -> bytes:

@@ -2,37 +2,39 @@
 
     app = create_app({"cards": runtime}, more_routes=[ScoringRoutes("cards", queue)])
 
-Alerts alone are explained, after the state was written: no other event waits for them. Where they cannot be explained
-the answer says why, and stands.
+A body of lines whose length is not known when it begins (chunks) is answered while it comes, line by line, for as long
+as the client sends: one connection carries what would be tens of thousands of requests a second.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-import numpy as np
-
-from deepseek.errors import DeepseekError
+from deepseek.contracts import JsonObject
+from deepseek.errors import BusyError
+from deepseek.http_errors import RateLimitError
 from deepseek.serve.core.bodies.offload import INLINE_BYTES, offload
-from deepseek.serve.core.json_body import encode_json
-from deepseek.serve.core.request import JSON_TYPE, Request, Response
+from deepseek.serve.core.bodies.stream import BodyStream, is_ndjson
+from deepseek.serve.core.request import JSON_TYPE, Request, Response, error_response
 from deepseek.serve.core.routes import Route, Router, model_paths
-from deepseek.serve.protocols.records import reason_rows
+from deepseek.serve.scoring.document import scoring_paths
+from deepseek.serve.scoring.monitor import DecisionMonitor
 from deepseek.serve.scoring.queue import ScoredPart, ScoringQueue
-from deepseek.serve.scoring.reading import BodyForm, RawRows, RowReader, is_ndjson, may_be_record, media_type_of
-from deepseek.serve.scoring.writing import add_reasons, answer_columns, join_rows, verdict_rows
+from deepseek.serve.scoring.reading import BodyForm, RawRows, RowReader, may_be_record, media_type_of
+from deepseek.serve.scoring.writing import NDJSON_TYPE, answer_columns, join_rows, verdict_rows
 
 if TYPE_CHECKING:
     from deepseek.features import FeatureStore
     from deepseek.serve.models.served_model import ServedModel
 
-#: Reasons of an alert.
-NUM_REASONS = 3
-#: Alerts of one request that are explained; a body of which more are alerts is no stream of payments.
-MAX_EXPLAINED = 64
+#: Lines of a stream that are answered together: others have their turn between them.
+MAX_LINES = 512
+#: Before a stream tries again to be let into a full queue.
+BUSY_PAUSE_S = 0.02
 FindModel = Callable[[str], "ServedModel"]
 
 
@@ -55,7 +57,22 @@ class ScoringRoutes:
         self._find_model = find_model
         path, _ = model_paths(self._name, None)
         for verb, handler in (("score", self.score), ("label", self.label)):
-            router.routes[f"{path}:{verb}"] = Route(f"/v1/models/M:{verb}", "POST", handler)
+            name = f"/v1/models/M:{verb}"
+            router.routes[f"{path}:{verb}"] = Route(name, "POST", handler, streams_body=verb == "score")
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        return self._name
+
+    @property
+    def monitor(self) -> DecisionMonitor:
+        """Whether the model keeps what its bundle promises."""
+        return self._queue.scorer.monitor
+
+    def describe(self) -> JsonObject:
+        """Both routes, for the OpenAPI document."""
+        return scoring_paths(f"/v1/models/{quote(self._name)}", self._queue.scorer)
 
     def close(self) -> None:
         """Close the queue and its scorer."""
@@ -63,6 +80,12 @@ class ScoringRoutes:
 
     def score(self, request: Request) -> None:
         """POST /v1/models/M:score"""
+        if request.body_stream is not None:
+            request.model = self._find_model(self._name)
+            request.respond(
+                Response(b"", media_type=NDJSON_TYPE, chunks=self._answer_lines(request, request.body_stream))
+            )
+            return
         body = request.body
         if request.headers.get(b"content-type", JSON_TYPE) == JSON_TYPE and len(body) < 4_096 and may_be_record(body):
             request.check_encoding()
@@ -93,12 +116,7 @@ class ScoringRoutes:
         self._queue.score(raw, partial(self._respond, request, raw.form))
 
     def _respond(self, request: Request, form: BodyForm, part: ScoredPart | Exception) -> None:
-        if isinstance(part, Exception):
-            request.respond(part)
-        elif part.has_alerts:
-            self._keep(asyncio.get_running_loop().create_task(self._respond_with_reasons(request, form, part)))
-        else:
-            request.respond(_response(form, part, {}))
+        request.respond(part if isinstance(part, Exception) else _response(form, part))
 
     def _label(self, request: Request, raw: RawRows) -> None:
         request.take_rows(len(raw))
@@ -112,28 +130,28 @@ class ScoringRoutes:
 
         self._queue.label(raw, on_labeled)
 
-    async def _respond_with_reasons(self, request: Request, form: BodyForm, part: ScoredPart) -> None:
+    async def _answer_lines(self, request: Request, body: BodyStream) -> AsyncGenerator[bytes, None]:
+        """Answers to the lines of a body while it comes, in their order. What was answered is on the disk."""
         try:
-            response: Response | Exception = _response(form, part, await self._explain(request, part))
-        except Exception as error:  # noqa: BLE001  (a bug of ours is this request's alone)
-            response = error
-        request.respond(response)
+            async for lines in body:
+                for first in range(0, len(lines), MAX_LINES):
+                    part = lines[first : first + MAX_LINES]
+                    await _wait_for_rate(request, len(part))
+                    yield b"\n".join(await self._answer_messages(part)) + b"\n"
+        except Exception as error:  # noqa: BLE001  (a full disk, a bug of ours: what was answered stands, and it ends here)
+            body.end(is_whole=False)
+            yield b'{"status":"stopped",%b\n' % error_response(error, request).body.lstrip()[1:]
 
-    async def _explain(self, request: Request, part: ScoredPart) -> Mapping[int, bytes]:
-        """The reasons of each alert of a request, as JSON, by its row."""
-        scored = part.scored
-        alerts = np.flatnonzero(scored.is_alert)
-        first, last = np.searchsorted(alerts, (part.start, part.stop)).tolist()
-        last = min(last, first + MAX_EXPLAINED)
-        model = self._find_model(self._name)
-        records = [self._queue.scorer.describe(values) for values in scored.alert_values[first:last].tolist()]
-        places = (alerts[first:last] - part.start).tolist()
-        try:
-            explained = await model.explanations.explain(request, scored.alert_inputs[first:last], [None] * len(places))
-            reasons: list[Any] = reason_rows(model, explained, records, NUM_REASONS)
-        except DeepseekError as error:
-            reasons = [{"error": str(error)}] * len(places)
-        return dict(zip(places, map(encode_json, reasons), strict=True))
+    async def _answer_messages(self, lines: list[bytes]) -> list[bytes]:
+        """The answers to some lines, once they are on the disk. Waits while too many others wait."""
+        while True:
+            answered: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
+            try:
+                self._queue.answer(lines, partial(_resolve, answered))
+            except BusyError:
+                await asyncio.sleep(BUSY_PAUSE_S)
+            else:
+                return await answered
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
@@ -150,11 +168,33 @@ async def _read_large(
         request.respond(error)
 
 
-def _response(form: BodyForm, part: ScoredPart, reasons: Mapping[int, bytes]) -> Response:
+def _response(form: BodyForm, part: ScoredPart) -> Response:
     if form == "columns":
+        reasons = {row - part.start: text for row, text in part.reasons.items() if part.start <= row < part.stop}
         return Response(answer_columns(part.scored, part.start, part.stop, reasons))
-    rows = part.rows[part.start : part.stop]
-    for place, text in reasons.items():
-        rows[place] = add_reasons(rows[place], text)
-    body, media_type = join_rows(rows, form)
+    body, media_type = join_rows(part.rows[part.start : part.stop], form)
     return Response(body, media_type=media_type)
+
+
+def _resolve(answered: asyncio.Future[list[bytes]], result: list[bytes] | Exception) -> None:
+    if answered.done():  # the client went away
+        return
+    if isinstance(result, Exception):
+        answered.set_exception(result)
+    else:
+        answered.set_result(result)
+
+
+async def _wait_for_rate(request: Request, num_rows: int) -> None:
+    """Returns when the client may send so many rows: a stream is slowed down, not refused."""
+    num_before = request.num_rows
+    while True:
+        try:
+            request.take_rows(num_rows)
+        except RateLimitError as error:
+            await asyncio.sleep(error.retry_after_s or 1)
+        else:
+            break
+        finally:
+            request.num_rows = num_before
+    request.num_rows = num_before + num_rows

@@ -13,25 +13,33 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+import json
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deepseek.bundle.inspect import read_promises
 from deepseek.contracts import Float32
 from deepseek.data.table.columns import ColumnarRows
 from deepseek.engines import Runtime
 from deepseek.errors import InputError, NonFiniteError, StorageError
 from deepseek.features import EventColumns, FeatureDefinition, FeatureStore
-from deepseek.features.status import Status
+from deepseek.features.status import Scores, Status
 from deepseek.features.tables import DEFINITION_FILE, read_definition
-from deepseek.serve.scoring.reading import EventReader, RawRows, VerdictReader
+from deepseek.serve.scoring.monitor import FRAUD_FILE, DecisionMonitor, DriftReference
+from deepseek.serve.scoring.reading import EventReader, Flags, RawRows, VerdictReader
+from deepseek.serve.scoring.tally import DecisionTally
 
 #: The log is synced by sync() alone, once for each group.
 NEVER_SYNC_ROWS, NEVER_SYNC_MS = 2**40, 1e12
 #: After so many events a snapshot is written: a log of about a gigabyte, which is read in some 20 s.
 SNAPSHOT_EVENTS = 20_000_000
+TALLY_FILE = "decisions.bin"  # in the folder of a state
+DEFAULT_EDGES = (0.001, 0.01, 0.1, 0.5)  # between the bins of chances where a bundle has no reference
 STATUS_NAMES = tuple(status.name.lower() for status in Status)
 
 
@@ -54,7 +62,14 @@ class ScoredEvents:
 class EventScorer:
     """A bundle with a definition of features, and the state of its keys."""
 
-    def __init__(self, runtime: Runtime, definition: FeatureDefinition, store: FeatureStore) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        definition: FeatureDefinition,
+        store: FeatureStore,
+        snapshot_events: int = SNAPSHOT_EVENTS,
+    ) -> None:
+        """`snapshot_events`: after so many events and verdicts a snapshot is written."""
         if runtime.manifest.task != "binary":
             raise InputError(
                 f"{runtime.name!r} is a model for {runtime.manifest.task}", expected="one of two classes",
@@ -63,9 +78,13 @@ class EventScorer:
         self.runtime, self.definition, self.store = runtime, definition, store
         self._feature_names = definition.names  # which makes them anew each time
         known = frozenset(self._feature_names)
-        self._extra = tuple(column.name for column in runtime.manifest.inputs if column.name not in known)
+        self.extra_columns = tuple(column.name for column in runtime.manifest.inputs if column.name not in known)
         self._num_logged = 0  # events and verdicts since the last snapshot
-        self.reader = EventReader(definition, self._extra)
+        self.monitor = _open_monitor(runtime, store)
+        self._snapshot_events = snapshot_events
+        self._snapshot: Future[Path] | None = None  # that was begun last
+        self._writer = ThreadPoolExecutor(1, "snapshot")
+        self.reader = EventReader(definition, self.extra_columns)
         self.verdict_reader = VerdictReader(definition)
         wanted = frozenset(column.name for column in runtime.manifest.inputs)
         self._places = np.array([place for place, name in enumerate(self._feature_names) if name in wanted], np.int64)
@@ -89,9 +108,8 @@ class EventScorer:
                 "the definition names no column of ids", expected='columns.id, such as "TRANSACTION_ID"',
                 fix="make the bundle again with a column of ids: without them an event sent twice counts twice",
             )  # fmt: skip
-        return cls(
-            runtime, definition, FeatureStore.open(state, definition, sync_rows=NEVER_SYNC_ROWS, sync_ms=NEVER_SYNC_MS)
-        )
+        store = FeatureStore.open(state, definition, sync_rows=NEVER_SYNC_ROWS, sync_ms=NEVER_SYNC_MS)
+        return cls(runtime, definition, store)
 
     @property
     def name(self) -> str:
@@ -99,10 +117,10 @@ class EventScorer:
 
     def score(self, raw: RawRows) -> ScoredEvents:
         """Answers events one after the other, each seeing those before it. InputError changes nothing."""
-        events = self.reader.columns(raw)
-        if self._extra:  # a value that does not fit is found before the state changes
+        events, is_bad = self.reader.columns(raw)
+        if self.extra_columns:  # a value that does not fit is found before the state changes
             self._prepare(raw, np.zeros((len(raw), len(self._feature_names))), np.arange(len(raw)))
-        scores = self.store.score(events)
+        scores = self.store.score(events) if is_bad is None else self._score_usable(events, is_bad)
         self._num_logged += len(events)
         rows = np.flatnonzero(scores.is_answered)
         chances = np.full(len(raw), np.nan, np.float32)
@@ -117,6 +135,8 @@ class EventScorer:
                 )
             chances[rows] = output[:, 1]
             is_alert[rows] = self.runtime.decision.classes(output) == 1
+            self.monitor.tally.add(scores.status, chances, is_alert)
+            self.monitor.sample(scores.features if len(rows) == len(raw) else scores.features[rows])
         alerts = np.flatnonzero(is_alert)
         labels = self.runtime.labels
         return ScoredEvents(
@@ -126,18 +146,40 @@ class EventScorer:
 
     def label(self, raw: RawRows) -> np.ndarray[Any, np.dtype[np.int8]]:
         """Takes verdicts (N,), and gives the Status of each."""
-        verdicts = self.verdict_reader.verdicts(raw)
+        ids, fraud, status = self.verdict_reader.verdicts(raw)
         self._num_logged += len(raw)
-        status: np.ndarray[Any, np.dtype[np.int8]] = self.store.label(*verdicts)
+        if status is None:
+            status = self.store.label(ids, fraud)
+        else:
+            usable = np.flatnonzero(status == Status.ACCEPTED)
+            status[usable] = self.store.label(ids[usable], fraud[usable])
+        self.monitor.tally.add_verdicts(ids, fraud, status)
+        self.monitor.warn()
         return status
 
+    def _score_usable(self, events: EventColumns, is_bad: Flags) -> Scores:
+        """The answers to events of which some have no key: the store gets the others alone."""
+        usable = np.flatnonzero(~is_bad)
+        scores = self.store.score(events.take(usable))
+        features = np.full((len(events), len(self._feature_names)), np.nan)
+        status = np.full(len(events), Status.BAD_KEY, np.int8)
+        features[usable], status[usable] = scores.features, scores.status
+        return Scores(scores.names, features, status, scores.sequence)
+
     def sync(self) -> None:
-        """Returns once all that was scored and labeled is on the disk. From time to time it writes a snapshot, so that
-        the log begins anew: everybody waits for that."""
+        """Returns once all that was scored and labeled is on the disk. From time to time it begins a snapshot, so that
+        the log begins anew: everybody waits until the state is copied, and nobody until the copy is written. Without
+        room for it the log goes on until the next."""
         self.store.flush()
-        if self._num_logged >= SNAPSHOT_EVENTS:
-            self.store.snapshot()
-            self._num_logged = 0
+        self.monitor.tally.save()
+        if self._num_logged < self._snapshot_events:
+            return
+        if self._snapshot is not None and not self._snapshot.done():
+            return
+        work = self.store.start_snapshot()
+        self._num_logged = 0
+        if work is not None:
+            self._snapshot = self._writer.submit(work.write)
 
     def describe(self, values: Sequence[float]) -> dict[str, float | None]:
         """The features of one event by name, for reasons in words; None where there is no value."""
@@ -153,17 +195,25 @@ class EventScorer:
         with FeatureStore.open(None, self.definition) as other:  # compiles, or reads what was compiled before
             other.score(events)
             other.label(one, one)
-        blank = np.zeros((1, len(self._feature_names)))
-        if not self._extra:
-            self.runtime.score(self._prepare(RawRows(([],), "lines"), blank, np.array([0])))
+        blank = self.blank_inputs()
+        if blank is not None:
+            self.runtime.score(blank)
+
+    def blank_inputs(self) -> Float32 | None:
+        """A prepared row (1, F) of zeros, to warm up with; None where the model reads columns of the event, too."""
+        if self.extra_columns:
+            return None
+        return self._prepare(RawRows(([],), "lines"), np.zeros((1, len(self._feature_names))), np.array([0]))
 
     def close(self) -> None:
         """Writes a snapshot where something came, and lets bundle and folder go. Without room for it the log stays."""
         try:
-            if self._num_logged:
+            self._writer.shutdown()
+            if self._num_logged or (self._snapshot is not None and self._snapshot.exception() is not None):
                 with contextlib.suppress(StorageError):
                     self.store.snapshot()
         finally:
+            self.monitor.tally.close()
             self.store.close()
             self.runtime.close()
 
@@ -171,8 +221,23 @@ class EventScorer:
         values = features if len(rows) == len(features) else features[rows]
         if len(self._places) < features.shape[1]:
             values = values[:, self._places]
-        if not self._extra:
+        if not self.extra_columns:
             return self.runtime.prepare(ColumnarRows(self._names, values)).features
-        extra = [[self.reader.values(raw, name)[row] for row in rows.tolist()] for name in self._extra]
-        columns = ColumnarRows((*self._names, *self._extra), [*values.T, *extra])
+        extra = [[self.reader.values(raw, name)[row] for row in rows.tolist()] for name in self.extra_columns]
+        columns = ColumnarRows((*self._names, *self.extra_columns), [*values.T, *extra])
         return self.runtime.prepare(columns).features
+
+
+def _open_monitor(runtime: Runtime, store: FeatureStore) -> DecisionMonitor:
+    """What watches this model on this state. Its counts are in the folder of the state, and begin anew with another
+    model."""
+    bundle = runtime.bundle
+    reference = None
+    if bundle.has(FRAUD_FILE):
+        reference = DriftReference.from_evidence(json.loads(bundle.read(FRAUD_FILE)))
+    edges = DEFAULT_EDGES if reference is None else reference.chance.edges
+    identity = hashlib.sha256(f"{bundle.digest} {edges}".encode()).digest()
+    path = None if store.folder is None else store.folder / TALLY_FILE
+    return DecisionMonitor(
+        read_promises(bundle).operating_point, reference, DecisionTally(store, path, identity, edges), store
+    )

@@ -18,6 +18,8 @@ FETCH_S = 0.2  # that one fetch waits; a signal is seen after it
 TIMEOUT_S = 5.0
 MESSAGE_ID, EXPECTED_LAST = "Nats-Msg-Id", "Nats-Expected-Last-Sequence"
 WRONG_LAST_SEQUENCE = 10_071  # the server's number of that error
+#: Of the server's errors, what says that we may not. The library has them as text alone.
+REFUSALS = ("authorization violation", "authentication", "permissions violation")
 
 
 class _NatsEnd:
@@ -29,8 +31,9 @@ class _NatsEnd:
 
         self._url, self.subject = url, subject
         self._client: Any = None
+        self._has_no_permission = False  # the server says so beside a call, which then times out
         errors = (nats.errors.Error, asyncio.TimeoutError, OSError)
-        self.retry = Reconnecting(f"{without_password(url)}/{subject}", errors, tell)
+        self.retry = Reconnecting(f"{without_password(url)}/{subject}", errors, tell, self._is_refusal)
 
     async def connect(self) -> Any:
         """The JetStream context; the client is made anew when its connection is not there."""
@@ -39,13 +42,20 @@ class _NatsEnd:
         if self._client is None or not self._client.is_connected:
             await self._drop()
             self._client = await nats.connect(
-                self._url, allow_reconnect=False, connect_timeout=TIMEOUT_S, error_cb=_ignore_error,
+                self._url, allow_reconnect=False, connect_timeout=TIMEOUT_S, error_cb=self._note_error,
                 max_reconnect_attempts=1, reconnect_time_wait=0,  # by default it is silent for two minutes
             )  # fmt: skip
         return self._client.jetstream(timeout=TIMEOUT_S, publish_async_max_pending=2 * MAX_BATCH)
 
     async def close(self) -> None:
         await self._drop()
+
+    async def _note_error(self, error: Exception) -> None:
+        """Failures are those of the calls, which are made again; a permission that is missing is said here alone."""
+        self._has_no_permission = self._has_no_permission or _says_refusal(error)
+
+    def _is_refusal(self, error: BaseException) -> bool:
+        return self._has_no_permission or _says_refusal(error)
 
     async def _drop(self) -> None:
         client, self._client = self._client, None
@@ -191,5 +201,5 @@ class NatsSink(_NatsEnd):
         self._last_sequence = first + len(answers)
 
 
-async def _ignore_error(_: Exception) -> None:
-    """Failures are those of the calls, which are made again."""
+def _says_refusal(error: BaseException) -> bool:
+    return any(words in str(error).lower() for words in REFUSALS)

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from deepseek.errors import InputError
+
 Result = TypeVar("Result")
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.05, 2.0
 MAX_BATCH = 1_024  # messages that are answered together
@@ -51,18 +53,32 @@ class Sink(Protocol):
 class Reconnecting:
     """Work on a server that may go away, done again until it succeeds."""
 
-    def __init__(self, name: str, errors: tuple[type[BaseException], ...], tell: Callable[[str], None]) -> None:
-        """`errors` mean that the server is away; `tell` gets one sentence when it goes and one when it is back."""
-        self._name, self._errors, self._tell = name, errors, tell
+    def __init__(
+        self,
+        name: str,
+        errors: tuple[type[BaseException], ...],
+        tell: Callable[[str], None],
+        is_refusal: Callable[[BaseException], bool],
+    ) -> None:
+        """`errors` mean that the server is away, unless one of them `is_refusal`: the server is there, and does not let
+        us in. `tell` gets one sentence when it goes and one when it is back."""
+        self._name, self._errors, self._tell, self._is_refusal = name, errors, tell, is_refusal
         self._is_away = False
 
     async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
-        """The result of `work`, which is called anew after each failure."""
+        """The result of `work`, which is called anew after each failure. InputError for a refusal: the next try would
+        be refused as well, and some servers lock out who tries too often."""
         pause_s = FIRST_PAUSE_S
         while True:
             try:
                 result = await work()
             except self._errors as error:
+                if self._is_refusal(error):
+                    raise InputError(
+                        f"{self._name} refuses: it does not take this name and password, or they may not do this",
+                        expected="NAME:PASSWORD@ before the host, of one who may read or write there",
+                        fix="mend the address, or ask who runs the server",
+                    ) from error
                 if not self._is_away:
                     self._tell(
                         f"{self._name} is away ({error or type(error).__name__}); it is tried again until it is back"

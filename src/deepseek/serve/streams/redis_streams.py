@@ -24,12 +24,21 @@ class _RedisEnd:
     def __init__(self, url: str, key: str, tell: Callable[[str], None]) -> None:
         need("redis", extra="stream")
         from redis import asyncio as redis
-        from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError  # noqa: A004
+        from redis.exceptions import (
+            AuthenticationError,
+            AuthenticationWrongNumberOfArgsError,
+            BusyLoadingError,
+            ConnectionError,  # noqa: A004
+            NoPermissionError,
+            TimeoutError,  # noqa: A004
+        )
 
         self.key = key
         self.client: Any = redis.Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+        refusals = (AuthenticationError, AuthenticationWrongNumberOfArgsError, NoPermissionError)
+        errors = (ConnectionError, TimeoutError, BusyLoadingError, OSError, *refusals)
         self.retry = Reconnecting(
-            f"{without_password(url)}/{key}", (ConnectionError, TimeoutError, BusyLoadingError, OSError), tell
+            f"{without_password(url)}/{key}", errors, tell, lambda error: isinstance(error, refusals)
         )
 
     async def close(self) -> None:

@@ -26,6 +26,8 @@ class DecisionRule:
     max_fpr: float | None = None  # 0..1
     min_recall: float | None = None  # 0..1
     num_negatives_set: int | None = None  # rows of the other class among those that it was set on
+    max_alerts_per_day: float | None = None
+    num_alarms_set: int | None = None  # by a bound: how many of num_negatives_set may be alarms
 
 
 def measure_operating_point(
@@ -47,5 +49,6 @@ def measure_operating_point(
         false_positive_rate=weighted_rate(alert[~positive], weight[~positive]),
         precision=weighted_rate(positive[alert], weight[alert]), alert_share=weighted_rate(alert, weight),
         max_fpr=rule.max_fpr, min_recall=rule.min_recall, num_negatives_set=rule.num_negatives_set,
+        max_alerts_per_day=rule.max_alerts_per_day, num_alarms_set=rule.num_alarms_set,
         rows_per_day=rows_per_day, is_weighted=bool(np.ptp(weight)) if len(weight) else False,
     )  # fmt: skip

@@ -92,11 +92,13 @@ def test_values_are_those_of_xgboost(name: str, tmp_path: Path) -> None:
     expected = booster.predict(xgboost.DMatrix(rows), pred_contribs=True).astype(np.float64)
     target = "2" if expected.ndim == 3 else None
     expected = expected[:, 2] if expected.ndim == 3 else expected
-    _, _, found = explained(booster, rows, tmp_path, target)
+    _, _, attribution = explained(booster, rows, tmp_path, target)
     size = max(1.0, float(np.abs(expected[:, :-1]).max()))
-    np.testing.assert_allclose(found.values, expected[:, :-1], atol=1e-5 * size)
-    np.testing.assert_allclose(found.base_value, expected[:, -1], atol=1e-5 * max(size, np.abs(found.base_value).max()))
-    assert np.abs(found.residual).max() <= 1e-4 * np.ptp(found.output)
+    np.testing.assert_allclose(attribution.values, expected[:, :-1], atol=1e-5 * size)
+    np.testing.assert_allclose(
+        attribution.base_value, expected[:, -1], atol=1e-5 * max(size, np.abs(attribution.base_value).max())
+    )
+    assert np.abs(attribution.residual).max() <= 1e-4 * np.ptp(attribution.output)
 
 
 @pytest.mark.parametrize("name", ["depth 4", "depth 12", "three classes", "without a limit"])
@@ -114,17 +116,17 @@ def test_pairs_are_those_of_xgboost(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["depth 2", "depth 5", pytest.param("depth 10", marks=pytest.mark.slow)])
 def test_values_are_those_of_the_definition(name: str, tmp_path: Path) -> None:
     booster, rows = trained(name)
-    explainer, features, found = explained(booster, rows[:4], tmp_path, None)
+    explainer, features, attribution = explained(booster, rows[:4], tmp_path, None)
     assert features.shape[1] > NUM_COLUMNS  # columns whose gaps go both ways have two features
     table = explainer.model.parts[0].weights
     expected: Float64 = np.array([shapley(table, row, explainer.column_of) for row in features])
-    np.testing.assert_allclose(found.values, expected, atol=1e-6)
+    np.testing.assert_allclose(attribution.values, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["two classes", "depth 16", "weights"])
 def test_values_are_those_of_shap(name: str, tmp_path: Path) -> None:
     shap = pytest.importorskip("shap")
     booster, rows = trained(name)
-    _, _, found = explained(booster, rows, tmp_path, None)
+    _, _, attribution = explained(booster, rows, tmp_path, None)
     expected = shap.TreeExplainer(booster).shap_values(rows)
-    np.testing.assert_allclose(found.values, expected, atol=1e-5 * max(1.0, float(np.abs(expected).max())))
+    np.testing.assert_allclose(attribution.values, expected, atol=1e-5 * max(1.0, float(np.abs(expected).max())))

@@ -32,8 +32,8 @@ def test_what_a_table_would_take_decides(monkeypatch: pytest.MonkeyPatch) -> Non
     assert foreseen == tables._given.nbytes + tables._owner.nbytes
     assert TableShape(forest([14]), 0).num_bytes(NUM_FEATURES) > MAX_TABLE_BYTES
     rows = np.zeros((1, NUM_FEATURES), np.float32)
-    found = parts.part_attributor(table, 0, column_of=COLUMN_OF, num_threads=1)(rows)
+    values = parts.part_attributor(table, 0, column_of=COLUMN_OF, num_threads=1)(rows)
     monkeypatch.setattr(parts, "MAX_TABLE_BYTES", foreseen - 1)
     monkeypatch.setattr(parts, "LeafTables", None)
     other = parts.part_attributor(table, 0, column_of=COLUMN_OF, num_threads=1)(rows)
-    np.testing.assert_allclose(found.values, other.values, atol=2e-6)
+    np.testing.assert_allclose(values.values, other.values, atol=2e-6)

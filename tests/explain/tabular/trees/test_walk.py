@@ -57,24 +57,24 @@ def test_a_column_is_one_player_however_many_features_it_has(way: Any, column_of
 @pytest.mark.parametrize("column_of", OWNERS.values(), ids=OWNERS)
 def test_pairs_are_of_columns(column_of: NDArray[np.int64]) -> None:
     table, rows = forest([1, 4, 6]), some_rows(4)
-    found = TreeWalk(table, 0, column_of=column_of).interactions(rows)
+    matrix = TreeWalk(table, 0, column_of=column_of).interactions(rows)
     expected = np.array([pair_values(table, row, column_of) for row in rows])
-    np.testing.assert_allclose(found, expected, atol=1e-12)
-    np.testing.assert_allclose(found, found.swapaxes(1, 2), atol=1e-12)
+    np.testing.assert_allclose(matrix, expected, atol=1e-12)
+    np.testing.assert_allclose(matrix, matrix.swapaxes(1, 2), atol=1e-12)
 
 
 @pytest.mark.parametrize("depths", [[0], [], [1, 0, 3], [9, 2, 14]], ids=["a leaf", "no tree", "shallow", "deep"])
 def test_values_and_pairs_are_those_of_xgboost(depths: list[int]) -> None:
     table, rows = forest(depths or [1]), some_rows(60)
     table = table if depths else replace(table, output=np.array([1], np.int32), bias=np.array([0.5, 0.0]))
-    values, base, score = (found := TreeWalk(table, 0, column_of=ALONE)).explain(rows)
+    values, base, score = (walk := TreeWalk(table, 0, column_of=ALONE)).explain(rows)
     expected, expected_base = contributions(table, rows)
     np.testing.assert_allclose(values, expected, atol=1e-5)
     np.testing.assert_allclose(base, expected_base, atol=1e-5)
-    np.testing.assert_allclose(found.interactions(rows), contributions(table, rows, pairs=True)[0], atol=1e-5)
+    np.testing.assert_allclose(walk.interactions(rows), contributions(table, rows, pairs=True)[0], atol=1e-5)
     np.testing.assert_allclose(base + values.sum(axis=1), score, atol=1e-12)
     turned = np.asfortranarray(rows.repeat(2, axis=0))[::2]  # rows need not lie in order
-    assert (found.explain(turned)[0] == values).all()
+    assert (walk.explain(turned)[0] == values).all()
 
 
 def test_how_trees_are_cut_into_groups_rows_and_points_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,8 +86,8 @@ def test_how_trees_are_cut_into_groups_rows_and_points_changes_nothing(monkeypat
     for num_threads in (1, 3):
         cut = TreeWalk(table, 0, column_of=ALONE, num_threads=num_threads)
         assert len(cut._groups) > 1
-        for found, whole in zip(cut.explain(rows), expected, strict=True):
-            np.testing.assert_allclose(found, whole, atol=1e-12)
+        for part, whole in zip(cut.explain(rows), expected, strict=True):
+            np.testing.assert_allclose(part, whole, atol=1e-12)
         np.testing.assert_allclose(cut.interactions(rows), pairs, atol=1e-12)
 
 
@@ -119,8 +119,8 @@ def test_lopsided_trees_lose_no_digits() -> None:
     assert np.abs(values).max() <= 200
     few = chain(9)
     expected = np.array([shapley(few, row, np.arange(9)) for row in rows[:3, :9]])
-    found = TreeWalk(few, 0, column_of=np.arange(9)).explain(np.ascontiguousarray(rows[:3, :9]))[0]
-    np.testing.assert_allclose(found, expected, atol=1e-10)
+    values = TreeWalk(few, 0, column_of=np.arange(9)).explain(np.ascontiguousarray(rows[:3, :9]))[0]
+    np.testing.assert_allclose(values, expected, atol=1e-10)
 
 
 def test_a_branch_that_no_training_row_took_counts_for_nothing_until_a_row_takes_it() -> None:
@@ -150,6 +150,6 @@ def test_models_of_every_kind_of_trees_explain_their_answers_to_a_ten_thousandth
     is_boosted = kind is HistGradientBoostingRegressor
     table = from_hist(fitted, num_margins=1) if is_boosted else from_forest(fitted, num_margins=1)
     model = Model("regression", (), "target units", (Part(kind.__name__, table),))
-    found = explainer_for(model, ["a", "b", "c"], score=model.score).explain(rows[:100])
-    assert np.abs(found.residual).max() <= 1e-4 * np.ptp(found.output)
-    assert found.adds_up.all()
+    attribution = explainer_for(model, ["a", "b", "c"], score=model.score).explain(rows[:100])
+    assert np.abs(attribution.residual).max() <= 1e-4 * np.ptp(attribution.output)
+    assert attribution.adds_up.all()

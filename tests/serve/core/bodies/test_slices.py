@@ -56,12 +56,12 @@ def test_a_body_in_slices_is_what_it_is_in_one_call(small: None, monkeypatch: py
     for _ in range(chance.randint(1, 2)):
         place = chance.randrange(len(changed))
         changed[place : place + chance.randint(0, 1)] = bytes([chance.choice(SIGNS)][: chance.randint(0, 1)])
-    found = []
+    parsed_rows = []
     for limit in (-1, 1 << 30):
         monkeypatch.setattr(json_body, "INLINE_BYTES", limit)
-        found.append((decode_object(whole), outcome(bytes(changed))))
-    assert found[0] == found[1]
-    assert found[0][0] == value
+        parsed_rows.append((decode_object(whole), outcome(bytes(changed))))
+    assert parsed_rows[0] == parsed_rows[1]
+    assert parsed_rows[0][0] == value
 
 
 def test_an_error_names_the_byte_of_the_whole_body() -> None:
@@ -137,9 +137,9 @@ def test_rows_of_numbers_in_slices_are_the_matrix_that_they_are_in_one_call() ->
     rows = [[number, number / 7, None] for number in range(12_000)]
     small, large = ({"columns": ["a", "b", "c"], "reasons": 2, "rows": part} for part in (rows[:500], rows))
     for sent in (small, large, dict(reversed(large.items()))):
-        found = read_numeric_columns(json.dumps(sent).encode(), ("x",), 16_384)
-        assert found is not None
-        columns, num_reasons = found
+        matrix = read_numeric_columns(json.dumps(sent).encode(), ("x",), 16_384)
+        assert matrix is not None
+        columns, num_reasons = matrix
         assert (columns.names, num_reasons, len(columns)) == (("a", "b", "c"), 2, len(sent["rows"]))
         assert columns.values[499].tolist()[:2] == [499, 499 / 7]
         assert columns.values[499][2] != columns.values[499][2]

@@ -13,8 +13,8 @@ MANY = 210_000
 
 
 def request(**fields: object) -> bytes:
-    made: bytes = messages.ModelInferRequest(model_name="loans", **fields).SerializeToString()
-    return made
+    message: bytes = messages.ModelInferRequest(model_name="loans", **fields).SerializeToString()
+    return message
 
 
 def test_what_clients_send_is_let_through() -> None:

@@ -1,0 +1,52 @@
+"""What a server tells Prometheus besides its requests: wired here, because the server knows no Prometheus."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deepseek.cli.support.opening import OpenedModel
+    from deepseek.contracts import JsonObject
+    from deepseek.observe.logs import AccessLog
+    from deepseek.observe.metrics import Metrics
+    from deepseek.serve import App
+    from deepseek.serve.scoring.routes import ScoringRoutes
+
+
+def watch_server(metrics: Metrics, app: App, audit_log: Path | None, scoring: Sequence[ScoringRoutes]) -> None:
+    """Show queues, workers, processes and models of a server, its disks, memory, certificate, GPUs and states."""
+    from deepseek.observe import metrics_status
+    from deepseek.serve.status import read_status
+
+    stores = [routes.store for routes in scoring]
+    volumes = {"tmp": Path(tempfile.gettempdir())}
+    if audit_log is not None:
+        volumes["log"] = audit_log.absolute().parent
+    for store in stores:
+        if store.folder is not None:
+            volumes["state"] = store.folder
+    metrics.watch(
+        metrics_status.StatusCollector(lambda: read_status(app)), metrics_status.DiskCollector(volumes),
+        metrics_status.MemoryCollector(), *map(metrics_status.StateCollector, stores),
+        *metrics_status.GpuCollector.find(),
+    )  # fmt: skip
+    if app.settings.tls_cert:
+        metrics.watch(metrics_status.CertificateCollector(Path(app.settings.tls_cert)))
+
+
+def watch_decisions(routes: ScoringRoutes, model: OpenedModel, metrics: Metrics, access: AccessLog) -> None:
+    """Shows what became of decisions in the metrics, and in the log each promise that verdicts show to be broken."""
+    from deepseek.contracts import Event
+
+    monitor = routes.monitor
+    version = str(getattr(model, "version", ""))
+    metrics.watch_decisions((routes.name, version), lambda: monitor.figures().to_dict())
+    monitor.tell = lambda text: access.emit(Event("server", routes.name, version, fields={"warning": text}))
+
+
+def decision_figures(scoring: Sequence[ScoringRoutes]) -> JsonObject:
+    """For /v1/stats: what became of decisions, by model; nothing where no raw events are scored."""
+    return {"decisions": {each.name: each.monitor.figures().to_dict() for each in scoring}} if scoring else {}

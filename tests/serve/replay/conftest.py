@@ -1,0 +1,5 @@
+"""A bundle that scores payments."""
+
+from support.servers.cards import cards
+
+__all__ = ["cards"]
