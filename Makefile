@@ -23,7 +23,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   "$$p" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 
-.PHONY: help setup run test test-all test-slow test-soak test-docker test-ray test-versions test-deploy check format bench bench-rivals docs chromium clean watchers
+.PHONY: help setup run test test-all test-slow test-soak test-docker test-ray test-flink test-versions test-deploy check format bench bench-rivals docs chromium clean watchers
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -43,10 +43,11 @@ test-slow: $(VENV)/dev.stamp chromium watchers ## Run the tests that take more t
 test-soak: $(VENV)/dev.stamp ## Run the tests of ten minutes each: load that never ends, a table larger than its memory
 	@$(BIN)/python -m pytest -q -m soak $(ARGS)
 
-test-all: ## Run every test but the soak's: those of make test, the slow ones, on Ray, and of the Helm chart
+test-all: ## Run every test but the soak's: those of make test, the slow ones, on Ray, on Flink, and of the Helm chart
 	@$(MAKE) test
 	@$(MAKE) test-slow
 	@$(MAKE) test-ray
+	@$(MAKE) test-flink
 	@$(MAKE) test-deploy
 
 test-docker: ## Run the tests of the container image
@@ -56,6 +57,9 @@ test-docker: ## Run the tests of the container image
 
 test-ray: $(VENV)/dev.stamp .venv-ray/ray.stamp ## Run the tests on Ray, which has an environment of its own
 	@$(BIN)/python -m pytest -q tests/serve/cluster tests/train/test_train_ray.py tests/data/stream/test_stream_ray.py $(ARGS)
+
+test-flink: $(VENV)/dev.stamp .venv-flink/flink.stamp ## Run the tests on Apache Flink, which has an environment of its own and needs Java
+	@$(BIN)/python -m pytest -q tests/features/flink $(ARGS)
 
 test-versions: .venv-oldest/versions.stamp .venv-newest/versions.stamp chromium watchers ## Run the tests on the oldest releases that pyproject.toml admits, then on the newest
 	@for versions in oldest newest; do echo "The $$versions releases:" >&2; \
@@ -111,6 +115,14 @@ $(VENV)/dev.stamp: pyproject.toml
 	@echo "Installing Ray into .venv-ray (some minutes) ..." >&2
 	@$(call cpu_torch,.venv-ray/bin/python)
 	@.venv-ray/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tabular,serve,train,media,ray]' 'ray[train]'
+	@touch $@
+
+# Flink's Python holds numpy, pyarrow and protobuf back. Its releases are for Python 3.9 to 3.12.
+.venv-flink/flink.stamp: pyproject.toml
+	@command -v java >/dev/null || [ -n "$${JAVA_HOME:-}" ] || { echo "error: Flink needs Java 11, 17 or 21. To mend it: apt-get install openjdk-17-jre-headless" >&2; exit 2; }
+	@$(call python); "$(PYTHON)" -m venv --clear .venv-flink
+	@echo "Installing Apache Flink into .venv-flink (some minutes, 850 MB) ..." >&2
+	@.venv-flink/bin/python -m pip install --disable-pip-version-check --quiet -e '.[flink]'
 	@touch $@
 
 # Every lower bound of pyproject.toml at once.

@@ -2,10 +2,11 @@
 
     python benchmarks/fraud_threshold.py [--develop] [--weeks 2018-07-04,...] [--families xgboost,...] [--seed 0]
 
-The handbook's transactions as in fraud_graph.py. Of each test week the trees learn from two weeks, the two weeks that
-end 7 days before the test set the threshold by its bound (deepseek.recipes.fraud_decision), and lie 7 days behind the
-rows that taught. The rival learns from both, and keeps the threshold of trees that it no longer has, which is what
-`ship` does: its bound says nothing of it. `--develop`: weeks of July, which choices are made by; nothing is recorded.
+The handbook's transactions as in fraud_graph.py. Of each test week the two weeks that end 7 days before it set the
+threshold by its bound (deepseek.recipes.fraud_decision), and the trees learn from the four weeks that end 7 days before
+these. The rival learns from as many rows: from the last two of these four weeks, sets the threshold, then learns anew
+from the rows that set it, too. It keeps the threshold of trees that it no longer has, as `ship` does, and its bound
+says nothing of the new ones. `--develop`: weeks of July, which choices are made by; nothing is recorded.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from deepseek.train.candidates import BUILT_IN, FitData
 from deepseek.train.tabular.intervals import exact_interval
 
 MAX_FPR = 0.0002
-FAMILIES = ("xgboost", "random_forest")
+FAMILIES = ("xgboost",)  # random_forest, too, by --families: it takes ten times as long
 NUM_TREES = 25  # of forests: a quarter of those of the search
-TRAIN_DAYS, HELD_DAYS = 14, 14
+TRAIN_DAYS, HELD_DAYS = 28, 14
 
 
 @dataclass
@@ -80,7 +81,7 @@ def main() -> int:
             measure_week(payments, features, start, family, options.seed, kept, refitted)
         claims += make_claims(family, len(weeks), kept, refitted)
     if weeks == TEST_WEEKS and options.families == ",".join(FAMILIES):
-        return finish("fraud_threshold", claims)
+        return finish("fraud_threshold", claims, not_run=[])
     print_claims(claims)
     return 0
 
@@ -92,18 +93,25 @@ def measure_week(
     day, last = payments.time // DAY_S, first_day(start)
     held_start = last - DELAY_DAYS - HELD_DAYS
     held, test = rows_of(day, held_start, last - DELAY_DAYS), rows_of(day, last, last + 7)
-    train = rows_of(day, held_start - DELAY_DAYS - TRAIN_DAYS, held_start - DELAY_DAYS)
+    end = held_start - DELAY_DAYS
+    train, late = rows_of(day, end - TRAIN_DAYS, end), rows_of(day, end - TRAIN_DAYS + HELD_DAYS, end)
     candidate = next(each for each in BUILT_IN if each.name == family)
-    first = fit(candidate, payments, features, train, seed)
-    score = first.margin(features[held])[:, 0]
-    ones = np.ones(len(held))
-    judged = JudgedRows(score, payments.fraud[held] == 1, ones, payments.time[held] * 1_000, len(held) / HELD_DAYS)
-    threshold = choose_alarms(judged, DecisionLimits(MAX_FPR)).threshold.value
-    second = fit(candidate, payments, features, np.concatenate([train, held]), seed)
     fraud = payments.fraud[test] == 1
-    for model, counts in ((first, kept), (second, refitted)):
-        counts.add(model.margin(features[test])[:, 0] >= threshold, fraud)
+    ours = fit(candidate, payments, features, train, seed)
+    threshold = set_threshold(payments, held, ours.margin(features[held])[:, 0])
+    kept.add(ours.margin(features[test])[:, 0] >= threshold, fraud)
+    before = fit(candidate, payments, features, late, seed)
+    threshold = set_threshold(payments, held, before.margin(features[held])[:, 0])
+    after = fit(candidate, payments, features, np.concatenate([late, held]), seed)
+    refitted.add(after.margin(features[test])[:, 0] >= threshold, fraud)
     print(f"{family} {start}: {kept} {refitted}", flush=True)
+
+
+def set_threshold(payments: Payments, held: np.ndarray, score: np.ndarray) -> float:
+    """By its bound on the held rows."""
+    ones = np.ones(len(held))
+    rows = JudgedRows(score, payments.fraud[held] == 1, ones, payments.time[held] * 1_000, len(held) / HELD_DAYS)
+    return choose_alarms(rows, DecisionLimits(MAX_FPR)).threshold.value
 
 
 def fit(candidate: object, payments: Payments, features: np.ndarray, rows: np.ndarray, seed: int) -> object:

@@ -27,7 +27,7 @@ EXTRAS = """
     cryptography scipy threadpoolctl grpc google openvino tokenizers openvino_genai openvino_tokenizers ray nncf
     multipart torch_pruning torchvision transformers onnxscript PIL matplotlib
     av nibabel pydicom soundfile soxr numba
-    nats redis
+    nats redis pyflink
     grafana_foundation_sdk pynvml yaml
 """
 HEAVY = frozenset(EXTRAS.split())

@@ -18,11 +18,16 @@ from sklearn.metrics import log_loss
 
 from deepseek.automl.blend import SIZE_WORTH, choose_blend, probabilities_of
 from deepseek.automl.develop import select_blend
+from deepseek.automl.options import ShipOptions
 from deepseek.automl.search import Budget, Search
 from deepseek.automl.ship import ship
 from deepseek.automl.shipped import ShipResult
+from deepseek.automl.split_data import open_data
+from deepseek.automl.tabular_run import TabularRun
 from deepseek.automl.trial import Trial
 from deepseek.contracts import Task
+from deepseek.data import Table
+from deepseek.errors import InputError
 from deepseek.train.candidates import BASELINE, BUILT_IN, FitData
 from deepseek.train.candidates.linear import LinearModel
 from deepseek.train.tabular.metrics import METRICS
@@ -338,3 +343,27 @@ def test_a_family_whose_library_is_absent_is_left_out_and_said(tmp_path: Path) -
     warnings, loaded = json.loads(done.stdout)
     assert any("mlp was left out" in warning and "pip install -e '.[train]'" in warning for warning in warnings)
     assert not loaded
+
+
+def test_a_model_that_is_not_refitted_answers_the_held_rows_as_it_was_judged(tmp_path: Path) -> None:
+    """A threshold with a bound is set by the very model that is shipped: the held rows taught it nothing."""
+    rng = np.random.default_rng(0)
+
+    def table(num_rows: int) -> Table:
+        features = rng.normal(size=(num_rows, 3))
+        target = (features @ [1.0, -1.0, 0.5] + rng.normal(size=num_rows) > 0).astype(float)
+        columns = {**dict(zip("abc", features.T, strict=True)), "y": target}
+        return Table(columns, dict.fromkeys(columns, "number"))
+
+    held = table(120)
+    options = ShipOptions(
+        target="y", out=tmp_path / "out", validation=held, test=table(60), trials=2, candidates=("xgboost",)
+    )
+    run = TabularRun.of(open_data(table(200), options), options)
+    kept, refitted = run.develop(refit_on_held=False), run.develop()
+    features = run.fit_data(held).features
+    np.testing.assert_array_equal(kept.model.score(features).output, kept.held_out_output)
+    assert (refitted.model.score(features).output != refitted.held_out_output).any()
+    folded = replace(options, validation=None)
+    with pytest.raises(InputError, match="one fold where nothing is refitted"):
+        TabularRun.of(open_data(table(200), folded), folded).develop(refit_on_held=False)

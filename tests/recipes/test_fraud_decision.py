@@ -12,6 +12,7 @@ pytest.importorskip("scipy")
 
 from deepseek.data.table.values import DAY_MS
 from deepseek.errors import CheckError, InputError
+from deepseek.explain.report.curves import curve_plots
 from deepseek.look import operating_point as point_words
 from deepseek.look.words import english
 from deepseek.operating_point import OperatingPoint, Rate
@@ -117,6 +118,14 @@ def test_money_by_hand() -> None:
     curve = money_curve(many, limits.costs)
     assert [point[0] for point in curve] == sorted({point[0] for point in curve})
     assert curve[0] == [0.01, 0.1, 0.1]
+
+
+def test_the_page_draws_money_against_alerts(rows: JudgedRows) -> None:
+    (plot,) = curve_plots({"num_rows": NUM, "metrics": {}, "money": money_curve(rows, ErrorCosts(None, 5.0))}, None)
+    assert "Money a day against alerts a day" in plot
+    assert "less the cost of false alarms" in plot
+    (plot,) = curve_plots({"num_rows": NUM, "metrics": {}, "money": money_curve(rows, None)}, None)
+    assert "less the cost" not in plot
 
 
 def test_the_rule_says_what_was_asked_and_what_keeps_it() -> None:

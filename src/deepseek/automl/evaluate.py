@@ -210,8 +210,9 @@ def _operating_point(
     rule = DecisionRule(runtime.manifest.labels[1], threshold, "as the bundle has it")
     if promised is not None:
         rule = DecisionRule(
-            promised.label, threshold, promised.rule, promised.max_fpr, promised.min_recall, promised.num_negatives_set
-        )
+            promised.label, threshold, promised.rule, promised.max_fpr, promised.min_recall, promised.num_negatives_set,
+            promised.max_alerts_per_day, promised.num_alarms_set,
+        )  # fmt: skip
     decided = runtime.decision.classes(output.astype(np.float32))
     return measure_operating_point(target, decided, weight, rule)
 

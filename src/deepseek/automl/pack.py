@@ -52,10 +52,10 @@ class ChosenDecision:
 
     threshold: Threshold | None = None  # of two classes
     num_negatives_set: int | None = None  # rows of the first class that the threshold was set on
-    num_alarms_set: int | None = None  # by a bound: how many of these may be alarms
-    max_alerts_per_day: float | None = None  # a limit that the threshold was set for
     costs: Float64 | None = None  # (C, C): costs[truth][decision]
     interval: ConformalInterval | None = None  # of regression
+    num_alarms_set: int | None = None  # by a bound: how many of num_negatives_set may be alarms
+    max_alerts_per_day: float | None = None  # a limit that the threshold was set for
 
     @property
     def threshold_value(self) -> float | None:

@@ -167,7 +167,10 @@ class FeatureDefinition:
     def retention(self, key: KeyDefinition) -> int:
         """How long the events of a key are kept behind its latest, in units of the time column."""
         delay = self.ticks(self.label_delay) if has_labels(key) else 0
-        return delay + self.windows(key)[-1] + self.ticks(self.bounds.lateness)
+        needed = delay + self.windows(key)[-1]
+        if "frauds_known" in key.features:  # of all time: a verdict must find its event as long as one is taken
+            needed = max(needed, self.label_horizon)
+        return needed + self.ticks(self.bounds.lateness)
 
     def _features(self) -> Iterator[Feature]:
         for kind in self.event_features:

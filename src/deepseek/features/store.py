@@ -195,7 +195,8 @@ class FeatureStore:
 
     def times_of(self, numbers: Longs) -> Longs:
         """The times (N,) in ticks of events by their numbers, which are known."""
-        return self._state.times[numbers & (len(self._state.ids) - 1)]
+        times: Longs = self._state.times[numbers & (len(self._state.ids) - 1)]
+        return times
 
     def locate(self, ids: Longs) -> Longs:
         """The number of each event (N,) by the code of its id; -1 where it is not known."""

@@ -113,12 +113,20 @@ def _select(table: Table, types: dict[str, ColumnType]) -> Table:
 def _as_codes(table: Table, name: str) -> Any:
     """Whole numbers as such, which a table holds as floats; texts as they are."""
     values = table.column(name)
+    if values.dtype.kind == "O":
+        bad = next((row for row, value in enumerate(values.tolist()) if not isinstance(value, (str, bytes, int))), None)
+        if bad is not None:
+            raise _no_key_error(bad, name)
     if values.dtype.kind != "f":
         return values
     missing = np.isnan(values)
     if missing.any() or not is_integral(values):
         row = int(np.flatnonzero(missing)[0]) if missing.any() else int(np.flatnonzero(values % 1 != 0)[0])
-        raise InputError(
-            f"row {row} has no {name!r} that is a key", expected="a whole number or a text", fix="leave the row out"
-        )
+        raise _no_key_error(row, name)
     return values.astype(np.int64)
+
+
+def _no_key_error(row: int, name: str) -> InputError:
+    return InputError(
+        f"row {row} has no {name!r} that is a key", expected="a whole number or a text", fix="leave the row out"
+    )

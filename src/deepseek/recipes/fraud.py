@@ -133,7 +133,7 @@ class _RawColumns:
     amount: Any  # (N,)
     time_ms: Any  # (N,)
 
-    def judge(self, rows: Any, period: Period, output: Any) -> JudgedRows:
+    def take_rows(self, rows: Any, period: Period, output: Any) -> JudgedRows:
         """The rows at these places (M,), with the model's outputs (M, 2)."""
         return JudgedRows(
             output[:, 1], self.fraud[rows], self.amount[rows], self.time_ms[rows], period.rows_per_day
@@ -165,10 +165,10 @@ def run_fraud(table: Table, options: FraudOptions) -> FraudResult:
     raw = _RawColumns(
         verdicts == 1, table.column(options.columns.amount), rows.column(options.columns.time).astype(np.int64)
     )
-    judged = raw.judge(held, periods.held, developed.held_out_output)
+    judged = raw.take_rows(held, periods.held, developed.held_out_output)
     alarms = choose_alarms(judged, limits)
     finished = _with_alarms(finish_tabular(run, developed), alarms, limits)
-    tested = raw.judge(test, periods.test, finished.test.output)
+    tested = raw.take_rows(test, periods.test, finished.test.output)
     cards = read_codes(_texts(table, options.columns.card)[test], options.columns.card)
     figures = measure_scores(
         tested.score, tested.fraud, tested.time_ms, cards, max_fpr=limits.max_fpr or DEFAULT_MAX_FPR

@@ -64,6 +64,7 @@ def test_the_report_shows_it(new: ShipResult) -> None:
     assert "Log loss" in sections["search"]
 
 
+@pytest.mark.slow
 def test_the_older_bundle_may_lie_where_the_new_one_goes(
     quick_ship: Callable[..., ShipResult], frame: pd.DataFrame
 ) -> None:
@@ -94,6 +95,7 @@ def test_other_questions_and_columns_that_miss_are_refused_before_anything_is_tr
     assert not any("trial" in message for message in progress)
 
 
+@pytest.mark.slow
 def test_the_exit_code_stays_0_for_a_worse_model(
     new: ShipResult, frame: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

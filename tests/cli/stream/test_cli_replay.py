@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 from deepseek.cli import main
+from deepseek.cli.stream.replay import KINDS
+from deepseek.data.table.synth import FraudWorld, simulate_transactions
 from deepseek.features import FeatureStore
+from deepseek.serve.replay.injection import INJECTION_KINDS
 from support.servers.cards import cards, events_of, payments
 
 __all__ = ["cards"]
@@ -116,6 +119,10 @@ def test_options_that_do_not_fit_are_refused(
     assert said in capsys.readouterr().err
 
 
+def test_the_kinds_of_the_option_are_those_that_can_be_planted() -> None:
+    assert KINDS == INJECTION_KINDS
+
+
 def test_options_of_a_replay_need_one(cards: Path, tmp_path: Path, capsys: Any) -> None:
     assert main(words(cards, "--state", tmp_path / "state", "--inject", "card")) == 2
     assert "--inject needs --replay" in capsys.readouterr().err
@@ -139,3 +146,20 @@ def test_a_table_that_cannot_be_played_is_refused(
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_from_raw_rows_to_a_bad_terminal_that_is_found(tmp_path: Path, capsys: Any) -> None:
+    """The recipe makes the bundle, and its own rows are replayed: the whole way."""
+    pytest.importorskip("xgboost")
+    world = simulate_transactions(FraudWorld(num_customers=250, num_terminals=120, num_days=90, seed=3))
+    path = write(tmp_path / "tx.csv", world.records())
+    recipe = ["recipe", "fraud", str(path), "--out", str(tmp_path / "cards"), "--max-fpr", "0.01", "--trials", "2"]
+    assert main(recipe) == 0
+    capsys.readouterr()
+    assert main(words(tmp_path / "cards", "--replay", path, "--inject", "terminal", "--no-reasons", "--json")) == 0
+    report = json.loads(capsys.readouterr().out)
+    (planted,) = report["planted"]
+    assert planted["num_alerts"] > 0
+    assert report["metrics"]["recall"]["low"] > 0
+    assert report["num_frauds"] == sum(record["fraud"] for record in world.records())

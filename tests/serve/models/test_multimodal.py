@@ -75,7 +75,7 @@ def runtime(bundles: dict[str, Path]) -> MultimodalRuntime:
 
 
 def post(server: Server, body: Any, model: str = "visits", verb: str = "predict") -> httpx.Response:
-    return httpx.post(f"{server.url}/v1/models/{model}:{verb}", json=body)
+    return httpx.post(f"{server.url}/v1/models/{model}:{verb}", json=body, timeout=60)
 
 
 def chances(answer: httpx.Response) -> list[list[float]]:
@@ -101,17 +101,17 @@ def test_answers_are_those_of_the_runtime_as_records_as_rows_and_by_the_client(
 
 @pytest.mark.parametrize("model", ["visits", "media"])
 def test_the_example_can_be_posted_and_the_pages_know_the_model(server: Server, model: str) -> None:
-    example = httpx.get(f"{server.url}/v1/models/{model}/example").json()
+    example = httpx.get(f"{server.url}/v1/models/{model}/example", timeout=60).json()
     assert all(example["instances"][0].values())
     assert post(server, example, model).status_code == 200
     assert post(server, example, model, "explain").status_code == 200
-    inputs = httpx.get(f"{server.url}/v1/models/{model}").json()["inputs"]
+    inputs = httpx.get(f"{server.url}/v1/models/{model}", timeout=60).json()["inputs"]
     assert [each["name"] for each in inputs] == list(example["instances"][0])
-    schema = httpx.get(f"{server.url}/openapi.json").json()["paths"][f"/v1/models/{model}:predict"]["post"]
+    schema = httpx.get(f"{server.url}/openapi.json", timeout=60).json()["paths"][f"/v1/models/{model}:predict"]["post"]
     forms = schema["requestBody"]["content"]
     assert forms["application/json"]["example"] == example
     assert set(forms["multipart/form-data"]["schema"]["properties"]) == set(example["instances"][0])
-    assert "multipart/form-data" in httpx.get(f"{server.url}/docs").text
+    assert "multipart/form-data" in httpx.get(f"{server.url}/docs", timeout=60).text
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_no_path_and_no_address_of_a_request_is_opened(server: Server, tmp_path:
             answer = post(server, {"instances": [visit(2, photo=value)]})
             assert answer.status_code in (400, 422)
             assert "row 0, column 'photo'" in answer.json()["error"]["message"]
-            form = httpx.post(f"{server.url}/v1/models/media:predict", files={"ct": (None, str(value))})
+            form = httpx.post(f"{server.url}/v1/models/media:predict", files={"ct": (None, str(value))}, timeout=60)
             assert form.status_code in (400, 422)
         with pytest.raises(TimeoutError):
             listener.accept()
@@ -174,7 +174,7 @@ def test_one_broken_row_costs_its_own_request_an_answer_and_no_other(
     assert not face.can_join(parts[0], large)
 
     async def ask() -> list[httpx.Response]:
-        async with httpx.AsyncClient(base_url=server.url) as client:
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
             bodies = [{"instances": [visit(k, **({"photo": coded(b"x")} if k % 3 == 0 else {}))]} for k in range(12)]
             return await asyncio.gather(*(client.post("/v1/models/visits:predict", json=body) for body in bodies))
 
@@ -193,10 +193,10 @@ def test_a_form_holds_files_as_they_are(server: Server, runtime: MultimodalRunti
             ("photo", ("a.png", picture(level))), ("pulse", (None, f"[[{0.1 * level}, 1], [null, 2]]")),
             ("note", (None, "coughs at night")), ("age", (None, str(20.0 + level))), ("sex", (None, "m")),
         ]  # fmt: skip
-    answer = httpx.post(url, files=parts)
+    answer = httpx.post(url, files=parts, timeout=60)
     wanted = runtime.predict([visit(5), visit(70)]).probabilities
     assert np.array(chances(answer)) == pytest.approx(wanted, abs=1e-6)
-    without = httpx.post(url, files=[("photo", (None, "")), *parts[1:5]])
+    without = httpx.post(url, files=[("photo", (None, "")), *parts[1:5]], timeout=60)
     assert np.array(chances(without)) == pytest.approx(runtime.predict([visit(5, photo=None)]).probabilities, abs=1e-6)
     sound = httpx.post(
         f"{server.url}/v1/models/media:predict",
@@ -222,7 +222,7 @@ def test_a_form_holds_files_as_they_are(server: Server, runtime: MultimodalRunti
 )
 def test_what_is_no_form_is_refused(server: Server, content: bytes, kind: str, status: int, said: str) -> None:
     url = f"{server.url}/v1/models/visits:predict"
-    answer = httpx.post(url, content=content, headers={"content-type": kind})
+    answer = httpx.post(url, content=content, headers={"content-type": kind}, timeout=60)
     assert answer.status_code == status, answer.text
     assert said in answer.json()["error"]["message"]
 
@@ -238,7 +238,7 @@ def test_what_is_no_form_is_refused(server: Server, content: bytes, kind: str, s
 )
 def test_a_form_whose_parts_do_not_fit_is_refused(server: Server, parts: list[tuple[str, str]], said: str) -> None:
     files = [(name, (None, value)) for name, value in parts]
-    answer = httpx.post(f"{server.url}/v1/models/visits:predict", files=files)
+    answer = httpx.post(f"{server.url}/v1/models/visits:predict", files=files, timeout=60)
     assert answer.status_code == 422
     assert said in answer.json()["error"]["message"]
 
@@ -255,7 +255,7 @@ def test_a_runtime_is_served_without_processes_and_equal_requests_once(bundles: 
         runtime = MultimodalRuntime.open(bundles["visits"], lazy=True)
         app = create_app({"visits": runtime}, settings=Settings(coalesce=True), explainer_for=ModalityExplainer)
         body = {"instances": [visit(4)]}
-        async with serving(app) as url, httpx.AsyncClient(base_url=url) as client:
+        async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=60) as client:
             responses = await asyncio.gather(*(client.post("/v1/models/visits:predict", json=body) for _ in range(3)))
             return responses, await client.post("/v1/models/visits:explain", json=body)
 
@@ -340,16 +340,16 @@ def test_tensors_hold_files_as_elements(server: Server, runtime: MultimodalRunti
     photo: dict[str, Any] = {"name": "photo", "datatype": "BYTES", "shape": [2]}
     head = json.dumps({"inputs": [*inputs, {**photo, "parameters": {"binary_data_size": len(raw)}}]}).encode()
     length = {"inference-header-content-length": str(len(head))}
-    by_raw = httpx.post(url, content=head + raw, headers=length)
+    by_raw = httpx.post(url, content=head + raw, headers=length, timeout=60)
     coded_url = f"data:image/png;base64,{coded(picture(99))['b64']}"
     by_json = httpx.post(url, json={"inputs": [*inputs, {**photo, "data": [None, coded_url]}]})
     for answer in (by_raw, by_json):
         assert answer.status_code == 200, answer.text
         tensor = {each["name"]: each for each in answer.json()["outputs"]}["probabilities"]
         assert np.reshape(tensor["data"], tensor["shape"]) == pytest.approx(wanted, abs=1e-6)
-    document = httpx.get(f"{server.url}/openapi.json").json()
+    document = httpx.get(f"{server.url}/openapi.json", timeout=60).json()
     body = document["paths"]["/v2/models/visits/infer"]["post"]["requestBody"]["content"]["application/json"]["example"]
-    assert httpx.post(url, json=body).status_code == 200
+    assert httpx.post(url, json=body, timeout=60).status_code == 200
 
 
 def test_tritons_client_sends_files_over_grpc(server: Server, runtime: MultimodalRuntime) -> None:

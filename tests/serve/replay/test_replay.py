@@ -252,3 +252,12 @@ def test_the_page_has_what_was_planted_in_both_languages_and_no_markup_of_the_da
         assert words.lower() in page.lower()
     assert "<b>" not in page
     assert page.count("<h1>") == 1
+
+
+def test_a_speed_that_is_not_kept_is_said(cards: Path) -> None:
+    clock = VirtualClock()
+    rows = read_rows(table_of(200), definition(), NAMES)
+    pacing = Pacing(1e9, now=clock.now, sleep=clock.sleep, progress=lambda _message, _share: clock.sleep(1.5))
+    report = measure(rows, replayed(cards, rows, pacing), context())
+    assert report.playback.max_lag_s > 1.5
+    assert "cannot keep that speed" in " ".join(warning.en for warning in report.warnings)

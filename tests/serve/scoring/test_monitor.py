@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ def test_a_file_that_is_damaged_or_cannot_be_written_stops_no_event(
         (tmp_path / "missing").mkdir()
         tally.close()
         twin = DecisionTally(store, tmp_path / "missing" / "decisions.bin", bytes(32), (0.5,))
-        assert sum(day.num_scored for day in twin._days.values()) == 10
+        assert sum(day.num_scored for day in twin.days().values()) == 10
         twin.close()
 
 
@@ -207,3 +208,33 @@ def test_prometheus_gets_them_with_their_intervals(bundle: Path, history: list[d
     assert 'deepseek_decision_false_positive_rate{end="high"' in text
     assert "deepseek_decision_chance_psi{" not in text
     scorer.close()
+
+
+def test_figures_that_are_read_in_another_thread_count_each_event_once(
+    bundle: Path, history: list[dict[str, Any]]
+) -> None:
+    scorer = EventScorer.open(bundle, None)
+    stopping = threading.Event()
+    errors: list[BaseException] = []
+
+    def look() -> None:
+        try:
+            while not stopping.is_set():
+                scorer.monitor.figures()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is shown
+            errors.append(error)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        answer(scorer, history)
+    finally:
+        stopping.set()
+        thread.join()
+    assert not errors
+    assert scorer.monitor.figures().num_unknown == 0
+    twin = EventScorer.open(bundle, None)
+    answer(twin, history)
+    assert scorer.monitor.figures().to_dict() == twin.monitor.figures().to_dict()
+    for opened in (scorer, twin):
+        opened.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -123,6 +122,8 @@ def scratch_state(state: Path | None) -> Iterator[Path]:
 
 def _copy_state(state: Path, scratch: Path) -> None:
     """InputError where there is no state; StorageError while another process has it open."""
+    import fcntl
+
     from deepseek.features.recovery import DEFINITION
     from deepseek.features.store import LOCK
 

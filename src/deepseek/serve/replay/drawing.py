@@ -11,6 +11,7 @@ from deepseek.look.svg import Canvas, Scale, bounds, shorten_words, text_width, 
 
 ROW_PX, TOP_PX, BARS_PX, GAP_PX, AXIS_PX = 26.0, 8.0, 110.0, 34.0, 46.0
 MOST_NAME_PX = 190.0
+TICK_PX = 24.0  # room of a number at the axis of the bars
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ def alerts_over_time(
     bars_top = TOP_PX + ROW_PX * len(rows) + GAP_PX
     bottom = bars_top + BARS_PX
     canvas = Canvas(width, bottom + AXIS_PX, title)
-    name_px = min(MOST_NAME_PX, width / 3, max(text_width(row.name) for row in rows) + 10)
+    widest = max(text_width(y_label) + TICK_PX, *(text_width(row.name) for row in rows))
+    name_px = min(MOST_NAME_PX, width / 3, widest + 10)
     low, high = bounds([*days_ms, *(day + DAY for day in days_ms)])
     scale = DateScale(low, high, name_px + 6, width - 8)
     x_axis(canvas, scale, TOP_PX, bottom, x_label)
@@ -49,7 +51,7 @@ def alerts_over_time(
         canvas.dots([(scale(time), y) for time in row.alerts_ms], f"big {row.color}")
     y_scale = Scale(0, max([*num_alerts, 1]), bottom, bars_top)
     y_axis(canvas, y_scale, scale.start, scale.end, "", num_wanted=3)
-    canvas.text(0, (bars_top + bottom) / 2 + 4, shorten_words(y_label, name_px - 24), full=y_label)
+    canvas.text(0, (bars_top + bottom) / 2 + 4, shorten_words(y_label, name_px - TICK_PX), full=y_label)
     for day, number in zip(days_ms, num_alerts, strict=True):
         x, right, y = scale(day), scale(day + DAY), y_scale(number)
         tip = Text(f"{numbers.count(number)} alerts", f"{numbers.count(number)} 个告警")

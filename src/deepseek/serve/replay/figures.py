@@ -28,6 +28,7 @@ from deepseek.serve.replay.rows import HISTORY, OWN, ReplayRows
 if TYPE_CHECKING:
     from deepseek.contracts import JsonObject
 
+LONG_LAG_S = 1.0  # from which on it is said
 MOST_ALERTS = 10_000  # in --json: those with the highest chance
 
 
@@ -339,6 +340,15 @@ def _warnings(rows: ReplayRows, playback: Playback, context: ReplayContext, coun
     refused = {name: number for name, number in counts.items() if name != ACCEPTED}
     if refused:
         warnings.append(Text(f"not scored: {_list_counts(refused)}", f"未评分：{_list_counts(refused)}"))
+    if playback.max_lag_s > LONG_LAG_S:
+        lag = numbers.duration(playback.max_lag_s)
+        warnings.append(
+            Text(
+                f"answers were up to {lag} behind: this machine cannot keep that speed; lower --speed, or take "
+                "--no-reasons",
+                f"回答最多落后 {lag}：本机跟不上这一速度；请降低 --speed 或用 --no-reasons",
+            )
+        )
     num_left = playback.status.count(NOT_PLAYED)
     if num_left:
         share = f"{num_left:,} / {len(rows):,}"

@@ -141,7 +141,9 @@ def _injection(each: InjectionFigures, report: ReplayReport) -> Html:
         Text("First alert", "首个告警"): _moment(alert.time_ms),
         Text("Time until then", "历时"): numbers.duration(each.delay_s),
         Text("Id", "编号"): str(alert.id),
-        Text("Card, terminal, amount", "卡、终端、金额"): f"{alert.card}, {alert.terminal}, {alert.amount}",
+        Text(
+            "Card, terminal, amount", "卡、终端、金额"
+        ): f"{alert.card}, {alert.terminal}, {_amount(alert.amount, report)}",
         Text("Chance of fraud", "欺诈概率"): numbers.number(alert.chance),
     }
     why = Html("")
@@ -170,7 +172,7 @@ def _queue(report: ReplayReport) -> Html:
     rows: list[list[Cell]] = []
     for alert in report.alerts[:MOST_ALERTS]:
         names = map(_unbroken, (_moment(alert.time_ms), alert.id, alert.card, alert.terminal))
-        rows.append([numbers.number(alert.chance), *names, str(alert.amount), VERDICT_WORDS[alert.verdict]])
+        rows.append([numbers.number(alert.chance), *names, _amount(alert.amount, report), VERDICT_WORDS[alert.verdict]])
     shown, number = len(rows), len(report.alerts)
     words = Text(
         f"The {shown} alerts with the highest chance, of {numbers.count(number)}. --json has all, with their reasons.",
@@ -182,6 +184,12 @@ def _queue(report: ReplayReport) -> Html:
 def _unbroken(value: object) -> Html:
     """A name that stays in one line."""
     return Html(f'<span class="option">{look.escape(value)}</span>')
+
+
+def _amount(amount: object, report: ReplayReport) -> str:
+    """With as many digits behind the point as the amounts of the definition have."""
+    decimals = report.rows.definition.amount_decimals
+    return f"{amount:,.{decimals}f}" if isinstance(amount, int | float) else str(amount)
 
 
 def _rates(report: ReplayReport) -> Html:
@@ -248,7 +256,9 @@ def _provenance(report: ReplayReport) -> Mapping[Words, Words | Html]:
         Text("Bundle", "模型包"): context.bundle,
         Text("Digest", "摘要"): context.digest,
         Text("State", "状态"): state,
-        Text("Speed", "速度"): Text("without waiting", "不等待") if context.speed is None else f"{context.speed:g}×",
+        Text("Speed", "速度"): Text("without waiting", "不等待")
+        if context.speed is None
+        else f"{numbers.format_value(context.speed)}×",
         Text("Threshold of an alert", "告警阈值"): numbers.number(context.threshold),
         Text("Seed of what was planted", "植入的随机种子"): str(context.seed),
     }

@@ -11,6 +11,7 @@ it: whoever sends verdicts on alarms and frauds alone gets the same figures as w
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -84,12 +85,13 @@ class DecisionFigures:
 
 
 class DecisionMonitor:
-    """Figures of one model and one state. One thread at a time changes it; another one may read figures."""
+    """Figures of one model and one state. Who changes the state holds `lock`; figures wait for it, in any thread."""
 
     def __init__(
         self, point: OperatingPoint | None, reference: DriftReference | None, tally: DecisionTally, store: FeatureStore
     ) -> None:
         self._point, self._reference, self.tally, self._store = point, reference, tally, store
+        self.lock = threading.RLock()
         self._names = store.names
         self._sample = np.full((SAMPLE_ROWS, len(self._names)), np.nan, np.float32)
         self._num_sampled, self._skip = 0, 0
@@ -106,6 +108,10 @@ class DecisionMonitor:
 
     def figures(self, *, with_features: bool = True) -> DecisionFigures:
         """All figures as of now. `with_features`: the drift of each, too, which takes some milliseconds."""
+        with self.lock:
+            return self._figures(with_features=with_features)
+
+    def _figures(self, *, with_features: bool) -> DecisionFigures:
         days = self.tally.days()
         known = {day: counts for day, counts in days.items() if day <= self._last_known_day}
         num_fraud, num_caught, num_false, num_genuine = _count_decisions(list(known.values()))
@@ -116,13 +122,13 @@ class DecisionMonitor:
             first_day=_iso_day(min(known)) if known else None, last_day=_iso_day(max(known)) if known else None,
             num_scored=num_scored, num_alerts=num_caught + num_false, num_frauds=num_fraud, num_caught=num_caught,
             num_false_alarms=num_false, false_positive_rate=_rate(num_false, num_genuine),
-            max_fpr=point and point.max_fpr, recall=_rate(num_caught, num_fraud),
-            promised_recall=point and point.recall, precision=_rate(num_caught, num_caught + num_false),
-            fraud_share=_rate(num_fraud, num_scored),
+            max_fpr=None if point is None else point.max_fpr, recall=_rate(num_caught, num_fraud),
+            promised_recall=None if point is None else point.recall,
+            precision=_rate(num_caught, num_caught + num_false), fraud_share=_rate(num_fraud, num_scored),
             mean_chance=sum(counts.chance_sum for counts in known.values()) / num_scored if num_scored else None,
-            num_unknown=len(self._store.known_numbers) - sum(counts.num_scored for counts in days.values()),
+            num_unknown=self.tally.num_unknown,
             num_recent=sum(counts.num_scored for counts in recent), alerts_per_day=_alerts_per_day(recent),
-            max_alerts_per_day=point and point.max_alerts_per_day, chance_psi=self._chance_psi(recent),
+            max_alerts_per_day=None if point is None else point.max_alerts_per_day, chance_psi=self._chance_psi(recent),
             feature_psi=self._feature_psi() if with_features else {}, num_sampled=min(self._num_sampled, SAMPLE_ROWS),
         )  # fmt: skip
         return replace(figures, warnings=tuple(_find_warnings(figures)))

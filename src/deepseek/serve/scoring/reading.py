@@ -16,10 +16,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -30,8 +28,8 @@ import numpy as np
 from deepseek.contracts import JsonObject
 from deepseek.errors import InputError, MalformedError, TooLargeError
 from deepseek.features import EventColumns, FeatureDefinition
-from deepseek.features.definition import TICKS_PER_SECOND
-from deepseek.features.events import BAD_TIME, Longs, code_of, read_amounts, read_times
+from deepseek.features.events import Longs
+from deepseek.features.raw_values import read_amount_values, read_code_values, read_time_values
 from deepseek.features.status import Bytes, Status
 from deepseek.serve.core.bodies.offload import INLINE_BYTES
 from deepseek.serve.core.bodies.slices import free_in_slices
@@ -238,10 +236,10 @@ class EventReader(RowReader):
         amount = raw.columns[self._places[names.amount]]
         bad: set[int] = set()
         events = EventColumns(
-            _read_time_values(time, definition.time_unit),
-            _read_amount_values(amount, definition.amount_decimals),
-            tuple(_read_code_values(raw.columns[self._places[name]], bad) for name in self.key_names),
-            _read_code_values(raw.columns[self._places[names.id]], bad),
+            read_time_values(time, definition.time_unit),
+            read_amount_values(amount, definition.amount_decimals),
+            tuple(read_code_values(raw.columns[self._places[name]], bad) for name in self.key_names),
+            read_code_values(raw.columns[self._places[names.id]], bad),
         )
         return CodedEvents(events, _mark(bad, len(raw)) if bad else None)
 
@@ -260,7 +258,7 @@ class VerdictReader(RowReader):
         """The verdicts for the store."""
         ids, verdicts = raw.columns
         bad_keys: set[int] = set()
-        codes = _read_code_values(ids, bad_keys)
+        codes = read_code_values(ids, bad_keys)
         bad_labels = {place for place, verdict in enumerate(verdicts) if verdict not in (0, 1)}
         if not bad_keys and not bad_labels:
             return CodedVerdicts(codes, np.array(verdicts, np.int64), None)
@@ -303,57 +301,6 @@ def _too_many_rows_error(num_rows: int, max_rows: int) -> TooLargeError:
     )
 
 
-def _read_time_values(values: list[Any], unit: str) -> Longs:
-    types = set(map(type, values))
-    if types in ({int}, {float}):
-        try:
-            return read_times(np.array(values), unit)
-        except (InputError, OverflowError):  # whole numbers beyond 64 bits
-            pass
-    return np.array([_read_time(value, unit) for value in values], np.int64)
-
-
-def _read_time(value: Any, unit: str) -> int:
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            return BAD_TIME
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-        since = moment - _EPOCH
-        micros = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-        return micros * TICKS_PER_SECOND[unit] // 1_000_000
-    if type(value) not in (int, float) or not -(2**62) < value < 2**62:
-        return BAD_TIME
-    return int(value)
-
-
-def _read_amount_values(values: list[Any], decimals: int) -> Longs:
-    if not set(map(type, values)) <= {int, float}:
-        values = [value if type(value) in (int, float) else math.nan for value in values]
-    try:
-        numbers = np.array(values, np.float64)
-    except OverflowError:  # a whole number beyond float64
-        numbers = np.array([value if abs(value) < 2**64 else math.inf for value in values], np.float64)
-    return read_amounts(numbers, decimals)
-
-
-def _read_code_values(values: list[Any], bad: set[int]) -> Longs:
-    """Codes (N,); the places of values that are no key go into `bad`, their code is 0."""
-    if set(map(type, values)) == {int}:
-        try:
-            return np.array(values, np.int64)
-        except OverflowError:
-            pass
-    codes = np.zeros(len(values), np.int64)
-    for place, value in enumerate(values):
-        try:
-            codes[place] = code_of(value, "a key")
-        except InputError:
-            bad.add(place)
-    return codes
-
-
 def _mark(places: set[int], number: int) -> Flags:
     marks = np.zeros(number, np.bool_)
     marks[list(places)] = True
@@ -365,5 +312,4 @@ def media_type_of(headers: Mapping[bytes, bytes]) -> bytes:
     return headers.get(b"content-type", b"application/json")
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIX = "the guide on scoring raw events has a body to copy"

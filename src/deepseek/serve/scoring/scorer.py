@@ -117,6 +117,10 @@ class EventScorer:
 
     def score(self, raw: RawRows) -> ScoredEvents:
         """Answers events one after the other, each seeing those before it. InputError changes nothing."""
+        with self.monitor.lock:
+            return self._score(raw)
+
+    def _score(self, raw: RawRows) -> ScoredEvents:
         events, is_bad = self.reader.columns(raw)
         if self.extra_columns:  # a value that does not fit is found before the state changes
             self._prepare(raw, np.zeros((len(raw), len(self._feature_names))), np.arange(len(raw)))
@@ -146,6 +150,10 @@ class EventScorer:
 
     def label(self, raw: RawRows) -> np.ndarray[Any, np.dtype[np.int8]]:
         """Takes verdicts (N,), and gives the Status of each."""
+        with self.monitor.lock:
+            return self._label(raw)
+
+    def _label(self, raw: RawRows) -> np.ndarray[Any, np.dtype[np.int8]]:
         ids, fraud, status = self.verdict_reader.verdicts(raw)
         self._num_logged += len(raw)
         if status is None:

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from deepseek.data.view.drift import bin_numbers
 from deepseek.features import FeatureStore
 from deepseek.features.core.layout import DAY_S
 from deepseek.features.definition import TICKS_PER_SECOND
@@ -35,6 +34,7 @@ FRAUD, ALERT, CHANCE = 1 << 15, 1 << 14, (1 << 14) - 1  # of an entry; a chance 
 NUM_STEPS = CHANCE - 1  # between chances 0 and 1
 HEAD = struct.Struct("<8s32sQQQ")  # magic, identity of the model, capacity, the first and the next number
 MAGIC = b"dsDT0001"
+MAX_UNCOUNTED = 16_384  # events, which are counted together: one by one they cost ten times as much
 MAX_GAP = 512  # entries between two changes that are written together
 
 
@@ -64,35 +64,39 @@ class DecisionTally:
         self._edges = np.asarray(edges, np.float64)
         self._day_ticks = DAY_S * TICKS_PER_SECOND[store.definition.time_unit]
         self._days: dict[int, DayCounts] = {}
-        self._changed: list[Longs] = []  # rows that are not in the file yet
+        self._changed: list[Longs] = []  # rows that verdicts have changed since
         self._file: int | None = None
         self._file_size = 0  # entries that the file has room for
         self.num_unsaved = 0  # times that the file could not be written
         self._entries: Entries = np.zeros(store.max_numbers, np.uint16)
         self.first = self._next = store.known_numbers.stop  # numbers that decisions are known of
+        self._saved = self._next  # below it all is in the file
+        self._counted = 0  # below it all is in the counts by day
+        self._gaps: list[range] = []  # numbers whose decisions are not known, the first ones excepted
         if path is not None:
             self._open(path)
-        self._count_all()
 
     def add(self, status: Bytes, chances: Any, is_alert: Any) -> None:
         """The N events that the store has just answered, in their order."""
-        accepted = np.flatnonzero(status == Status.ACCEPTED)
-        if not len(accepted):
+        if status.any():  # some were not accepted
+            accepted = np.flatnonzero(status == Status.ACCEPTED)
+            chances, is_alert = chances[accepted], is_alert[accepted]
+        if not len(chances):
             return
         self._make_room()
         stop = self._store.known_numbers.stop
-        numbers = np.arange(stop - len(accepted), stop)
-        rows = numbers & (len(self._entries) - 1)
-        steps = 1 + np.rint(chances[accepted] * NUM_STEPS).astype(np.int64)
-        alerts = is_alert[accepted]
-        self._forget_between(int(numbers[0]))
-        self._entries[rows] = steps + ALERT * alerts
+        start = stop - len(chances)
+        self._forget_between(start)
+        entries = np.rint(chances * NUM_STEPS).astype(np.uint16) + np.uint16(1)
+        entries[is_alert] |= np.uint16(ALERT)
+        self._put(start, entries)
         self._next = stop
-        self._changed.append(rows)
-        self._count(self._store.times_of(numbers), self._entries[rows], 1)
+        if stop - self._counted > MAX_UNCOUNTED:
+            self._count_new()
 
     def add_verdicts(self, ids: Longs, fraud: Longs, status: Bytes) -> None:
         """Verdicts (N,) that the store has just taken."""
+        self._count_new()
         taken = np.flatnonzero(status == Status.ACCEPTED)[::-1]
         numbers, last = np.unique(self._store.locate(ids[taken]), return_index=True)  # of one event the last
         is_fraud = fraud[taken][last] == 1
@@ -115,6 +119,7 @@ class DecisionTally:
 
     def days(self) -> Mapping[int, DayCounts]:
         """Counts by day since 1970, of the days of which every id is still known."""
+        self._count_new()
         latest = self._store.watermark
         if latest is None:
             return {}
@@ -123,24 +128,27 @@ class DecisionTally:
             del self._days[day]
         return dict(sorted(self._days.items()))
 
+    @property
+    def num_unknown(self) -> int:
+        """Events whose ids are known, and whose decisions are not."""
+        known = self._store.known_numbers
+        before = range(known.start, self.first)
+        return sum(max(0, gap.stop - max(gap.start, known.start)) for gap in (before, *self._gaps))
+
     def save(self) -> None:
         """Writes what has changed to the file. Where the disk does not take it, it is tried again the next time."""
-        if self._path is None or not self._changed:
+        if self._path is None or (not self._changed and self._saved == self._next):
             return
         try:
             if self._file is None or self._file_size != len(self._entries):
                 self._write_whole(self._path)
             else:
-                rows = np.unique(np.concatenate(self._changed))
-                for run in np.split(rows, np.flatnonzero(np.diff(rows) > MAX_GAP) + 1):
-                    start, stop = int(run[0]), int(run[-1]) + 1
-                    os.pwrite(self._file, self._entries[start:stop].tobytes(), HEAD.size + 2 * start)
-                os.pwrite(self._file, self._head(), 0)
+                self._write_changes(self._file)
         except OSError:
             self.num_unsaved += 1
-            self._changed = [np.unique(np.concatenate(self._changed))]
             return
         self._changed.clear()
+        self._saved = self._next
 
     def close(self) -> None:
         """Saves, and lets the file go."""
@@ -166,10 +174,13 @@ class DecisionTally:
             return
         numbers = np.arange(self.first, stop)
         entries = np.frombuffer(data, np.uint16, offset=HEAD.size)
-        self._entries[numbers & (len(self._entries) - 1)] = entries[numbers & (capacity - 1)]
-        self._next = stop
+        entries = entries[numbers & (capacity - 1)]
+        self._entries[numbers & (len(self._entries) - 1)] = entries
+        missing = np.flatnonzero(entries & CHANCE == 0)
+        runs = np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1) if len(missing) else []
+        self._gaps = [range(self.first + int(run[0]), self.first + int(run[-1]) + 1) for run in runs]
+        self._next = self._saved = stop
         self._forget_between(known.stop)
-        self._next = known.stop
         if capacity == len(self._entries):
             self._file, self._file_size = os.open(path, os.O_RDWR | os.O_CLOEXEC), capacity
 
@@ -185,16 +196,32 @@ class DecisionTally:
     def _forget_between(self, number: int) -> None:
         """Events from the last one to before this number have no decision: the process ended before it was saved."""
         if number > self._next:
-            missing = np.arange(max(self._next, number - len(self._entries)), number)
-            rows = missing & (len(self._entries) - 1)
-            self._entries[rows] = 0
-            self._changed.append(rows)
+            start = max(self._next, number - len(self._entries))
+            self._put(start, np.zeros(number - start, np.uint16))
+            self._gaps.append(range(self._next, number))
+            self._next = number
 
-    def _count_all(self) -> None:
-        numbers = np.arange(max(self.first, self._store.known_numbers.start), self._next)
+    def _put(self, start: int, entries: Entries) -> None:
+        """Entries (N,) of events that follow each other."""
+        for place, part in self._runs(start, start + len(entries)):
+            self._entries[place : place + len(part)] = entries[part.start - start : part.stop - start]
+
+    def _runs(self, start: int, stop: int) -> Iterator[tuple[int, range]]:
+        """Numbers in runs to the end of the ring: the place of the first of each."""
+        while start < stop:
+            place = start & (len(self._entries) - 1)
+            part = range(start, min(stop, start + len(self._entries) - place))
+            yield place, part
+            start = part.stop
+
+    def _count_new(self) -> None:
+        """Counts the events since the last time."""
+        first = max(self._counted, self._store.known_numbers.start, self.first, self._next - len(self._entries))
+        numbers = np.arange(first, self._next)
         entries = self._entries[numbers & (len(self._entries) - 1)]
         known = entries & CHANCE > 0
         self._count(self._store.times_of(numbers[known]), entries[known], 1)
+        self._counted = self._next
 
     def _count(self, times: Longs, entries: Entries, sign: int) -> None:
         """Adds events (N,) to the counts of their days, or takes them out."""
@@ -202,7 +229,7 @@ class DecisionTally:
             return
         steps = (entries & CHANCE).astype(np.int64) - 1
         num_bins = len(self._edges) + 2
-        places = (entries >> 14).astype(np.int64) * num_bins + bin_numbers(self._edges, steps / NUM_STEPS)
+        places = (entries >> 14).astype(np.int64) * num_bins + np.searchsorted(self._edges, steps / NUM_STEPS)
         days = times // self._day_ticks
         first = int(days[0])
         if (days == first).all():
@@ -222,6 +249,17 @@ class DecisionTally:
 
     def _head(self) -> bytes:
         return HEAD.pack(MAGIC, self._identity, len(self._entries), self.first, self._next)
+
+    def _write_changes(self, file: int) -> None:
+        """The entries since the last time, those that verdicts have changed, then the head that speaks of them."""
+        for place, part in self._runs(max(self._saved, self._next - len(self._entries)), self._next):
+            os.pwrite(file, self._entries[place : place + len(part)].tobytes(), HEAD.size + 2 * place)
+        if self._changed:
+            rows = np.unique(np.concatenate(self._changed))
+            for run in np.split(rows, np.flatnonzero(np.diff(rows) > MAX_GAP) + 1):
+                start, stop = int(run[0]), int(run[-1]) + 1
+                os.pwrite(file, self._entries[start:stop].tobytes(), HEAD.size + 2 * start)
+        os.pwrite(file, self._head(), 0)
 
     def _write_whole(self, path: Path) -> None:
         draft = path.with_name(f".{path.name}.part")
