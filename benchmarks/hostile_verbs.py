@@ -90,6 +90,8 @@ def verbs() -> tuple[Verb, ...]:
         Verb("plan", ("plan", "100b", "--gpus", "H100x8")),
         Verb("serve", ("serve", "cancer", "--port", "0"), until=ready),
         Verb("observe", ("observe", "export", "watching", "--set", "psi=0.3")),
+        Verb("observe_why", ("observe", "why", "log.ndjson", "--since", "1h", "--html", "causes.html")),
+        Verb("observe_drift", ("observe", "drift", "cancer", "log.ndjson", "--html", "drift.html")),
         Verb("bench", ("bench", "serve", "cancer", "--concurrency", "1", "--seconds", "1s")),
         Verb("recipe", ("recipe", "fraud", "--example", "--out", "cards", "--trials", "1")),
         Verb("recipe_rings", ("recipe", "rings", "--example", "--html", "rings.html")),
@@ -105,11 +107,14 @@ def verbs() -> tuple[Verb, ...]:
 
 def write_inputs(folder: Path, *, quick: bool) -> None:
     """The files that the verbs take; those of the verbs that need torch are left out for `quick`."""
+    import pandas as pd
     from sklearn.datasets import load_breast_cancer
 
     data = load_breast_cancer(as_frame=True)
     columns = data.data.rename(columns=lambda name: name.replace(" ", "_"))  # as `--example cancer` names them
     columns.assign(diagnosis=data.target_names[data.target]).to_csv(folder / "cancer.csv", index=False)
+    minutes = pd.date_range("2026-01-01", periods=len(columns), freq="min").strftime("%Y-%m-%dT%H:%M:%SZ")
+    columns.assign(time=minutes, status=200).to_json(folder / "log.ndjson", orient="records", lines=True)
     _write_transactions(folder / "tx.csv")
     (folder / "laws").mkdir()
     (folder / "laws" / "law-2024-01-01.txt").write_text(LAW, "utf-8")

@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = (
     "deepseek", "numpy", "scikit-learn", "xgboost-cpu", "xgboost", "torch", "optuna", "onnxruntime", "skl2onnx",
-    "pyarrow", "starlette", "uvicorn", "httptools", "uvloop", "fastapi", "pydantic", "openvino", "nncf", "torchvision",
+    "duckdb", "pyarrow", "starlette",
+    "uvicorn", "httptools", "uvloop", "fastapi", "pydantic", "openvino", "nncf", "torchvision",
     "torch-pruning", "captum", "shap", "transformers",
 )  # fmt: skip
 FIELDS = ("claim", "ours", "rival", "rival_name", "ratio", "unit", "op", "bar", "holds", "num_seeds", "note")

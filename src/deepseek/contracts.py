@@ -6,7 +6,7 @@ multiclass).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -159,6 +159,16 @@ class Event:
     marks: tuple[float, ...] = ()
 
 
+@dataclass(slots=True)  # not frozen, as Event
+class AnsweredRows:
+    """The rows of one request and what was answered: for a log of predictions, which asks for the answers later."""
+
+    records: Sequence[Record] | Tensors | None  # as they came; None for rows that were prepared elsewhere
+    predict: Callable[[], Prediction] | None = None  # makes the answers again; None: there is none
+    worker_pid: int = 0  # the engine process that computed them; 0: this process
+    compute_s: float = 0.0  # of the batch that they were computed in
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """A measured number with its bootstrap interval."""
@@ -199,3 +209,12 @@ class Sink(Protocol):
     """Takes events: metrics, an audit log, a test's list. Must not block and must not raise."""
 
     def emit(self, event: Event) -> None: ...
+
+
+@runtime_checkable
+class RowSink(Protocol):
+    """Takes the rows of each request to a model, beside its event. Must not block and must not raise."""
+
+    def emit_rows(self, event: Event, rows: AnsweredRows | None) -> None:
+        """`rows`: None where the request was refused or failed before it was computed."""
+        ...

@@ -13,13 +13,12 @@ import click
 
 from deepseek.cli.support.cluster import cluster_options
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
-from deepseek.cli.support.serving import alert_reasons, explainer_of, read_settings, reasons_for
+from deepseek.cli.support.serving import alert_reasons, explainer_of, open_logs, read_settings, reasons_for
 from deepseek.cli.support.watching import decision_figures, watch_decisions, watch_server
 
 if TYPE_CHECKING:
     from deepseek.cli.support.opening import OpenedModel
     from deepseek.contracts import JsonObject
-    from deepseek.observe.logs import AccessLog
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
     from deepseek.serve.http.group import GroupMember, Membership
@@ -42,6 +41,10 @@ The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C o
 
 
 LOSSY = "Let models run in bf16 or int8 where answers move no further, e.g. cosine=0.99,difference=0.1,agreement=0.99."
+PREDICTION_LOG = (
+    "Keep every row and its answer as Parquet there; inputs=hashed|none, sample=SHARE, days=7, gib=1, flush_s=10.  "
+    "[env: PREDICTION_LOG]"
+)
 LLM_PRECISION = "How models compute that write.  [default: float32 weights, arithmetic as low as the CPU likes]"
 
 
@@ -83,6 +86,7 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--tls-cert", type=FILE, help="Certificate and chain, PEM: serve https.  [env: TLS_CERT]")
 @click.option("--tls-key", type=FILE, help="Its key, PEM. SIGHUP reads both again.  [env: TLS_KEY]")
 @click.option("--audit-log", type=FILE, help="Append one line per request to this file.")
+@click.option("--prediction-log", metavar="FOLDER[,NAME=VALUE]", help=PREDICTION_LOG)
 @click.option("--log-level", help="debug, info, warning, error, off.  [env: DEEPSEEK_LOG_LEVEL; default: info]")
 @click.option("--timeout", type=float, help="Seconds after which a request is given up.  [default: 30]")
 @click.option("--max-rows", type=click.IntRange(1), help="Rows of one request.  [default: 16384]")
@@ -109,38 +113,15 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 @cluster_options
 def command(
-    bundles: tuple[str, ...],
-    host: str | None,
-    port: int | None,
-    grpc_port: int | None,
-    batch_size: int | None,
-    workers: str | int | None,
-    front_ends: int | None,
-    allowed_hosts: str | None,
-    member: str | None,
-    api_keys: Path | None,
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    audit_log: Path | None,
-    log_level: str | None,
-    timeout: float | None,
-    max_rows: int | None,
-    max_body: int | None,
-    max_connections: int | None,
-    engine_timeout: float | None,
-    open_timeout: float,
-    open_memory: int,
-    coalesce: bool | None,
-    lossy: str | None,
-    lossy_texts: Path | None,
-    lossy_rows: Path | None,
-    llm_precision: ModelPrecision | None,
-    state: Path | None,
-    key: Path | None,
-    repository: Path | None,
-    watch: float | None,
-    routes: tuple[str, ...],
-) -> None:
+    bundles: tuple[str, ...], host: str | None, port: int | None, grpc_port: int | None, batch_size: int | None,
+    workers: str | int | None, front_ends: int | None, allowed_hosts: str | None, member: str | None,
+    api_keys: Path | None, tls_cert: Path | None, tls_key: Path | None, audit_log: Path | None,
+    prediction_log: str | None, log_level: str | None, timeout: float | None, max_rows: int | None,
+    max_body: int | None, max_connections: int | None, engine_timeout: float | None, open_timeout: float,
+    open_memory: int, coalesce: bool | None, lossy: str | None, lossy_texts: Path | None, lossy_rows: Path | None,
+    llm_precision: ModelPrecision | None, state: Path | None, key: Path | None, repository: Path | None,
+    watch: float | None, routes: tuple[str, ...],
+) -> None:  # fmt: skip
     """Serve bundles over HTTP: records and tensors in, answers, reasons and metrics out.
 
     Without BUNDLE the environment's MODEL_PATH is served. Open the printed URL for a console.
@@ -150,6 +131,7 @@ def command(
         log_level=log_level, timeout_s=timeout, max_rows=max_rows, max_connections=max_connections,
         engine_timeout_s=engine_timeout, coalesce=coalesce, max_body_bytes=max_body, allowed_hosts=allowed_hosts,
         api_keys_file=api_keys and str(api_keys), tls_cert=tls_cert and str(tls_cert), tls_key=tls_key and str(tls_key),
+        prediction_log=prediction_log,
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())
     check_what_is_served(chosen, repository, state, settings)
@@ -267,9 +249,7 @@ def run_server(
 ) -> None:
     """Serve until a signal comes, with metrics, logs and explainers. A member of a group answers for the others too."""
     from deepseek.contracts import Event
-    from deepseek.observe.audit import AuditLog
     from deepseek.observe.live import LiveStats
-    from deepseek.observe.logs import AccessLog
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Pages, create_app
     from deepseek.serve.http.group import GroupMember
@@ -281,16 +261,14 @@ def run_server(
         child = GroupMember(membership)
         child.state = lambda: (metrics.exposition().decode(), live.state())
         audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.index}")  # a chain has one writer
-    access = AccessLog(settings.log_level)
-    logs: list[AccessLog | AuditLog] = [access]
-    if audit_log is not None:
-        logs.insert(0, AuditLog(audit_log, tell=access.emit))  # closed first, while the access log still listens
-    for log in logs:
+    logs = open_logs(settings, audit_log)
+    access = logs.access
+    for log in logs.all:
         metrics.watch_lost(type(log).__name__, log)
     app = create_app(
         models,
         settings=settings,
-        sinks=[metrics, live, *logs],
+        sinks=[metrics, live, *logs.sinks],
         explainer_for=explainer_of,
         reason_codes=reasons_for,
         explain_module="deepseek.explain.process",
@@ -303,6 +281,7 @@ def run_server(
         repository=lifecycle.repository,
         splits=lifecycle.splits,
         more_routes=scoring,
+        row_sink=logs.predictions,
     )
     watch_server(metrics, app, audit_log, scoring)
     for routes in scoring:
@@ -313,7 +292,7 @@ def run_server(
     try:
         run(app, listener, child)
     finally:
-        for log in logs:
+        for log in logs.all:
             log.close()
 
 

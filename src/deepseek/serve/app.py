@@ -17,7 +17,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from deepseek.contracts import Event, Explainer, Sink
+from deepseek.contracts import Event, Explainer, RowSink, Sink
 from deepseek.errors import DeepseekError, DrainingError
 from deepseek.http_errors import MethodNotAllowedError
 from deepseek.serve.access.gate import AccessPolicy
@@ -69,9 +69,9 @@ class App:
         splits: Mapping[str, TrafficSplit] = EMPTY_MAPPING,
         parent: Channel | None = None,
         more_routes: Sequence[ModelRoutes] = (),
+        row_sink: RowSink | None = None,
     ) -> None:
-        self.settings, self.draining = settings, False
-        self._sinks = tuple(sinks)
+        self.settings, self.draining, self._sinks, self._row_sink = settings, False, tuple(sinks), row_sink
         self._parent, self._more_routes = parent, more_routes
         self._access = AccessPolicy(settings)
         self.bodies = BodyBudget(MAX_LARGE_BODIES * settings.max_body_bytes)
@@ -276,6 +276,8 @@ class App:
         )
         for sink in self._sinks:
             sink.emit(event)
+        if self._row_sink is not None and name and request.method == "POST":
+            self._row_sink.emit_rows(event, request.answered and request.answered())
 
     def _find_handler(self, request: Request) -> Handler:
         route = self.router.routes.get(request.path) or self._repository_route(request.path)
@@ -370,6 +372,7 @@ def create_app(
     splits: Mapping[str, TrafficSplit] = EMPTY_MAPPING,
     parent: Channel | None = None,
     more_routes: Sequence[ModelRoutes] = (),
+    row_sink: RowSink | None = None,
 ) -> App:
     """An application that serves `models` by name.
 
@@ -379,12 +382,13 @@ def create_app(
     batch and explanation. `pages` brings what stands outside of the protocols. `repository` is what may be loaded while
     it serves, `splits` say which share of a model's requests each of its versions answers: one of `models`, or of the
     repository. `parent`: of the group that this is a front end of; it decides what is loaded for all of them.
-    `more_routes`: of models, beside those that every model has; closed with the application.
+    `more_routes`: of models, beside those that every model has; closed with the application. `row_sink` gets the rows
+    and the answers of every request to a model.
     """
     return App(
         models, settings=settings or Settings(), sinks=sinks, pages=pages or Pages(), repository=repository,
         explaining=ExplanationConfig(explainer_for, reason_codes, explain_module), splits=splits, parent=parent,
-        more_routes=more_routes,
+        more_routes=more_routes, row_sink=row_sink,
     )  # fmt: skip
 
 

@@ -8,6 +8,8 @@ import click
 
 #: Each sub-command and its line of help, in the order in which a user meets them.
 SUBCOMMANDS: dict[str, str] = {
+    "why": "Which slice of the requests explains the bad answers of a window?",
+    "drift": "Is what comes in still what the model was trained on, and does it matter?",
     "export": "Write dashboards, alert rules and their runbooks, to put into one's own stack.",
     "expose": "Metrics of training runs and of drift, for Prometheus.",
     "check": "Ask a server whether every metric, panel and rule is alive.",
@@ -15,6 +17,8 @@ SUBCOMMANDS: dict[str, str] = {
 
 EPILOG = """\b
 Examples:
+  deepseek observe why predictions --since 10m --html why.html
+  deepseek observe drift loans predictions --html drift.html
   deepseek observe export watching --set latency_p99=0.8 --set psi=0.2
   deepseek observe check http://127.0.0.1:8000
 """

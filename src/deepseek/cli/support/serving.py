@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deepseek.contracts import Attribution, Record
     from deepseek.engines import MultimodalRuntime, Runtime
+    from deepseek.observe.audit import AuditLog
+    from deepseek.observe.logs import AccessLog
+    from deepseek.observe.predictions.log import PredictionLog
     from deepseek.serve import Settings
     from deepseek.serve.models.text import TextAdapter
     from deepseek.serve.scoring.reasons import AlertReasons
@@ -24,6 +29,11 @@ def read_settings(**options: Any) -> Settings:
     from deepseek.serve import Settings
 
     settings = Settings.read(os.environ, **options)
+    if settings.prediction_log:
+        from deepseek.observe.predictions.config import PredictionLogConfig
+
+        need("pyarrow", extra="tabular")
+        PredictionLogConfig.parse(settings.prediction_log)
     if settings.api_keys_file:
         from deepseek.serve.core.keys import ApiKeys
 
@@ -33,6 +43,39 @@ def read_settings(**options: Any) -> Settings:
 
         TlsCertificate.read(settings.tls_cert, settings.tls_key)
     return settings
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLogs:
+    """The logs of a server, in the order in which they are closed: the access log last, which hears of the others."""
+
+    access: AccessLog
+    audit: AuditLog | None = None
+    predictions: PredictionLog | None = None
+
+    @property
+    def sinks(self) -> list[AccessLog | AuditLog]:
+        return [self.access] if self.audit is None else [self.audit, self.access]
+
+    @property
+    def all(self) -> list[AccessLog | AuditLog | PredictionLog]:
+        return [*([] if self.predictions is None else [self.predictions]), *self.sinks]
+
+
+def open_logs(settings: Settings, audit_log: Path | None) -> ServerLogs:
+    """Open the logs that the settings and the option ask for. InputError for one that cannot be written."""
+    from deepseek.observe.audit import AuditLog
+    from deepseek.observe.logs import AccessLog
+
+    access = AccessLog(settings.log_level)
+    audit = None if audit_log is None else AuditLog(audit_log, tell=access.emit)
+    if not settings.prediction_log:
+        return ServerLogs(access, audit)
+    from deepseek.observe.predictions.config import PredictionLogConfig
+    from deepseek.observe.predictions.log import PredictionLog
+
+    config = PredictionLogConfig.parse(settings.prediction_log)
+    return ServerLogs(access, audit, PredictionLog(config, tell=access.emit))
 
 
 def explainer_of(runtime: Runtime | MultimodalRuntime | TextAdapter) -> Any:

@@ -79,10 +79,13 @@ class JobOutputs:
 class BatchOutputs:
     """The outputs of a batch. `rows`: its rendered rows, made once for all jobs of the batch."""
 
-    __slots__ = ("_finite", "_slices", "outputs", "rows")
+    __slots__ = ("_finite", "_slices", "compute_s", "outputs", "rows", "worker_pid")
 
-    def __init__(self, outputs: Arrays, slices: list[JobSlice]) -> None:
+    def __init__(self, outputs: Arrays, slices: list[JobSlice], *, worker_pid: int = 0, compute_s: float = 0.0) -> None:
+        """`worker_pid`: the engine process that computed it in `compute_s`; 0 is this process, or several."""
         self.outputs = outputs
+        self.worker_pid = worker_pid
+        self.compute_s = compute_s
         self.rows: Any = None
         self._slices = slices
         self._finite: bool | None = None  # None: not checked yet

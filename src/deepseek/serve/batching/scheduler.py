@@ -281,7 +281,7 @@ class Scheduler:
         if isinstance(result, Exception):
             self._on_failure(batch, result)
             return
-        computed = BatchOutputs(result, batch)
+        computed = BatchOutputs(result, batch, worker_pid=getattr(worker, "pid", 0), compute_s=took_s)
         row = cost = 0
         now_s = perf_counter()
         for job, start, stop in batch:

@@ -3,8 +3,8 @@
     settings = Settings.read(os.environ, port=8123)      # options override the environment
 
 MODEL_PATH, BATCH_SIZE, PORT, GRPC_PORT, HOST, WORKERS, FRONT_ENDS, TLS_CERT, TLS_KEY, COALESCE,
-ALLOWED_HOSTS (names, between commas), DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an empty variable counts
-as unset.
+ALLOWED_HOSTS (names, between commas), PREDICTION_LOG, DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an empty
+variable counts as unset.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ ENVIRONMENT = {
     "TLS_CERT": "tls_cert",
     "TLS_KEY": "tls_key",
     "COALESCE": "coalesce",
+    "PREDICTION_LOG": "prediction_log",
     "ALLOWED_HOSTS": "allowed_hosts",
     "DEEPSEEK_LOG_LEVEL": "log_level",
 }
@@ -74,6 +75,7 @@ class Settings:
     front_ends: int = 1  # processes that take requests
     api_keys_file: str | None = None  # one sha256 (hex) of an accepted key per line, see keys.py
     log_level: str = "info"
+    prediction_log: str | None = None  # FOLDER[,NAME=VALUE]: keep rows and answers there, see observe/predictions
     max_body_bytes: int = 32 * MIB
     max_rows: int = 16_384  # rows of one request
     max_explain_rows: int = 1_024  # rows of one request for explanations or reasons

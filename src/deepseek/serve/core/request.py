@@ -18,6 +18,7 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from deepseek.contracts import AnsweredRows
 from deepseek.errors import BusyError, DeepseekError, MalformedError
 from deepseek.http_errors import MediaTypeError, MethodNotAllowedError
 from deepseek.serve.core.bodies.stream import BodyStream
@@ -44,7 +45,7 @@ class Request:
     """A request, from its head to its response. Fields below `route` are filled on the way, for its event."""
 
     __slots__ = (
-        "allow_infinite", "body", "body_stream", "client", "error_fields", "flags", "handler", "headers",
+        "allow_infinite", "answered", "body", "body_stream", "client", "error_fields", "flags", "handler", "headers",
         "is_disconnected", "is_explanation", "is_http10", "marks", "max_body_bytes", "method", "model", "num_rows",
         "on_cancel", "on_response", "path", "queue_s", "rejection", "request_id", "reservation", "route", "settings",
         "started_s", "traceparent",
@@ -87,6 +88,7 @@ class Request:
         self.on_cancel: Callable[[], None] | None = None  # stops the work on it
         self.is_disconnected = False  # whether the client went away
         self.allow_infinite = False  # whether its client accepts infinite outputs of a bare graph
+        self.answered: Callable[[], AnsweredRows] | None = None  # its rows, and the answers once computed
         self.is_explanation = False  # whether it asks for explanations, which give way to predictions
 
     def respond(self, result: Response | Exception) -> None:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from deepseek.bundle.inspect import read_promises
 from deepseek.bundle.promises import Promises
 from deepseek.bundle.read import UNCHECKED_SIGNATURE
-from deepseek.contracts import Arrays, Batch, Event, Flag, Float32, Prediction, Record, Tensors
+from deepseek.contracts import AnsweredRows, Arrays, Batch, Event, Flag, Float32, Prediction, Record, Tensors
 from deepseek.data.table.columns import ColumnarRows
 from deepseek.engines.checks.finite import are_finite, blame_inputs, check_answers
 from deepseek.errors import DeepseekError, NonFiniteError
@@ -158,7 +158,7 @@ class ServedModel:
         self._queue.admit(job)
         if not request.is_explanation:
             self.explanations.record_prediction(job.queued_s)
-        request.model = self
+        request.model, request.answered = self, partial(AnsweredRows, records)
         request.on_cancel = partial(self._abandon, job)
         num_cells = num_rows * self.adapter.row_cells
         is_large = len(request.body) > INLINE_BYTES and not _is_numeric(records)  # a text may be of any length
@@ -233,7 +233,15 @@ class ServedModel:
         self, request: Request, callback: Callable[[JobOutputs | Exception], None], result: JobOutputs | Exception
     ) -> None:
         """Pass a request its outputs, or the error of its own rows; others of the batch are not affected."""
-        callback(result if isinstance(result, Exception) else self._fault_of(result, request) or result)
+        if isinstance(result, JobOutputs):
+            answer, result = result, self._fault_of(result, request) or result
+            if result is answer:
+                request.answered = partial(self._answered_rows, answer)
+        callback(result)
+
+    def _answered_rows(self, part: JobOutputs) -> AnsweredRows:
+        batch = part.batch
+        return AnsweredRows(part.job.records, partial(self.decide, part), batch.worker_pid, batch.compute_s)
 
     def _fault_of(self, part: JobOutputs, request: Request) -> Exception | None:
         """The error of a request's rows: the adapter's, or blame_inputs() for NaN and infinite numbers; else None."""

@@ -1,0 +1,119 @@
+"""`deepseek observe why`: which slice explains the bad answers of a window. The work is in observe/why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deepseek.cli.support import output
+from deepseek.cli.support.options import FILE
+from deepseek.files import atomic_file, check_writable
+from deepseek.look import numbers
+
+if TYPE_CHECKING:
+    from deepseek.observe.why.report import WhyReport
+
+EPILOG = """\b
+Examples:
+  deepseek observe why predictions --since 10m --html why.html
+  deepseek observe why predictions access.ndjson --labels labels.csv --until 2026-05-01T14:00:00Z
+  deepseek observe why access.ndjson --bad "status = 429" --json
+"""
+
+
+@click.command(epilog=EPILOG, short_help="Which slice explains the bad answers?")
+@click.argument("logs", nargs=-1, type=click.Path(path_type=Path), metavar="[LOGS]...")
+@click.option("--since", default="10m", show_default=True, help="Length of the window: 30s, 10m, 2h, 1d.")
+@click.option("--until", metavar="TIME", help="Its end.  [default: the last row]")
+@click.option("--past", metavar="SPAN", help="Length of the past before it.  [default: all, up to 144 windows]")
+@click.option("--bad", metavar="EXPR", help="What counts as bad, as SQL: \"status = 503 AND host = 'a'\".")
+@click.option("--labels", type=FILE, help="CSV, Parquet or NDJSON: request_id, label, and row.")
+@click.option("--time-column", metavar="NAME", help="Where the time stands.  [default: time, @timestamp, ...]")
+@click.option(
+    "--memory", default=1_024, show_default=True, type=click.IntRange(64), metavar="MIB", help="For the logs."
+)
+@click.option("--html", type=FILE, help="Write a page there, with rows to look at.")
+@output.json_option
+def command(
+    logs: tuple[Path, ...], since: str, until: str | None, past: str | None, bad: str | None, labels: Path | None,
+    time_column: str | None, memory: int, html: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Say which slice of the requests in LOGS explains what went wrong in a window: a value of a field, a range of an
+    input, a version, a worker, or two of these at once, each against its own past. LOGS are the folder of serve's
+    --prediction-log (also the default: $PREDICTION_LOG), files of log lines, or both."""
+    if html is not None:
+        check_writable(html)
+    from deepseek.observe.why.windows import parse_duration
+
+    since_s, past_s = parse_duration(since), None if past is None else parse_duration(past)
+    paths = logs or default_logs()
+    report = explain_window(paths, since_s, until, past_s, bad, labels, time_column, memory)
+    if html is not None:
+        from deepseek.observe.why.page import render_page
+
+        with atomic_file(html) as part:
+            part.write_text(render_page(report, ", ".join(path.name for path in paths)), encoding="utf-8")
+        output.note(f"the page is in {html}")
+    for note in report.notes:
+        output.note(note.en)
+    output.emit(report.to_dict(), as_json, lambda: describe(report))
+
+
+def default_logs() -> tuple[Path, ...]:
+    """The folder of the environment's prediction log. UsageError without one."""
+    import os
+
+    folder = os.environ.get("PREDICTION_LOG", "").split(",")[0].strip()
+    if not folder:
+        raise click.UsageError("give LOGS: the folder of --prediction-log, or files of log lines")
+    return (Path(folder),)
+
+
+def explain_window(
+    paths: tuple[Path, ...], since_s: float, until: str | None, past_s: float | None, bad: str | None,
+    labels: Path | None, time_column: str | None, memory_mib: int,
+) -> WhyReport:  # fmt: skip
+    """The causes of a window of these logs, with rows to look at."""
+    from time import time
+
+    from deepseek.extras import need
+
+    for module in ("duckdb", "pyarrow", "scipy"):
+        need(module, extra="observe")
+    from deepseek.observe.reading.clocks import set_clocks_right
+    from deepseek.observe.reading.labels import join_labels
+    from deepseek.observe.reading.tables import ReadLimits, open_logs
+    from deepseek.observe.why.causes import find_causes
+    from deepseek.observe.why.report import make_report
+    from deepseek.observe.why.windows import WindowChoice, parse_moment
+
+    with open_logs(paths, ReadLimits(memory_mib=memory_mib), time_column=time_column) as logs:
+        set_clocks_right(logs)
+        if labels is not None:
+            join_labels(logs, labels)
+        logs.lock()
+        until_s = None if until is None else parse_moment(logs, until)
+        findings = find_causes(logs, WindowChoice(since_s, until_s, past_s, time()), bad=bad)
+        return make_report(logs, findings)
+
+
+def describe(report: WhyReport) -> list[object]:
+    """The answer in one sentence, then the causes and what to do."""
+    from deepseek.observe.why.words import action_words, bad_words, cause_title
+
+    causes = report.findings.causes
+    if not causes:
+        return [report.answer.en]
+    table = output.make_table("", "cause", "bad", "of", "expected", "what", "do", value_justify="left")
+    for rank, cause in enumerate(causes, start=1):
+        first = cause.evidence[0]
+        expected = numbers.number(max(0.0, first.num_bad - first.excess))
+        echo = "" if cause.echo_of is None else f" (as {cause.echo_of})"
+        table.add_row(
+            str(rank), output.escape_text(cause_title(cause).en + echo), numbers.count(round(first.num_bad)),
+            numbers.count(round(first.num_rows)), expected, output.escape_text(bad_words(first).en),
+            output.escape_text(action_words(cause).en),
+        )  # fmt: skip
+    return [report.answer.en, "", table]

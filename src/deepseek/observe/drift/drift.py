@@ -1,0 +1,187 @@
+"""The whole way from a log to what drifted: which rows, each column, all of them, the answers, how good they still
+are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from deepseek.bundle.read import Bundle
+from deepseek.contracts import JsonObject
+from deepseek.errors import InputError
+from deepseek.look import Text
+from deepseek.observe.drift.columns import ColumnDrift, measure_columns
+from deepseek.observe.drift.joint import JointDrift, measure_jointly
+from deepseek.observe.drift.performance import Performance, estimate_performance
+from deepseek.observe.drift.reference import read_reference
+from deepseek.observe.reading.ndjson import quote_name, quote_text
+from deepseek.observe.reading.tables import Logs
+from deepseek.observe.why.windows import moment_text
+
+INPUT_PREFIX, PROBABILITY_PREFIX = "input.", "probability."
+DAY_S = 86_400.0
+MAX_ANSWERS = 50_000  # from which performance is estimated
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """`columns`: those with the largest impact first. `answer`: the labels that were answered against the target of the
+    training rows. `unknown`: columns of the log that the card does not know; `absent`: columns of the card that the log
+    lacks; `withheld`: those whose values the card does not tell."""
+
+    start_s: float
+    end_s: float
+    num_rows: int
+    num_reference: int
+    columns: tuple[ColumnDrift, ...]
+    answer: ColumnDrift | None
+    joint: JointDrift | None
+    performance: Performance | None
+    expected_metrics: dict[str, float]  # what the bundle promises
+    unknown: tuple[str, ...]
+    absent: tuple[str, ...]
+    withheld: tuple[str, ...]
+    num_other_models: int
+    notes: tuple[Text, ...] = ()
+
+    @property
+    def drifted_columns(self) -> tuple[ColumnDrift, ...]:
+        return tuple(each for each in self.columns if each.is_drifted)
+
+    def to_dict(self) -> JsonObject:
+        """For --json; `deepseek observe expose` reads columns, and of each column and psi."""
+        return {
+            "since": moment_text(self.start_s), "until": moment_text(self.end_s), "num_rows": self.num_rows,
+            "num_reference_rows": self.num_reference, "columns": [_column_dict(each) for each in self.columns],
+            "answer": None if self.answer is None else _column_dict(self.answer),
+            "joint": None if self.joint is None else {
+                "auc": self.joint.auc, "p_value": self.joint.p_value, "num_rows": self.joint.num_rows
+            },
+            "performance": None if self.performance is None else _performance_dict(self.performance),
+            "promised": self.expected_metrics, "unknown": list(self.unknown), "absent": list(self.absent),
+            "withheld": list(self.withheld), "num_other_models": self.num_other_models,
+            "notes": [note.en for note in self.notes],
+        }  # fmt: skip
+
+
+def find_drift(
+    bundle: Bundle, logs: Logs, *, since_s: float = DAY_S, until_s: float | None = None, now_s: float = np.inf,
+    any_version: bool = False, notes: tuple[Text, ...] = (),
+) -> DriftReport:  # fmt: skip
+    """The drift of the rows of the last `since_s` seconds. InputError where none is of this bundle, or none has a
+    column of its card."""
+    reference = read_reference(bundle)
+    names = logs.columns
+    prefix = INPUT_PREFIX if any(name.startswith(INPUT_PREFIX) for name in names) else ""
+    known = [each for each in reference.columns if prefix + each.name in names]
+    if not known:
+        raise InputError(
+            f"the log has none of the columns of {bundle.path.name}: it has {', '.join(list(names)[:12])}",
+            expected=f"columns as {prefix or INPUT_PREFIX}{reference.columns[0].name}",
+            fix="log with --prediction-log FOLDER, without inputs=none",
+        )
+    is_ours, num_other = _own_rows(bundle, logs, any_version)
+    last_s = logs.query(f"SELECT max(time) FROM rows WHERE {is_ours} AND time <= {min(now_s, 1e15)!r}")[0][0]
+    end_s = float(until_s if until_s is not None else last_s)
+    where = f"({is_ours} AND time >= {end_s - since_s!r} AND time <= {end_s!r})"
+    num_rows = logs.count(f"SELECT count(*) FROM rows WHERE {where}")
+    if not num_rows:
+        raise InputError("the window has no row", expected="rows of this model", fix="give a longer --since")
+    past = f"({is_ours} AND time < {end_s - since_s!r})"
+    joint = measure_jointly(logs, where, past, [prefix + each.name for each in known])
+    classes = bundle.manifest.labels
+    target = reference.target
+    answer = None
+    if target is not None and "prediction" in names and target.kind == "category":
+        (answer,) = measure_columns(
+            logs, f"{where} AND prediction IS NOT NULL", [replace(target, name="prediction")], ""
+        )
+    return DriftReport(
+        max(end_s - since_s, logs.query(f"SELECT min(time) FROM rows WHERE {where}")[0][0]), end_s, num_rows,
+        reference.num_rows, tuple(measure_columns(logs, where, known, prefix)), answer, joint,
+        _performance(logs, where, classes), _read_promised_metrics(bundle), _unknown_columns(bundle, names, prefix),
+        tuple(each.name for each in reference.columns if each not in known), reference.withheld, num_other, notes,
+    )  # fmt: skip
+
+
+def _own_rows(bundle: Bundle, logs: Logs, any_version: bool) -> tuple[str, int]:
+    """SQL for the rows of this bundle, and how many rows of others there are."""
+    columns = logs.columns
+    if any_version or "digest" not in columns:
+        return "true", 0
+    is_ours = f"digest = {quote_text(bundle.digest)}"
+    ours, others = logs.query(
+        f"SELECT count(*) FILTER ({is_ours}), count(*) FILTER (digest <> {quote_text(bundle.digest)}) FROM rows"
+    )[0]
+    if not ours:
+        versions = logs.query("SELECT DISTINCT model || ' ' || version FROM rows LIMIT 5")
+        raise InputError(
+            f"no row of the log was answered by {bundle.path.name}; it has rows of "
+            + ", ".join(str(row[0]) for row in versions),
+            expected=f"rows with the digest {bundle.digest[:12]}…",
+            fix="name the bundle that was served, or --any-version",
+        )  # fmt: skip
+    return is_ours, int(others)
+
+
+def _unknown_columns(bundle: Bundle, names: Mapping[str, str], prefix: str) -> tuple[str, ...]:
+    """Inputs in the log that the bundle does not have; of a log without a prefix none can be told."""
+    inputs = {each.name for each in bundle.manifest.inputs}
+    if not prefix:
+        return ()
+    return tuple(
+        name.removeprefix(prefix)
+        for name in names
+        if name.startswith(prefix) and name.removeprefix(prefix) not in inputs
+    )
+
+
+def _read_promised_metrics(bundle: Bundle) -> dict[str, float]:
+    """Accuracy and AUC on the test rows of the bundle, where it has them."""
+    if not bundle.has("evidence/metrics.json"):
+        return {}
+    metrics = json.loads(bundle.read("evidence/metrics.json"))
+    metrics = metrics.get("metrics", metrics)
+    return {name: float(metrics[name]["value"]) for name in ("accuracy", "auc") if name in metrics}
+
+
+def _performance(logs: Logs, where: str, classes: tuple[str, ...]) -> Performance | None:
+    """None for a regression, and for a log without probabilities."""
+    columns = logs.columns
+    names = [PROBABILITY_PREFIX + label for label in classes]
+    if len(classes) < 2 or "prediction" not in columns or any(name not in columns for name in names):
+        return None
+    label = "CAST(label AS VARCHAR)" if "label" in columns else "NULL::VARCHAR"
+    listed = ", ".join(map(quote_text, classes))
+    table = logs.table(
+        f"SELECT {', '.join(map(quote_name, names))}, list_position([{listed}], CAST(prediction AS VARCHAR)) - 1 AS "
+        f"answered, COALESCE(list_position([{listed}], {label}) - 1, -1) AS labeled FROM rows "
+        f"WHERE {where} AND {quote_name(names[0])} IS NOT NULL AND prediction IS NOT NULL "
+        f"ORDER BY hash(rowid) LIMIT {MAX_ANSWERS}"
+    )
+    probabilities = np.column_stack([table[name].to_numpy() for name in names]).astype(np.float64)
+    answers = table["answered"].to_numpy().astype(np.int64)
+    return estimate_performance(probabilities, answers, table["labeled"].to_numpy().astype(np.int64), classes)
+
+
+def _column_dict(column: ColumnDrift) -> JsonObject:
+    return {
+        "column": column.name, "kind": column.kind, "num_rows": column.num_rows, "psi": column.psi,
+        "distance": column.distance, "p_value": column.p_value, "missing_share": column.missing_share,
+        "reference_missing_share": column.past_missing_share, "other_share": column.unseen_share,
+        "drifted": column.is_drifted, "importance": column.importance, "impact": column.impact,
+        "touches_answers": column.touches_answers,
+    }  # fmt: skip
+
+
+def _performance_dict(performance: Performance) -> JsonObject:
+    observed = performance.observed
+    return {
+        "estimated": {name: figure.to_dict() for name, figure in performance.estimated.items()},
+        "observed": None if observed is None else {name: figure.to_dict() for name, figure in observed.items()},
+        "num_rows": performance.num_rows, "num_labels": performance.num_labels,
+        "recalibrated": performance.is_recalibrated,
+    }  # fmt: skip

@@ -1,0 +1,115 @@
+"""The data card and the evidence of a bundle as shares of ranges and of levels, column by column: no row is needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+
+from deepseek.bundle.read import Bundle
+from deepseek.errors import InputError
+
+CARD, IMPORTANCE = "card.json", "evidence/explanation.json"
+LEVEL_KINDS = ("category", "boolean", "binary", "integer_category", "ordinal")
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnReference:
+    """A column as its card has it. Numbers: B ranges between B - 1 `edges`; categories: one for each of `levels`, and
+    one for all others. `shares` (B,) of the rows that have a value."""
+
+    name: str
+    kind: Literal["number", "category"]
+    shares: tuple[float, ...]
+    missing_share: float
+    num_rows: int
+    edges: tuple[float, ...] = ()
+    levels: tuple[str, ...] = ()
+    importance: float | None = None  # its share of the attributions of all columns; None: the bundle says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReference:
+    columns: tuple[ColumnReference, ...]
+    target: ColumnReference | None  # the answers of the training rows
+    withheld: tuple[str, ...]  # columns whose values the card does not tell, and texts and identifiers
+    num_rows: int
+
+
+def read_reference(bundle: Bundle) -> DriftReference:
+    """What columns are held against. InputError for a bundle without a card of a table."""
+    if not bundle.has(CARD):
+        raise InputError(
+            f"{bundle.path} has no data card", expected="a bundle of a table, which `deepseek ship` makes",
+            fix="ship the model again",
+        )  # fmt: skip
+    card = json.loads(bundle.read(CARD))
+    importance = json.loads(bundle.read(IMPORTANCE)).get("importance", {}) if bundle.has(IMPORTANCE) else {}
+    total = sum(abs(value) for value in importance.values()) or 1.0
+    names = {each.name for each in bundle.manifest.inputs}
+    columns, withheld, target = [], [], None
+    for column in card.get("columns", []):
+        reference = _column_reference(column, card["num_rows"], importance, total)
+        if column["name"] == card.get("target"):
+            target = reference
+        elif column["name"] in names:
+            if reference is None:
+                withheld.append(column["name"])
+            else:
+                columns.append(reference)
+    if not columns:
+        raise InputError(
+            f"the data card of {bundle.path} tells of no column", expected="numbers or categories among its inputs",
+            fix="this model cannot be watched by its columns: watch its answers",
+        )  # fmt: skip
+    return DriftReference(tuple(columns), target, tuple(withheld), int(card["num_rows"]))
+
+
+def _column_reference(
+    column: Mapping[str, Any], num_rows: int, importance: Mapping[str, float], total: float
+) -> ColumnReference | None:
+    """None for a column whose values are not told."""
+    name, missing = column["name"], float(column.get("missing_share", 0.0))
+    weight = abs(importance[name]) / total if name in importance else None
+    if "levels" in column:
+        counts = [each["num_rows"] for each in column["levels"]] + [column.get("num_other", 0)]
+        shares = np.array(counts, np.float64) / max(1, sum(counts))
+        levels = tuple(str(each["level"]) for each in column["levels"])
+        return ColumnReference(
+            name, "category", tuple(shares.tolist()), missing, num_rows, levels=levels, importance=weight
+        )
+    if "histogram" not in column or isinstance(column.get("min"), str):
+        return None
+    edges, shares = _number_bins(column)
+    if len(shares) < 2:
+        return None
+    return ColumnReference(
+        name, "number", tuple(shares.tolist()), missing, num_rows, edges=tuple(edges.tolist()), importance=weight
+    )
+
+
+def _number_bins(column: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Edges (B - 1,) and shares (B,): between quantiles where they differ, else of the histogram's bins; each of at
+    least half a percent, so that no empty bin makes a small change large. Beyond its ends there are two bins more."""
+    quantiles = sorted((float(share), float(value)) for share, value in column["quantiles"].items())
+    values = [value for _, value in quantiles]
+    if len(set(values)) == len(values):
+        levels = [0.0, *(share for share, _ in quantiles), 1.0]
+        return np.array(values), np.array([after - before for before, after in pairwise(levels)])
+    counts = np.array(column["histogram"]["counts"], np.float64)
+    inner = np.array(column["histogram"]["edges"], np.float64)[1:-1]
+    shares, edges, held = [], [], 0.0
+    least = 0.005 * counts.sum()
+    for index, count in enumerate(counts.tolist()):
+        held += count
+        if held >= least and index < len(inner):
+            shares.append(held)
+            edges.append(inner[index])
+            held = 0.0
+    if held or not shares:
+        shares.append(held)
+    return np.array(edges[: len(shares) - 1]), np.array(shares) / counts.sum()

@@ -1,0 +1,137 @@
+"""The prediction log as a RowSink: rows wait in memory for `flush_s`, then a file of them appears.
+
+Making columns and writing them happens in a thread of its own. What a killed process loses are the rows of the last
+`flush_s` seconds. A disk that takes no more loses rows, which are counted; predictions go on. `close` writes what
+waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Sequence
+from time import monotonic, time
+from typing import TYPE_CHECKING
+
+from deepseek.contracts import AnsweredRows, Event
+from deepseek.errors import InputError
+from deepseek.extras import need
+from deepseek.observe.lines import LineWriter
+from deepseek.observe.predictions.config import PredictionLogConfig
+from deepseek.observe.predictions.rows import LoggedRequest, RowFormat, requests_to_table
+from deepseek.observe.predictions.segments import SegmentStore, concat_tables, read_key
+from deepseek.observe.predictions.selection import is_selected
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_WAITING_ROWS = 200_000  # beyond it rows are lost: the disk is slower than the answers
+ROWS_PER_TABLE = 512
+ROWS_PER_FILE = 50_000  # as many are written before their time
+GIB = 1 << 30
+
+
+class PredictionLog:
+    """Writes every request to a model, with its rows."""
+
+    def __init__(self, config: PredictionLogConfig, *, tell: Callable[[Event], None] = lambda _: None) -> None:
+        """`tell` is called when rows begin to be lost and when they are written again. InputError for a folder that
+        cannot be written, ExtraError without pyarrow."""
+        need("pyarrow", extra="tabular")
+        self._config, self._tell = config, tell
+        host = socket.gethostname()
+        try:
+            self._store = SegmentStore(config.folder, host, days=config.days, max_bytes=round(config.gib * GIB))
+            key = read_key(config.folder) if config.inputs == "hashed" else b""
+        except OSError as error:
+            raise InputError(
+                f"the prediction log {config.folder} cannot be written: {error.strerror}",
+                expected="a folder that may be made and written", fix="name another folder, or mend its rights",
+            ) from error  # fmt: skip
+        self._form = RowFormat(host, config.inputs, config.sample, key)
+        self._requests: dict[str, list[LoggedRequest]] = {}  # without columns yet, by model
+        self._tables: dict[str, list[pa.Table]] = {}  # not written yet, by model
+        self._num_loose = 0  # rows without columns yet
+        self._oldest_s = 0.0  # when the first row that waits came
+        self._num_waiting = 0  # rows without columns, and of tables
+        self._num_taken = self._num_handled = 0  # rows; each changed by one thread
+        self._num_dropped = self._num_failed = 0  # rows that are lost, as above
+        self._is_failing = False
+        self._writer = LineWriter(self._append, max_lines=MAX_WAITING_ROWS, name="prediction-log", gather=self._tick)
+
+    @property
+    def num_lost(self) -> int:
+        """Rows that had no room, and rows that the disk did not take."""
+        return self._num_dropped + self._num_failed
+
+    def emit_rows(self, event: Event, rows: AnsweredRows | None) -> None:
+        request_id = event.fields.get("request_id", "")
+        if self._config.sample < 1 and not is_selected(request_id, self._config.sample):
+            return
+        request = LoggedRequest(event, rows, time())
+        if self._num_taken - self._num_handled + request.num_rows > MAX_WAITING_ROWS:
+            self._num_dropped += request.num_rows
+            return
+        self._num_taken += request.num_rows
+        self._writer.write([request])
+
+    def close(self) -> None:
+        """Write what waits, and make one file of this process's last ones."""
+        self._writer.close()
+        self._flush()
+        with contextlib.suppress(OSError):  # the pieces stand as they are
+            self._store.merge()
+
+    def _append(self, requests: Sequence[LoggedRequest]) -> int:
+        if not self._num_waiting:
+            self._oldest_s = monotonic()
+        for each in requests:
+            self._requests.setdefault(each.event.model_name, []).append(each)
+            self._num_waiting += each.num_rows
+            self._num_loose += each.num_rows
+        if self._num_loose >= ROWS_PER_TABLE:
+            self._make_tables()
+        if self._num_waiting >= ROWS_PER_FILE:
+            self._flush()
+        return len(requests)
+
+    def _make_tables(self) -> None:
+        """Make columns of the rows that came: some at a time, since each table costs as much as hundreds of rows, and
+        all together they would hold Python's lock for long."""
+        requests, self._requests, self._num_loose = self._requests, {}, 0
+        for model, entries in requests.items():
+            self._tables.setdefault(model, []).append(requests_to_table(entries, self._form))
+
+    def _tick(self) -> None:
+        if self._num_waiting and monotonic() - self._oldest_s >= self._config.flush_s:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write a file for each model. Rows that the disk does not take are lost, and counted."""
+        self._make_tables()
+        tables, self._tables = self._tables, {}
+        write_error: OSError | None = None
+        for model, pieces in tables.items():
+            table = concat_tables(pieces)
+            try:
+                self._store.write(model, table)
+            except OSError as error:
+                write_error = error
+                self._num_failed += table.num_rows
+        self._num_handled += self._num_waiting
+        self._num_waiting = 0
+        if tables:
+            self._report(write_error)
+            with contextlib.suppress(OSError):  # tried again after the next piece
+                self._store.merge_many()
+                self._store.enforce_bounds()
+
+    def _report(self, write_error: OSError | None) -> None:
+        """Tell once when rows begin to be lost, and once when they are written again."""
+        fields: dict[str, object] = {"prediction_log": str(self._config.folder), "num_lost": self.num_lost}
+        if write_error is not None and not self._is_failing:
+            reason = write_error.strerror or str(write_error)
+            self._tell(Event("server", fields=fields | {"state": "rows are lost", "error": reason}))
+        elif write_error is None and self._is_failing:
+            self._tell(Event("server", fields=fields | {"state": "rows are written again"}))
+        self._is_failing = write_error is not None
