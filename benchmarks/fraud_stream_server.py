@@ -289,7 +289,7 @@ def main() -> int:
     runs: dict[tuple[str, int], list[Run]] = {}
     with tempfile.TemporaryDirectory(dir=options.state) as name:
         folder = Path(name)
-        inputs = prepare(folder, 290_000)
+        inputs = prepare(folder, 580_000)
         for _ in range(rounds):
             for rows in sizes:
                 for who, server in servers:

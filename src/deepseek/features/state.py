@@ -138,7 +138,16 @@ def restore_state(plan: Plan, arrays: Mapping[str, Values]) -> State:
     )
     index_keys(state, len(plan.num_windows))
     index_ids(state)
-    return state
+    return _with_room(state)
+
+
+def _with_room(state: State) -> State:
+    """An eighth more room for events: a snapshot has none, and the first key that outgrew its block would have all of
+    them moved while somebody waits."""
+    used = len(state.arena)
+    arena = np.zeros((used + used // 8, 2), np.int64)
+    arena[:used] = state.arena
+    return state._replace(arena=arena)
 
 
 def fill_key_table(plan: Plan, state: State) -> None:
