@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 #: Lines of a stream that are answered together: others have their turn between them.
 MAX_LINES = 512
-#: Lines of a stream are looked for so often at most: a group costs half a millisecond, however few they are. A line that
+#: From one look for lines of a stream to the next: a group costs half a millisecond, however few they are. A line that
 #: comes after a pause is answered at once.
 TURN_S = 0.002
 #: Before a stream tries again to be let into a full queue.
