@@ -12,6 +12,7 @@ import pytest
 from deepseek.engines.onnx_file.mixing import why_mixed
 from deepseek.engines.onnx_file.tune import measure_file
 
+pytestmark = pytest.mark.slow  # test_mixing.py has the rules; here torch exports graphs to try them on
 RNG = np.random.default_rng(0)
 
 
@@ -87,7 +88,6 @@ def export(torch: Any, module: Any, examples: Any, path: Path, dynamo: bool, fre
             torch.onnx.export(module, examples, path, dynamo=False, **more)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dynamo", [False, True])
 def test_an_encoder_of_transformers_is_joined(dynamo: bool, tmp_path: Path) -> None:
     """Its mask is looked up by the number of the row."""

@@ -69,6 +69,15 @@ def test_the_tenant_that_became_worse_is_named_and_not_the_one_that_always_was_b
     assert findings.causes[0].evidence[0].rate == pytest.approx(0.5, abs=0.15)
 
 
+def test_a_wide_slice_that_holds_the_rows_of_a_narrow_one_is_no_cause_of_its_own(tmp_path: Path) -> None:
+    columns = clean_columns()
+    worse = in_window(columns) & (columns["client"] == "t4")
+    columns["status"][worse & (np.random.default_rng(5).random(NUM_ROWS) < 0.5)] = 503
+    findings = causes_of(tmp_path, columns)
+    failed = [each for each in findings.causes if each.evidence[0].badness.kind == "failed"]
+    assert [[one.field for one in each.conditions] for each in failed] == [["client"]]
+
+
 def test_two_conditions_are_named_where_they_hold_together_alone(tmp_path: Path) -> None:
     columns = clean_columns()
     both = in_window(columns) & (columns["client"] == "t0") & (columns["host"] == "b")

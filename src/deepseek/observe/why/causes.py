@@ -239,8 +239,10 @@ def _rank(candidates: Sequence[_Candidate]) -> list[Cause]:
 
 def _mark_echoes(sample: Sample, causes: Sequence[Cause]) -> list[Cause]:
     """The causes, those that explain nothing without the rows of one before them marked as its echo, where they explain
-    nearly as much, and left out where they explain less."""
+    nearly as much, and left out where they explain less. So is what is hardly worse than its past without the rows of
+    all causes before it: a wide slice holds most of what went wrong in a narrow one."""
     marked: list[Cause] = []
+    explained = np.zeros(len(sample.part), np.bool_)  # rows of the causes so far that are no echoes
     for cause in causes[: 2 * MAX_CAUSES]:
         rows = cause_rows(sample, cause)
         bad = sample.bad[cause.evidence[0].badness.sql] == 1
@@ -253,9 +255,26 @@ def _mark_echoes(sample: Sample, causes: Sequence[Cause]) -> list[Cause]:
                 break
         if echo is not None and cause.score < NEARLY_AS_GOOD * marked[echo - 1].score:
             continue
+        if echo is None and explained.any() and _is_explained(sample, cause, rows & ~explained, bad):
+            continue
+        if echo is None:
+            explained |= rows
         began_s = _find_beginning(sample, mine, rows & sample.in_window)
         marked.append(replace(cause, echo_of=echo, began_s=began_s))
     return marked[:MAX_CAUSES]
+
+
+def _is_explained(sample: Sample, cause: Cause, rows: NDArray[np.bool_], bad: NDArray[np.bool_]) -> bool:
+    """Whether these rows of a cause (N,), without those that others explain, say too little by themselves. What became
+    more frequent is no worse by itself, and is not asked."""
+    evidence = cause.evidence[0]
+    if evidence.by_share:
+        return False
+    weight = sample.weight[rows & sample.in_window]
+    num_rows, num_bad = weight.sum(), sample.weight[rows & bad & sample.in_window].sum()
+    rate = np.array(num_bad / num_rows if num_rows else 0.0)
+    gain = float(num_rows * _divergence(rate, evidence.past_rate)) if rate > evidence.past_rate else 0.0
+    return gain <= ECHO_SHARE * evidence.score
 
 
 def cause_rows(sample: Sample, cause: Cause) -> NDArray[np.bool_]:

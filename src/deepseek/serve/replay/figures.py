@@ -229,7 +229,11 @@ class ReplayReport(Result):
 
 def _answer_of(each: InjectionFigures) -> str:
     what = f"{each.num_alerts} of {len(each.rows)} payments of the planted {each.injection.kind} were alerts"
-    return what if each.delay_s is None else f"{what}, the first after {numbers.duration(each.delay_s)}"
+    if each.delay_s is None:
+        return what
+    return f"{what}, " + (
+        f"the first after {numbers.duration(each.delay_s)}" if each.delay_s else "the very first, too"
+    )
 
 
 def _share(rate: Rate) -> str:

@@ -67,6 +67,8 @@ def _answer_of(each: InjectionFigures) -> Text:
     if each.delay_s is not None:
         after = numbers.duration(each.delay_s)
         first = Text(f", the first after {after}", f"，首个告警在 {after} 之后")
+        if not each.delay_s:
+            first = Text(", the very first, too", "，第一笔就在其中")
     return Text(
         f"{each.num_alerts} of {number} payments of the planted {kind.en} were alerts{first.en}",
         f"植入的{kind.zh}：{number} 笔支付中有 {each.num_alerts} 笔告警{first.zh}",
