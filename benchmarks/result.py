@@ -98,10 +98,22 @@ def options(doc: str | None, claims: Iterable[str], *, quick: str) -> argparse.A
 
 def finish(name: str, claims: Sequence[Mapping[str, Any]], *, not_run: Sequence[str], folder: Path = RESULTS) -> int:
     """Print the claims and write NAME.json of the command that runs. A long script calls it after each part: what is
-    cut off keeps what it found. The status to exit with: 3 when a bar is missed; a claim without one misses none."""
+    cut off keeps what it found. A run with --only leaves a record of more claims as it is. The status to exit with: 3
+    when a bar is missed; a claim without one misses none."""
     print_claims(claims)
-    write_result(name, claims, " ".join(["python", *sys.argv]), not_run=not_run, folder=folder)
+    if "--only" in sys.argv and recorded_claims(name, folder) - {each["claim"] for each in claims}:
+        print(f"not recorded: {name}.json has more claims than --only ran")
+    else:
+        write_result(name, claims, " ".join(["python", *sys.argv]), not_run=not_run, folder=folder)
     return 3 if any(each["holds"] is False for each in claims) else 0
+
+
+def recorded_claims(name: str, folder: Path = RESULTS) -> set[str]:
+    """The names of the claims of NAME.json; none where there is no such record."""
+    try:
+        return {each["claim"] for each in json.loads((folder / f"{name}.json").read_text())["claims"]}
+    except (OSError, ValueError):
+        return set()
 
 
 def found_before(name: str, folder: Path = RESULTS) -> list[dict[str, Any]]:

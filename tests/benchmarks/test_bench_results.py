@@ -43,6 +43,16 @@ def test_a_script_ends_with_3_only_when_a_bar_is_missed(tmp_path: Path) -> None:
         assert (record["claims"], record["not_run"]) == (claims, ["e"])
 
 
+def test_a_run_of_one_claim_leaves_the_record_of_all_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [claim(name, ours=1.0, unit="x") for name in ("a", "b")]
+    finish("demo", both, not_run=[], folder=tmp_path)
+    monkeypatch.setattr("sys.argv", ["demo.py", "--only", "a"])
+    finish("demo", [claim("a", ours=2.0, unit="x")], not_run=["b"], folder=tmp_path)
+    assert json.loads((tmp_path / "demo.json").read_text())["claims"] == both
+    finish("other", [claim("a", ours=2.0, unit="x")], not_run=["b"], folder=tmp_path)
+    assert (tmp_path / "other.json").exists()
+
+
 def test_every_script_takes_quick_and_one_of_its_claims() -> None:
     parser = options("What it is.\n\nMore.", {"a": 1, "b": 2}, quick="Less.")
     assert parser.description == "What it is."
