@@ -16,6 +16,8 @@ from click.testing import CliRunner
 import deepseek as ds
 from deepseek.bundle.read import open_bundle
 from deepseek.cli.observe.drift import command
+from deepseek.data import read_table
+from deepseek.data.view.card import make_card
 from deepseek.errors import InputError
 from deepseek.observe.drift.drift import DriftReport, find_drift
 from deepseek.observe.drift.page import render_page
@@ -24,6 +26,7 @@ from deepseek.observe.drift.reference import read_reference
 from deepseek.observe.drift.words import answer_words, fault_words
 from deepseek.observe.reading.labels import join_labels
 from deepseek.observe.reading.tables import ReadLimits, open_logs
+from support.servers.fixtures import build
 
 pytest.importorskip("duckdb")
 START_S, NUM_ROWS = 1_767_225_600.0, 2_000
@@ -76,6 +79,38 @@ def test_rows_like_those_of_training_have_not_drifted(
     assert report.joint is not None
     assert report.joint.p_value > 1e-4
     assert "None of 30 columns" in answer_words(report).en
+
+
+def test_values_that_repeat_have_not_drifted_from_the_rows_that_they_are(tmp_path: Path) -> None:
+    """Counts, ages, and amounts of which many are 0: where a quantile is one of many equal values, the share below it
+    is not what the quantile is called."""
+    rng = np.random.default_rng(0)
+    columns: Columns = {
+        "count": rng.poisson(4, NUM_ROWS).astype(float), "age": rng.integers(18, 80, NUM_ROWS).astype(float),
+        "amount": np.where(rng.random(NUM_ROWS) < 0.08, 0.0, rng.gamma(2, 10, NUM_ROWS)),
+        "tenth": rng.integers(0, 10, NUM_ROWS) / 10,
+    }  # fmt: skip
+    kinds = dict.fromkeys(columns, "numeric")
+    table = columns | {"risk": np.where(columns["count"] > 4, "bad", "good").astype(object)}
+    card = make_card(read_table(table), kinds, "risk")
+    bundle = build(
+        tmp_path / "b", table, target="risk", labels=("good", "bad"), kinds=kinds,
+        more_files={"card.json": json.dumps(card).encode()},
+    )  # fmt: skip
+    log = {f"input.{name}": values for name, values in columns.items()} | {"time": START_S + np.arange(NUM_ROWS)}
+    report = drift_of(bundle, tmp_path, log)
+    assert {each.name: each.psi for each in report.columns} == pytest.approx(dict.fromkeys(columns, 0.0), abs=1e-9)
+    log["input.count"] = log["input.count"] + 1
+    assert [each.name for each in drift_of(bundle, tmp_path, log).drifted_columns] == ["count"]
+
+
+def test_a_log_of_hashes_is_refused(cancer_bundle: Path, tmp_path: Path, training_rows: Columns) -> None:
+    hashes = {
+        name: [f"{abs(hash(value)):016x}"[:16] for value in values.tolist()] if name.startswith("input.") else values
+        for name, values in training_rows.items()
+    }
+    with pytest.raises(InputError, match="hashes"):
+        drift_of(cancer_bundle, tmp_path, hashes)
 
 
 def test_a_drift_that_touches_the_answers_is_told_apart_from_one_that_does_not(

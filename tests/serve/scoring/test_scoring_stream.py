@@ -139,6 +139,16 @@ def test_a_line_that_is_too_long_ends_its_stream_alone(url: str, open_stream: An
     assert httpx.post(url + SCORE, json=event).json()["status"] == "duplicate"
 
 
+def test_a_body_in_single_bytes_ends_its_stream(url: str, open_stream: Any) -> None:
+    (event,) = events_of(payments(1, span_s=3_600, seed=13, first_id=7_000))
+    stream = open_stream(url)
+    stream.send([event])
+    assert stream.read(1)[0]["status"] == "accepted"
+    stream.connection.send(b"1\r\n \r\n" * 40_000)
+    assert stream.read(1)[0]["status"] == "stopped"
+    assert stream.rest() == b""
+
+
 def test_a_client_that_reads_no_answers_is_read_no_further(url: str, open_stream: Any) -> None:
     """Both buffers of the kernel and the server's own fill; then the client's sending blocks, and others are served."""
     stream = open_stream(url)

@@ -14,6 +14,7 @@ from deepseek.data.features.modality import ColumnProfile
 from deepseek.data.table.table import Table
 from deepseek.data.table.values import NAT_MS, BadValueError, format_timestamp, parse_numbers, parse_timestamps
 from deepseek.data.view.card_schema import ColumnCard, ColumnFigures, DataCard
+from deepseek.data.view.drift import make_bins
 
 VERSION = 1
 NUM_BINS = 20
@@ -32,7 +33,8 @@ def make_card(
 
     Of a column for which `withhold` has a reason (withholding_reason() of personal.py) no value is told: it has the
     reason as "withheld", and no figures.
-    numbers and dates: min, max, mean, std, quantiles, histogram {edges (B+1), counts (B)}; dates in ISO form.
+    numbers and dates: min, max, mean, std, quantiles, histogram {edges (B+1), counts (B)}; dates in ISO form. Numbers
+    have bins, too: what later values are compared in.
     categories and classes: levels [{level, num_rows}], the most frequent first; the rest is in num_other.
     """
     columns = [
@@ -91,6 +93,7 @@ def _describe_numbers(values: NDArray[np.float64]) -> ColumnFigures:
         "std": float(np.ldexp(np.std(near), power)),
         "quantiles": {str(share): float(np.ldexp(np.quantile(near, share), power)) for share in QUANTILES},
         "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+        "bins": make_bins(known).to_dict(),
     }
 
 

@@ -14,6 +14,14 @@ class Histogram(TypedDict):
     counts: list[int]  # (B,)
 
 
+class ValueBins(TypedDict):
+    """The bins that later values are compared in: (-inf, edges[0]], ..., (edges[-1], inf), then missing values. A value
+    that is an edge is in the bin below it: counts hold where values repeat, which quantiles do not say."""
+
+    edges: list[float]  # (B - 2,), rising
+    counts: list[int]  # (B,)
+
+
 class LevelCount(TypedDict):
     level: str
     num_rows: int
@@ -53,6 +61,7 @@ class ColumnFigures(TypedDict, total=False):
     std: float
     quantiles: dict[str, float] | dict[str, str]  # by share: "0.01", "0.5"
     histogram: Histogram
+    bins: ValueBins  # of numbers
     # categories and classes
     levels: list[LevelCount]  # the most frequent first
     num_other: int  # rows of levels that are not listed

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.contracts import JsonObject
+from deepseek.data.view.card_schema import ValueBins
 from deepseek.errors import InputError
 
 NUM_BINS = 10
@@ -28,8 +28,8 @@ class Bins:
     edges: tuple[float, ...]  # (B - 2,), rising
     counts: tuple[int, ...]  # (B,) rows of the reference
 
-    def to_dict(self) -> JsonObject:
-        """As evidence holds them."""
+    def to_dict(self) -> ValueBins:
+        """As data cards and evidence hold them."""
         return {"edges": list(self.edges), "counts": list(self.counts)}
 
     @classmethod

@@ -12,6 +12,7 @@ import enum
 import json
 from typing import Any, NamedTuple, NoReturn
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import InputError
 from deepseek.features.definition import FeatureDefinition
 from deepseek.features.events import code_of
@@ -69,14 +70,14 @@ def _code(value: Any, name: str) -> int:
     return code_of(value, name)
 
 
-def _read_record(text: str) -> dict[str, Any]:
+def _read_record(text: str) -> JsonObject:
     record = json.loads(text, object_pairs_hook=_as_record, parse_constant=_refuse)
     if not isinstance(record, dict):
         raise ValueError("no object")
     return record
 
 
-def _as_record(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _as_record(pairs: list[tuple[str, Any]]) -> JsonObject:
     """A column stands once, and holds a scalar."""
     record = dict(pairs)
     if len(record) < len(pairs) or any(isinstance(value, (dict, list)) for value in record.values()):

@@ -1,6 +1,6 @@
 """Each column of the log against the data card: PSI, Kolmogorov and Smirnov's distance, chi-square, and missing values.
 
-PSI is sum((p - q) ln(p / q)) over ranges, p of the rows now, q of the training rows. The distance of Kolmogorov and
+PSI is that of data.view.drift, over the card's own bins. The distance of Kolmogorov and
 Smirnov is taken at the card's edges, where both shares are known: never above the true one, so its probability is never
 too small. All columns together are bounded by Benjamini and Hochberg.
 """
@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from deepseek.contracts import Float64
+from deepseek.data.view.drift import psi
 from deepseek.observe.drift.reference import ColumnReference
 from deepseek.observe.reading.ndjson import quote_name, quote_text
 from deepseek.observe.reading.tables import Logs
@@ -22,7 +23,6 @@ from deepseek.observe.why.scoring import bound_false_discoveries
 FALSE_DISCOVERY_SHARE = 0.01
 MIN_PSI = 0.02  # below it nobody would do anything, however many rows prove it
 MIN_IMPACT = 0.1  # PSI of an average column that is worth a look
-MIN_SHARE = 1e-4  # that a logarithm is taken of
 MIN_ROWS = 50  # with a value
 
 
@@ -69,18 +69,18 @@ def _measure_column(logs: Logs, where: str, reference: ColumnReference, prefix: 
     all_rows = total + num_missing
     missing = num_missing / max(1.0, all_rows)
     if total < MIN_ROWS and num_missing < MIN_ROWS:
-        psi, distance, p_value = 0.0, 0.0, 1.0
+        index, distance, p_value = 0.0, 0.0, 1.0
     else:
         now = np.append(shares * (1 - missing), missing)
         past = np.append(expected * (1 - reference.missing_share), reference.missing_share)
-        psi = _stability_index(now, past)
+        index = psi(past * reference.num_rows, now * all_rows)
         gaps = np.abs(np.cumsum(shares - expected)) if reference.kind == "number" else np.abs(shares - expected) / 2
         distance = float(gaps.max() if reference.kind == "number" else gaps.sum()) if total else 0.0
         p_value = _p_value(now * all_rows, past, all_rows, reference, distance, total)
-    impact = None if reference.importance is None else psi * reference.importance * num_columns
+    impact = None if reference.importance is None else index * reference.importance * num_columns
     unseen = float(shares[-1]) if reference.kind == "category" else 0.0
     return ColumnDrift(
-        reference.name, reference.kind, int(all_rows), psi, distance, p_value, missing, reference.missing_share,
+        reference.name, reference.kind, int(all_rows), index, distance, p_value, missing, reference.missing_share,
         unseen, False, reference.importance, impact, reference.shares, tuple(shares.tolist()), bins,
     )  # fmt: skip
 
@@ -104,7 +104,7 @@ def _count_bins(
             counts[(place or 0) - 1] += count
         return counts, float(sum(row[2] for row in rows)), bins
     number = f"TRY_CAST({column} AS DOUBLE)"
-    steps = " + ".join(f"CAST({number} >= {edge!r} AS INTEGER)" for edge in reference.edges)
+    steps = " + ".join(f"CAST({number} > CAST('{edge!r}' AS DOUBLE) AS INTEGER)" for edge in reference.edges)
     known = f"({number} IS NOT NULL AND NOT isnan({number}))"
     rows = logs.query(f"SELECT CASE WHEN {known} THEN {steps} ELSE -1 END, count(*) FROM rows WHERE {where} GROUP BY 1")
     counts = np.zeros(len(reference.edges) + 1)
@@ -116,16 +116,11 @@ def _count_bins(
             counts[place] += count
     edges = [f"{edge:.4g}" for edge in reference.edges]
     bins = (
-        f"< {edges[0]}",
+        f"≤ {edges[0]}",
         *(f"{low} – {high}" for low, high in pairwise(edges)),
-        f"≥ {edges[-1]}",
+        f"> {edges[-1]}",
     )
     return counts, num_missing, bins
-
-
-def _stability_index(now: Float64, past: Float64) -> float:
-    now, past = np.maximum(now, MIN_SHARE), np.maximum(past, MIN_SHARE)
-    return float(((now - past) * np.log(now / past)).sum())
 
 
 def _p_value(

@@ -4,7 +4,7 @@ are."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from deepseek.observe.drift.columns import ColumnDrift, measure_columns
 from deepseek.observe.drift.joint import JointDrift, measure_jointly
 from deepseek.observe.drift.performance import Performance, estimate_performance
 from deepseek.observe.drift.reference import read_reference
+from deepseek.observe.predictions.rows import HASH_BYTES
 from deepseek.observe.reading.ndjson import quote_name, quote_text
 from deepseek.observe.reading.tables import Logs
 from deepseek.observe.why.windows import moment_text
@@ -84,6 +85,7 @@ def find_drift(
             fix="log with --prediction-log FOLDER, without inputs=none",
         )
     is_ours, num_other = _own_rows(bundle, logs, any_version)
+    _check_not_hashed(logs, is_ours, [prefix + each.name for each in known])
     last_s = logs.query(f"SELECT max(time) FROM rows WHERE {is_ours} AND time <= {min(now_s, 1e15)!r}")[0][0]
     end_s = float(until_s if until_s is not None else last_s)
     where = f"({is_ours} AND time >= {end_s - since_s!r} AND time <= {end_s!r})"
@@ -105,6 +107,23 @@ def find_drift(
         _performance(logs, where, classes), _read_promised_metrics(bundle), _unknown_columns(bundle, names, prefix),
         tuple(each.name for each in reference.columns if each not in known), reference.withheld, num_other, notes,
     )  # fmt: skip
+
+
+def _check_not_hashed(logs: Logs, where: str, columns: Sequence[str]) -> None:
+    """InputError for a log whose inputs are hashes, which no range and no level of a card holds: all would have
+    drifted."""
+    texts = [name for name in columns if logs.columns[name] == "VARCHAR"]
+    if len(texts) < len(columns):
+        return
+    other = " OR ".join(f"NOT regexp_full_match({quote_name(name)}, '[0-9a-f]{{{2 * HASH_BYTES}}}')" for name in texts)
+    some = " OR ".join(f"{quote_name(name)} IS NOT NULL" for name in texts)
+    if logs.count(f"SELECT count(*) FILTER ({some}) FROM rows WHERE {where}") and not logs.count(
+        f"SELECT count(*) FILTER ({other}) FROM rows WHERE {where}"
+    ):
+        raise InputError(
+            "the inputs of this log are hashes", expected="values that a data card can be compared with",
+            fix="log with --prediction-log FOLDER,inputs=values",
+        )  # fmt: skip
 
 
 def _own_rows(bundle: Bundle, logs: Logs, any_version: bool) -> tuple[str, int]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Literal
-
-import numpy as np
+from typing import Literal
 
 from deepseek.bundle.read import Bundle
+from deepseek.data.view.card_schema import ColumnCard
+from deepseek.data.view.drift import Bins
 from deepseek.errors import InputError
 
 CARD, IMPORTANCE = "card.json", "evidence/explanation.json"
@@ -19,8 +18,8 @@ LEVEL_KINDS = ("category", "boolean", "binary", "integer_category", "ordinal")
 
 @dataclass(frozen=True, slots=True)
 class ColumnReference:
-    """A column as its card has it. Numbers: B ranges between B - 1 `edges`; categories: one for each of `levels`, and
-    one for all others. `shares` (B,) of the rows that have a value."""
+    """A column as its card has it. Numbers: B ranges between B - 1 `edges`, each with its upper end; categories: one
+    for each of `levels`, and one for all others. `shares` (B,) of the rows that have a value."""
 
     name: str
     kind: Literal["number", "category"]
@@ -70,46 +69,25 @@ def read_reference(bundle: Bundle) -> DriftReference:
 
 
 def _column_reference(
-    column: Mapping[str, Any], num_rows: int, importance: Mapping[str, float], total: float
+    column: ColumnCard, num_rows: int, importance: Mapping[str, float], total: float
 ) -> ColumnReference | None:
-    """None for a column whose values are not told."""
+    """None for a column whose values are not told, and for numbers of a card without bins, which an older release
+    wrote."""
     name, missing = column["name"], float(column.get("missing_share", 0.0))
     weight = abs(importance[name]) / total if name in importance else None
     if "levels" in column:
         counts = [each["num_rows"] for each in column["levels"]] + [column.get("num_other", 0)]
-        shares = np.array(counts, np.float64) / max(1, sum(counts))
         levels = tuple(str(each["level"]) for each in column["levels"])
-        return ColumnReference(
-            name, "category", tuple(shares.tolist()), missing, num_rows, levels=levels, importance=weight
-        )
-    if "histogram" not in column or isinstance(column.get("min"), str):
+        return ColumnReference(name, "category", _shares(counts), missing, num_rows, levels=levels, importance=weight)
+    if "bins" not in column:
         return None
-    edges, shares = _number_bins(column)
-    if len(shares) < 2:
+    bins = Bins.from_dict(column["bins"])
+    if not bins.edges:
         return None
     return ColumnReference(
-        name, "number", tuple(shares.tolist()), missing, num_rows, edges=tuple(edges.tolist()), importance=weight
+        name, "number", _shares(bins.counts[:-1]), missing, num_rows, edges=bins.edges, importance=weight
     )
 
 
-def _number_bins(column: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Edges (B - 1,) and shares (B,): between quantiles where they differ, else of the histogram's bins; each of at
-    least half a percent, so that no empty bin makes a small change large. Beyond its ends there are two bins more."""
-    quantiles = sorted((float(share), float(value)) for share, value in column["quantiles"].items())
-    values = [value for _, value in quantiles]
-    if len(set(values)) == len(values):
-        levels = [0.0, *(share for share, _ in quantiles), 1.0]
-        return np.array(values), np.array([after - before for before, after in pairwise(levels)])
-    counts = np.array(column["histogram"]["counts"], np.float64)
-    inner = np.array(column["histogram"]["edges"], np.float64)[1:-1]
-    shares, edges, held = [], [], 0.0
-    least = 0.005 * counts.sum()
-    for index, count in enumerate(counts.tolist()):
-        held += count
-        if held >= least and index < len(inner):
-            shares.append(held)
-            edges.append(inner[index])
-            held = 0.0
-    if held or not shares:
-        shares.append(held)
-    return np.array(edges[: len(shares) - 1]), np.array(shares) / counts.sum()
+def _shares(counts: Sequence[int]) -> tuple[float, ...]:
+    return tuple(count / max(1, sum(counts)) for count in counts)

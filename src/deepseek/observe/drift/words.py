@@ -87,12 +87,12 @@ def joint_words(report: DriftReport) -> Text:
             "The columns were not tested together: the log has too few rows before the window.",
             "未做联合检验：窗口之前的日志行太少。",
         )
-    told = joint.p_value < 0.01
+    tells = joint.p_value < 0.01
     auc = numbers.number(joint.auc)
     return Text(
-        f"A classifier {'can' if told else 'cannot'} tell the rows of the window from those before it: AUC {auc}, "
+        f"A classifier {'can' if tells else 'cannot'} tell the rows of the window from those before it: AUC {auc}, "
         f"p = {numbers.number(joint.p_value)}.",
-        f"分类器{'能' if told else '不能'}区分窗口内外的行：AUC {auc}，p = {numbers.number(joint.p_value)}。",
+        f"分类器{'能' if tells else '不能'}区分窗口内外的行：AUC {auc}，p = {numbers.number(joint.p_value)}。",
     )
 
 

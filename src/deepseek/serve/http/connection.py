@@ -236,6 +236,8 @@ class Connection(RequestReader, asyncio.Protocol):
                 self._refuse_bytes()
             if self._held_bytes > MAX_HEAD_BYTES and not self._is_ignoring:
                 self._refuse_bytes()
+        if self._stream_chunks:
+            self._feed_stream()
 
     def _refuse(self, request: Request, error: DeepseekError) -> None:
         """Answer with an error although the body has not been read, unless the request was refused before."""

@@ -26,6 +26,7 @@ MAX_HEAD_BYTES = 64 * 1024  # of a request line and its headers
 MAX_HEADERS = 256  # with different names
 #: Chunks that a body may have however small they are; of more, the mean has SMALL_CHUNK_BYTES. Each costs 1 us.
 MAX_SMALL_CHUNKS, SMALL_CHUNK_BYTES = 16_384, 64
+STREAM_CHUNK_BYTES = 16  # the same of a stream: a verdict alone has some twenty
 STREAM_IDLE_TIMEOUT_S = 3_600.0  # that a stream of events may be silent
 #: Headers that may stand once only: a proxy before this server might read the other of two.
 SINGLE_HEADERS = frozenset(
@@ -55,6 +56,7 @@ class RequestReader(ABC):
         self._raw_bytes = 0  # left of a body behind an offered upgrade, which the parser does not read
         self._head_error: DeepseekError | None = None  # why a head that parses is refused
         self._body_stream: BodyStream | None = None  # of the request that is answered while its body comes
+        self._stream_chunks: list[bytes] = []  # of its body, of this read
         self._request_bytes = b""  # bytes of a request that arrived in one read
         self._is_ignoring = False  # further bytes are dropped
         self._active_request: Request | None = None  # the request that is being answered
@@ -146,8 +148,7 @@ class RequestReader(ABC):
     def on_body(self, body: bytes) -> None:
         self._held_bytes = 0
         if self._body_stream is not None:
-            self._wait(STREAM_IDLE_TIMEOUT_S)
-            self._body_stream.feed(body)
+            self._stream_chunks.append(body)  # and no more for each: chunks may be bytes
             return
         request = self._partial_request
         if request is None or request.rejection is not None:
@@ -170,6 +171,7 @@ class RequestReader(ABC):
             return
         if self._body_stream is not None:
             self._reading = False
+            self._feed_stream()
             self._body_stream.end()
             return
         request, self._partial_request = self._partial_request, None
@@ -178,6 +180,22 @@ class RequestReader(ABC):
         if request is not None and request.rejection is None:
             request.body, self._body = self._body.getvalue(), BytesIO()
             self._queue(request)
+
+    def _feed_stream(self) -> None:
+        """Pass on the chunks of one read."""
+        stream, chunks = self._body_stream, self._stream_chunks
+        if stream is None or not chunks:
+            return
+        self._stream_chunks = []
+        self._wait(STREAM_IDLE_TIMEOUT_S)
+        data = b"".join(chunks)
+        self._num_chunks += len(chunks)
+        self._body_bytes += len(data)
+        if self._num_chunks > MAX_SMALL_CHUNKS and self._body_bytes < self._num_chunks * STREAM_CHUNK_BYTES:
+            size = f"{self._body_bytes / self._num_chunks:.0f}"
+            stream.fail(ambiguous_head_error(f"the body comes in chunks of {size} bytes", "a line a chunk, or more"))
+        else:
+            stream.feed(data)
 
     def _reserve_memory(self, request: Request) -> bool:
         """Whether the budget has memory for the body so far."""

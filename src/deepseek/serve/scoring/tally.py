@@ -89,7 +89,7 @@ class DecisionTally:
         self._forget_between(start)
         entries = np.rint(chances * NUM_STEPS).astype(np.uint16) + np.uint16(1)
         entries[is_alert] |= np.uint16(ALERT)
-        self._put(start, entries)
+        self._write_entries(start, entries)
         self._next = stop
         if stop - self._counted > MAX_UNCOUNTED:
             self._count_new()
@@ -197,11 +197,11 @@ class DecisionTally:
         """Events from the last one to before this number have no decision: the process ended before it was saved."""
         if number > self._next:
             start = max(self._next, number - len(self._entries))
-            self._put(start, np.zeros(number - start, np.uint16))
+            self._write_entries(start, np.zeros(number - start, np.uint16))
             self._gaps.append(range(self._next, number))
             self._next = number
 
-    def _put(self, start: int, entries: Entries) -> None:
+    def _write_entries(self, start: int, entries: Entries) -> None:
         """Entries (N,) of events that follow each other."""
         for place, part in self._runs(start, start + len(entries)):
             self._entries[place : place + len(part)] = entries[part.start - start : part.stop - start]

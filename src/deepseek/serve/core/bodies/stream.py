@@ -13,7 +13,7 @@ from collections.abc import Callable
 from deepseek.errors import TooLargeError
 
 #: Bytes that wait before the client is read no more.
-MAX_WAITING_BYTES = 256 * 1024
+MAX_WAITING_BYTES = 64 * 1024
 MAX_LINE_BYTES = 64 * 1024
 NDJSON_TYPES = frozenset([b"application/x-ndjson", b"application/jsonl", b"application/x-jsonlines"])
 
@@ -31,6 +31,7 @@ class BodyStream:
         self._listen = listen
         self._data = bytearray()
         self._has_ended = False
+        self._error: Exception | None = None
         self._is_full = False
         self._has_news = asyncio.Event()
 
@@ -54,12 +55,17 @@ class BodyStream:
         self._has_ended = True
         self._has_news.set()
 
+    def fail(self, error: Exception) -> None:
+        """Nothing more is taken: the reader gets the error behind the lines that have come."""
+        self._error = error
+        self.end(is_whole=False)
+
     def __aiter__(self) -> BodyStream:
         return self
 
     async def __anext__(self) -> list[bytes]:
         """The whole lines that have come, at least one; blank ones are passed over. TooLargeError for one that is
-        too long."""
+        too long, and the error of fail()."""
         while True:
             await self._has_news.wait()
             self._has_news.clear()
@@ -73,7 +79,7 @@ class BodyStream:
                 return lines
             if self._has_ended:
                 self._has_news.set()
-                raise StopAsyncIteration
+                raise self._error or StopAsyncIteration
 
     def _take_lines(self) -> list[bytes]:
         end = self._data.rfind(b"\n") + 1
