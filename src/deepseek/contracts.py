@@ -161,10 +161,14 @@ class Event:
 
 @dataclass(slots=True)  # not frozen, as Event
 class AnsweredRows:
-    """The rows of one request and what was answered: for a log of predictions, which asks for the answers later."""
+    """The rows of one request and what was computed of them: for a log of predictions, which asks for the answers of
+    many requests later, together: that costs a twentieth of asking for each."""
 
     records: Sequence[Record] | Tensors | None  # as they came; None for rows that were prepared elsewhere
-    predict: Callable[[], Prediction] | None = None  # makes the answers again; None: there is none
+    part: Any = None  # what `decide` takes of this request; None: nothing was computed
+    decide: Callable[[Sequence[Any]], Prediction] | None = (
+        None  # the answers of several parts, row by row in their order
+    )
     worker_pid: int = 0  # the engine process that computed them; 0: this process
     compute_s: float = 0.0  # of the batch that they were computed in
 

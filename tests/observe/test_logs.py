@@ -50,6 +50,24 @@ def test_a_line_has_the_names_of_the_elastic_common_schema() -> None:
     assert line["deepseek"]["flagged"] == {"imputed:age": 1}
 
 
+@pytest.mark.parametrize("with_model", [True, False])
+def test_a_line_says_what_its_own_request_was_though_most_of_it_is_made_once_for_all(with_model: bool) -> None:
+    name = '100 % "sure"' if with_model else ""
+    events = [
+        Event("request", name, "%d", 200 + place, place, place / 1e3, place / 1e4,
+              {"route": "/v1/%b", "method": "POST", "request_id": f"id-{place}", "client": client})
+        for place, client in enumerate(("50%", "50%", "bank"))
+    ]  # fmt: skip
+    for place, (line, client) in enumerate(zip(logged("debug", *events), ("50%", "50%", "bank"), strict=True)):
+        assert (line["http.request.id"], line["user.name"]) == (f"id-{place}", client)
+        assert (line["event.action"], line["http.response.status_code"]) == ("/v1/%b", 200 + place)
+        assert line["event.duration"] == place * 1_000_000
+        if with_model:
+            model = line["deepseek"]
+            assert (model["model.name"], model["model.version"], model["rows"]) == (name, "%d", place)
+            assert model["queue.duration"] == place * 100_000
+
+
 @pytest.mark.parametrize(("level", "num_lines"), [("debug", 3), ("info", 2), ("warning", 1), ("error", 0), ("off", 0)])
 def test_the_level_decides_what_is_written(level: str, num_lines: int) -> None:
     refused = Event("request", "cancer", "1", 422, fields=FIELDS | {"error": "bad_input"})

@@ -62,7 +62,7 @@ class AuditLog:
 
     def emit(self, event: Event) -> None:
         if event.kind == "request" and event.model_name and event.fields.get("method") == "POST":
-            self._writer.write([(event, time())])
+            self._writer.put((event, time()))
 
     def close(self) -> None:
         """Write what waits, and close the file."""

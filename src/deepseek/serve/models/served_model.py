@@ -212,6 +212,18 @@ class ServedModel:
         """The prediction of one request, from its share of a batch."""
         return self.adapter.decide(part.arrays, part.job.rows, part.job.flags)
 
+    def decide_all(self, parts: Sequence[JobOutputs]) -> Prediction:
+        """The prediction of several requests as one, row by row in their order; DeepseekError where outputs of
+        different requests cannot be joined."""
+        outputs = self.adapter.concat([part.arrays for part in parts])
+        rows = list(chain.from_iterable(part.job.rows for part in parts))
+        starts = accumulate((part.stop - part.start for part in parts), initial=0)
+        flags = [
+            Flag(start + flag.row, flag.column, flag.what)
+            for part, start in zip(parts, starts, strict=False) for flag in part.job.flags
+        ]  # fmt: skip
+        return self.adapter.decide(outputs, rows, flags)
+
     def rows(self, part: JobOutputs, render: Callable[[Prediction], list[Any]]) -> list[Any]:
         """The rendered rows of one request. `render` is called once for all requests of a batch."""
         batch = part.batch
@@ -241,7 +253,7 @@ class ServedModel:
 
     def _answered_rows(self, part: JobOutputs) -> AnsweredRows:
         batch = part.batch
-        return AnsweredRows(part.job.records, partial(self.decide, part), batch.worker_pid, batch.compute_s)
+        return AnsweredRows(part.job.records, part, self.decide_all, batch.worker_pid, batch.compute_s)
 
     def _fault_of(self, part: JobOutputs, request: Request) -> Exception | None:
         """The error of a request's rows: the adapter's, or blame_inputs() for NaN and infinite numbers; else None."""
