@@ -68,6 +68,22 @@ def test_a_line_says_what_its_own_request_was_though_most_of_it_is_made_once_for
             assert model["queue.duration"] == place * 100_000
 
 
+def test_logs_of_one_server_write_the_same_line_of_a_request(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    audit, access = AuditLog(tmp_path / "audit"), AccessLog("info", stream)
+    for number in range(3):  # events that are equal, and not the same
+        event = Event("request", "cancer", "1", 200, number, 0.001, fields={"method": "POST", "request_id": "a"})
+        for log in (audit, access):
+            log.emit(event)
+    for log in (audit, access):
+        log.close()
+    written = lines((tmp_path / "audit").read_bytes())
+    assert [line["deepseek"]["rows"] for line in written] == [0, 1, 2]
+    assert [{**line, "previous.hash.sha256": ""} for line in written] == [
+        {**line, "previous.hash.sha256": ""} for line in lines(stream.getvalue())
+    ]
+
+
 @pytest.mark.parametrize(("level", "num_lines"), [("debug", 3), ("info", 2), ("warning", 1), ("error", 0), ("off", 0)])
 def test_the_level_decides_what_is_written(level: str, num_lines: int) -> None:
     refused = Event("request", "cancer", "1", 422, fields=FIELDS | {"error": "bad_input"})

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from time import time
 
 import msgspec
 
@@ -36,6 +37,21 @@ def _iso_time(epoch_ms: int) -> bytes:
 @lru_cache(maxsize=16)
 def _iso_second(epoch_s: int) -> bytes:
     return datetime.fromtimestamp(epoch_s, UTC).replace(tzinfo=None).isoformat().encode()
+
+
+class RequestLines:
+    """The lines of requests. Several logs ask for the same one, one after the other: it is made once."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Event | None, bytes] = (None, b"")
+
+    def line(self, event: Event) -> bytes:
+        """The line of a request that was answered now."""
+        last_event, line = self._last  # read and written as one: logs may be told in several threads
+        if last_event is not event:
+            line = request_line(event, time())
+            self._last = event, line
+        return line
 
 
 def request_line(event: Event, epoch_s: float) -> bytes:
@@ -122,3 +138,7 @@ def request_level(status: int, has_model: bool) -> str:
     if status >= 400:
         return "warning"
     return "info" if has_model else "debug"
+
+
+#: Shared by the logs of a server: each request is told to all of them before the next.
+REQUEST_LINES = RequestLines()

@@ -8,7 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
@@ -36,22 +36,11 @@ PREDICTION = Prediction(
 )  # fmt: skip
 
 
-def join_predictions(parts: Sequence[Prediction]) -> Prediction:
-    flags = [Flag(2 * at + flag.row, flag.column, flag.what) for at, part in enumerate(parts) for flag in part.flags]
-    labels = np.concatenate([part.labels for part in parts if part.labels is not None])
-    shares = np.concatenate([part.probabilities for part in parts if part.probabilities is not None])
-    return Prediction(parts[0].labels_known, labels, shares, flags=tuple(flags))
-
-
 def request(request_id: str = "order-17") -> tuple[Event, AnsweredRows]:
     fields = {"route": "/v1/models/M:predict", "method": "POST", "request_id": request_id, "digest": "abc"}
     event = Event("request", "loans", "3", 200, num_rows=2, duration_s=0.0015, queue_s=0.0005, fields=fields)
     records = [{"age": 61, "city": "Paris"}, {"age": None, "city": "Atlantis"}]
-    return event, AnsweredRows(records, PREDICTION, join_predictions, worker_pid=7, compute_s=0.001)
-
-
-def answered(rows: AnsweredRows) -> tuple[Any, Any]:
-    return rows.part, rows.decide
+    return event, AnsweredRows(records, PREDICTION, worker_pid=7, compute_s=0.001)
 
 
 def logged(folder: Path, options: str = "", num_requests: int = 1) -> list[dict[str, Any]]:
@@ -142,9 +131,9 @@ def test_a_large_piece_between_small_ones_stays_a_file_of_its_own(tmp_path: Path
 def test_requests_of_all_kinds_keep_their_order_and_their_own_values(tmp_path: Path) -> None:
     log = PredictionLog(PredictionLogConfig.parse(str(tmp_path)))
     event, rows = request("first")
-    by_column = AnsweredRows(ColumnarRows(("age", "city"), [[5.0, 2**70], ["a\ud800", "x" * 300]]), *answered(rows))
-    numbers = AnsweredRows(ColumnarRows(("age",), np.array([[1.5], [np.nan]])), *answered(rows))
-    others = AnsweredRows([{"city": True, "age": 1}, {"age": [1, 2]}], *answered(rows))
+    by_column = AnsweredRows(ColumnarRows(("age", "city"), [[5.0, 2**70], ["a\ud800", "x" * 300]]), PREDICTION)
+    numbers = AnsweredRows(ColumnarRows(("age",), np.array([[1.5], [np.nan]])), PREDICTION)
+    others = AnsweredRows([{"city": True, "age": 1}, {"age": [1, 2]}], PREDICTION)
     refused = Event("request", "loans", "3", 422, num_rows=2, fields={"request_id": "refused", "error": "bad_input"})
     log.emit_rows(event, rows)
     log.emit_rows(refused, AnsweredRows([{"nothing": 1}]))
@@ -163,6 +152,25 @@ def test_requests_of_all_kinds_keep_their_order_and_their_own_values(tmp_path: P
     assert (by_id["numbers"]["input.age"], by_id["numbers"]["prediction"]) == ("1.5", "yes")
     assert (by_id["others"]["input.city"], by_id["others"]["input.age"]) == ("true", "1")
     assert by_id["last"]["input.city"] == "Paris"
+
+
+def test_requests_of_one_batch_have_their_own_part_of_its_answers(tmp_path: Path) -> None:
+    shares = np.linspace(0.1, 0.4, 4, dtype=np.float32)
+    batch = Prediction(("no", "yes"), np.array(["yes", "no", "no", "no"]), np.stack([1 - shares, shares], axis=1))
+    log = PredictionLog(PredictionLogConfig.parse(str(tmp_path)))
+    for start in (2, 0, 3, 1):
+        event, _ = request(f"row-{start}")
+        event.num_rows = 1
+        record = {"age": 20.0 + start, "city": "Paris"} if start % 2 else {"age": 20.0 + start}
+        log.emit_rows(event, AnsweredRows([record], batch, start, [Flag(0, "age", "outside")] if start == 3 else []))
+    log.close()
+    rows = {row["request_id"]: row for row in read(tmp_path)}
+    for start, share in enumerate(shares.tolist()):
+        row = rows[f"row-{start}"]
+        assert row["probability.yes"] == share
+        assert row["prediction"] == ("no" if start else "yes")
+        assert row["flags"] == ("outside:age" if start == 3 else "")
+        assert (row["input.age"], row["input.city"]) == (20.0 + start, "Paris" if start % 2 else None)
 
 
 def test_files_beyond_the_bounds_are_removed_the_oldest_first(tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
 """The prediction log as a RowSink: rows wait in memory for `flush_s`, then a file of them appears.
 
-A request leaves references to its event and its rows, and nothing else: columns are made of a thousand rows at once, in
-a thread of its own, which writes them too. What a killed process loses are the rows of the last
-`flush_s` seconds. A disk that takes no more loses rows, which are counted; predictions go on. `close` writes what
-waits.
+A request leaves its figures and the bytes of its values (requests.py): columns are made of a thousand rows at once, in
+a thread of its own, which writes them too. What a killed process loses are the rows of the last `flush_s` seconds. A
+disk that takes no more loses rows, which are counted; predictions go on. `close` writes what waits.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ from deepseek.errors import InputError
 from deepseek.extras import need
 from deepseek.observe.lines import LineWriter
 from deepseek.observe.predictions.config import PredictionLogConfig
-from deepseek.observe.predictions.rows import LoggedRequest, RowFormat, requests_to_table
+from deepseek.observe.predictions.requests import LoggedRequest, keep_request
+from deepseek.observe.predictions.rows import RowFormat, requests_to_table
 from deepseek.observe.predictions.segments import SegmentStore, concat_tables, read_key
 from deepseek.observe.predictions.selection import is_selected
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MAX_WAITING_ROWS = 200_000  # beyond it rows are lost: the disk is slower than the answers
 ROWS_PER_TABLE = 1_024
 ROWS_PER_FILE = 50_000  # as many are written before their time
+MAX_INTERVAL_S = 0.5  # between two looks for rows that wait
 GIB = 1 << 30
 
 
@@ -51,7 +52,9 @@ class PredictionLog:
                 expected="a folder that may be made and written", fix="name another folder, or mend its rights",
             ) from error  # fmt: skip
         self._form = RowFormat(host, config.inputs, config.sample, key)
-        self._share = config.sample
+        # Once before the first request: pyarrow's first array imports pandas where there is one, which takes a second.
+        requests_to_table([keep_request(Event("request"), None, 0.0, keeps_inputs=False)], self._form)
+        self._share, self._keeps_inputs = config.sample, config.inputs != "none"
         self._requests: deque[LoggedRequest] = deque()  # without columns yet
         self._tables: dict[str, list[pa.Table]] = {}  # not written yet, by model
         self._oldest_s = 0.0  # when the first row that waits was seen
@@ -59,7 +62,9 @@ class PredictionLog:
         self._num_taken = self._num_handled = 0  # rows; each changed by one thread
         self._num_dropped = self._num_failed = 0  # rows that are lost, as above
         self._is_failing = False
-        self._writer: LineWriter[LoggedRequest] = LineWriter(len, name="prediction-log", gather=self._tick)
+        self._writer: LineWriter[LoggedRequest] = LineWriter(
+            len, name="prediction-log", gather=self._tick, interval_s=min(MAX_INTERVAL_S, config.flush_s / 2)
+        )
 
     @property
     def num_lost(self) -> int:
@@ -74,7 +79,7 @@ class PredictionLog:
             self._num_dropped += num_rows
             return
         self._num_taken += num_rows
-        self._requests.append(LoggedRequest(event, rows, time()))
+        self._requests.append(keep_request(event, rows, time(), keeps_inputs=self._keeps_inputs))
 
     def close(self) -> None:
         """Write what waits, and make one file of this process's last ones."""
@@ -104,7 +109,7 @@ class PredictionLog:
         while self._requests and num_rows < ROWS_PER_TABLE:
             request = self._requests.popleft()
             num_rows += request.num_rows
-            by_model.setdefault(request.event.model_name, []).append(request)
+            by_model.setdefault(request.model, []).append(request)
         for model, requests in by_model.items():
             self._tables.setdefault(model, []).append(requests_to_table(requests, self._form))
         self._num_tabled += num_rows
