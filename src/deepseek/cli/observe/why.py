@@ -20,6 +20,7 @@ Examples:
   deepseek observe why predictions --since 10m --html why.html
   deepseek observe why predictions access.ndjson --labels labels.csv --until 2026-05-01T14:00:00Z
   deepseek observe why access.ndjson --bad "status = 429" --json
+  journalctl -o json --since -1h | deepseek observe why predictions --system -
 """
 
 
@@ -28,6 +29,10 @@ Examples:
 @click.option("--since", default="10m", show_default=True, help="Length of the window: 30s, 10m, 2h, 1d.")
 @click.option("--until", metavar="TIME", help="Its end.  [default: the last row]")
 @click.option("--past", metavar="SPAN", help="Length of the past before it.  [default: all, up to 144 windows]")
+@click.option(
+    "--system", "system", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="Log of the machine: journalctl -o json, syslog, docker or Kubernetes events; - for stdin.",
+)  # fmt: skip
 @click.option("--bad", metavar="EXPR", help="What counts as bad, as SQL: \"status = 503 AND host = 'a'\".")
 @click.option("--labels", type=FILE, help="CSV, Parquet or NDJSON: request_id, label, and row.")
 @click.option("--time-column", metavar="NAME", help="Where the time stands.  [default: time, @timestamp, ...]")
@@ -37,8 +42,8 @@ Examples:
 @click.option("--html", type=FILE, help="Write a page there, with rows to look at.")
 @output.json_option
 def command(
-    logs: tuple[Path, ...], since: str, until: str | None, past: str | None, bad: str | None, labels: Path | None,
-    time_column: str | None, memory: int, html: Path | None, as_json: bool,
+    logs: tuple[Path, ...], since: str, until: str | None, past: str | None, system: tuple[Path, ...],
+    bad: str | None, labels: Path | None, time_column: str | None, memory: int, html: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Say which slice of the requests in LOGS explains what went wrong in a window: a value of a field, a range of an
     input, a version, a worker, or two of these at once, each against its own past. LOGS are the folder of serve's
@@ -49,7 +54,7 @@ def command(
 
     since_s, past_s = parse_duration(since), None if past is None else parse_duration(past)
     paths = logs or default_logs()
-    report = explain_window(paths, since_s, until, past_s, bad, labels, time_column, memory)
+    report = explain_window(paths, since_s, until, past_s, system, bad, labels, time_column, memory)
     if html is not None:
         from deepseek.observe.why.page import render_page
 
@@ -72,8 +77,8 @@ def default_logs() -> tuple[Path, ...]:
 
 
 def explain_window(
-    paths: tuple[Path, ...], since_s: float, until: str | None, past_s: float | None, bad: str | None,
-    labels: Path | None, time_column: str | None, memory_mib: int,
+    paths: tuple[Path, ...], since_s: float, until: str | None, past_s: float | None, system: tuple[Path, ...],
+    bad: str | None, labels: Path | None, time_column: str | None, memory_mib: int,
 ) -> WhyReport:  # fmt: skip
     """The causes of a window of these logs, with rows to look at."""
     from time import time
@@ -85,14 +90,19 @@ def explain_window(
     from deepseek.observe.reading.clocks import set_clocks_right
     from deepseek.observe.reading.labels import join_labels
     from deepseek.observe.reading.tables import ReadLimits, open_logs
+    from deepseek.observe.system.joining import join_events
+    from deepseek.observe.system.sources import read_events
     from deepseek.observe.why.causes import find_causes
     from deepseek.observe.why.report import make_report
     from deepseek.observe.why.windows import WindowChoice, parse_moment
 
+    events = read_events(system) if system else None
     with open_logs(paths, ReadLimits(memory_mib=memory_mib), time_column=time_column) as logs:
         set_clocks_right(logs)
         if labels is not None:
             join_labels(logs, labels)
+        if events is not None:
+            join_events(logs, events)
         logs.lock()
         until_s = None if until is None else parse_moment(logs, until)
         findings = find_causes(logs, WindowChoice(since_s, until_s, past_s, time()), bad=bad)

@@ -32,8 +32,8 @@ _SCRIPT = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL)
 @dataclass(frozen=True, slots=True)
 class Pages:
     """Sources of /metrics and /v1/stats: `metrics` returns the exposition for Prometheus, `openmetrics` the same in
-    that form, for scrapers that ask for it, `stats` the figures of the last minutes. `refresh` is awaited before either is
-    read, where other processes count as well."""
+    that form, for scrapers that ask for it, `stats` the figures of the last minutes. `refresh` is awaited before any of
+    them is read, where other processes count as well."""
 
     metrics: Callable[[], bytes] | None = None
     openmetrics: Callable[[], bytes] | None = None
