@@ -28,8 +28,8 @@ GROUPS = {
     "explain": "records modules shapley media tabular evaluation report",
     "features": "core",
     "observe": "lines metrics_table metrics_labels metrics_status metrics_histograms metrics_models "
-    "metrics_decisions metrics compat traces rules dashboards predictions reading "
-    "system elastic why drift",
+    "metrics_decisions metrics compat traces rules dashboards shipping predictions "
+    "reading system elastic why drift",
     "serve": "core batching models openai protocols openapi repository scoring streams replay",
     "train": "distributed checkpoint run_folder loop tabular multimodal candidates",
     "compress": "limits timing guard quantize distilling pruning targets edge",
