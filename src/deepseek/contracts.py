@@ -146,7 +146,7 @@ class Attribution:
 class Event:
     """One thing that happened in a server: a request answered, a batch computed, a model loaded."""
 
-    kind: Literal["request", "batch", "explain", "model", "server", "shadow", "coalesced"]
+    kind: Literal["request", "batch", "explain", "model", "server", "shadow", "coalesced", "generation"]
     model_name: str = ""
     model_version: str = ""
     status: int = 0  # HTTP status of a request
