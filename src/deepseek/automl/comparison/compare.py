@@ -37,6 +37,7 @@ from deepseek.compress.timing import Timing, compare_speed
 from deepseek.contracts import Task
 from deepseek.data import Table, encode_target, read_table
 from deepseek.data.samples.preparer import BrokenPolicy, Fault
+from deepseek.data.table.formats import apply_formats
 from deepseek.data.table.table import unknown_column_error
 from deepseek.engines import MultimodalRuntime, Runtime, open_runtime
 from deepseek.errors import InputError
@@ -86,6 +87,8 @@ def compare_bundles(
         runtimes = _open_bundles(stack, names, bundles, key)
         manifests = [runtime.manifest for runtime in runtimes]
         table, root = read_table(data), files_root(data, files)
+        for runtime in runtimes:  # a column that one has read stays so: the first bundle goes before the others
+            table = apply_formats(table, runtime.formats)
         for name, manifest in zip(names, manifests, strict=True):
             check_columns(name, manifest, table)
         compared, warnings = _compared_rows(manifests, table, group)
