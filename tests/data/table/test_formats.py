@@ -210,3 +210,11 @@ def test_a_column_of_free_text_costs_a_look_at_a_sample(search: Any) -> None:
     result = search(counts)
     assert result.format is None
     assert not result.is_near
+
+
+def test_indian_groups_are_read() -> None:
+    assert read_formats(text_table(x=["12,34,567", "1,00,000", "5,000"])).column("x").tolist() == [
+        1234567,
+        100000,
+        5000,
+    ]
