@@ -98,6 +98,8 @@ def test_many_odd_cells_leave_a_column_text_and_it_is_said() -> None:
         [f"030 123 45{row:02d}" for row in range(100)],  # telephones
         [f"1{row:019d}" for row in range(100)],  # too many digits to be exact
         [f"v1.{row}" for row in range(100)],
+        [f"{row}.png" for row in range(100)],
+        [f"img_{row}.jpg" for row in range(100)],
     ],
 )
 def test_what_only_looks_like_numbers_stays_text(texts: list[str | None]) -> None:

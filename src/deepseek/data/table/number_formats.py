@@ -107,7 +107,7 @@ def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
         rf"[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+|[0-9]{{1,2}}(?:{mark}[0-9]{{2}})+{mark}[0-9]{{3}}"  # 12,34,567 in India
     )
     whole = rf"{groups}|[0-9]+" if thousands else "[0-9]+"
-    number = rf"(?:(?:{whole})(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][-+]?[0-9]{{1,3}})?"
+    number = rf"(?:(?:{whole})(?:{point}[0-9]+)?|{point}[0-9]+)(?:[eE][-+]?[0-9]{{1,3}})?"
     return re.compile(
         rf"(?P<open>\()?(?P<sign>[-+])? ?(?P<prefix>{_CURRENCY})? ?(?P<inner>[-+])?(?P<number>{number}) ?"
         rf"(?P<unit>{_UNIT})?(?P<behind>-)?(?P<close>\))?"
