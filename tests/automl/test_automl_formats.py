@@ -135,3 +135,9 @@ def test_rows_whose_target_is_a_word_for_not_known_are_left_out_like_empty_ones(
 def test_classes_that_look_like_amounts_keep_their_names(rows: list[dict[str, str]], tmp_path: Path) -> None:
     classes = [row | {"rent": ("$10", "$20", "$30")[number % 3]} for number, row in enumerate(rows)]
     assert open_data(write(tmp_path / "classes.csv", classes), ShipOptions("rent")).labels == ("$10", "$20", "$30")
+
+
+def test_words_that_are_called_dates_are_refused_by_their_row(rows: list[dict[str, str]], tmp_path: Path) -> None:
+    data = write(tmp_path / "rents.csv", [row | {"rent": str(number)} for number, row in enumerate(rows)])
+    with pytest.raises(InputError, match="'price', row 0: .* is not datetime"):
+        ds.ship(data, target="rent", out=tmp_path / "a", trials=1, candidates=["xgboost"], kinds={"price": "datetime"})

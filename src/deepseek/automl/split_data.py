@@ -39,7 +39,7 @@ from deepseek.data import (
 )
 from deepseek.data.features.target import MAX_NUMBER_CLASSES
 from deepseek.data.split.split import parse_split, resolve_split
-from deepseek.data.table.formats import READ_KINDS, apply_formats, read_formats
+from deepseek.data.table.formats import apply_formats, read_formats
 from deepseek.data.table.table import unknown_column_error
 from deepseek.data.table.values import DAY_MS, parse_timestamps
 from deepseek.errors import CheckError
@@ -150,12 +150,11 @@ def _read_and_split(source: Any, options: ShipOptions) -> tuple[Table, Split | N
 def _read_formats(table: Table, options: ShipOptions) -> Table:
     """The rows with texts that say numbers or dates read as such. What the user has called something else stays as it
     is, and so does a target of few values: its texts are the names of classes."""
-    kinds = options.kinds or {}
-    leave = [name for name, kind in kinds.items() if kind not in READ_KINDS]
+    leave: list[str] = []
     if options.target in table.columns and options.task != "regression":
         values = set(table.column(options.target).tolist())
         leave += [options.target] if options.task is not None or len(values) <= MAX_NUMBER_CLASSES else []
-    return read_formats(table, missing_words=options.missing, leave=leave)
+    return read_formats(table, missing_words=options.missing, kinds=options.kinds, leave=leave)
 
 
 def _source_name(role: str, source: Any) -> str:

@@ -195,7 +195,17 @@ def test_formats_outlive_what_makes_tables_of_tables() -> None:
 
 
 def test_columns_that_the_user_calls_otherwise_stay() -> None:
-    assert read_formats(text_table(x=["$1", "$2", "$3"]), leave=["x"]).types["x"] == "text"
+    texts: list[str | None] = ["$1", "$2", "$3"]
+    assert read_formats(text_table(x=texts), leave=["x"]).types["x"] == "text"
+    assert read_formats(text_table(x=texts), kinds={"x": "category"}).types["x"] == "text"
+
+
+def test_a_column_that_the_user_calls_numbers_or_dates_is_read_so_where_half_of_it_is() -> None:
+    table = text_table(x=["$5", "n/a so far", "$5", "$6"], y=["14.05.2022", "later", "15.05.2022", None])
+    read = read_formats(table, kinds={"x": "numeric", "y": "datetime"})
+    assert read.types == {"x": "number", "y": "datetime"}
+    assert "'n/a so far'" in read.notes[0]
+    assert read_formats(table).types == {"x": "text", "y": "text"}
 
 
 def test_a_csv_is_read_and_its_plain_columns_are_as_before(tmp_path: Any) -> None:

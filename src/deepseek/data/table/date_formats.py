@@ -83,8 +83,11 @@ class DateFormat:
             return epoch_ms(_parse_written(text, self.day_first))
 
 
-def find_date_format(counts: Mapping[str, int], missing_words: Iterable[str] = ()) -> FormatSearch[DateFormat]:
-    """How a column's texts (rows of each, by text) say dates. `missing_words`: what the user says means missing."""
+def find_date_format(
+    counts: Mapping[str, int], missing_words: Iterable[str] = (), min_dates: int = MIN_DATES
+) -> FormatSearch[DateFormat]:
+    """How a column's texts (rows of each, by text) say dates. `missing_words`: what the user says means missing;
+    `min_dates`: different ones without which there is no format."""
     missing, texts = split_missing(counts, missing_words)
     nothing: FormatSearch[DateFormat] = FormatSearch(None, {}, sum(texts.values()))
     sample = list(texts)[:NUM_SAMPLED]
@@ -98,7 +101,7 @@ def find_date_format(counts: Mapping[str, int], missing_words: Iterable[str] = (
         day_first = not any("/" in text for text in texts)
         first = "day" if day_first else "month"
         doubt = f"nothing in it tells the day from the month: the {first} is taken to come first"
-    if len(dates[day_first]) < MIN_DATES:
+    if len(dates[day_first]) < min_dates:
         return nothing
     odd = {text: count for text, count in texts.items() if text not in dates[day_first]}
     return FormatSearch(DateFormat(day_first, missing), odd, sum(texts.values()), len(dates[day_first]), doubt)

@@ -36,37 +36,60 @@ MIN_CODE_ROWS, MIN_CODE_SHARE = 5, 0.005  # rows of such a number, and different
 MIN_CODE_GAP = 3.0  # from the others, in widths of their range
 
 
-def read_formats(table: Table, *, missing_words: Iterable[str] = (), leave: Collection[str] = ()) -> Table:
+def read_formats(
+    table: Table, *, missing_words: Iterable[str] = (), kinds: Mapping[str, str] | None = None,
+    leave: Collection[str] = (),
+) -> Table:  # fmt: skip
     """The table with its texts that say numbers or dates read as such, and a note on each such column.
 
-    `missing_words`: texts that mean "not known" in this table. `leave`: columns that stay as they are.
+    `missing_words`: texts that mean "not known" in this table. `kinds`: of columns, as the user calls them; one that is
+    called numbers or dates is read so where half of its cells are, and one that is called otherwise stays as it is, as
+    do those of `leave`.
     """
-    words = tuple(missing_words)
+    words, kinds = tuple(missing_words), kinds or {}
     formats: dict[str, ColumnFormat] = {}
     notes: list[str] = []
     for name in table.names:
-        if name in leave:
+        kind = kinds.get(name)
+        if name in leave or (kind is not None and kind not in READ_KINDS):
             continue
-        if table.types[name] == "number" and (form := _with_missing_numbers(table.column(name), words)) is not None:
-            formats[name] = form
-            notes.append(f"column {name!r}: {', '.join(form.missing)} counts as missing")
-        elif table.types[name] == "number" and (code := find_missing_code(table.column(name))) is not None:
-            notes.append(
-                f"column {name!r} has {code:g} in {int(np.sum(table.column(name) == code))} rows, far from all others; "
-                f"if it means not known, say missing=[{f'{code:g}'!r}] (in the shell --missing {code:g})"
-            )
-        if table.types[name] != "text":
+        if table.types[name] == "number":
+            form, note = _find_missing_numbers(name, table.column(name), words)
+        elif table.types[name] == "text":
+            form, note = _find_format(name, table.column(name), words, kind)
+        else:
             continue
-        search = _search(table.column(name), words)
-        if search is None or search.format is None:
-            continue
-        if search.is_accepted:
-            formats[name] = _with_odd_as_missing(search.format, search.odd)
-            notes.append(_note_read(name, table.column(name), formats[name], search))
-        elif search.is_near:
-            notes.append(_note_near(name, search))
+        formats |= {} if form is None else {name: form}
+        notes += [note] if note else []
     read = apply_formats(table, formats)
     return replace(read, notes=(*read.notes, *notes))
+
+
+def _find_format(
+    name: str, texts: NDArray[Any], words: tuple[str, ...], kind: str | None
+) -> tuple[ColumnFormat | None, str]:
+    """How a column of texts is read, if not as text, and a note on it."""
+    search = _search(texts, words, kind)
+    if search is None or search.format is None:
+        return None, ""
+    if search.is_accepted:
+        form = replace(search.format, missing=tuple(sorted({*search.format.missing, *search.odd})))
+        return form, _note_read(name, texts, form, search)
+    return None, _note_near(name, search) if search.is_near else ""
+
+
+def _find_missing_numbers(name: str, values: NDArray[Any], words: tuple[str, ...]) -> tuple[ColumnFormat | None, str]:
+    """The format of a column of numbers some of which mean "not known", and a note on it."""
+    form = _with_missing_numbers(values, words)
+    if form is not None:
+        return form, f"column {name!r}: {', '.join(form.missing)} counts as missing"
+    code = find_missing_code(values)
+    if code is None:
+        return None, ""
+    return None, (
+        f"column {name!r} has {code:g} in {int(np.sum(values == code))} rows, far from all others; "
+        f"if it means not known, say missing=[{f'{code:g}'!r}] (in the shell --missing {code:g})"
+    )
 
 
 def apply_formats(table: Table, formats: Mapping[str, ColumnFormat]) -> Table:
@@ -106,17 +129,22 @@ def _read_column(texts: NDArray[Any], form: ColumnFormat) -> NDArray[Any] | None
     return np.array(values, "datetime64[ms]")
 
 
-def _search(texts: NDArray[Any], words: tuple[str, ...]) -> FormatSearch[Any] | None:
-    """What was found in a column of texts; None where every reader takes them for numbers or dates, or none does."""
+def _search(texts: NDArray[Any], words: tuple[str, ...], kind: str | None) -> FormatSearch[Any] | None:
+    """What was found in a column of texts; None where every reader takes them for numbers or dates, or none does.
+    `kind`: what the user calls it, if anything."""
     counts = Counter(text for text in texts.tolist() if text is not None)
     sample = list(islice(counts, 1_000))
     if not sample or (_are_plain_numbers(sample) and _are_plain_numbers(counts)):
         return None
-    numbers = find_number_format(counts, words)
-    if numbers.is_accepted:
+    if kind is not None and kind != "datetime":
+        return replace(find_number_format(counts, words, min_numbers=1), is_wanted=True)
+    numbers = None if kind == "datetime" else find_number_format(counts, words)
+    if numbers is not None and numbers.is_accepted:
         return numbers
     if are_timestamps(sample) and are_timestamps(counts):
         return None
+    if numbers is None:
+        return replace(find_date_format(counts, words, min_dates=1), is_wanted=True)
     dates = find_date_format(counts, words)
     return dates if dates.is_accepted or (dates.is_near and not numbers.is_near) else numbers
 
@@ -154,10 +182,6 @@ def _with_missing_numbers(values: NDArray[Any], words: tuple[str, ...]) -> Numbe
     there = form.missing_numbers & frozenset(np.unique(values).tolist())
     kept = tuple(sorted(word for word in words if NumberFormat(missing=(word,)).missing_numbers & there))
     return NumberFormat(missing=kept) if kept else None
-
-
-def _with_odd_as_missing(form: ColumnFormat, odd: Iterable[str]) -> ColumnFormat:
-    return replace(form, missing=tuple(sorted({*form.missing, *odd})))
 
 
 def _note_read(name: str, texts: NDArray[Any], form: ColumnFormat, search: FormatSearch[Any]) -> str:

@@ -13,6 +13,7 @@ MISSING_WORDS = frozenset(
      "无", "未知", "缺失", "不详", "空", "暂无"]
 )  # fmt: skip
 MAX_ODD_SHARE = 0.05  # of the cells that are neither numbers (or dates) nor such words; a column with more stays text
+MAX_WANTED_ODD_SHARE = 0.5  # where the user says that they are numbers (or dates)
 MAX_SAID_SHARE = 0.3  # up to which it is said that the column looked like numbers (or dates)
 MIN_VALUES_BESIDE_ODD = 25  # different ones; beside fewer, the odd cells are levels, as in 1, 2, A
 MAX_ODD_WORDS = 20  # different texts that count as missing in one column
@@ -29,6 +30,7 @@ class FormatSearch(Generic[Format]):
     num_rows: int  # with a value
     num_distinct: int = 0  # texts that fit
     doubt: str = ""  # what cannot be told from the column alone
+    is_wanted: bool = False  # the user says that the column is one of numbers (or dates)
 
     @property
     def num_odd(self) -> int:
@@ -39,6 +41,8 @@ class FormatSearch(Generic[Format]):
         """Whether so many cells fit that the column is read so, and the odd ones count as missing."""
         if self.format is None or not self.odd:
             return self.format is not None
+        if self.is_wanted:
+            return self.num_odd <= MAX_WANTED_ODD_SHARE * self.num_rows
         few = self.num_odd <= MAX_ODD_SHARE * self.num_rows and len(self.odd) <= MAX_ODD_WORDS
         return few and self.num_distinct >= MIN_VALUES_BESIDE_ODD
 

@@ -131,12 +131,15 @@ def split_cell(text: str, decimal: str = ".", thousands: str = "") -> NumberCell
     return NumberCell(-number if signs and signs[0] != "+" else number, match["prefix"] or "", match["unit"] or "")
 
 
-def find_number_format(counts: Mapping[str, int], missing_words: Iterable[str] = ()) -> FormatSearch[NumberFormat]:
-    """How a column's texts (rows of each, by text) say numbers. `missing_words`: what the user says means missing."""
+def find_number_format(
+    counts: Mapping[str, int], missing_words: Iterable[str] = (), min_numbers: int = MIN_NUMBERS
+) -> FormatSearch[NumberFormat]:
+    """How a column's texts (rows of each, by text) say numbers. `missing_words`: what the user says means missing;
+    `min_numbers`: different ones without which there is no format."""
     missing, texts = split_missing(counts, missing_words)
     searches = [
         search for decimal, thousands in _MARKS
-        if (search := _try_format(texts, NumberFormat(decimal, thousands, missing=missing))) is not None
+        if (search := _try_format(texts, NumberFormat(decimal, thousands, missing=missing), min_numbers)) is not None
     ]  # fmt: skip
     if not searches or _are_codes(texts):
         return FormatSearch(None, {}, sum(texts.values()))
@@ -146,7 +149,7 @@ def find_number_format(counts: Mapping[str, int], missing_words: Iterable[str] =
     return replace(best, doubt="its commas could be decimal commas, too" if both_fit and "," in "".join(texts) else "")
 
 
-def _try_format(texts: Mapping[str, int], tried: NumberFormat) -> FormatSearch[NumberFormat] | None:
+def _try_format(texts: Mapping[str, int], tried: NumberFormat, min_numbers: int) -> FormatSearch[NumberFormat] | None:
     """The format with what stands beside most numbers; None where too many texts are of another form."""
     sample = list(texts)[:NUM_SAMPLED]
     num_numbers = sum(split_cell(text, tried.decimal, tried.thousands) is not None for text in sample)
@@ -164,7 +167,7 @@ def _try_format(texts: Mapping[str, int], tried: NumberFormat) -> FormatSearch[N
     usual = [counter.most_common(1)[0][0] if counter else "" for counter in (prefixes, units)]
     found = replace(tried, prefix=usual[0], unit="" if has_scales else usual[1], has_scales=has_scales)
     numbers = {text: cell for text, cell in cells.items() if cell is not None and found.fits(cell)}
-    if len({cell.number for cell in numbers.values()}) < MIN_NUMBERS:
+    if len({cell.number for cell in numbers.values()}) < min_numbers:
         return None
     odd = {text: count for text, count in texts.items() if text not in numbers}
     return FormatSearch(found, odd, sum(texts.values()), len(numbers))
