@@ -139,5 +139,5 @@ def test_classes_that_look_like_amounts_keep_their_names(rows: list[dict[str, st
 
 def test_words_that_are_called_dates_are_refused_by_their_row(rows: list[dict[str, str]], tmp_path: Path) -> None:
     data = write(tmp_path / "rents.csv", [row | {"rent": str(number)} for number, row in enumerate(rows)])
-    with pytest.raises(InputError, match="'price', row 0: .* is not datetime"):
+    with pytest.raises(InputError, match=r"'price', row 0: .* is not datetime"):
         ds.ship(data, target="rent", out=tmp_path / "a", trials=1, candidates=["xgboost"], kinds={"price": "datetime"})
