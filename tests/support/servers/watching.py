@@ -76,13 +76,15 @@ def scrape_config(url: str) -> dict[str, Any]:
 
 @contextmanager
 def prometheus(
-    folder: Path, targets: Sequence[str], rules: Mapping[str, Any], alertmanager: str = "", feature: str = ""
-) -> Iterator[str]:
-    """Prometheus that scrapes and evaluates each second, with one of its features. The URL."""
+    folder: Path, targets: Sequence[str], rules: Mapping[str, Any], alertmanager: str = "", feature: str = "", *,
+    interval_s: int = 1,
+) -> Iterator[str]:  # fmt: skip
+    """Prometheus that scrapes and evaluates each `interval_s`, with one of its features. The URL."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rules.yml").write_text(yaml.safe_dump(dict(rules)))
     config: dict[str, Any] = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "rule_files": ["rules.yml"],
+        "global": {"scrape_interval": f"{interval_s}s", "evaluation_interval": f"{interval_s}s"},
+        "rule_files": ["rules.yml"],
         "scrape_configs": [
             {
                 "job_name": "deepseek", "tls_config": {"insecure_skip_verify": True},

@@ -6,6 +6,7 @@ chance among all slices that were looked at. Causes that say the same in other w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -77,6 +78,8 @@ class Findings:
     num_slices: int  # that were looked at
     num_fields: int
     columns: tuple[str, ...] = field(default=())
+    now_s: float | None = None  # rows that are later were left out; None: there is no such moment
+    is_chosen: bool = False  # whether the user said what is bad
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,10 @@ def find_causes(logs: Logs, choice: WindowChoice, *, bad: str | None = None) -> 
     causes = _rank([each for each in candidates if each.evidence.p_value <= limit])
     causes = _mark_echoes(sample, causes)
     columns = tuple(logs.columns)
-    return Findings(window, tuple(kinds), tuple(causes), num_slices, len(sample.fields), columns)
+    now_s = choice.now_s if math.isfinite(choice.now_s) and choice.until_s is None else None
+    return Findings(
+        window, tuple(kinds), tuple(causes), num_slices, len(sample.fields), columns, now_s, bad is not None
+    )
 
 
 def _search_kind(
