@@ -88,7 +88,7 @@ def _find_missing_numbers(name: str, values: NDArray[Any], words: tuple[str, ...
         return None, ""
     return None, (
         f"column {name!r} has {code:g} in {int(np.sum(values == code))} rows, far from all others; "
-        f"if it means not known, say missing=[{f'{code:g}'!r}] (in the shell --missing {code:g})"
+        f"if it means not known, say --missing {code:g}"
     )
 
 
