@@ -45,8 +45,8 @@ FORMATS = (
     "column 'debt' is read as numbers: '33%' is 33; 2 of 90 cells are no numbers and count as missing: '!'",
     "column 'day' is read as dates: '13/01/2020' is 2020-01-13; 1 of 90 cells are no dates and count as missing: '!'",
     (
-        "column 'day' is read as dates: '3/4/2020' is 2020-03-04; nothing in it tells the day from the month: the month "
-        "is taken to come first"
+        "column 'day' is read as dates: '3/4/2020' is 2020-03-04; nothing in it tells the day from the month: the "
+        "month is taken to come first"
     ),
     "column 'debt' stays text: 9 of 90 cells are no numbers: '!'; mend them, or name the words that mean missing",
     "column 'debt' has 999 in 12 rows, far from all others; if it means not known, say --missing 999",
