@@ -27,6 +27,7 @@ BASELINE_ROWS = 15  # of a machine's own baseline
 #: Rows of each block of a course, the latest block first: fine where it matters, 97 rows in 16 steps.
 BLOCKS = (2,) * 6 + (5,) * 5 + (12,) * 5
 RIDGE = 10.0
+MIN_RELATION = 0.2  # of a sensor with remaining life, from which on its course is told
 MIN_ROWS = 2  # of a machine: one row has no course
 
 
@@ -40,6 +41,7 @@ class Sensor:
     low: float  # smallest and largest value
     high: float
     health: float  # its weight in the index
+    relation: float = 1.0  # its correlation with the capped remaining life, -1 to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,13 @@ class WindowDefinition:
         return tuple(sensor.name for sensor in self.sensors)
 
     @property
+    def course_signals(self) -> tuple[str, ...]:
+        """What the course is told of: the sensors that go with remaining life, all of them where none does, and the
+        health index. A net would take noise of the others for a course."""
+        related = tuple(sensor.name for sensor in self.sensors if abs(sensor.relation) >= MIN_RELATION)
+        return (*(related or self.sensor_names), HEALTH)
+
+    @property
     def signals(self) -> tuple[str, ...]:
         """The sensors, then the health index: what windows are taken of."""
         return (*self.sensor_names, HEALTH)
@@ -109,13 +118,13 @@ def fit_definition(histories: Histories, targets: Sequence[Float64], *, target: 
         )  # fmt: skip
     places = np.flatnonzero(moves)
     scaled = np.nan_to_num((values[:, places] - centre[places]) / spread[places])
-    health = _health_weights(scaled, np.concatenate(list(targets)), cap)
+    health, relation = _health_weights(scaled, np.concatenate(list(targets)), cap)
     sensors = tuple(
         Sensor(
             histories.sensors[place], float(centre[place]), float(spread[place]), float(low[place]), float(high[place]),
-            float(weight),
+            float(weight), float(related),
         )
-        for place, weight in zip(places, health, strict=True)
+        for place, weight, related in zip(places, health, relation, strict=True)
     )  # fmt: skip
     return WindowDefinition(
         histories.columns.unit, histories.columns.time, target, cap, sensors, is_dated=histories.is_dated
@@ -133,11 +142,14 @@ def _ranges(values: Float64) -> tuple[Float64, Float64]:
     return np.nanmin(filled, axis=0), np.nanmax(filled, axis=0)
 
 
-def _health_weights(scaled: Float64, target: Float64, cap: float) -> Float64:
-    """(S,) of length 1: ridge regression of the capped remaining life on sensors in spreads (N, S)."""
+def _health_weights(scaled: Float64, target: Float64, cap: float) -> tuple[Float64, Float64]:
+    """(S,) of length 1: ridge regression of the capped remaining life on sensors in spreads (N, S); and (S,) how each
+    goes with it alone."""
     known = np.isfinite(target)
     rows, life = scaled[known], np.minimum(target[known], cap)
     deviation = (life - life.mean()) / (life.std() or 1.0)
     gram = rows.T @ rows + RIDGE * np.eye(rows.shape[1])
     weights = np.linalg.solve(gram, rows.T @ deviation)
-    return np.asarray(weights / (np.linalg.norm(weights) or 1.0))
+    spread = np.sqrt((rows**2).mean(axis=0)) * np.sqrt((deviation**2).mean())
+    relation = (rows * deviation[:, None]).mean(axis=0) / np.where(spread > 0, spread, 1.0)
+    return np.asarray(weights / (np.linalg.norm(weights) or 1.0)), np.asarray(relation)

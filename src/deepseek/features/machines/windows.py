@@ -71,8 +71,8 @@ def feature_names(definition: WindowDefinition) -> tuple[str, ...]:
 
 
 def block_names(definition: WindowDefinition) -> tuple[str, ...]:
-    """The columns of the course: all signals of the latest block, then of the one before it."""
-    return tuple(f"{signal}.block.{k}" for k in range(len(definition.blocks)) for signal in definition.signals)
+    """The columns of the course: its signals in the latest block, then in the one before it."""
+    return tuple(f"{signal}.block.{k}" for k in range(len(definition.blocks)) for signal in definition.course_signals)
 
 
 def compute_windows(definition: WindowDefinition, machine: History) -> Float64:
@@ -97,13 +97,14 @@ def compute_windows(definition: WindowDefinition, machine: History) -> Float64:
 
 
 def _blocks(definition: WindowDefinition, sums: _Sums, known: Float64) -> Iterator[Float64]:
-    """(n, S) of each block, the latest first."""
+    """(n, C) of each block, the latest first."""
     stop = np.arange(1, len(known) + 1)
     later = known
+    places = [definition.signals.index(signal) for signal in definition.course_signals]
     for length in definition.blocks:
         start = np.maximum(stop - length, 0)
         later = _or_else(sums.mean(start, stop), later)
-        yield later
+        yield later[:, places]
         stop = start
 
 

@@ -46,7 +46,8 @@ TEST_SHARE = 0.2  # of the machines, where none are brought to test on
 MIN_MACHINES = 10  # whose end is known
 #: Training rows go so far above the cap, as a share of it: all of a long healthy time says one thing, many times.
 BEYOND_CAP = 1.3
-MOST_ROWS = 6_000  # to learn from: neighbouring moments of a machine tell nearly the same
+MOST_ROWS = 10_000  # to learn from: neighbouring moments of a machine tell nearly the same
+TREE_STEP = 2  # trees are fitted on each such row of these
 MIN_AGE = 5  # rows of a machine before it is learned from
 
 
@@ -117,14 +118,38 @@ class _Fleet:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedRun:
+    """Machines as rows with their candidates, ready for the search."""
+
+    run: TabularRun
+    definition: WindowDefinition
+    learned: _Fleet
+
+
 def run_maintenance(table: Table, options: MaintenanceOptions) -> MaintenanceResult:
     """Windows, search, intervals, bundle. InputError for columns or machines that cannot be used."""
     from deepseek.automl.pack import pack_bundle
-    from deepseek.automl.split_data import open_data
     from deepseek.automl.tabular_pack import finish_tabular
-    from deepseek.automl.tabular_run import TabularRun
 
     clock = RunClock()
+    prepared = prepare_run(table, options)
+    run, definition, learned = prepared.run, prepared.definition, prepared.learned
+    developed = run.develop()
+    groups = fit_intervals(run, developed, definition, options.interval)
+    finished = _with_intervals(finish_tabular(run, developed), groups, definition, options.interval)
+    figures = measure_lives(finished, definition, groups)
+    rule = fit_warning(definition, _sensors_of(learned, definition), learned.lives)
+    report = _report(definition, learned, figures, finished, options) | {"warning": rule and rule.to_dict()}
+    shipped = pack_bundle(_with_windows(finished, definition, rule, report), clock)
+    return MaintenanceResult(shipped, definition, figures, report)
+
+
+def prepare_run(table: Table, options: MaintenanceOptions) -> PreparedRun:
+    """Up to the search. InputError for columns or machines that cannot be used."""
+    from deepseek.automl.split_data import open_data
+    from deepseek.automl.tabular_run import TabularRun
+
     if options.progress:
         options.progress("reading machines", 0.0)
     fleet, warnings = read_fleet(table, options)
@@ -141,13 +166,7 @@ def run_maintenance(table: Table, options: MaintenanceOptions) -> MaintenanceRes
     shipping = _ship_options(definition, test, options)
     run = TabularRun.of(open_data(training, shipping), shipping)
     run = replace(run, candidates=_candidates(run, definition, options), warnings=[*warnings, *run.warnings])
-    developed = run.develop()
-    finished, groups = _with_intervals(finish_tabular(run, developed), run, developed, definition, options.interval)
-    figures = measure_lives(finished, definition, groups)
-    rule = fit_warning(definition, _sensors_of(learned, definition), learned.lives)
-    report = _report(definition, learned, figures, finished, options) | {"warning": rule and rule.to_dict()}
-    shipped = pack_bundle(_with_windows(finished, definition, rule, report), clock)
-    return MaintenanceResult(shipped, definition, figures, report)
+    return PreparedRun(run, definition, learned)
 
 
 def read_fleet(table: Table, options: MaintenanceOptions) -> tuple[_Fleet, list[str]]:
@@ -293,34 +312,39 @@ def _candidates(run: TabularRun, definition: WindowDefinition, options: Maintena
     course = set(block_names(definition))
     summed = np.array([index for name, index in place.items() if name not in course], np.int64)
     health = [at for name, at in place.items() if name not in course and name.startswith((f"{HEALTH}.", AGE))]
-    alone = OfFeatures(XGBoost(), np.array(health, np.int64), name=HEALTH_TREES)
-    trees = (*(OfFeatures(candidate, summed) for candidate in run.candidates), alone)
+    alone = OfFeatures(XGBoost(), np.array(health, np.int64), name=HEALTH_TREES, row_step=TREE_STEP)
+    trees = (*(OfFeatures(candidate, summed, row_step=TREE_STEP) for candidate in run.candidates), alone)
     if not (options.nets and is_installed("torch")):
         return trees
     steps = range(len(definition.blocks) - 1, -1, -1)
-    signals = [name for name in definition.signals if all(f"{name}.block.{k}" in place for k in steps)]
+    signals = [name for name in definition.course_signals if all(f"{name}.block.{k}" in place for k in steps)]
     places = np.array([[place[f"{name}.block.{k}"] for name in signals] for k in steps], np.int32)
     extra = np.array([place[AGE]] if AGE in place else [], np.int32)
     return (*trees, RecurrentModel(LSTM_ATTENTION, places, extra), RecurrentModel(TCN, places, extra))
 
 
-def _with_intervals(
-    finished: FinishedRun, run: TabularRun, developed: DevelopedModel, definition: WindowDefinition, level: float
-) -> tuple[FinishedRun, tuple[IntervalGroup, ...]]:
-    """The run with intervals by group of predicted life, set on the machines that each fold did not learn from."""
+def fit_intervals(
+    run: TabularRun, developed: DevelopedModel, definition: WindowDefinition, level: float
+) -> tuple[IntervalGroup, ...]:
+    """Half widths by group of predicted life, set on the machines that each fold did not learn from."""
     from deepseek.automl.comparison.differences import group_codes
-    from deepseek.automl.pack import ConformalInterval
     from deepseek.train.tabular.group_intervals import fit_interval_groups
 
     rows = np.concatenate([held for _, held in run.folds()])
     units = group_codes(run.data.development.take(rows), definition.unit)
     value = np.clip(developed.held_out_output[:, 0], 0.0, definition.cap)
-    groups = fit_interval_groups(developed.held_out.target, value, units, level=level)
+    return fit_interval_groups(developed.held_out.target, value, units, level=level)
+
+
+def _with_intervals(
+    finished: FinishedRun, groups: tuple[IntervalGroup, ...], definition: WindowDefinition, level: float
+) -> FinishedRun:
+    from deepseek.automl.pack import ConformalInterval
+
     widest = max(group.half_width for group in groups)
-    interval = ConformalInterval(level, widest, len(rows), groups)
-    return replace(
-        finished, decision=replace(finished.decision, interval=interval, range=(0.0, definition.cap))
-    ), groups
+    interval = ConformalInterval(level, widest, sum(group.num_units for group in groups), groups)
+    decision = replace(finished.decision, interval=interval, range=(0.0, definition.cap))
+    return replace(finished, decision=decision)
 
 
 def _report(

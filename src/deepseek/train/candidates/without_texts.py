@@ -55,12 +55,25 @@ class WithoutTexts:
 
 
 class OfFeatures(WithoutTexts):
-    """The same for features by their places (K,); `name` tells it from others of the same family."""
+    """The same for features by their places (K,); `name` tells it from others of the same family. It is fitted on each
+    `row_step`-th row: trees gain nothing from neighboring moments, and cost by the row."""
 
-    def __init__(self, inner: Candidate, kept: NDArray[np.int64], name: str | None = None) -> None:
+    def __init__(
+        self, inner: Candidate, kept: NDArray[np.int64], *, name: str | None = None, row_step: int = 1
+    ) -> None:
         super().__init__(inner)
         self.name = name or inner.name
+        self.row_step = row_step
         self._kept = kept
+
+    def cost_s(self, data: FitData) -> float:
+        return super().cost_s(self._thin(data))
+
+    def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> FittedCandidate:
+        return super().fit(self._thin(data), params, seed=seed, validation=validation)
+
+    def _thin(self, data: FitData) -> FitData:
+        return data.rows(np.arange(0, len(data.target), self.row_step))
 
     def feature_indices(self, data: FitData) -> NDArray[np.int64]:
         return self._kept
