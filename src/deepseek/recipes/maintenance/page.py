@@ -38,7 +38,7 @@ def render_page(courses: Sequence[MachineCourse], definition: WindowDefinition, 
     ordered = sorted(courses, key=lambda course: (course.left, course.name))
     table = Section(Text("The fleet, most urgent first", "机群（最紧急者在前）"), _table(ordered), id="fleet")
     curves = [
-        Section(_title(course, definition), _curve(course, definition), folded=rank > MOST_OPEN, id=f"machine-{rank}")
+        Section(_title(course), _curve(course, definition), folded=rank > MOST_OPEN, id=f"machine-{rank}")
         for rank, course in enumerate(ordered[:MOST_DRAWN], start=1)
     ]
     provenance: dict[Words, Words | Html] = {
@@ -56,18 +56,18 @@ def _answer(ordered: Sequence[MachineCourse], definition: WindowDefinition) -> T
     limit = URGENT_SHARE * definition.cap
     urgent = sum(course.left <= limit for course in ordered)
     alarms = sum(course.alarm is not None for course in ordered)
-    text, unit = numbers.number(limit), _unit(definition)
+    text = numbers.number(limit)
     return Text(
-        f"{urgent} of {len(ordered)} machines have {text} {unit.en} or less; {alarms} have an alarm.",
-        f"{len(ordered)} 台机器中有 {urgent} 台的剩余寿命不超过 {text} {unit.zh}；{alarms} 台有警报。",
+        f"{urgent} of {len(ordered)} machines have {text} or less left; {alarms} have an alarm.",
+        f"{len(ordered)} 台机器中有 {urgent} 台的剩余寿命不超过 {text}；{alarms} 台有警报。",
     )
 
 
 def _lead(definition: WindowDefinition) -> Text:
     unit = _unit(definition)
     return Text(
-        f"Remaining life in {unit.en}, with the interval that held on machines the model had not learned from. An "
-        "alarm stays until a person resets it; it compares a machine with its own first rows alone.",
+        f"Remaining life is counted in {unit.en}, with the interval that held on machines the model had not learned "
+        "from. An alarm stays until a person resets it; it compares a machine with its own first rows alone.",
         f"剩余寿命以{unit.zh}为单位，区间在模型未学习过的机器上校准。"
         "警报在人工复位之前一直保留，只与机器自身的初始数据比较。",
     )
@@ -76,8 +76,8 @@ def _lead(definition: WindowDefinition) -> Text:
 def _table(ordered: Sequence[MachineCourse]) -> Html:
     columns = [
         Column(Text("Machine", "机器"), "text"), Column(Text("Life left", "剩余寿命")),
-        Column(Text("Interval", "区间")), Column(Text("At time", "时间")), Column(Text("Course", "走势"), "text"),
-        Column(Text("Alarm", "警报"), "text"),
+        Column(Text("Alarm since", "警报始于")), Column(Text("Interval", "区间")),
+        Column(Text("Course", "走势"), "text"), Column(Text("At time", "时间")),
     ]  # fmt: skip
     rows: list[list[Cell]] = []
     for course in ordered:
@@ -86,20 +86,30 @@ def _table(ordered: Sequence[MachineCourse]) -> Html:
             [float(value) for value in course.value],
             title=Text(f"Remaining life of {course.name}", f"{course.name} 的剩余寿命"),
         )
-        rows.append([course.name, course.left, f"{low} – {high}", float(course.time[-1]), line, _alarm(course.alarm)])
+        since = _since(course.alarm)
+        rows.append([course.name, course.left, since, f"{low} – {high}", line, float(course.time[-1])])
     return look.table(columns, rows)
 
 
-def _alarm(alarm: Alarm | None) -> Html | str:
+def _since(alarm: Alarm | None) -> Html | str:
+    """The alarm in a cell."""
     if alarm is None:
         return ""
+    return look.verdict("bad" if alarm.is_active else "warn", numbers.number(alarm.time))
+
+
+def _alarm(alarm: Alarm) -> Html:
+    """The alarm with its reasons, each in units of the machine's own noise."""
     since = numbers.number(alarm.time)
     reasons = ", ".join(f"{_signal(reason.signal).en} {reason.deviation:+.1f}" for reason in alarm.reasons)
     reasons_zh = "、".join(f"{_signal(reason.signal).zh} {reason.deviation:+.1f}" for reason in alarm.reasons)
     state, state_zh = ("", "") if alarm.is_active else (", quiet now", "，现已平静")
     return look.verdict(
         "bad" if alarm.is_active else "warn",
-        Text(f"since {since}{state}: {reasons}", f"自 {since} 起{state_zh}：{reasons_zh}"),
+        Text(
+            f"Alarm since {since}{state}: {reasons} (in units of the machine's own noise)",
+            f"自 {since} 起有警报{state_zh}：{reasons_zh}（以机器自身噪声为单位）",
+        ),
     )
 
 
@@ -107,10 +117,9 @@ def _signal(name: str) -> Text:
     return Text("health index", "健康指数") if name == HEALTH else Text(name, name)
 
 
-def _title(course: MachineCourse, definition: WindowDefinition) -> Text:
+def _title(course: MachineCourse) -> Text:
     left = numbers.number(course.left)
-    unit = _unit(definition)
-    return Text(f"{course.name}: {left} {unit.en} left", f"{course.name}：剩余 {left} {unit.zh}")
+    return Text(f"{course.name}: {left} left", f"{course.name}：剩余 {left}")
 
 
 def _curve(course: MachineCourse, definition: WindowDefinition) -> Html:
@@ -135,7 +144,7 @@ def _curve(course: MachineCourse, definition: WindowDefinition) -> Html:
 
 def _unit(definition: WindowDefinition) -> Text:
     """What a remaining life is counted in."""
-    return Text("hours", "小时") if definition.is_dated else Text(f"of {definition.time}", definition.time)
+    return Text("hours", "小时") if definition.is_dated else Text(definition.time, definition.time)
 
 
 def _with_unit(value: float, definition: WindowDefinition) -> Text:
