@@ -28,6 +28,12 @@ RECIPES: dict[str, Recipe] = {
         makes="a bundle that takes raw transactions",
         guide="fraud.md",
     ),
+    "maintenance": Recipe(
+        what="Sensors of machines become the life that each has left, with an interval that covers.",
+        takes="a table of sensor rows: machine, time, sensors",
+        makes="a bundle that takes raw sensor rows",
+        guide="maintenance.md",
+    ),
     "ct_record": Recipe(
         what="CT slice and patient record: leaks, a diagnosis from the slice, reports that find their slices.",
         takes="a folder with index.csv and its images",
