@@ -23,7 +23,7 @@ Examples:
 def command(study: Path, num: int, as_json: bool) -> None:
     """Ask for the next recipes of STUDY. They count as pending until their results are told; two people who ask at once
     get different ones."""
-    from deepseek.recipes.process import ask_study
+    from deepseek.recipes.process.verbs import ask_study
 
     result = ask_study(study, num)
     output.warn(result.warnings)

@@ -26,7 +26,7 @@ def command(study: Path, source: Path | None, example: bool, as_json: bool) -> N
     Without --from and --example it is a file to fill in."""
     if source is not None and example:
         raise click.UsageError("give either --from or --example, not both")
-    from deepseek.recipes.process import init_study
+    from deepseek.recipes.process.verbs import init_study
 
     result = init_study(study, source, is_example=example)
     output.emit(result, as_json, result.summary())

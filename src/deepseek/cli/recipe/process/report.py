@@ -25,11 +25,11 @@ def command(study: Path, html: Path | None, as_json: bool) -> None:
     """Say what STUDY has gained over its start, at what risk, what to try next, and what more is to be expected."""
     if html is not None:
         check_writable(html)
-    from deepseek.recipes.process import report_study
+    from deepseek.recipes.process.verbs import report_study
 
     result = report_study(study)
     if html is not None:
-        from deepseek.recipes.process_page import render_page
+        from deepseek.recipes.process.page import render_page
 
         with atomic_file(html) as part:
             part.write_text(render_page(result), encoding="utf-8")

@@ -48,7 +48,7 @@ def command(
         if name in pairs:
             raise click.UsageError(f"{name} is given twice")
         pairs[name] = text
-    from deepseek.recipes.process import tell_study, tell_table
+    from deepseek.recipes.process.verbs import tell_study, tell_table
 
     if table is not None:
         result = tell_table(study, table, is_history=history, correct=correct)
