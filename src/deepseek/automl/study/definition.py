@@ -89,7 +89,9 @@ class Safe:
         if not 0 <= self.max_broken <= 0.5:
             raise InputError(f"safe.max_broken is {self.max_broken:g}", expected="0 to 0.5", fix="for 5 % write 0.05")
         if self.trials < 1:
-            raise InputError(f"safe.trials is {self.trials}", expected="1 or more", fix="write how many trials are planned")
+            raise InputError(
+                f"safe.trials is {self.trials}", expected="1 or more", fix="write how many trials are planned"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,9 @@ class Definition:
             )  # fmt: skip
         start = self.space.check(safe.start)
         if not self.obeys_rules([start])[0]:
-            raise InputError("safe.start breaks a rule", expected="a recipe that all rules allow", fix="mend one of them")
+            raise InputError(
+                "safe.start breaks a rule", expected="a recipe that all rules allow", fix="mend one of them"
+            )
 
     def obeys_rules(self, recipes: list[dict[str, Value]]) -> np.ndarray:
         """(n,): which recipes all rules allow."""

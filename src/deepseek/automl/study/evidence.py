@@ -9,20 +9,22 @@ import numpy as np
 
 from deepseek.automl.study.acquisition import Limit
 from deepseek.automl.study.definition import Definition
+from deepseek.automl.study.gaussian_process import fit
 from deepseek.automl.study.surface import fit_surface
 from deepseek.automl.study.trials import Trial
 
+#: How far another line is from this one, as a share of a range: close, until results say otherwise.
+LINE_DISTANCE = 0.3
 CHEBYSHEV_SLACK = 0.05  # of the augmented Chebyshev function: the weight of the plain sum
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """n measured trials, of which the first n_own are of this line. With other lines, `x` has a last column that says
-    which line a row is of: 0 this one. A loss is lower where it is better; a margin is above 0 where a limit is broken.
-    """
+    """n measured trials, of which the first n_own are of this line. Each other line has a last column of `x` for itself,
+    0 for all other rows. A loss is lower where it is better; a margin is above 0 where a limit is broken."""
 
-    x: np.ndarray  # (n, d), or (n, d + 1) with other lines
-    is_category: np.ndarray  # (d,) or (d + 1,)
+    x: np.ndarray  # (n, d + number of other lines)
+    is_category: np.ndarray  # (d + number of other lines,)
     losses: np.ndarray  # (n, k)
     margins: np.ndarray  # (n, c)
     num_own: int
@@ -52,6 +54,12 @@ class Evidence:
         """(n_own,): which trials break no limit."""
         return np.asarray((self.own_margins <= 0).all(axis=1))
 
+    def holding_rows(self) -> np.ndarray:
+        """(h, d): the trials of this line that hold; where there is none, those of the other lines."""
+        holds = (self.margins <= 0).all(axis=1)
+        own = holds[: self.num_own]
+        return self.own_x[own] if own.any() or self.num_own else self.x[holds, : self.size]
+
     def scalarize(self, rng: np.random.Generator) -> np.ndarray:
         """(n,): the one loss, or the losses along a random direction of the front."""
         if self.losses.shape[1] == 1:
@@ -80,12 +88,13 @@ class Evidence:
         return limits
 
     def leaders(self, num: int) -> np.ndarray:
-        """Rows (<= num, d) of the best trials of this line: those that hold first, then those that break least."""
-        if not self.num_own:
-            return np.full((1, self.size), 0.5)
-        excess = np.maximum(self.own_margins / np.maximum(np.abs(self.own_margins).max(axis=0), 1e-12), 0).sum(axis=1)
-        order = np.lexsort((self.own_losses[:, 0], excess))
-        return self.own_x[order[:num]]
+        """Rows (<= num, d) of the best trials of this line, or else of the others: those that hold first, then
+        those that break least."""
+        rows = slice(self.num_own or None)
+        margins = self.margins[rows]
+        excess = np.maximum(margins / np.maximum(np.abs(margins).max(axis=0, initial=0), 1e-12), 0).sum(axis=1)
+        order = np.lexsort((self.losses[rows, 0], excess))
+        return self.x[order[:num], : self.size]
 
 
 def collect_evidence(
@@ -94,18 +103,35 @@ def collect_evidence(
     """Of the trials of this line and of others."""
     space = definition.space
     lines = [[trial for trial in line if trial.is_measured] for line in (trials, *others)]
+    lines = [lines[0], *(line for line in lines[1:] if line)]
     measured = [trial for line in lines for trial in line]
-    x, is_category = space.encode([trial.recipe for trial in measured]), space.is_category
-    if len(measured) > len(lines[0]):
-        numbers = np.repeat(np.arange(len(lines), dtype=float), [len(line) for line in lines])
-        x, is_category = np.column_stack([x, numbers]), np.append(is_category, True)
     losses = [[each.sign * trial.values[each.name] for each in definition.objectives] for trial in measured]
     margins = [
         [each.sign * trial.values[each.name] - each.limit for each in definition.constraints] for trial in measured
     ]
+    x, is_category = space.encode([trial.recipe for trial in measured]), space.is_category
+    columns = np.array(losses, dtype=float).reshape(len(measured), len(definition.objectives))
+    limits = np.array(margins, dtype=float).reshape(len(measured), len(definition.constraints))
+    if len(lines) > 1:
+        numbers = np.repeat(np.arange(len(lines)), [len(line) for line in lines])
+        for table in (columns, limits):
+            _align(x, table, numbers, is_category)
+        x = np.column_stack([x, *(LINE_DISTANCE * (numbers == line) for line in range(1, len(lines)))])
+        is_category = np.append(is_category, [False] * (len(lines) - 1))
     return Evidence(
-        x, is_category, np.array(losses, dtype=float).reshape(len(measured), len(definition.objectives)),
-        np.array(margins, dtype=float).reshape(len(measured), len(definition.constraints)), len(lines[0]), space.size,
+        x, is_category, columns, limits, len(lines[0]), space.size,
         space.encode([trial.recipe for trial in trials if trial.state == "pending"]),
         space.encode([trial.recipe for trial in trials if trial.state == "failed"]),
     )  # fmt: skip
+
+
+def _align(x: np.ndarray, columns: np.ndarray, numbers: np.ndarray, is_category: np.ndarray) -> None:
+    """Shift the values (n, k) of each other line by what this line's trials differ from its surface on average."""
+    own = numbers == 0
+    if not own.any():
+        return
+    for line in range(1, int(numbers.max()) + 1):
+        rows = numbers == line
+        for column in columns.T:
+            expected, _ = fit(x[rows], column[rows], is_category).predict(x[own])
+            column[rows] += float(np.mean(column[own] - expected))

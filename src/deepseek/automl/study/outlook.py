@@ -1,6 +1,6 @@
 """What a study has reached, at what risk, and what is still to be expected: the figures of its report.
 
-    outlook = look_ahead(study.definition, study.trials())
+outlook = look_ahead(study.definition, study.trials())
 """
 
 from __future__ import annotations
@@ -81,9 +81,7 @@ class Outlook:
     left: GainLeft | None
 
 
-def look_ahead(
-    definition: Definition, trials: Sequence[Trial], others: Sequence[Sequence[Trial]] = ()
-) -> Outlook:
+def look_ahead(definition: Definition, trials: Sequence[Trial], others: Sequence[Sequence[Trial]] = ()) -> Outlook:
     """The figures of a study."""
     best, baseline = best_trial(definition, trials), _baseline(definition, trials)
     gain = None
@@ -101,7 +99,9 @@ def look_ahead(
         for trial in trials if trial.state == "pending"
     }  # fmt: skip
     center = best.recipe if best is not None else None
-    slices = [] if center is None else [_slice(definition, surfaces, limits, each, center) for each in definition.parameters]
+    slices = (
+        [] if center is None else [_slice(definition, surfaces, limits, each, center) for each in definition.parameters]
+    )
     left = None if best is None else _gain_left(definition, evidence, surfaces, limits, best, trials)
     return Outlook(baseline, best, gain, front, risk, forecasts, slices, left)
 

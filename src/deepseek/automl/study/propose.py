@@ -29,8 +29,9 @@ from deepseek.errors import InputError
 
 FEWEST_START, MOST_START = 3, 6  # trials spread over the space
 NUM_DESIGNS = 30  # of which the most even is taken
+SAME = 1e-9  # squared distance of rows that are one recipe
 MOST_DRAWS = 20  # times a design's size that are drawn where rules forbid some
-Kind = Literal["start", "spread", "improve", "feasible", "safe", "repeat"]
+Kind = Literal["start", "transfer", "spread", "improve", "feasible", "safe", "repeat"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Proposal:
     """One recipe to try."""
 
     recipe: dict[str, Value]
-    kind: Kind  # why: the known start, spread over the space, expected to improve, to find one that holds at all, ...
+    kind: Kind  # why: the known start, another line's best, spread over the space, expected to improve, to find one that holds at all, ...
     chance: float | None = None  # that every limit holds, as the model has it
 
 
@@ -67,7 +68,11 @@ def _propose_one(
     if definition.safe is not None:
         return _propose_safely(definition, trials, evidence, rows, rng)
     num_start = min(max(FEWEST_START, space.size), MOST_START)
-    if len(evidence.own_losses) + len(evidence.failures) < 2 or len(trials) < num_start and not evidence.has_others:
+    num_ended = len(evidence.own_losses) + len(evidence.failures)
+    if evidence.has_others and not evidence.num_own and rows is None:
+        fresh = [row for row in evidence.leaders(len(trials) + 1) if not (evidence.pending == row).all(axis=1).any()]
+        return Proposal(space.decode(fresh[0]), "transfer")
+    if not evidence.has_others and (num_ended < 2 or len(trials) < num_start):
         return Proposal(space.decode(_spread(definition, trials, rows, num_start)), "spread")
     return _propose_best(definition, evidence, rows, rng)
 
@@ -78,13 +83,13 @@ def _propose_best(
     """The recipe with the largest expected improvement times the chance that it holds."""
     space = definition.space
     limits = evidence.fit_limits()
-    holds = evidence.own_holds
+    reference = evidence.holding_rows()
     objective, best = None, 0.0
-    if holds.any():
+    if len(reference):
         losses = evidence.scalarize(rng)
         surface = fit_surface(evidence.x, losses, evidence.is_category)
         objective = surface.process
-        best = float(objective.predict(evidence.own_x[holds])[0].min())
+        best = float(objective.predict(reference)[0].min())
         objective = objective.expecting(evidence.pending)
     limits = [replace(limit, process=limit.process.expecting(evidence.pending)) for limit in limits]
     target = Acquisition(objective, best, limits)
@@ -146,12 +151,17 @@ def _spread(definition: Definition, trials: Sequence[Trial], rows: np.ndarray | 
     space = definition.space
     rng = np.random.default_rng(definition.seed)
     tried = space.encode([trial.recipe for trial in trials])
-    if rows is None:
-        rows = _even_design(definition, num, rng)
-    if not len(tried):
-        return rows[0] if definition.pool == "" else rows[int(rng.integers(len(rows)))]
-    distance = _distances(rows, tried, space.is_category).min(axis=1)
-    return rows[int(np.argmax(distance))]
+    if rows is not None:
+        first = int(rng.integers(len(rows)))
+        return rows[int(np.argmax(_distances(rows, tried, space.is_category).min(axis=1)))] if len(tried) else rows[first]
+    for seed in (definition.seed, [definition.seed, len(tried)]):  # a second design where all of the first is tried
+        rows = _even_design(definition, num, np.random.default_rng(seed))
+        if not len(tried):
+            break
+        distance = _distances(rows, tried, space.is_category).min(axis=1)
+        if distance.max() > SAME:
+            return rows[int(np.argmax(distance))]
+    return rows[0]
 
 
 def _even_design(definition: Definition, num: int, rng: np.random.Generator) -> np.ndarray:

@@ -41,7 +41,7 @@ class Parameter:
 
     def __post_init__(self) -> None:
         if not self.name:
-            raise _error("a parameter has no name", "a name", "name = \"pressure\"")
+            raise _error("a parameter has no name", "a name", 'name = "pressure"')
         if self.choices:
             if len(set(self.choices)) != len(self.choices) or not 2 <= len(self.choices) <= MOST_CHOICES:
                 raise _error(
@@ -56,9 +56,13 @@ class Parameter:
                 "low below high, or choices", "give both ends; leave out a parameter that cannot be changed",
             )  # fmt: skip
         if self.log and self.low <= 0:
-            raise _error(f"{self.name} has log = true and low = {self.low:g}", "low above 0", "raise low, or leave out log")
+            raise _error(
+                f"{self.name} has log = true and low = {self.low:g}", "low above 0", "raise low, or leave out log"
+            )
         if self.step < 0 or self.spacing > self.high - self.low:
-            raise _error(f"the step of {self.name} is {self.spacing:g}", "a step within the range", "take a smaller step")
+            raise _error(
+                f"the step of {self.name} is {self.spacing:g}", "a step within the range", "take a smaller step"
+            )
         if self.integer and (self.low % 1 or self.high % 1 or self.step % 1):
             raise _error(f"{self.name} is an integer from {self.low:g} to {self.high:g}", "whole numbers", "round them")
 
@@ -124,7 +128,9 @@ class Space:
     def __post_init__(self) -> None:
         names = [parameter.name for parameter in self.parameters]
         if not names or len(set(names)) != len(names):
-            raise _error(f"the parameters are {', '.join(names) or 'none'}", "at least one, each name once", "name them apart")
+            raise _error(
+                f"the parameters are {', '.join(names) or 'none'}", "at least one, each name once", "name them apart"
+            )
 
     @cached_property
     def is_category(self) -> np.ndarray:

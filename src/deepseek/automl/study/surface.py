@@ -70,9 +70,7 @@ class Surface:
         return restore(mean), restore(mean - deviations * deviation), restore(mean + deviations * deviation)
 
 
-def fit_surface(
-    x: np.ndarray, values: np.ndarray, is_category: np.ndarray, *, can_change: bool = True
-) -> Surface:
+def fit_surface(x: np.ndarray, values: np.ndarray, is_category: np.ndarray, *, can_change: bool = True) -> Surface:
     """The surface under the most likely scale. `x` (n, d) in 0..1, `values` (n,) finite."""
     linear = Scale()
     best = Surface(linear, fit(x, values, is_category))

@@ -69,7 +69,9 @@ def _at_row(path: Path, number: int) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"row {number} of {path.name}: {error.message}", expected=error.expected, fix=error.fix) from error
+        raise InputError(
+            f"row {number} of {path.name}: {error.message}", expected=error.expected, fix=error.fix
+        ) from error
 
 
 def _trial_number(value: object) -> int:

@@ -18,6 +18,7 @@ LIKELY = 0.95
 #: Why a trial was proposed, by the word in the log.
 REASONS = {
     "start": Text("the recipe that is known to hold", "已知可行的配方"),
+    "transfer": Text("the best recipe of another line", "另一条产线的最佳配方"),
     "spread": Text("to see how the settings matter", "了解各参数的影响"),
     "improve": Text("the largest expected improvement within the limits", "限值之内预期改进最大"),
     "feasible": Text("the best chance to hold every limit", "最有可能满足全部限值"),
@@ -49,7 +50,9 @@ def page_of(
     if len(report.definition.objectives) > 1 and report.outlook.front:
         sections.append(Section(Text("The front", "前沿"), _front_body(report), id="front"))
     if report.trials:
-        sections.append(Section(Text("All trials", "全部试验"), _trials_table(report, report.trials), folded=True, id="trials"))
+        sections.append(
+            Section(Text("All trials", "全部试验"), _trials_table(report, report.trials), folded=True, id="trials")
+        )
     title = report.definition.name or report.study.name
     return look.page(
         Text(f"Study of {title}", f"{title} 研究"), _answer(report), sections, lead=_lead(report),
@@ -84,7 +87,8 @@ def _lead(report: StudyReport) -> Text:
     worth, price = f"{left.next_trial * cost.gain:,.0f} {cost.unit}", f"{cost.trial:,.0f} {cost.unit}"
     if left.is_worth_it:
         return Text(
-            f"{en} Go on: that is worth {worth}, a trial costs {price}.", f"{zh}继续：价值 {worth}，一次试验成本 {price}。"
+            f"{en} Go on: that is worth {worth}, a trial costs {price}.",
+            f"{zh}继续：价值 {worth}，一次试验成本 {price}。",
         )
     return Text(
         f"{en} Stop: that is worth {worth}, a trial costs {price}.", f"{zh}停止：价值 {worth}，一次试验成本 {price}。"
@@ -99,7 +103,8 @@ def _next_body(report: StudyReport) -> Html:
             + look.command(f"deepseek recipe process ask {report.study}")
         )
     shown = Text(
-        "The intervals hold nine of ten results, as far as the surfaces are right.", "若曲面正确，区间应包含十分之九的结果。"
+        "The intervals hold nine of ten results, as far as the surfaces are right.",
+        "若曲面正确，区间应包含十分之九的结果。",
     )
     parts = [_expectation(report, trial) for trial in pending]
     return Html("".join(parts) + look.paragraph(shown, note=True))
@@ -237,7 +242,9 @@ def _trials_table(report: StudyReport, trials: Sequence[Trial]) -> Html:
     columns.append(Column(Text("Limits", "限值"), "text"))
     rows: list[list[Cell]] = []
     for trial in trials:
-        values: list[Cell] = [numbers.number(trial.values[each.name]) if trial.is_measured else None for each in measured]
+        values: list[Cell] = [
+            numbers.number(trial.values[each.name]) if trial.is_measured else None for each in measured
+        ]
         settings: list[Cell] = [_setting(trial.recipe[each.name]) for each in definition.parameters]
         rows.append([str(trial.number), STATES[trial.state], *settings, *values, _limits_cell(report, trial)])
     return look.table(columns, rows)

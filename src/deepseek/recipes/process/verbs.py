@@ -1,13 +1,14 @@
 """The settings of a process, improved trial by trial: what `deepseek recipe process` does, with its answers.
 
-    init_study(Path("line3"), None, is_example=True)
-    asked = ask_study(Path("line3"), num=2)
-    tell_study(Path("line3"), asked.trials[0].number, {"material_yield": "81.2", ...})
-    report_study(Path("line3")).outlook.gain
+init_study(Path("line3"), None, is_example=True)
+asked = ask_study(Path("line3"), num=2)
+tell_study(Path("line3"), asked.trials[0].number, {"material_yield": "81.2", ...})
+report_study(Path("line3")).outlook.gain
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -150,7 +151,7 @@ def trial_to_dict(trial: Trial) -> JsonObject:
     }  # fmt: skip
 
 
-def init_study(folder: Path, source: Path | None, *, is_example: bool = False, seed: int = 0) -> StudyResult:
+def init_study(folder: Path, source: Path | None, *, is_example: bool = False) -> StudyResult:
     """A new study. InputError where there is one already, or where its file is wrong."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is there already", expected="a new folder", fix="choose another name")
@@ -236,4 +237,14 @@ def report_study(folder: Path) -> StudyReport:
     """The figures of a study. Nothing is written."""
     study = Study.open(folder)
     trials = study.trials()
-    return StudyReport(folder, study.definition, tuple(trials), look_ahead(study.definition, trials, study.other_lines()))
+    return StudyReport(
+        folder, study.definition, tuple(trials), look_ahead(study.definition, trials, study.other_lines())
+    )
+
+
+def run_example() -> StudyReport:
+    """The report of a study of the simulated press, which is gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        study = Path(folder) / "press"
+        init_study(study, None, is_example=True)
+        return report_study(study)
