@@ -1,4 +1,4 @@
-"""What benchmarks/process.py optimizes: test functions with known optima, the simulated press, pools of measured rows."""
+"""What benchmarks/process.py optimizes: functions with known optima, the simulated press, pools of measured rows."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def change(tmp_path: Path, old: str, new: str) -> Definition:
 
 def test_the_example_is_a_study(tmp_path: Path) -> None:
     definition = change(tmp_path, 'name = "press"', 'name = "line 3"')
-    assert definition.measured == ("material_yield", "bond", "blister", "tear")
+    assert definition.quantities == ("material_yield", "bond", "blister", "tear")
     assert definition.is_broken({"material_yield": 80, "bond": 0.5, "blister": 0.1, "tear": 0.1})
     assert not definition.is_broken({"material_yield": 80, "bond": 0.6, "blister": 0.41, "tear": 0.38})
 

@@ -206,7 +206,7 @@ def test_a_line_that_was_cut_is_set_aside_and_the_rest_is_there(study: Study) ->
     assert study.repair() == ()
 
 
-def test_a_damaged_line_in_the_middle_is_named(study: Study) -> None:
+def test_a_damaged_line_in_the_middle_is_label(study: Study) -> None:
     study.ask(2)
     lines = (study.folder / LOG_NAME).read_bytes().splitlines(keepends=True)
     (study.folder / LOG_NAME).write_bytes(b"garbage\n" + lines[1])

@@ -64,9 +64,7 @@ def test_a_study_from_the_first_trial_to_the_page(study: Path, tmp_path: Path, c
         ((), "give --example or a command"),
     ],
 )
-def test_what_is_wrong_is_said_with_exit_code_2(
-    study: Path, words: tuple[object, ...], said: str, capsys: Any
-) -> None:
+def test_what_is_wrong_is_said_with_exit_code_2(study: Path, words: tuple[object, ...], said: str, capsys: Any) -> None:
     say("ask", study)
     capsys.readouterr()
     assert say(*(study if word == "STUDY" else word for word in words)) == 2

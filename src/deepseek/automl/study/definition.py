@@ -70,7 +70,7 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A known bound on the settings themselves: the sum of weight * setting is at most `most` (and at least `least`)."""
+    """A known bound on the settings themselves: the sum of weight * setting is at most `most`, at least `least`."""
 
     weights: Mapping[str, float]
     most: float = math.inf
@@ -89,9 +89,7 @@ class Safe:
         if not 0 <= self.max_broken <= 0.5:
             raise InputError(f"safe.max_broken is {self.max_broken:g}", expected="0 to 0.5", fix="for 5 % write 0.05")
         if self.trials < 1:
-            raise InputError(
-                f"safe.trials is {self.trials}", expected="1 or more", fix="write how many trials are planned"
-            )
+            raise InputError(f"safe.trials is {self.trials}", expected="1 or more", fix="say how many are meant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +153,7 @@ class Definition:
         return Space(self.parameters)
 
     @property
-    def measured(self) -> tuple[str, ...]:
+    def quantities(self) -> tuple[str, ...]:
         """The names that a result has a value for."""
         return tuple(each.name for each in (*self.objectives, *self.constraints))
 
@@ -195,10 +193,10 @@ class Definition:
         """A result as it is kept: a finite number for each measured quantity. InputError says which is not."""
         numbers = {}
         for name, value in values.items():
-            if name not in self.measured:
+            if name not in self.quantities:
                 raise InputError(
-                    f"{name} is not measured in this study.{did_you_mean(name, self.measured)}",
-                    expected=", ".join(self.measured), fix="give only these",
+                    f"{name} is not measured in this study.{did_you_mean(name, self.quantities)}",
+                    expected=", ".join(self.quantities), fix="give only these",
                 )  # fmt: skip
             try:
                 numbers[name] = float(str(value))
@@ -209,9 +207,9 @@ class Definition:
                     f"{name} = {value}", expected="a finite number",
                     fix="a trial without a result is told as failed: --failed",
                 )  # fmt: skip
-        if missing := [name for name in self.measured if name not in numbers]:
+        if missing := [name for name in self.quantities if name not in numbers]:
             raise InputError(
-                f"the result has no {', '.join(missing)}", expected=f"a value for {', '.join(self.measured)}",
+                f"the result has no {', '.join(missing)}", expected=f"a value for {', '.join(self.quantities)}",
                 fix="tell all of them at once; a trial without a result is told as failed: --failed",
             )  # fmt: skip
         return numbers

@@ -20,8 +20,8 @@ CHEBYSHEV_SLACK = 0.05  # of the augmented Chebyshev function: the weight of the
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """n measured trials, of which the first n_own are of this line. Each other line has a last column of `x` for itself,
-    0 for all other rows. A loss is lower where it is better; a margin is above 0 where a limit is broken."""
+    """n measured trials, of which the first n_own are of this line. Each other line has a last column of `x` to itself,
+    0 for other rows. A loss is lower where it is better; a margin is above 0 where a limit is broken."""
 
     x: np.ndarray  # (n, d + number of other lines)
     is_category: np.ndarray  # (d + number of other lines,)

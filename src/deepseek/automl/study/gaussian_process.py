@@ -1,9 +1,9 @@
-"""A Gaussian process for the few trials of a study: Matérn 5/2 with a length scale for each parameter, fitted by the
+"""A Gaussian process for the few trials of a study, with a length scale for each parameter, fitted by the
 mode of the posterior (Rasmussen & Williams 2006, chapters 2 and 5; the prior that grows with the number of parameters
 is of Hvarfner et al. 2024, "Vanilla Bayesian optimization performs great in high dimensions").
 
-    model = fit(Points(x, is_category), y)
-    mean, deviation = model.predict(new_x)
+    process = fit(x, values, is_category)
+    mean, deviation = process.predict(new_x)
 
 Parameters come scaled to 0..1; of a category, two values are alike or not. Everything is numpy and scipy: a fit of
 thirty trials costs some ten milliseconds, and importing torch would cost more than a whole study.
@@ -11,6 +11,7 @@ thirty trials costs some ten milliseconds, and importing torch would cost more t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,18 +31,19 @@ MAX_ITERATIONS = 60
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hyperparameters:
-    """Of one kernel: log length scales (d,), log of the signal's and of the noise's variance."""
+    """Of a process: log length scales (d,), log of the signal's and of the noise's variance, and its kernel's name."""
 
     log_scales: np.ndarray
     log_signal: float
     log_noise: float
+    kernel: str = "matern"
 
     def to_vector(self) -> np.ndarray:
         return np.concatenate([self.log_scales, [self.log_signal, self.log_noise]])
 
     @classmethod
-    def from_vector(cls, vector: np.ndarray) -> Hyperparameters:
-        return cls(vector[:-2], float(vector[-2]), float(vector[-1]))
+    def from_vector(cls, vector: np.ndarray, kernel: str) -> Hyperparameters:
+        return cls(vector[:-2], float(vector[-2]), float(vector[-1]), kernel)
 
 
 def squared_differences(a: np.ndarray, b: np.ndarray, is_category: np.ndarray) -> np.ndarray:
@@ -54,10 +56,19 @@ def squared_differences(a: np.ndarray, b: np.ndarray, is_category: np.ndarray) -
 
 
 def matern(squared_distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The kernel at a squared distance, and its derivative by that."""
+    """The kernel of order 5/2 at a squared distance, and its derivative by that: surfaces with two derivatives."""
     scaled = ROOT5 * np.sqrt(squared_distance)
     decay = np.exp(-scaled)
     return (1 + scaled + scaled**2 / 3) * decay, -(5 / 6) * (1 + scaled) * decay
+
+
+def gaussian(squared_distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The squared exponential kernel, and its derivative: surfaces as smooth as can be."""
+    kernel = np.exp(-0.5 * squared_distance)
+    return kernel, -0.5 * kernel
+
+
+KERNELS: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]] = {"matern": matern, "gaussian": gaussian}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,8 +85,8 @@ class GaussianProcess:
     log_evidence: float  # log posterior of the hyperparameters, of the standardized values
 
     def predict(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation (m,) of the surface itself, without the noise of a measurement, at rows `x` (m, d). Columns
-        that `x` lacks are 0: rows of other lines are told apart by a last column."""
+        """Mean and deviation (m,) of the surface itself, without the noise of a measurement, at rows `x` (m, d).
+        Columns that `x` lacks are 0: rows of other lines are told apart by a last column."""
         covariance = self._covariance_with(x)
         half = solve_triangular(self.factor, covariance, lower=True, check_finite=False)
         variance = self._prior_variance() - np.einsum("ij,ij->j", half, half)
@@ -92,7 +103,7 @@ class GaussianProcess:
         squares = differences**2
         if self.is_category.any():
             squares[:, self.is_category] = squares[:, self.is_category] > 0
-        kernel, slope = matern(squares @ inverse)
+        kernel, slope = KERNELS[hyper.kernel](squares @ inverse)
         signal = np.exp(hyper.log_signal)
         covariance = signal * kernel + OFFSET_VARIANCE
         by_x = (2 * signal * slope)[:, None] * differences * inverse
@@ -134,13 +145,6 @@ class GaussianProcess:
         standardized = self.factor @ (self.factor.T @ self.weights)
         return np.asarray(self.center + self.spread * standardized)
 
-    def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:
-        """(n,) residuals of each value against a prediction without it, in its predictive deviations, and those
-        deviations (Rasmussen & Williams, equations 5.10 to 5.12)."""
-        identity = np.eye(len(self.x))
-        precision = np.diag(cho_solve((self.factor, True), identity, check_finite=False))
-        return self.weights / np.sqrt(precision), self.spread / np.sqrt(precision)
-
     @property
     def noise_sd(self) -> float:
         """The deviation of one measurement about the surface, in the unit of the values."""
@@ -156,12 +160,12 @@ class GaussianProcess:
 
 def fit(
     x: np.ndarray, values: np.ndarray, is_category: np.ndarray, starts: tuple[Hyperparameters, ...] = (),
-    unit: tuple[float, float] | None = None, log_scale_mean: float = LOG_SCALE_MEAN,
+    unit: tuple[float, float] | None = None, log_scale_mean: float = LOG_SCALE_MEAN, kernel: str = "matern",
 ) -> GaussianProcess:  # fmt: skip
     """The process at the mode of its posterior. `x` (n, d) in 0..1, `values` (n,), `is_category` (d,).
 
-    `starts`: hyperparameters to begin from, such as those of a fit before; `unit`: center and spread by which the values
-    are standardized, where not their own; `log_scale_mean`: of the prior of the length scales of one parameter."""
+    `starts`: hyperparameters to begin from, such as those of a fit before; `unit`: center and spread by which the
+    values are standardized, where not their own; `log_scale_mean`: of the prior of one parameter's length scale."""
     if unit is None:
         center, spread = float(np.mean(values)), float(np.std(values))
         spread = spread if spread > 1e-12 * max(1.0, abs(center)) else 1.0
@@ -172,17 +176,16 @@ def fit(
     prior_mean, prior_sd = _prior(x.shape[1], log_scale_mean)
     first = [each.to_vector() for each in starts] or [prior_mean]
     bounds = [(-4.0, 5.0)] * x.shape[1] + [(-6.0, 4.0), (-14.0, 1.5)]
-    best: tuple[float, np.ndarray] | None = None
-    for start in first:
-        result = minimize(
-            _negative_log_posterior, start, args=(squares, standardized, prior_mean, prior_sd), jac=True,
+    results = [
+        minimize(
+            _negative_log_posterior, start, args=(squares, standardized, prior_mean, prior_sd, kernel), jac=True,
             method="L-BFGS-B", bounds=bounds, options={"maxiter": MAX_ITERATIONS, "ftol": 1e-7},
-        )  # fmt: skip
-        if best is None or result.fun < best[0]:
-            best = (float(result.fun), result.x)
-    assert best is not None
-    hyper = Hyperparameters.from_vector(best[1])
-    return _condition(x, is_category, standardized, hyper, center, spread, -best[0])
+        )
+        for start in first
+    ]  # fmt: skip
+    best = min(results, key=lambda result: float(result.fun))
+    hyper = Hyperparameters.from_vector(best.x, kernel)
+    return _condition(x, is_category, standardized, hyper, center, spread, -float(best.fun))
 
 
 def _prior(num_parameters: int, log_scale_mean: float) -> tuple[np.ndarray, np.ndarray]:
@@ -193,17 +196,18 @@ def _prior(num_parameters: int, log_scale_mean: float) -> tuple[np.ndarray, np.n
 
 
 def _covariance(squares: np.ndarray, hyper: Hyperparameters) -> np.ndarray:
-    kernel, _ = matern(np.tensordot(np.exp(-2 * hyper.log_scales), squares, axes=1))
+    kernel, _ = KERNELS[hyper.kernel](np.tensordot(np.exp(-2 * hyper.log_scales), squares, axes=1))
     return np.exp(hyper.log_signal) * kernel + OFFSET_VARIANCE
 
 
 def _negative_log_posterior(
-    vector: np.ndarray, squares: np.ndarray, values: np.ndarray, prior_mean: np.ndarray, prior_sd: np.ndarray
-) -> tuple[float, np.ndarray]:
+    vector: np.ndarray, squares: np.ndarray, values: np.ndarray, prior_mean: np.ndarray, prior_sd: np.ndarray,
+    kernel_name: str,
+) -> tuple[float, np.ndarray]:  # fmt: skip
     """Of the hyperparameters, and its derivative (equation 5.9)."""
     inverse = np.exp(-2 * vector[:-2])
     signal, noise = np.exp(vector[-2]), np.exp(vector[-1])
-    kernel, slope = matern(np.tensordot(inverse, squares, axes=1))
+    kernel, slope = KERNELS[kernel_name](np.tensordot(inverse, squares, axes=1))
     covariance = signal * kernel + OFFSET_VARIANCE
     covariance[np.diag_indices_from(covariance)] += noise + LEAST_NOISE
     try:

@@ -32,7 +32,7 @@ Event = Literal["ask", "tell", "correct", "fail", "history"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line. `ask` has a recipe and why; `tell` and `correct` values; `fail` a reason; `history` recipe and values."""
+    """One line. `ask` has a recipe and why; `tell` and `correct` values; `fail` a reason; `history` both."""
 
     event: Event
     trial: int = 0  # from 1; of a line of history, too

@@ -129,11 +129,11 @@ def _fit(definition: Definition, evidence: Evidence) -> dict[str, Surface]:
     columns = [*evidence.losses.T, *evidence.margins.T]
     return {
         name: fit_surface(evidence.x, column, evidence.is_category)
-        for name, column in zip(definition.measured, columns, strict=True)
+        for name, column in zip(definition.quantities, columns, strict=True)
     }
 
 
-def _signed(definition: Definition, name: str) -> tuple[float, float]:
+def _sign_and_offset(definition: Definition, name: str) -> tuple[float, float]:
     """Sign and offset: quantity = sign * (surface + offset)."""
     for objective in definition.objectives:
         if objective.name == name:
@@ -146,7 +146,7 @@ def _quantiles(
     definition: Definition, surfaces: dict[str, Surface], name: str, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Median, low and high (m,) of a quantity in its own unit."""
-    sign, offset = _signed(definition, name)
+    sign, offset = _sign_and_offset(definition, name)
     ends = [sign * (each + offset) for each in surfaces[name].quantiles(rows)]
     return ends[0], np.minimum(ends[1], ends[2]), np.maximum(ends[1], ends[2])
 
@@ -158,7 +158,7 @@ def _chances(limits: list[Limit], rows: np.ndarray) -> np.ndarray:
 def _forecast(definition: Definition, surfaces: dict[str, Surface], limits: list[Limit], recipe: Recipe) -> Forecast:
     row = definition.space.encode([recipe])
     values = {}
-    for name in definition.measured:
+    for name in definition.quantities:
         median, low, high = _quantiles(definition, surfaces, name, row)
         values[name] = (float(median[0]), float(low[0]), float(high[0]))
     return Forecast(values, float(_chances(limits, row)[0]) if limits else None)

@@ -18,8 +18,8 @@ from typing import Literal
 import numpy as np
 
 from deepseek.automl.study import acquisition
-from deepseek.automl.study.acquisition import Acquisition, Limit
-from deepseek.automl.study.definition import Definition
+from deepseek.automl.study.acquisition import Acquisition
+from deepseek.automl.study.definition import Definition, Safe
 from deepseek.automl.study.evidence import Evidence, collect_evidence
 from deepseek.automl.study.safe import Budget, propose_safe
 from deepseek.automl.study.space import Recipe, Space, Value
@@ -39,7 +39,8 @@ class Proposal:
     """One recipe to try."""
 
     recipe: dict[str, Value]
-    kind: Kind  # why: the known start, another line's best, spread over the space, expected to improve, to find one that holds at all, ...
+    #: Why: the known start, another line's best, spread over the space, expected to improve, likely to hold, ...
+    kind: Kind
     chance: float | None = None  # that every limit holds, as the model has it
 
 
@@ -66,7 +67,7 @@ def _propose_one(
     evidence = collect_evidence(definition, trials, others)
     rows = None if pool is None else _rest_of_pool(space, trials, pool)
     if definition.safe is not None:
-        return _propose_safely(definition, trials, evidence, rows, rng)
+        return _propose_safely(definition, definition.safe, trials, evidence, rows, rng)
     num_start = min(max(FEWEST_START, space.size), MOST_START)
     num_ended = len(evidence.own_losses) + len(evidence.failures)
     if evidence.has_others and not evidence.num_own and rows is None:
@@ -103,10 +104,11 @@ def _propose_best(
 
 
 def _propose_safely(
-    definition: Definition, trials: list[Trial], evidence: Evidence, rows: np.ndarray | None, rng: np.random.Generator
-) -> Proposal:
-    safe, space = definition.safe, definition.space
-    assert safe is not None
+    definition: Definition, safe: Safe, trials: list[Trial], evidence: Evidence, rows: np.ndarray | None,
+    rng: np.random.Generator,
+) -> Proposal:  # fmt: skip
+    """The recipe with the largest expected improvement that keeps to the risk; first of all the known start."""
+    space = definition.space
     start = space.check(safe.start)
     if not any(dict(trial.recipe) == start for trial in trials if trial.state != "failed"):
         return Proposal(start, "start", 1.0)
@@ -153,7 +155,9 @@ def _spread(definition: Definition, trials: Sequence[Trial], rows: np.ndarray | 
     tried = space.encode([trial.recipe for trial in trials])
     if rows is not None:
         first = int(rng.integers(len(rows)))
-        return rows[int(np.argmax(_distances(rows, tried, space.is_category).min(axis=1)))] if len(tried) else rows[first]
+        return (
+            rows[int(np.argmax(_distances(rows, tried, space.is_category).min(axis=1)))] if len(tried) else rows[first]
+        )
     for seed in (definition.seed, [definition.seed, len(tried)]):  # a second design where all of the first is tried
         rows = _even_design(definition, num, np.random.default_rng(seed))
         if not len(tried):

@@ -86,7 +86,7 @@ class Parameter:
     def decode(self, position: float) -> Value:
         """The nearest setting that the machine has."""
         if self.choices:
-            return self.choices[int(round(min(max(position, 0), len(self.choices) - 1)))]
+            return self.choices[round(min(max(position, 0), len(self.choices) - 1))]
         position = min(max(position, 0.0), 1.0)
         if self.log:
             value = self.low * (self.high / self.low) ** position
@@ -97,7 +97,7 @@ class Parameter:
             value = self.low + self.spacing * min(round((value - self.low) / self.spacing), most)
         value = min(max(value, self.low), self.high)
         if self.integer:
-            return int(round(value))
+            return round(value)
         resolution = (self.high - self.low) * RESOLUTION if not self.log else value * RESOLUTION
         return min(max(round(value, max(0, -math.floor(math.log10(resolution)))), self.low), self.high)
 

@@ -153,7 +153,7 @@ class Study:
     def _collect(self, entries: Sequence[Entry]) -> list[Trial]:
         """InputError when the study file no longer fits what was asked and told under it."""
         trials = collect_trials(entries)
-        space, measured = self.definition.space, set(self.definition.measured)
+        space, measured = self.definition.space, set(self.definition.quantities)
         for trial in trials:
             try:
                 space.check(trial.recipe)

@@ -1,5 +1,5 @@
-"""What has been measured -> a surface with its uncertainty: a Gaussian process of the values, after the monotone change of
-scale under which they are most likely (Snelson et al. 2004, "Warped Gaussian processes").
+"""What has been measured -> a surface with its uncertainty: a Gaussian process of the values, after the monotone change
+of scale under which they are most likely (Snelson et al. 2004, "Warped Gaussian processes").
 
     surface = fit_surface(x, values, is_category)
     surface.process.predict(new_x)      # on the changed scale, where lower is lower
@@ -87,7 +87,10 @@ def fit_surface(x: np.ndarray, values: np.ndarray, is_category: np.ndarray, *, c
             likelihood = _log_likelihood(surface, values)
             if likelihood > best_log:
                 best, best_log = surface, likelihood
-    return best
+    smooth = Surface(
+        best.scale, fit(x, best.scale.change(values), is_category, (best.process.hyper,), kernel="gaussian")
+    )
+    return smooth if _log_likelihood(smooth, values) > _log_likelihood(best, values) else best
 
 
 def _log_likelihood(surface: Surface, values: np.ndarray) -> float:

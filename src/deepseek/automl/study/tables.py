@@ -48,7 +48,7 @@ def read_results(path: Path, definition: Definition) -> list[ResultRow]:
             if str(record.get("failed")).lower() in YES:
                 results.append(ResultRow(trial, recipe, has_failed=True))
                 continue
-            values = definition.check_values({n: record[n] for n in definition.measured if n in record})
+            values = definition.check_values({n: record[n] for n in definition.quantities if n in record})
             results.append(ResultRow(trial, recipe, values))
     return results
 

@@ -1,1 +1,1 @@
-"""The settings of a process, improved trial by trial: verbs.py does it, page.py shows it, server.py is asked by browsers."""
+"""The settings of a process, improved trial by trial: verbs.py does it, page.py shows it, server.py serves it."""

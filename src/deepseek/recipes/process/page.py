@@ -113,13 +113,13 @@ def _next_body(report: StudyReport) -> Html:
 def _expectation(report: StudyReport, trial: Trial) -> Html:
     """One trial as its settings, why it is tried, and what is expected of it."""
     facts: dict[Words, Cell] = {
-        _named(parameter.name, parameter.unit): _setting(trial.recipe[parameter.name])
+        _label(parameter.name, parameter.unit): _setting(trial.recipe[parameter.name])
         for parameter in report.definition.parameters
     }
     facts[Text("Why", "原因")] = REASONS.get(trial.reason, trial.reason)
     forecast = report.outlook.forecasts.get(trial.number)
-    for each in (*report.definition.objectives, *report.definition.constraints) if forecast else ():
-        assert forecast is not None
+    measured = (*report.definition.objectives, *report.definition.constraints)
+    for each in measured if forecast is not None else ():
         facts[Text(f"{each.name}, expected", f"{each.name}，预计")] = _forecast_words(each, forecast)
     chance = trial.chance if trial.chance is not None else forecast.chance if forecast else None
     if chance is not None:
@@ -128,7 +128,9 @@ def _expectation(report: StudyReport, trial: Trial) -> Html:
     return Html(f"<h3>{look.inline(heading)}</h3>{look.facts(facts)}")
 
 
-def _forecast_words(each: Objective | Constraint, forecast: Forecast) -> str:
+def _forecast_words(each: Objective | Constraint, forecast: Forecast | None) -> str:
+    if forecast is None:
+        return numbers.UNKNOWN
     words = numbers.figure(*forecast.values[each.name], unit=each.unit)
     return f"{words} {_limit_words(each)}" if isinstance(each, Constraint) else words
 
@@ -148,7 +150,8 @@ def _progress_body(report: StudyReport, measured: Sequence[Trial]) -> Html:
     return look.figure(
         look.trace, [trial.values[objective.name] for trial in holding],
         title=Text(f"{objective.name} of the trials that hold every limit", f"满足全部限值的试验的 {objective.name}"),
-        x_label=Text("trials that hold, in their order", "可行试验（按顺序）"), y_label=_named(objective.name, objective.unit),
+        x_label=Text("trials that hold, in their order", "可行试验（按顺序）"),
+        y_label=_label(objective.name, objective.unit),
         minimize=objective.goal == "minimize",
         rival=baseline.values[objective.name] if baseline is not None else None, rival_name=Text("start", "起始"),
     )  # fmt: skip
@@ -192,8 +195,8 @@ def _slices_body(report: StudyReport) -> Html:
 
 
 def _slice_figure(part: Slice, objective: Objective) -> Html:
-    label = _named(objective.name, objective.unit)
-    name = _named(part.parameter.name, part.parameter.unit)
+    label = _label(objective.name, objective.unit)
+    name = _label(part.parameter.name, part.parameter.unit)
     title = Text(f"{objective.name} by {part.parameter.name}", f"{objective.name} 随 {part.parameter.name} 的变化")
     caption = _holding_words(part)
     if part.parameter.is_category:
@@ -228,7 +231,7 @@ def _front_body(report: StudyReport) -> Html:
     )
     drawing = look.figure(
         look.scatter, points, title=Text("The trials of the front", "前沿上的试验"),
-        x_label=_named(first.name, first.unit), y_label=_named(second.name, second.unit),
+        x_label=_label(first.name, first.unit), y_label=_label(second.name, second.unit),
     )  # fmt: skip
     return Html(look.paragraph(words) + drawing + _trials_table(report, report.outlook.front))
 
@@ -236,9 +239,9 @@ def _front_body(report: StudyReport) -> Html:
 def _trials_table(report: StudyReport, trials: Sequence[Trial]) -> Html:
     definition = report.definition
     columns = [Column(Text("Trial", "试验"), "text"), Column(Text("State", "状态"), "text")]
-    columns += [Column(_named(each.name, each.unit)) for each in definition.parameters]
+    columns += [Column(_label(each.name, each.unit)) for each in definition.parameters]
     measured = [*definition.objectives, *definition.constraints]
-    columns += [Column(_named(each.name, each.unit)) for each in measured]
+    columns += [Column(_label(each.name, each.unit)) for each in measured]
     columns.append(Column(Text("Limits", "限值"), "text"))
     rows: list[list[Cell]] = []
     for trial in trials:
@@ -270,7 +273,7 @@ def _provenance(report: StudyReport) -> Mapping[Words, Words | Html]:
     }
 
 
-def _named(name: str, unit: str) -> str:
+def _label(name: str, unit: str) -> str:
     return f"{name} ({unit})" if unit else name
 
 

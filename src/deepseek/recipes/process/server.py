@@ -154,5 +154,5 @@ class StudyHandler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def log_message(self, format: str, *arguments: object) -> None:
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002  # http.server names it so
         """Nothing: the study's log has what matters."""

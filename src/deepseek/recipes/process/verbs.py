@@ -180,7 +180,7 @@ def ask_study(folder: Path, num: int = 1) -> StudyResult:
     trials = tuple(study.ask(num))
     pending = sum(trial.state == "pending" for trial in study.trials())
     words = f"{pending} {'trial is' if pending == 1 else 'trials are'} open. Tell the result: deepseek recipe process "
-    words += f"tell {folder} {trials[0].number} {' '.join(f'{name}=...' for name in study.definition.measured)}"
+    words += f"tell {folder} {trials[0].number} {' '.join(f'{name}=...' for name in study.definition.quantities)}"
     return StudyResult(folder, study.definition, trials, words, warnings)
 
 

@@ -1,4 +1,4 @@
-"""`deepseek recipe process`: the settings of a process, improved trial by trial. Each sub-verb is a file of its name."""
+"""`deepseek recipe process`: the settings of a process, improved trial by trial. One file for each command."""
 
 from __future__ import annotations
 
