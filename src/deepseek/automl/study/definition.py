@@ -130,7 +130,7 @@ class Definition:
 
     def __post_init__(self) -> None:
         space = self.space
-        names = [each.name for each in (*self.objectives, *self.constraints)]
+        names = list(self.quantities)
         if not 1 <= len(self.objectives) <= MOST_OBJECTIVES:
             raise InputError(
                 f"the study has {len(self.objectives)} objectives", expected=f"1 to {MOST_OBJECTIVES}",
@@ -155,7 +155,12 @@ class Definition:
     @property
     def quantities(self) -> tuple[str, ...]:
         """The names that a result has a value for."""
-        return tuple(each.name for each in (*self.objectives, *self.constraints))
+        return tuple(each.name for each in self.measurements)
+
+    @property
+    def measurements(self) -> tuple[Objective | Constraint, ...]:
+        """What a result has a value for: the objectives, then the constraints."""
+        return (*self.objectives, *self.constraints)
 
     def _check_rule(self, rule: Rule) -> None:
         numeric = [each.name for each in self.parameters if not each.is_category]

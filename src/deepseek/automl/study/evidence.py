@@ -56,7 +56,7 @@ class Evidence:
 
     def holding_rows(self) -> np.ndarray:
         """(h, d): the trials of this line that hold; where there is none, those of the other lines."""
-        holds = (self.margins <= 0).all(axis=1)
+        holds = np.all(self.margins <= 0, axis=1)
         own = holds[: self.num_own]
         return self.own_x[own] if own.any() or self.num_own else self.x[holds, : self.size]
 

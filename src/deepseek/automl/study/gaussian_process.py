@@ -127,7 +127,7 @@ class GaussianProcess:
         prior[np.diag_indices_from(prior)] += 1e-9 + 1e-6 * np.exp(self.hyper.log_signal)
         root = cholesky(prior, lower=True, check_finite=False)
         normal = rng.standard_normal((num_samples, len(x)))
-        return self.center + self.spread * (covariance.T @ self.weights + normal @ root.T)
+        return np.asarray(self.center + self.spread * (covariance.T @ self.weights + normal @ root.T))
 
     def expecting(self, x: np.ndarray) -> GaussianProcess:
         """The process as if at rows `x` (m, d) its own mean had been measured: for trials whose results are still to
@@ -197,7 +197,7 @@ def _prior(num_parameters: int, log_scale_mean: float) -> tuple[np.ndarray, np.n
 
 def _covariance(squares: np.ndarray, hyper: Hyperparameters) -> np.ndarray:
     kernel, _ = KERNELS[hyper.kernel](np.tensordot(np.exp(-2 * hyper.log_scales), squares, axes=1))
-    return np.exp(hyper.log_signal) * kernel + OFFSET_VARIANCE
+    return np.asarray(np.exp(hyper.log_signal) * kernel + OFFSET_VARIANCE)
 
 
 def _negative_log_posterior(

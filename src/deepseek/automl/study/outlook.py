@@ -151,7 +151,7 @@ def _quantiles(
     return ends[0], np.minimum(ends[1], ends[2]), np.maximum(ends[1], ends[2])
 
 
-def _chances(limits: list[Limit], rows: np.ndarray) -> np.ndarray:
+def _feasibility(limits: list[Limit], rows: np.ndarray) -> np.ndarray:
     return np.asarray(np.exp(Acquisition(None, 0.0, limits).values(rows)))
 
 
@@ -161,7 +161,7 @@ def _forecast(definition: Definition, surfaces: dict[str, Surface], limits: list
     for name in definition.quantities:
         median, low, high = _quantiles(definition, surfaces, name, row)
         values[name] = (float(median[0]), float(low[0]), float(high[0]))
-    return Forecast(values, float(_chances(limits, row)[0]) if limits else None)
+    return Forecast(values, float(_feasibility(limits, row)[0]) if limits else None)
 
 
 def _slice(
@@ -175,8 +175,9 @@ def _slice(
         settings = sorted(set(settings), key=float)
     rows = space.encode([{**center, parameter.name: setting} for setting in settings])
     ends = _quantiles(definition, surfaces, definition.objectives[0].name, rows)
-    chances = _chances(limits, rows).tolist() if limits else []
-    return Slice(parameter, settings, *(each.tolist() for each in ends), chances)
+    chances = _feasibility(limits, rows).tolist() if limits else []
+    medians, lows, highs = (each.tolist() for each in ends)
+    return Slice(parameter, settings, medians, lows, highs, chances)
 
 
 def _gain_left(
@@ -192,7 +193,7 @@ def _gain_left(
     if definition.rules:
         rows = rows[definition.obeys_rules([space.decode(row) for row in rows])]
     if limits:
-        rows = rows[_chances(limits, rows) >= LIKELY]
+        rows = rows[_feasibility(limits, rows) >= LIKELY]
     best_loss = objective.sign * best.values[objective.name]
     rows = np.concatenate([space.encode([best.recipe]), rows])
     surface = surfaces[objective.name]

@@ -151,21 +151,24 @@ def _rest_of_pool(space: Space, trials: Sequence[Trial], pool: Sequence[Recipe])
 def _spread(definition: Definition, trials: Sequence[Trial], rows: np.ndarray | None, num: int) -> np.ndarray:
     """The next row of a start that fills the space: the farthest from all trials among those of an even design."""
     space = definition.space
-    rng = np.random.default_rng(definition.seed)
     tried = space.encode([trial.recipe for trial in trials])
     if rows is not None:
-        first = int(rng.integers(len(rows)))
-        return (
-            rows[int(np.argmax(_distances(rows, tried, space.is_category).min(axis=1)))] if len(tried) else rows[first]
-        )
-    for seed in (definition.seed, [definition.seed, len(tried)]):  # a second design where all of the first is tried
-        rows = _even_design(definition, num, np.random.default_rng(seed))
-        if not len(tried):
-            break
-        distance = _distances(rows, tried, space.is_category).min(axis=1)
-        if distance.max() > SAME:
-            return rows[int(np.argmax(distance))]
-    return rows[0]
+        first = np.random.default_rng(definition.seed).integers(len(rows))
+        return np.asarray(rows[_farthest(rows, tried, space)[0] if len(tried) else first])
+    design = _even_design(definition, num, np.random.default_rng(definition.seed))
+    if not len(tried):
+        return np.asarray(design[0])
+    index, distance = _farthest(design, tried, space)
+    if distance <= SAME:  # all of it is tried already, and not told yet
+        design = _even_design(definition, num, np.random.default_rng([definition.seed, len(tried)]))
+        index, _ = _farthest(design, tried, space)
+    return np.asarray(design[index])
+
+
+def _farthest(rows: np.ndarray, tried: np.ndarray, space: Space) -> tuple[int, float]:
+    """Which of the rows lies farthest from all that was tried, and its squared distance from the nearest."""
+    distance = _distances(rows, tried, space.is_category).min(axis=1)
+    return int(np.argmax(distance)), float(distance.max())
 
 
 def _even_design(definition: Definition, num: int, rng: np.random.Generator) -> np.ndarray:

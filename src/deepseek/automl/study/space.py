@@ -88,10 +88,9 @@ class Parameter:
         if self.choices:
             return self.choices[round(min(max(position, 0), len(self.choices) - 1))]
         position = min(max(position, 0.0), 1.0)
+        value = self.low + position * (self.high - self.low)
         if self.log:
-            value = self.low * (self.high / self.low) ** position
-        else:
-            value = self.low + position * (self.high - self.low)
+            value = self.low * math.exp(position * math.log(self.high / self.low))
         if self.spacing:
             most = math.floor((self.high - self.low) / self.spacing + SLACK)
             value = self.low + self.spacing * min(round((value - self.low) / self.spacing), most)
@@ -154,7 +153,7 @@ class Space:
 
     def snap(self, rows: np.ndarray) -> np.ndarray:
         """Rows (m, d) moved to what the machine can be set to."""
-        snapped = np.clip(rows, 0, 1)
+        snapped = np.asarray(np.clip(rows, 0, 1))
         for index, parameter in enumerate(self.parameters):
             if parameter.is_category:
                 snapped[:, index] = rows[:, index]
@@ -175,7 +174,7 @@ class Space:
         num, size = rows.shape
         moves = rng.random((num, size)) < max(0.3, 1.5 / size)
         moves[np.arange(num), rng.integers(size, size=num)] = True
-        stepped = np.clip(rows + moves * rng.standard_normal((num, size)) * width[:, None], 0, 1)
+        stepped = np.asarray(np.clip(rows + moves * rng.standard_normal((num, size)) * width[:, None], 0, 1))
         for index in np.flatnonzero(self.is_category):
             others = rng.integers(len(self.parameters[index].choices), size=num)
             stepped[:, index] = np.where(moves[:, index], others, rows[:, index])

@@ -45,8 +45,8 @@ class Scale:
         if self.kind == "linear":
             return changed
         if self.kind == "floor":
-            return self.bound + self.range * np.exp(changed)
-        return self.bound - self.range * np.exp(-changed)
+            return np.asarray(self.bound + self.range * np.exp(changed))
+        return np.asarray(self.bound - self.range * np.exp(-changed))
 
     def log_slope(self, values: np.ndarray) -> float:
         """The sum over `values` of the logarithm of the derivative of `change`."""

@@ -62,7 +62,7 @@ def _form(report: StudyReport, trial: Trial) -> str:
     inputs = "".join(
         f"<label>{look.escape(f'{each.name} ({each.unit})' if each.unit else each.name)}"
         f'<input name="{look.escape(each.name)}" inputmode="decimal" autocomplete="off" required></label>'
-        for each in (*report.definition.objectives, *report.definition.constraints)
+        for each in report.definition.measurements
     )
     tell, failed = look.inline(Text("Tell", "提交")), look.inline(Text("It failed", "试验失败"))
     return (

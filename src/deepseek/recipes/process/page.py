@@ -118,8 +118,7 @@ def _expectation(report: StudyReport, trial: Trial) -> Html:
     }
     facts[Text("Why", "原因")] = REASONS.get(trial.reason, trial.reason)
     forecast = report.outlook.forecasts.get(trial.number)
-    measured = (*report.definition.objectives, *report.definition.constraints)
-    for each in measured if forecast is not None else ():
+    for each in report.definition.measurements if forecast is not None else ():
         facts[Text(f"{each.name}, expected", f"{each.name}，预计")] = _forecast_words(each, forecast)
     chance = trial.chance if trial.chance is not None else forecast.chance if forecast else None
     if chance is not None:
@@ -240,7 +239,7 @@ def _trials_table(report: StudyReport, trials: Sequence[Trial]) -> Html:
     definition = report.definition
     columns = [Column(Text("Trial", "试验"), "text"), Column(Text("State", "状态"), "text")]
     columns += [Column(_label(each.name, each.unit)) for each in definition.parameters]
-    measured = [*definition.objectives, *definition.constraints]
+    measured = definition.measurements
     columns += [Column(_label(each.name, each.unit)) for each in measured]
     columns.append(Column(Text("Limits", "限值"), "text"))
     rows: list[list[Cell]] = []
