@@ -10,7 +10,6 @@ import numpy as np
 from deepseek.automl.study.acquisition import Limit
 from deepseek.automl.study.definition import Definition
 from deepseek.automl.study.gaussian_process import fit
-from deepseek.automl.study.surface import fit_surface
 from deepseek.automl.study.trials import Trial
 
 #: How far another line is from this one, as a share of a range: close, until results say otherwise.
@@ -76,15 +75,12 @@ class Evidence:
         return rows, np.repeat([-1.0, 1.0], [self.num_own, len(self.failures)])
 
     def fit_limits(self) -> list[Limit]:
-        """The surface of each constraint, and of failing where a trial has failed."""
-        limits = []
-        for margin in self.margins.T:
-            surface = fit_surface(self.x, margin, self.is_category)
-            limits.append(Limit(surface.process, float(surface.scale.change(np.zeros(1))[0])))
+        """The process of each constraint's margin, and of failing where a trial has failed. On their own scale: what
+        matters is where they cross 0."""
+        limits = [Limit(fit(self.x, margin, self.is_category), 0.0) for margin in self.margins.T]
         if len(self.failures):
             rows, has_failed = self.failure_rows()
-            process = fit_surface(rows, has_failed, self.is_category[: self.size], can_change=False).process
-            limits.append(Limit(process, 0.0))
+            limits.append(Limit(fit(rows, has_failed, self.is_category[: self.size]), 0.0))
         return limits
 
     def leaders(self, num: int) -> np.ndarray:

@@ -29,6 +29,7 @@ from deepseek.errors import InputError
 
 FEWEST_START, MOST_START = 3, 6  # trials spread over the space
 NUM_DESIGNS = 30  # of which the most even is taken
+INNER_SHARE = 0.6  # of each range, in which the first trials lie
 SAME = 1e-9  # squared distance of rows that are one recipe
 MOST_DRAWS = 20  # times a design's size that are drawn where rules forbid some
 Kind = Literal["start", "transfer", "spread", "improve", "feasible", "safe", "repeat"]
@@ -176,9 +177,9 @@ def _even_design(definition: Definition, num: int, rng: np.random.Generator) -> 
     space, inside = definition.space, _inside(definition)
     best, best_distance = None, -1.0
     for _ in range(NUM_DESIGNS):
-        rows = space.snap(space.draw(num, rng))
+        rows = space.snap(_toward_center(space, space.draw(num, rng)))
         if inside is not None:
-            drawn = space.snap(space.draw(num * MOST_DRAWS, rng))
+            drawn = space.snap(_toward_center(space, space.draw(num * MOST_DRAWS, rng)))
             rows = drawn[inside(drawn)][:num]
             if len(rows) < 2:
                 continue
@@ -192,6 +193,12 @@ def _even_design(definition: Definition, num: int, rng: np.random.Generator) -> 
             fix="narrow the ranges to what the rules allow, or mend a rule",
         )  # fmt: skip
     return best
+
+
+def _toward_center(space: Space, rows: np.ndarray) -> np.ndarray:
+    """Rows (m, d) with their ranges drawn together: whoever states a range looks for the best inside of it, and at its
+    corners little is learned of the rest."""
+    return np.where(space.is_category, rows, 0.5 + INNER_SHARE * (rows - 0.5))
 
 
 def _distances(a: np.ndarray, b: np.ndarray, is_category: np.ndarray) -> np.ndarray:

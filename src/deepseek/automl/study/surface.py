@@ -70,12 +70,12 @@ class Surface:
         return restore(mean), restore(mean - deviations * deviation), restore(mean + deviations * deviation)
 
 
-def fit_surface(x: np.ndarray, values: np.ndarray, is_category: np.ndarray, *, can_change: bool = True) -> Surface:
+def fit_surface(x: np.ndarray, values: np.ndarray, is_category: np.ndarray) -> Surface:
     """The surface under the most likely scale. `x` (n, d) in 0..1, `values` (n,) finite."""
     linear = Scale()
     best = Surface(linear, fit(x, values, is_category))
     extent = float(np.ptp(values))
-    if not can_change or len(values) < FEWEST_TO_CHANGE or extent <= 1e-9 * max(1.0, float(np.abs(values).max())):
+    if len(values) < FEWEST_TO_CHANGE or extent <= 1e-9 * max(1.0, float(np.abs(values).max())):
         return best
     best_log = _log_likelihood(best, values) + LEAST_GAIN
     start: tuple[Hyperparameters, ...] = (best.process.hyper,)
