@@ -19,7 +19,7 @@ MOST_FILES = 20  # beside each other in a folder
 #: Of each room, its groups and the files beside them, lowest first: each imports only what stands before it. What is
 #: not named stands above them all.
 GROUPS = {
-    "automl": "options constraints evidence evaluate trial blend comparison",
+    "automl": "study options constraints evidence evaluate trial blend comparison",
     "citations": "corpus retrieval support checklist page",
     "cli": "support",
     "data": "table features media split samples stream view",

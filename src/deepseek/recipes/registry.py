@@ -52,4 +52,10 @@ RECIPES: dict[str, Recipe] = {
         makes="rings, the recall at each difficulty, and a page",
         guide="rings.md",
     ),
+    "process": Recipe(
+        what="The settings of a process, improved trial by trial; in the safe mode few trials break a limit.",
+        takes="a study file: parameters, objectives, constraints, a recipe that holds",
+        makes="recipes to try, a log of their results, and a page",
+        guide="process.md",
+    ),
 }
