@@ -26,7 +26,7 @@ GROUPS = {
     "engines": "registry memory lifetime openvino measuring execution_mode graph decide checks first_run onnx parity "
     "export_torch int8 tabular multimodal tolerance onnx_file",
     "explain": "records modules shapley media tabular evaluation report",
-    "features": "core",
+    "features": "hidden core",
     "observe": "lines metrics_table metrics_status rules dashboards predictions reading why drift",
     "serve": "core batching models openai protocols openapi repository scoring streams replay",
     "train": "distributed checkpoint run_folder loop tabular multimodal candidates",
