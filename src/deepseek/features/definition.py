@@ -289,14 +289,7 @@ def _check(definition: FeatureDefinition) -> None:
     _check_features(definition.event_features, EVENT_FEATURES, "event_features")
     for duration in (definition.label_delay, *dataclasses.astuple(definition.bounds)):
         duration_s(duration)
-    hidden = definition.hidden
-    if hidden is not None and (
-        hidden.card == hidden.terminal or not {hidden.card, hidden.terminal} <= {*definition.keys}
-    ):
-        raise InputError(
-            f"hidden states of {hidden.card!r} and {hidden.terminal!r}",
-            expected=f"two of {', '.join(definition.keys)}", fix="name two keys of the definition",
-        )  # fmt: skip
+    _check_hidden(definition)
     for name, key in definition.keys.items():
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
             raise InputError(f"{name!r} is no name of a key", expected="letters, digits and _", fix="rename it")
@@ -312,6 +305,25 @@ def _check(definition: FeatureDefinition) -> None:
             )
     if not definition.features:
         raise InputError("the definition has no feature", expected="one or more", fix="name features of a key")
+
+
+def _check_hidden(definition: FeatureDefinition) -> None:
+    hidden = definition.hidden
+    if hidden is None:
+        return
+    pair = (hidden.card, hidden.terminal)
+    if len({*pair} & {*definition.keys}) < len(pair):
+        raise InputError(
+            f"hidden states of {hidden.card!r} and {hidden.terminal!r}",
+            expected=f"two of {', '.join(definition.keys)}", fix="name two keys of the definition",
+        )  # fmt: skip
+    for name in pair:  # what a state needs of a key is kept for its features
+        if not {*definition.keys[name].features} & {*STATE_FEATURES}:
+            raise InputError(
+                f"keys.{name} has hidden states and no feature of them",
+                expected=f"one or more of {', '.join(_state_features(definition, name))}",
+                fix="name one, or leave [hidden] out",
+            )  # fmt: skip
 
 
 def _state_features(definition: FeatureDefinition, key: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import pytest
 
 from deepseek.errors import InputError
 from deepseek.features import EventColumns, FeatureDefinition, FeatureStore, Status, card_payments, compute_offline
-from deepseek.features.definition import Bounds, ColumnNames, KeyDefinition, with_states
+from deepseek.features.definition import Bounds, ColumnNames, KeyDefinition, states_alone, with_states
 from deepseek.features.flink.gate import check_definition
 from deepseek.features.hidden.parameters import HiddenStates, RunLength
 from deepseek.features.reference import ReferenceStore
@@ -88,6 +88,25 @@ def test_the_store_is_its_plain_twin_with_late_events_and_verdicts(seed: int, de
     assert (scores.status == Status.ACCEPTED).any()
 
 
+def test_a_key_of_very_many_events_costs_no_more_and_has_no_odds_that_are_none(definition: FeatureDefinition) -> None:
+    """1,500 payments within a day, whose verdicts are all out three days later."""
+    number = 1_500
+    time = 1_600_000_000 + np.append(np.arange(number - 1), 3 * DAY)
+    ones = np.ones(number, np.int64)
+    for fraud in (0 * ones, ones):
+        events = EventColumns(time, 5_000 * ones, (ones, ones), np.arange(number), fraud)
+        offline = compute_offline(definition, events)
+        store = FeatureStore.open(None, definition)
+        before = store.score(events.take(slice(0, number - 1))).features
+        store.label(events.id[:-1], fraud[:-1])
+        after = store.score(events.take(slice(number - 1, number))).features
+        assert same_bits(np.concatenate([before, after]), offline.values)
+        assert np.isfinite(offline.values).all()
+        odds = offline.values[-1, list(offline.names).index("terminal.state_odds")]
+        assert odds > 100 if fraud.any() else odds < 0.1
+    assert compute_offline(definition, events.take(slice(0, 0))).values.shape == (0, len(definition.names))
+
+
 def test_a_definition_keeps_what_was_learned_as_text(definition: FeatureDefinition) -> None:
     text = definition.to_toml()
     assert FeatureDefinition.from_toml(text) == definition
@@ -100,6 +119,8 @@ def test_a_definition_keeps_what_was_learned_as_text(definition: FeatureDefiniti
             FeatureDefinition.from_toml(text.replace('card = "card"\nterminal = "terminal"', line))
     with pytest.raises(InputError, match="terminal_run"):
         FeatureDefinition.from_toml(text.replace("0.05, 0.1, 0.3, 0.5, 1.0", "0.05, 7, 0.3, 0.5, 1.0"))
+    with pytest.raises(InputError, match="no feature of them"):
+        replace(definition, keys={**definition.keys, "card": KeyDefinition("card", ("1d",), ("count",))})
     with pytest.raises(InputError, match="state_odds"):
         FeatureDefinition.from_toml(text[: text.index("\n[hidden]")])
     with pytest.raises(InputError, match="not in the job"):
@@ -149,7 +170,6 @@ def test_states_are_learned_from_verdicts_alone() -> None:
     assert hidden.terminal_run.fraud_share > 0.9
     shift = (np.argmax(hidden.unusual) - np.argmax(hidden.ordinary)) / 8
     assert 2**shift == pytest.approx(5, rel=0.3)
-    assert not hidden.amounts  # none is a fraud by itself
     definition = with_states(plain, hidden)
     features = compute_offline(definition, events)
     later = events.time > 47 * DAY
@@ -161,3 +181,26 @@ def test_states_are_learned_from_verdicts_alone() -> None:
         assert caught.mean() > 0.3, name
     with pytest.raises(InputError, match="too few"):
         estimate_states(plain, events.take(np.flatnonzero(cause == 0)), card="card", terminal="terminal")
+
+
+@pytest.mark.slow
+def test_real_transactions_have_the_same_states_online_to_the_bit(shared_data: Path) -> None:
+    """Learned from a month of the handbook's transactions and followed through it, verdicts told once a batch."""
+    pq = pytest.importorskip("pyarrow.parquet")
+    table = pq.read_table(shared_data / "fraud-handbook" / "transactions-2018-06.parquet")
+    plain = card_payments(
+        "CUSTOMER_ID", "TERMINAL_ID", time="TX_DATETIME", amount="TX_AMOUNT", id="TRANSACTION_ID", label="TX_FRAUD",
+        label_delay="2d",
+    )  # fmt: skip
+    events = EventColumns.from_columns(plain, {name: table[name].to_numpy() for name in table.column_names})
+    events = events.take(np.argsort(events.time, kind="stable"))
+    hidden = estimate_states(plain, events, card="card", terminal="terminal")
+    assert 2.0 ** ((np.argmax(hidden.unusual) - np.argmax(hidden.ordinary)) / 8) == pytest.approx(5, rel=0.3)
+    definition = states_alone(with_states(plain, hidden))
+    offline = compute_offline(definition, events)
+    store = FeatureStore.open(None, definition)
+    for start in range(0, len(events), 9_000):
+        batch = events.take(slice(start, start + 9_000))
+        assert same_bits(store.score(batch).features, offline.values[start : start + len(batch)])
+        frauds = batch.fraud == 1
+        store.label(batch.id[frauds], batch.fraud[frauds])

@@ -14,6 +14,8 @@ from typing import Any, TypeVar, cast
 from numba.extending import register_jitable
 
 MOST, LEAST = 1e12, 1e-12  # of the weight of soundness, against weights that begin at 1
+LEAST_RUN = 1e-100  # of the weight of a run: never 0, and far from where numbers are slow
+MAX_EVENTS = 512  # of a key, the latest ones, that an answer reads: one of a million costs no more
 #: A note on an event: its bin, the level of the odds of its amount, the level of the chance of its own cause.
 NOTE_BITS, NOTE_MASK = 10, 2**10 - 1
 F = TypeVar("F", bound=Callable[..., Any])
@@ -68,7 +70,7 @@ def weigh_evidence(weights: Any, longest: int, quotient: float) -> None:
     sound = weights[0] / quotient
     if sound > MOST:
         for day in range(1, longest + 1):
-            weights[day] = weights[day] / sound
+            weights[day] = max(weights[day] / sound, LEAST_RUN)
         sound = 1.0
     weights[0] = max(sound, LEAST)
 
@@ -177,6 +179,7 @@ def weigh_terminal(tables: Any, arena: Any, first: int, labeled: int, today: int
 def answer_card(tables: Any, arena: Any, first: int, stop: int, labeled: int, now: int, amount: int) -> None:
     """What is believed of an event at its card, and the notes to be kept of it."""
     answers, notes, longest = tables.answers, tables.notes, len(tables.card_ends)
+    first = max(first, stop - MAX_EVENTS)
     run, scales = tables.work[: longest + 1], tables.work[longest + 1 :]
     amount_bin = find_place(tables.limits, amount)
     weigh_scales(tables, arena, first, stop, scales)
@@ -197,19 +200,14 @@ def answer_card(tables: Any, arena: Any, first: int, stop: int, labeled: int, no
 def answer_terminal(tables: Any, arena: Any, first: int, labeled: int, now: int) -> None:
     """What is believed of an event at its terminal, once its card has been asked."""
     answers, longest = tables.answers, len(tables.terminal_ends)
+    first = max(first, labeled - MAX_EVENTS)
     run = tables.work[: longest + 1]
     weigh_terminal(tables, arena, first, labeled, now // tables.day, run)
     compromised = sum_run(run, longest, 1)
     before = sum_run(run, longest, min(tables.delay // tables.day + 1, longest))
     ages = 0.0
     for day in range(1, longest + 1):
-        ages = ages + weights_of_age(run, day)
+        ages = ages + run[day] * day
     odds = compromised / run[0]
     answers[7], answers[8], answers[9] = odds, before / (run[0] + compromised - before), ages / compromised
     answers[10] = odds + answers[2] + odds * answers[2]  # of a fraud for either reason
-
-
-@compilable
-def weights_of_age(run: Any, day: int) -> float:
-    """The weight of an age times the age."""
-    return float(run[day]) * day
