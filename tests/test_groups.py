@@ -26,7 +26,7 @@ GROUPS = {
     "engines": "registry memory lifetime openvino measuring execution_mode graph decide checks first_run onnx parity "
     "export_torch int8 tabular multimodal tolerance onnx_file",
     "explain": "records modules shapley media tabular evaluation report",
-    "features": "core",
+    "features": "hidden core",
     "observe": "lines metrics_table metrics_labels metrics_status metrics_histograms metrics_models "
     "metrics_decisions metrics compat traces rules dashboards shipping predictions "
     "reading system elastic why drift history",
