@@ -181,19 +181,24 @@ class EventScorer:
         return FeatureScores(scores.names, features, status, scores.sequence)
 
     def sync(self) -> None:
-        """Returns once all that was scored and labeled is on the disk. From time to time it begins a snapshot, so that
-        the log begins anew: everybody waits until the state is copied, and nobody until the copy is written. Without
-        room for it the log goes on until the next."""
+        """Returns once all that was scored and labeled is on the disk."""
         self.store.flush()
+        self.save()
+
+    def save(self) -> None:
+        """Writes the tally. From time to time it begins a snapshot, so that the log begins anew: everybody waits until
+        the state is copied, and nobody until the copy is written. Without room for it the log goes on until the next.
+        """
         self.monitor.tally.save()
         if self._num_logged < self._snapshot_events:
             return
         if self._snapshot is not None and not self._snapshot.done():
             return
-        work = self.store.start_snapshot()
-        self._num_logged = 0
-        if work is not None:
-            self._snapshot = self._writer.submit(work.write)
+        with contextlib.suppress(StorageError, OSError):
+            work = self.store.start_snapshot()
+            self._num_logged = 0
+            if work is not None:
+                self._snapshot = self._writer.submit(work.write)
 
     def describe(self, values: Sequence[float]) -> dict[str, float | None]:
         """The features of one event by name, for reasons in words; None where there is no value."""
