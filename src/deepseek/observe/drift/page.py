@@ -37,7 +37,7 @@ def render_page(report: DriftReport, name: str, bundle: str) -> str:
         )
     )
     sections.append(Section(Text("How good the answers still are", "回答质量如何"), good, id="performance"))
-    together: list[Words | Html] = [joint_words(report)]
+    together: list[Words | Html] = [*joint_words(report)]
     if report.answer is not None:
         state, psi = column_state(report.answer), numbers.number(report.answer.psi)
         together.append(

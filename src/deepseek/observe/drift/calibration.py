@@ -1,0 +1,95 @@
+"""Probabilities set right by rows with labels, for the rows that come in: how far off a model is depends on where its
+inputs lie, and these move.
+
+A logistic regression of the labels on what the model says: intercept and slope of the log-odds, and a bounded weight
+for each score of the inputs. How bounded (the ridge) is chosen by the labels' own likelihood in five parts: where
+inputs say nothing that the model does not know, the weights stay at 0. Draws of the weights from their posterior say
+how well the labels know them (Laplace's approximation).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepseek.contracts import Float64
+
+RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 10_000.0)  # prior precision of a weight
+NUM_PARTS = 5
+NEWTON_STEPS = 25
+DRAW_WIDTH = 1.5  # of the posterior: it knows nothing of rows that have moved (chosen on tables that no figure is of)
+MAX_ODDS = float(np.log(1e6))
+
+
+@dataclass(frozen=True, slots=True)
+class Recalibration:
+    """`weights` (F + 2,): of 1, the log-odds, and F scores; `root` (F + 2, F + 2): times standard normals, their
+    draws around it."""
+
+    weights: Float64
+    root: Float64
+
+    def apply(self, odds: Float64, scores: Float64, draw: Float64 | None = None) -> Float64:
+        """Log-odds (N,) set right, from the model's and scores (N, F); by a draw of the weights where one is given."""
+        weights = self.weights if draw is None else self.weights + self.root @ draw
+        result: Float64 = np.clip(_design(odds, scores) @ weights, -MAX_ODDS, MAX_ODDS)
+        return result
+
+
+def log_odds(probabilities: Float64) -> Float64:
+    """Of class 1, from probabilities (N, 2)."""
+    odds: Float64 = np.log(np.clip(probabilities[:, 1], 1e-6, 1)) - np.log(np.clip(probabilities[:, 0], 1e-6, 1))
+    return odds
+
+
+def fit_recalibration(odds: Float64, scores: Float64, labels: Float64, *, seed: int = 0) -> Recalibration:
+    """From the model's log-odds (N,), scores (N, F) with mean 0 and variance 1, and labels (N,) of 0 and 1."""
+    design = _design(odds, scores)
+    ridge = RIDGES[0] if not scores.shape[1] else _choose_ridge(design, labels, seed)
+    weights, curvature = _fit(design, labels, ridge)
+    return Recalibration(weights, DRAW_WIDTH * np.linalg.cholesky(np.linalg.inv(curvature)))
+
+
+def _design(odds: Float64, scores: Float64) -> Float64:
+    return np.column_stack([np.ones(len(odds)), odds, scores])
+
+
+def _choose_ridge(design: Float64, labels: Float64, seed: int) -> float:
+    parts = np.random.default_rng(seed).integers(0, NUM_PARTS, len(labels))
+    losses = []
+    for ridge in RIDGES:
+        loss = 0.0
+        for part in range(NUM_PARTS):
+            weights, _ = _fit(design[parts != part], labels[parts != part], ridge)
+            margin = design[parts == part] @ weights
+            loss += float(np.logaddexp(0, margin).sum() - labels[parts == part] @ margin)
+        losses.append(loss)
+    return RIDGES[int(np.argmin(losses))]
+
+
+def _fit(design: Float64, labels: Float64, ridge: float) -> tuple[Float64, Float64]:
+    """Weights and the curvature there, by Newton's method with steps halved until they help. Intercept and slope are
+    drawn a little to 0 and 1, what a calibrated model has."""
+    center = np.zeros(design.shape[1])
+    center[1] = 1.0
+    precision = np.full(design.shape[1], ridge)
+    precision[:2] = 1.0
+
+    def loss_of(weights: Float64) -> float:
+        margin = design @ weights
+        return float(np.logaddexp(0, margin).sum() - labels @ margin + (precision * (weights - center) ** 2).sum() / 2)
+
+    weights, current = center.copy(), loss_of(center)
+    for _ in range(NEWTON_STEPS):
+        chance = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
+        gradient = design.T @ (labels - chance) - precision * (weights - center)
+        curvature = (design * (chance * (1 - chance))[:, None]).T @ design + np.diag(precision)
+        step = np.linalg.solve(curvature, gradient)
+        while (reached := loss_of(weights + step)) > current and np.abs(step).max() > 1e-8:
+            step = step / 2
+        weights = weights + step
+        if current - reached < 1e-9 * abs(current):
+            break
+        current = reached
+    return weights, curvature
