@@ -11,6 +11,7 @@ import pytest
 from deepseek.contracts import Float64
 from deepseek.observe.drift.change import ALARM, Change, ChangeDetector, Changes, Sign, WindowSummary
 from deepseek.observe.drift.scores import ColumnValues, LevelColumn, NumberColumn, RowScorer, read_columns
+from deepseek.observe.drift.words import sign_words
 
 NUM_PAST, NUM_NOW = 1_500, 250
 Rows = dict[str, Float64]
@@ -135,3 +136,15 @@ def test_columns_of_a_table_are_numbers_or_levels() -> None:
     assert [each.missing.tolist() for each in columns] == [
         [False, True], [True, False], [False, False], [False, True], [True, True]
     ]  # fmt: skip
+
+
+def test_whatever_differs_has_words() -> None:
+    families = ("level", "shape", "relation", "structure", "overall")
+    signs = [Sign(family, 1e-6, ("input.age", "input.income")) for family in families]
+    kinds = ("missing", "beyond", "unseen", "level car", "value 3.5", "rounded 10")
+    signs += [Sign("event", 1e-6, ("input.age",), kind) for kind in kinds]
+    for sign in signs:
+        words = sign_words(Change(1e-6, 100, (sign,)))
+        assert len({words.en, words.zh, "—"}) == 3
+    assert sign_words(Change(0.5, 100, (Sign("level", 0.5, ("input.age",)),))).en == "—"
+    assert "age (10)" in sign_words(Change(1e-6, 100, (signs[-1],))).en

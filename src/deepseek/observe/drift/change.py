@@ -25,6 +25,7 @@ MAX_DRAWN_ROWS = 500  # of such a window: the mean of more rows is nearer to nor
 TAIL_SHARE = 0.3  # of the draws, beyond which an exponential tail goes on
 MIN_BIN_ROWS = 5  # of a bin among the earlier rows
 EVENT_SHARE = 0.3  # of the chance of a false alarm, for events
+MIN_P = 1e-12  # no smaller probability is told: so far out no tail is known
 ALARM = 0.01  # a false alarm in a hundred windows
 
 
@@ -133,11 +134,12 @@ class ChangeDetector:
         draws = self._draws_of(now.num_rows)
         surprises = _surprises(z_values, draws.overall)
         signs = [self._sign(family, surprise, z_values) for family, surprise in surprises.items()]
-        event_p, event = self._counter.find_rarest(now.columns)
-        if event is not None:
-            signs.append(Sign("event", event_p, (event.column,), f"{event.kind} {event.value}".strip()))
+        event_p, events = self._counter.find_rarest(now.columns)
+        signs += [
+            Sign("event", p_value, (event.column,), f"{event.kind} {event.value}".strip()) for p_value, event in events
+        ]
         moved = draws.p_value(max(surprises.values(), default=0.0))
-        p_value = min(1.0, moved / (1 - EVENT_SHARE), event_p / EVENT_SHARE)
+        p_value = max(MIN_P, min(1.0, moved / (1 - EVENT_SHARE), event_p / EVENT_SHARE))
         return Change(p_value, now.num_rows, tuple(sorted(signs, key=lambda sign: sign.p_value)))
 
     def _z_values(
@@ -188,7 +190,7 @@ class ChangeDetector:
         return self._draws[size]
 
     def _sign(self, family: str, surprise: float, z_values: Mapping[str, Float64]) -> Sign:
-        p_value = float(np.exp(-max(0.0, surprise)))
+        p_value = max(MIN_P, float(np.exp(-max(0.0, surprise))))
         if family == "overall":
             return Sign(family, p_value, ())
         place = int(np.argmax(np.abs(z_values[family])))

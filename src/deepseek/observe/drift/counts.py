@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from deepseek.contracts import Float64
 from deepseek.observe.drift.scores import ColumnValues, LevelColumn
 
+MAX_LISTED = 3
 MIN_TAIL_ROWS = 200  # of a column, to say how its tail goes on
 MAX_EXPONENT = 10.0  # of a tail: no column's ends are taken for a wall
 GRID_POWERS = tuple(range(-3, 5))  # of 10: whether a value is a whole multiple
@@ -67,17 +68,20 @@ class EventCounter:
         self._past = {each.name: _PastColumn.of(each) for each in past}
         self._num_past = max((each.num_rows for each in self._past.values()), default=0)
 
-    def find_rarest(self, now: Sequence[ColumnValues]) -> tuple[float, Event | None]:
-        """The probability that any event is so far off by chance, and the event that is the furthest off."""
+    def find_rarest(self, now: Sequence[ColumnValues]) -> tuple[float, list[tuple[float, Event]]]:
+        """The probability that any event is so far off by chance; and the MAX_LISTED that are the furthest off, one of
+        each column, with their own."""
         groups = [group for column in now for group in self._past[column.name].count(column)]
         if not groups:
-            return 1.0, None
+            return 1.0, []
         num_now = len(now[0].values)
         found = [each.find_rarest(num_now, self._num_past) for each in groups]
-        p_value, event = min(found, key=lambda pair: pair[0])
-        p_value = min(1.0, p_value * len(groups))
+        ranked = [(min(1.0, 2 * p_value * len(groups)), event) for p_value, event in found]
         never_p, never = self._find_never_seen(groups, num_now)
-        return (min(1.0, 2 * never_p), never) if never_p < p_value else (min(1.0, 2 * p_value), event)
+        ranked.append((min(1.0, 2 * never_p), never))
+        ranked.sort(key=lambda pair: pair[0])
+        best = {event.column: (p_value, event) for p_value, event in reversed(ranked)}
+        return ranked[0][0], sorted(best.values(), key=lambda pair: pair[0])[:MAX_LISTED]
 
     def _find_never_seen(self, groups: Sequence[_Group], num_now: int) -> tuple[float, Event]:
         """All columns together: missing values where none was missing, and levels that are new. One count, which need

@@ -20,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Figure, Float64
-from deepseek.observe.drift.calibration import Recalibration, fit_recalibration, log_odds
+from deepseek.observe.drift.calibration import NUM_DRAWS, Recalibration, fit_recalibration, log_odds
 
-NUM_DRAWS = 200
 SHARE_INSIDE = 0.9
 MIN_LABELS = 200
 MIN_ROWS = 50
@@ -91,9 +90,9 @@ def estimate_performance(
     center = _expected(now, _set_right(now, steps, None))
     draws: dict[str, list[float]] = {}
     shares = now.probabilities
-    for _ in range(NUM_DRAWS):
+    for draw in range(NUM_DRAWS):
         if steps:
-            shares = _set_right(now, steps, rng)
+            shares = _set_right(now, steps, draw)
         drawn = (rng.random(num_rows)[:, None] > np.cumsum(shares, axis=1)[:, :-1]).sum(axis=1)
         _append(draws, _figures(now.probabilities, now.answers, drawn))
     estimated = {name: _interval(center[name], draws[name]) for name in center}
@@ -138,13 +137,12 @@ def _fit_steps(now: AnsweredSample, past: PastCalibration | None) -> list[_Step]
     return steps
 
 
-def _set_right(now: AnsweredSample, steps: Sequence[_Step], rng: np.random.Generator | None) -> Float64:
-    """Probabilities (N, C); by a draw of each correction with `rng`."""
+def _set_right(now: AnsweredSample, steps: Sequence[_Step], draw: int | None) -> Float64:
+    """Probabilities (N, C); by a draw of each correction where its number is given."""
     if not steps:
         return now.probabilities
     odds = log_odds(now.probabilities)
     for step in steps:
-        draw = None if rng is None else rng.standard_normal(len(step.recalibration.weights))
         odds = step.recalibration.apply(odds, step.scores, draw)
     positive = 1 / (1 + np.exp(-odds))
     result: Float64 = np.column_stack([1 - positive, positive])

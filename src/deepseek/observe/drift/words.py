@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deepseek.look import Text, numbers
-from deepseek.observe.drift.change import Sign
+from deepseek.observe.drift.change import Change, Changes, Sign
 from deepseek.observe.drift.columns import ColumnDrift
 from deepseek.observe.drift.drift import INPUT_PREFIX, DriftReport
 from deepseek.observe.drift.joint import SPANS
@@ -12,7 +12,26 @@ FIGURE_NAMES = {"accuracy": Text("accuracy", "准确率"), "auc": Text("AUC", "A
 
 
 def answer_words(report: DriftReport) -> Text:
-    """The answer in one sentence."""
+    """The answer: columns against training, and whether anything has changed against earlier rows."""
+    words = _column_words(report)
+    if report.joint is None or not report.joint.changes.is_alarm:
+        return words
+    count = SPANS[told_span(report.joint.changes)]
+    when = Text("Its rows", "窗口内") if count == 1 else Text(f"The last {count} windows", f"最近 {count} 个窗口")
+    return Text(
+        f"{words.en} {when.en} differ from earlier rows of the log.", f"{words.zh}{when.zh}的行与日志中更早的行不同。"
+    )
+
+
+def told_span(changes: Changes) -> int:
+    """Which span is told of: the window where it shows the change by itself, else the one that shows it best."""
+    if changes.spans[0].p_value <= MAX_SIGN_P / 2:
+        return 0
+    return min(range(len(changes.spans)), key=lambda index: changes.spans[index].p_value)
+
+
+def _column_words(report: DriftReport) -> Text:
+    """What each column by itself says."""
     touching = [each.name for each in report.columns if each.touches_answers]
     harmless = [each.name for each in report.drifted_columns if not each.touches_answers]
     rows, total = numbers.count(report.num_rows), len(report.columns)
@@ -91,7 +110,8 @@ def performance_words(report: DriftReport) -> list[Text]:
 
 
 SIGN_WORDS = {
-    "level": Text("the values of", "取值变化："), "relation": Text("the relation of", "关系变化："),
+    "level": Text("the values of", "取值变化："), "shape": Text("the shape of", "分布形状："),
+    "relation": Text("the relation of", "关系变化："),
     "structure": Text("what several columns obey together", "多列之间的共同规律"),
     "overall": Text("many columns a little", "许多列各有少量变化"),
     "missing": Text("missing values in", "缺失值："),
@@ -117,21 +137,18 @@ def joint_words(report: DriftReport) -> list[Text]:
         Text(f"Nothing has changed against earlier rows: p = {p_value}.", f"与更早的行相比没有变化：p = {p_value}。")
     ]
     if changes.is_alarm:
-        place = min(range(len(changes.spans)), key=lambda index: changes.spans[index].p_value)
-        place = 0 if changes.spans[0].p_value <= MAX_SIGN_P / 2 else place
-        span = changes.spans[place]
+        place = told_span(changes)
         count = SPANS[place]
         when = Text("in the window", "窗口内")
         if place:
             when = Text(
                 f"over the last {count} windows, too little to see in one", f"最近 {count} 个窗口，单个窗口看不出"
             )
-        signs = [_sign_words(sign) for sign in span.signs if sign.p_value <= MAX_SIGN_P]
-        what_en, what_zh = "; ".join(sign.en for sign in signs), "；".join(sign.zh for sign in signs)
+        what = sign_words(changes.spans[place])
         lines = [
             Text(
-                f"Something has changed against earlier rows, {when.en} (p = {p_value}): {what_en}.",
-                f"与更早的行相比有变化（{when.zh}，p = {p_value}）：{what_zh}。",
+                f"Something has changed against earlier rows, {when.en} (p = {p_value}): {what.en}.",
+                f"与更早的行相比有变化（{when.zh}，p = {p_value}）：{what.zh}。",
             )
         ]
     if joint.auc is not None and joint.p_value is not None:
@@ -145,6 +162,14 @@ def joint_words(report: DriftReport) -> list[Text]:
             )
         )
     return lines
+
+
+def sign_words(change: Change) -> Text:
+    """What differs, each family's best that is beyond chance; a dash for nothing."""
+    signs = [_sign_words(sign) for sign in change.signs if sign.p_value <= MAX_SIGN_P]
+    if not signs:
+        return Text("—", "—")
+    return Text("; ".join(sign.en for sign in signs), "；".join(sign.zh for sign in signs))
 
 
 def _sign_words(sign: Sign) -> Text:
