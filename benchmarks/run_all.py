@@ -28,7 +28,7 @@ SCRIPTS = (
     "compression_quantize", "compression_vision", "distributed", "pipeline", "optimizers", "reading", "multimodal",
     "multimodal_photos", "multimodal_ct", "multimodal_autogluon", "first_hour", "fraud_stream", "fraud_stream_server",
     "fraud_graph", "fraud_rings", "fraud_threshold", "fraud_snapshot",
-    "ship_fraud", "ship_quality",
+    "maintenance", "ship_fraud", "ship_quality",
 )  # fmt: skip
 HEADER = """# Benchmarks
 

@@ -168,7 +168,7 @@ def test_the_score_costs_late_more_than_early() -> None:
 def test_the_page_says_how_many_are_urgent_and_puts_them_first(engines: Path) -> None:
     definition = read_windows(open_bundle(engines))
     assert definition is not None
-    alarm = Alarm(3, 12.0, (Reason("vibration", 6.5),), is_active=False, num_episodes=1)
+    alarm = Alarm(3, 12.0, (Reason("vibration", 6.5, 0.75),), is_active=False, num_episodes=1)
     time, ends = np.arange(3.0), np.array([[1.0, 9], [1, 9], [1, 9]])
     calm = MachineCourse("calm <b>", time, np.full(3, definition.cap), ends, None)
     worn = MachineCourse("worn", time, np.array([9.0, 5, 2]), ends, alarm)
@@ -179,4 +179,4 @@ def test_the_page_says_how_many_are_urgent_and_puts_them_first(engines: Path) ->
     assert "calm &lt;b&gt;" in page
     assert "<b>" not in page
     assert "quiet now" in page
-    assert "vibration +6.5" in page
+    assert "vibration +6.5 (75%)" in page

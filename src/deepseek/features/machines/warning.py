@@ -1,11 +1,13 @@
-"""Early warning: a machine against its own baseline, with hysteresis, and alarms that latch with their reason.
+"""Early warning: a machine against its own best, with hysteresis, and alarms that latch with their reason.
 
-    rule = fit_warning(definition, histories, lives)       # where alarms begin, by machines whose end is known
+    rule = fit_warning(definition, machines, lives)        # where alarms begin, by machines whose end is known
     alarm = find_alarm(definition, rule, machine)          # None, or since when and why
 
-A signal's deviation is the running median of its last rows less the machine's own baseline, in units of the machine's
-own noise there. An alarm begins when the largest deviation of any signal was above `on` for `hold` rows in a row, and
-is quiet again when it was below `off` as long. It is latched: that it was raised stays, until a person resets it.
+A machine's own baseline is the best level that its health index has had so far, by the running median of 31 rows: a
+machine that runs in gets better first. The drop is that level less the running median of the last 9 rows. An alarm
+begins when the drop was above `on` for `hold` rows in a row, and is quiet again when it was below `off` as long. It is
+latched: that it was raised stays, until a person resets it. The drop is a weighted sum over sensors, so each sensor's
+part in it is exact, to medians, and is the reason.
 """
 
 from __future__ import annotations
@@ -32,12 +34,10 @@ if TYPE_CHECKING:
 
 WARNING_FILE = "warning.json"  # in a bundle
 WIDTH = 9  # rows of the running median: one wild value moves nothing
-BASELINE_ROWS = 30  # of a machine's own baseline, or a fifth of its rows where it has few
-MIN_BASELINE_ROWS = 5
-MAD_SIGMA = 1.4826  # median absolute deviations in a standard deviation of normal noise
-NOISE_FLOOR = 0.1  # in spreads of the training rows: a signal that stands still has no noise to compare with
-LEVELS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)
-HOLDS = (5, 15)
+BEST_WIDTH = 31  # rows of the running median that a best level is taken of; before so many there is no alarm
+#: Drops at which alarms may begin, in standard deviations of the index over the training rows.
+LEVELS = tuple(0.25 * 2 ** (step / 4) for step in range(19))
+HOLDS = (5, 15, 30)  # rows
 OFF_SHARE = 0.5  # of `on`
 EARLY_COST = 2.0  # machines found that one alarm in the first half of a life is worth
 MAX_REASONS = 3
@@ -45,7 +45,7 @@ MAX_REASONS = 3
 
 @dataclass(frozen=True, slots=True)
 class WarningRule:
-    """Where alarms begin and end, in units of a machine's own noise."""
+    """Where alarms begin and end, in units of the health index."""
 
     on: float
     off: float
@@ -65,10 +65,11 @@ class WarningRule:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One signal of an alarm."""
+    """One sensor of an alarm."""
 
-    signal: str
-    deviation: float  # in units of the machine's own noise, signed
+    sensor: str
+    change: float  # since the machine was at its best, in spreads of the training rows
+    share: float  # of what pulled the index down, 0..1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Alarm:
 
     row: int  # of the machine, in which it was raised
     time: float
-    reasons: tuple[Reason, ...]  # the largest deviation first
+    reasons: tuple[Reason, ...]  # the drop deviation first
     is_active: bool  # at the machine's last row
     num_episodes: int  # how often it was raised, quiet in between
 
@@ -108,49 +109,68 @@ def read_warning(bundle: Bundle) -> WarningRule | None:
 
 def find_alarm(definition: WindowDefinition, rule: WarningRule, machine: History) -> Alarm | None:
     """The alarm that is latched at the machine's last row. Each moment sees itself and what was before."""
-    deviation = deviations(definition, machine)
-    largest = np.abs(deviation).max(axis=1)
-    raised, is_active = _episodes(largest, rule.on, rule.off, rule.hold)
+    course = _IndexCourse.of(definition, machine)
+    raised, is_active = _episodes(course.drop, rule.on, rule.off, rule.hold)
     if not raised:
         return None
-    at = deviation[raised[0]]
-    order = np.argsort(-np.abs(at), kind="stable")[:MAX_REASONS]
-    reasons = [Reason(definition.signals[place], float(at[place])) for place in order if abs(at[place]) > rule.off]
-    return Alarm(raised[0], float(machine.time[raised[0]]), tuple(reasons), is_active, len(raised))
+    row = raised[0]
+    return Alarm(row, float(machine.time[row]), course.reasons(definition, row), is_active, len(raised))
 
 
-def deviations(definition: WindowDefinition, machine: History) -> Float64:
-    """(n, S) of each signal, in units of the machine's own noise; 0 while its baseline is being taken, and where there
-    is no value."""
-    signals = definition.scale(machine.values)
-    num_rows = min(BASELINE_ROWS, max(MIN_BASELINE_ROWS, len(signals) // 5))
-    if len(signals) <= num_rows:
-        return np.zeros_like(signals)
-    first = signals[:num_rows]
-    known = np.isfinite(first).any(axis=0)
-    usual = np.zeros(signals.shape[1])
-    usual[known] = np.nanmedian(first[:, known], axis=0)
-    noise = np.full(signals.shape[1], NOISE_FLOOR)
-    noise[known] = np.maximum(MAD_SIGMA * np.nanmedian(np.abs(first[:, known] - usual[known]), axis=0), NOISE_FLOOR)
-    held = carry_forward(signals)  # a silent sensor says nothing new: neither an alarm nor that one is over
-    deviation = (_running_median(np.where(np.isfinite(held), held, usual)) - usual) / noise
-    deviation[:num_rows] = 0.0
-    deviation[:, ~known] = 0.0
-    return np.asarray(deviation)
+def index_drop(definition: WindowDefinition, machine: History) -> Float64:
+    """(n,) how far the health index is below the machine's own best so far; 0 while there is no best level."""
+    return _IndexCourse.of(definition, machine).drop
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _IndexCourse:
+    """A machine's index over its n rows."""
+
+    scaled: Float64  # (n, S) sensors in spreads; a silent one holds what it said last: no news is neither good nor bad
+    best_row: NDArray[np.int64]  # (n,) the end of the window of the best level so far
+    drop: Float64  # (n,)
+
+    @classmethod
+    def of(cls, definition: WindowDefinition, machine: History) -> _IndexCourse:
+        signals = definition.scale(carry_forward(machine.values))
+        index = signals[:, -1]
+        num_rows = len(index)
+        drop, best_row = np.zeros(num_rows), np.zeros(num_rows, np.int64)
+        if num_rows > BEST_WIDTH:
+            first = BEST_WIDTH - 1  # the first row with a whole window
+            level = np.median(sliding_window_view(index, BEST_WIDTH), axis=-1)
+            best = np.maximum.accumulate(level)
+            best_row[first:] = first + np.maximum.accumulate(np.where(level >= best, np.arange(len(level)), 0))
+            recent = np.median(sliding_window_view(index, WIDTH), axis=-1)[BEST_WIDTH - WIDTH :]
+            drop[first:] = best - recent
+        return cls(np.nan_to_num(signals[:, :-1]), best_row, drop)
+
+    def reasons(self, definition: WindowDefinition, row: int) -> tuple[Reason, ...]:
+        """The sensors that pulled the index down most at a row."""
+        end = self.best_row[row] + 1
+        best = np.median(self.scaled[max(end - BEST_WIDTH, 0) : end], axis=0)
+        change = np.median(self.scaled[max(row + 1 - WIDTH, 0) : row + 1], axis=0) - best
+        part = -change * np.array([sensor.health for sensor in definition.sensors])
+        total = float(np.maximum(part, 0).sum()) or 1.0
+        order = np.argsort(-part, kind="stable")[:MAX_REASONS]
+        names = definition.sensor_names
+        return tuple(Reason(names[at], float(change[at]), float(part[at] / total)) for at in order if part[at] > 0)
 
 
 def fit_warning(definition: WindowDefinition, machines: Sequence[History], lives: Sequence[Life]) -> WarningRule | None:
     """The rule that finds most machines in the second half of their life, an alarm in the first half counting
     EARLY_COST against it, then the one of longest lead. None where no machine's end is known."""
     known = [
-        (np.abs(deviations(definition, machine)).max(axis=1), machine.time - machine.time[0], life.remaining)
+        (index_drop(definition, machine), machine.time - machine.time[0], life.remaining)
         for machine, life in zip(machines, lives, strict=True)
-        if not life.is_censored and len(machine) > MIN_BASELINE_ROWS
+        if not life.is_censored and len(machine) > BEST_WIDTH
     ]
+    rows = np.concatenate([definition.scale(machine.values)[:, -1] for machine in machines])
+    spread = float(rows.std()) or 1.0
     best: WarningRule | None = None
-    for on in LEVELS:
+    for on in (level * spread for level in LEVELS):
         for hold in HOLDS:
-            leads = [_lead(largest, passed, left, on, hold) for largest, passed, left in known]
+            leads = [_lead(drop, passed, left, on, hold) for drop, passed, left in known]
             found = [lead for lead in leads if lead is not None and lead <= 0.5]
             num_early = sum(lead is not None and lead > 0.5 for lead in leads)
             median_lead = float(np.median(found)) if found else 0.0
@@ -164,23 +184,21 @@ def _worth(rule: WarningRule) -> tuple[float, float]:
     return rule.num_found - EARLY_COST * rule.num_early, rule.median_lead
 
 
-def _lead(largest: Float64, passed: Float64, left: Float64, on: float, hold: int) -> float | None:
+def _lead(drop: Float64, passed: Float64, left: Float64, on: float, hold: int) -> float | None:
     """How much of its life the machine had left when its first alarm was raised, 0..1; None without an alarm."""
-    raised, _ = _episodes(largest, on, OFF_SHARE * on, hold, first_only=True)
+    raised, _ = _episodes(drop, on, OFF_SHARE * on, hold, first_only=True)
     if not raised:
         return None
     row = raised[0]
     return float(left[row] / max(passed[row] + left[row], 1e-12))
 
 
-def _episodes(
-    largest: Float64, on: float, off: float, hold: int, *, first_only: bool = False
-) -> tuple[list[int], bool]:
+def _episodes(drop: Float64, on: float, off: float, hold: int, *, first_only: bool = False) -> tuple[list[int], bool]:
     """The rows in which an alarm was raised, and whether the last one is still on."""
-    above, below = _run_lengths(largest > on), _run_lengths(largest < off)
+    above, below = _run_lengths(drop > on), _run_lengths(drop < off)
     raised: list[int] = []
     row = 0
-    while row < len(largest):
+    while row < len(drop):
         starts = np.flatnonzero(above[row:] >= hold)
         if not len(starts):
             return raised, False
@@ -199,9 +217,3 @@ def _run_lengths(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """(n,) how many rows up to this one are true without a break."""
     place = np.arange(1, len(mask) + 1)
     return np.asarray(place - np.maximum.accumulate(np.where(mask, 0, place)))
-
-
-def _running_median(values: Float64) -> Float64:
-    """(n, S) over the last WIDTH rows, or over those there are, the first repeated."""
-    padded = np.concatenate([np.repeat(values[:1], WIDTH - 1, axis=0), values])
-    return np.asarray(np.median(sliding_window_view(padded, WIDTH, axis=0), axis=-1))

@@ -8,7 +8,7 @@ from typing import Any
 
 from deepseek import look
 from deepseek.contracts import Float64
-from deepseek.features.machines.definition import HEALTH, WindowDefinition
+from deepseek.features.machines.definition import WindowDefinition
 from deepseek.features.machines.warning import Alarm
 from deepseek.look import Column, Html, Section, Text, Words, numbers
 from deepseek.look.tables import Cell
@@ -67,9 +67,9 @@ def _lead(definition: WindowDefinition) -> Text:
     unit = _unit(definition)
     return Text(
         f"Remaining life is counted in {unit.en}, with the interval that held on machines the model had not learned "
-        "from. An alarm stays until a person resets it; it compares a machine with its own first rows alone.",
+        "from. An alarm stays until a person resets it; it compares a machine with its own best alone.",
         f"剩余寿命以{unit.zh}为单位，区间在模型未学习过的机器上校准。"
-        "警报在人工复位之前一直保留，只与机器自身的初始数据比较。",
+        "警报在人工复位之前一直保留，只与机器自身的最佳状态比较。",
     )
 
 
@@ -101,20 +101,15 @@ def _since(alarm: Alarm | None) -> Html | str:
 def _alarm(alarm: Alarm) -> Html:
     """The alarm with its reasons, each in units of the machine's own noise."""
     since = numbers.number(alarm.time)
-    reasons = ", ".join(f"{_signal(reason.signal).en} {reason.deviation:+.1f}" for reason in alarm.reasons)
-    reasons_zh = "、".join(f"{_signal(reason.signal).zh} {reason.deviation:+.1f}" for reason in alarm.reasons)
+    reasons = ", ".join(f"{each.sensor} {each.change:+.1f} ({each.share:.0%})" for each in alarm.reasons)
     state, state_zh = ("", "") if alarm.is_active else (", quiet now", "，现已平静")
     return look.verdict(
         "bad" if alarm.is_active else "warn",
         Text(
-            f"Alarm since {since}{state}: {reasons} (in units of the machine's own noise)",
-            f"自 {since} 起有警报{state_zh}：{reasons_zh}（以机器自身噪声为单位）",
+            f"Alarm since {since}{state}, by {reasons}: change in spreads, and share of the drop.",
+            f"自 {since} 起有警报{state_zh}，原因：{reasons}（以离散度为单位的变化及其在下降中的份额）。",
         ),
     )
-
-
-def _signal(name: str) -> Text:
-    return Text("health index", "健康指数") if name == HEALTH else Text(name, name)
 
 
 def _title(course: MachineCourse) -> Text:
