@@ -128,7 +128,7 @@ def test_what_has_failed_is_avoided(tmp_path: Path) -> None:
     trials = study.trials()
     done = [float(trial.recipe["a"]) for trial in trials if trial.state == "done"]
     assert max(done) > 4  # up to where it stops
-    assert len(done) >= 6
+    assert len(done) >= 5
     assert all(trial.reason == "it stops" for trial in trials if trial.state == "failed")
 
 
