@@ -17,8 +17,8 @@ from deepseek.automl.study.space import Space
 
 HALF_LOG_2PI = 0.9189385332046727
 NUM_ANYWHERE, NUM_AROUND = 384, 192  # candidates over the whole space, and around the best trials
-NUM_STARTS = 4  # candidates from which a gradient search starts
-MAX_ITERATIONS = 40
+NUM_STARTS = 2  # candidates from which a gradient search starts
+MAX_ITERATIONS = 30
 
 
 def log_improvement(z: np.ndarray) -> np.ndarray:

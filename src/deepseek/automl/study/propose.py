@@ -29,7 +29,7 @@ from deepseek.automl.study.trials import Trial
 from deepseek.errors import InputError
 
 FEWEST_START, MOST_START = 3, 6  # trials spread over the space
-NUM_PROCESSES = 6  # over which the expected improvement is averaged
+NUM_PROCESSES = 5  # over which the expected improvement is averaged
 NUM_DESIGNS = 30  # of which the most even is taken
 INNER_SHARE = 0.6  # of each range, in which the first trials lie
 SAME = 1e-9  # squared distance of rows that are one recipe
