@@ -95,6 +95,7 @@ def verbs() -> tuple[Verb, ...]:
         Verb("bench", ("bench", "serve", "cancer", "--concurrency", "1", "--seconds", "1s")),
         Verb("recipe", ("recipe", "fraud", "--example", "--out", "cards", "--trials", "1")),
         Verb("recipe_rings", ("recipe", "rings", "--example", "--html", "rings.html")),
+        Verb("recipe_process", ("recipe", "process", "--example", "--html", "press.html")),
         Verb("stream", ("stream", "cards", "--state", "state")),
         Verb("replay", ("stream", "cards", "--replay", "tx.csv", "--inject", "card", "--html", "replay.html")),
         Verb("train", ("train", "run.toml", "--out", "trained"), quick=False),

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("scipy")
 from deepseek.automl.study.log import LOG_NAME, Entry, open_log, read_log
-from deepseek.automl.study.study import Study
+from deepseek.automl.study.study import Outcome, Study
 from deepseek.automl.study.trials import best_trial, pareto_front
 from deepseek.errors import DeepseekError, InputError, MalformedError, MissingError
 
@@ -90,6 +90,19 @@ def test_told_twice_alike_is_once_and_otherwise_is_refused_unless_corrected(stud
         study.tell_failed(trial.number)
     assert study.tell(trial.number, {"yield": 6, "wear": 1}, correct=True).values["yield"] == 6
     assert len(read_log(study.folder)) == 3  # the wrong value stays in the log
+
+
+def test_of_several_results_none_is_kept_when_one_is_refused(study: Study) -> None:
+    study.ask(3)
+    study.tell(2, {"yield": 1, "wear": 1})
+    before = (study.folder / LOG_NAME).read_bytes()
+    with pytest.raises(InputError, match="trial 2 was told before"):
+        study.tell_all([Outcome(1, {"yield": 3, "wear": 1}), Outcome(2, {"yield": 3, "wear": 1})])
+    with pytest.raises(InputError, match="trial 1 was told before"):
+        study.tell_all([Outcome(1, {"yield": 3, "wear": 1}), Outcome(1, {"yield": 4, "wear": 1})])
+    assert (study.folder / LOG_NAME).read_bytes() == before
+    states = study.tell_all([Outcome(1, {"yield": 3, "wear": 1}), Outcome(3, None, "it jams")])
+    assert [trial.state for trial in states] == ["done", "failed"]
 
 
 @pytest.mark.parametrize(
