@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from deepseek.automl.study import gaussian_process
-from deepseek.automl.study.acquisition import Acquisition, Limit, log_improvement, search
+from deepseek.automl.study.acquisition import Acquisition, Aim, Limit, log_improvement, search
 from deepseek.automl.study.space import Parameter, Space
 from deepseek.automl.study.surface import Scale, fit_surface
 
@@ -68,7 +68,10 @@ def test_the_mean_stays_and_the_deviation_shrinks_where_a_result_is_awaited(
 
 def test_the_derivatives_of_what_is_promised_are_its_slopes(rows: np.ndarray, values: np.ndarray) -> None:
     process = gaussian_process.fit(rows, values, SPACE.is_category)
-    promise = Acquisition(process, float(values.min()), [Limit(process, float(np.median(values)))])
+    smooth = gaussian_process.fit(rows, values, SPACE.is_category, kernel="gaussian")
+    promise = Acquisition(
+        [Aim(each, float(values.min())) for each in (process, smooth)], [Limit(process, float(np.median(values)))]
+    )
     at = np.array([0.41, 0.37, 2.0])
     value, gradient = promise.value_and_gradient(at)
     assert value == pytest.approx(float(promise.values(at[None])[0]))
@@ -119,10 +122,22 @@ def test_values_that_are_all_alike_are_a_surface_too() -> None:
 
 def test_the_search_ends_at_the_top_and_within_what_is_allowed(rows: np.ndarray, values: np.ndarray) -> None:
     process = gaussian_process.fit(rows, values, SPACE.is_category)
-    promise = Acquisition(process, float(values.min()))
+    promise = Acquisition([Aim(process, float(values.min()))])
     rng = np.random.default_rng(6)
     row, value = search(promise, SPACE, rows[:3], rng)
     assert value >= promise.values(SPACE.draw(500, rng)).max() - 1e-6
     inside, _ = search(promise, SPACE, rows[:3], rng, lambda each: each[:, 0] <= 0.3)
     assert inside[0] <= 0.3
     assert row[2] in (0, 1, 2)
+
+
+def test_drawn_processes_know_what_was_measured_and_differ_elsewhere(rows: np.ndarray, values: np.ndarray) -> None:
+    process = gaussian_process.fit(rows, values, SPACE.is_category)
+    drawn = gaussian_process.draw_processes(process, values, 5, np.random.default_rng(7))
+    assert len(drawn) == 5
+    for each in drawn:
+        np.testing.assert_allclose(each.predict_own(), values, atol=1e-6)
+    scales = np.array([each.hyper.log_scales for each in drawn])
+    assert np.ptp(scales, axis=0).max() > 0.1
+    again = gaussian_process.draw_processes(process, values, 5, np.random.default_rng(7))
+    np.testing.assert_array_equal(scales, [each.hyper.log_scales for each in again])

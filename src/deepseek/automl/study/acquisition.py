@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import erfcx, log_ndtr
+from scipy.special import erfcx, log_ndtr, logsumexp
 
 from deepseek.automl.study.gaussian_process import GaussianProcess
 from deepseek.automl.study.space import Space
 
 HALF_LOG_2PI = 0.9189385332046727
 NUM_ANYWHERE, NUM_AROUND = 384, 192  # candidates over the whole space, and around the best trials
-NUM_STARTS = 4  # candidates from which a gradient search starts
-MAX_ITERATIONS = 40
+NUM_STARTS = 2  # candidates from which a gradient search starts
+MAX_ITERATIONS = 30
 
 
 def log_improvement(z: np.ndarray) -> np.ndarray:
@@ -45,19 +45,30 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Acquisition:
-    """What is maximized: log expected improvement below `best`, where there is one, plus log chance of all limits."""
+class Aim:
+    """What may be improved: one believed process of the objective, and the value to go below, on its scale."""
 
-    objective: GaussianProcess | None
+    process: GaussianProcess
     best: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Acquisition:
+    """What is maximized: the log of the expected improvement, on average over the aims (none: whatever holds), plus the
+    log of the chance that every limit holds."""
+
+    aims: Sequence[Aim]
     limits: Sequence[Limit] = ()
 
     def values(self, x: np.ndarray) -> np.ndarray:
         """(m,) at rows `x` (m, d)."""
         total = np.zeros(len(x))
-        if self.objective is not None:
-            mean, deviation = self.objective.predict(x)
-            total += np.log(deviation) + log_improvement((self.best - mean) / deviation)
+        gains = []
+        for aim in self.aims:
+            mean, deviation = aim.process.predict(x)
+            gains.append(np.log(deviation) + log_improvement((aim.best - mean) / deviation))
+        if gains:
+            total += logsumexp(gains, axis=0) - np.log(len(gains))
         for limit in self.limits:
             mean, deviation = limit.process.predict(x)
             total += log_ndtr((limit.most - mean) / deviation)
@@ -66,14 +77,12 @@ class Acquisition:
     def value_and_gradient(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """At one row (d,)."""
         total, gradient = 0.0, np.zeros(len(x))
-        if self.objective is not None:
-            mean, deviation, mean_slope, deviation_slope = self.objective.predict_gradient(x)
-            z = (self.best - mean) / deviation
-            log_h = float(log_improvement(np.array([z]))[0])
-            total += np.log(deviation) + log_h
-            by_mean = np.exp(float(log_ndtr(z)) - log_h) / deviation
-            by_deviation = np.exp(-0.5 * z * z - HALF_LOG_2PI - log_h) / deviation
-            gradient += -by_mean * mean_slope + by_deviation * deviation_slope
+        if self.aims:
+            parts = [_log_gain(aim, x) for aim in self.aims]
+            gains = np.array([part[0] for part in parts])
+            total = float(logsumexp(gains))
+            gradient = np.exp(gains - total) @ np.array([part[1] for part in parts])
+            total -= float(np.log(len(parts)))
         for limit in self.limits:
             mean, deviation, mean_slope, deviation_slope = limit.process.predict_gradient(x)
             z = (limit.most - mean) / deviation
@@ -81,7 +90,17 @@ class Acquisition:
             total += log_chance
             slope = np.exp(-0.5 * z * z - HALF_LOG_2PI - log_chance)
             gradient += slope * (-mean_slope / deviation - z * deviation_slope / deviation)
-        return float(total), gradient
+        return total, gradient
+
+
+def _log_gain(aim: Aim, x: np.ndarray) -> tuple[float, np.ndarray]:
+    """Log of the expected improvement at one row (d,), and its derivative."""
+    mean, deviation, mean_slope, deviation_slope = aim.process.predict_gradient(x)
+    z = (aim.best - mean) / deviation
+    log_h = float(log_improvement(np.array([z]))[0])
+    by_mean = np.exp(float(log_ndtr(z)) - log_h) / deviation
+    by_deviation = np.exp(-0.5 * z * z - HALF_LOG_2PI - log_h) / deviation
+    return float(np.log(deviation)) + log_h, by_deviation * deviation_slope - by_mean * mean_slope
 
 
 def search(

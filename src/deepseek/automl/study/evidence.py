@@ -14,6 +14,8 @@ from deepseek.automl.study.trials import Trial
 
 #: How far another line is from this one, as a share of a range: close, until results say otherwise.
 LINE_DISTANCE = 0.3
+#: Below it a trial counts as giving a result, where 1 is a failure and -1 a result: nearer to what has worked.
+LIKELY_RESULT = -0.5
 CHEBYSHEV_SLACK = 0.05  # of the augmented Chebyshev function: the weight of the plain sum
 
 
@@ -80,7 +82,7 @@ class Evidence:
         limits = [Limit(fit(self.x, margin, self.is_category), 0.0) for margin in self.margins.T]
         if len(self.failures):
             rows, has_failed = self.failure_rows()
-            limits.append(Limit(fit(rows, has_failed, self.is_category[: self.size]), 0.0))
+            limits.append(Limit(fit(rows, has_failed, self.is_category[: self.size]), LIKELY_RESULT))
         return limits
 
     def leaders(self, num: int) -> np.ndarray:

@@ -27,6 +27,9 @@ OFFSET_VARIANCE = 1.0
 #: log(length scale) ~ N(LOG_SCALE_MEAN + log(d) / 2, LOG_SCALE_SD).
 LOG_SCALE_MEAN, LOG_SCALE_SD = -0.4, 1.0
 MAX_ITERATIONS = 60
+#: Of draw_processes: the step of differences, the curvature that is believed, the widening of its normal distribution,
+#: and the steps from one process that is kept to the next.
+CURVATURE_STEP, CURVATURE_RANGE, WIDENING, STEPS_BETWEEN = 1e-3, (0.2, 1e4), 1.2, 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,17 +178,56 @@ def fit(
     squares = squared_differences(x, x, is_category)
     prior_mean, prior_sd = _prior(x.shape[1], log_scale_mean)
     first = [each.to_vector() for each in starts] or [prior_mean]
-    bounds = [(-4.0, 5.0)] * x.shape[1] + [(-6.0, 4.0), (-14.0, 1.5)]
     results = [
         minimize(
             _negative_log_posterior, start, args=(squares, standardized, prior_mean, prior_sd, kernel), jac=True,
-            method="L-BFGS-B", bounds=bounds, options={"maxiter": MAX_ITERATIONS, "ftol": 1e-7},
+            method="L-BFGS-B", bounds=_bounds(x.shape[1]), options={"maxiter": MAX_ITERATIONS, "ftol": 1e-7},
         )
         for start in first
     ]  # fmt: skip
     best = min(results, key=lambda result: float(result.fun))
     hyper = Hyperparameters.from_vector(best.x, kernel)
     return _condition(x, is_category, standardized, hyper, center, spread, -float(best.fun))
+
+
+def draw_processes(
+    process: GaussianProcess, values: np.ndarray, num: int, rng: np.random.Generator
+) -> list[GaussianProcess]:
+    """Processes (num,) with hyperparameters as likely as the posterior has them, where `process` has the most likely
+    ones of its `values` (n,). With few trials many length scales explain them, and the most likely alone is too sure.
+
+    Metropolis-Hastings; proposals are drawn from the normal distribution that fits the mode (Laplace), a little wider.
+    """
+    hyper, x, is_category = process.hyper, process.x, process.is_category
+    standardized = (values - process.center) / process.spread
+    squares = squared_differences(x, x, is_category)
+    rest = (squares, standardized, *_prior(x.shape[1], LOG_SCALE_MEAN), hyper.kernel)
+    mode = hyper.to_vector()
+    low, high = np.array(_bounds(x.shape[1])).T
+    slopes = [
+        _negative_log_posterior(mode + step, *rest)[1] - _negative_log_posterior(mode - step, *rest)[1]
+        for step in CURVATURE_STEP * np.eye(len(mode))
+    ]
+    curvature = np.array(slopes) / (2 * CURVATURE_STEP)
+    eigenvalues, axes = np.linalg.eigh((curvature + curvature.T) / 2)
+    widths = axes * (WIDENING / np.sqrt(np.clip(eigenvalues, *CURVATURE_RANGE)))
+    current, level, offer_level = mode, -_negative_log_posterior(mode, *rest)[0], 0.0
+    processes = []
+    for step in range(1, num * STEPS_BETWEEN + 1):
+        normal = rng.standard_normal(len(mode))
+        offer = np.clip(mode + widths @ normal, low, high)
+        offer_log, normal_log = -_negative_log_posterior(offer, *rest)[0], -0.5 * float(normal @ normal)
+        if np.log(rng.random()) < offer_log - level - (normal_log - offer_level):
+            current, level, offer_level = offer, offer_log, normal_log
+        if step % STEPS_BETWEEN == 0:
+            drawn = Hyperparameters.from_vector(current, hyper.kernel)
+            processes.append(_condition(x, is_category, standardized, drawn, process.center, process.spread))
+    return processes
+
+
+def _bounds(num_parameters: int) -> list[tuple[float, float]]:
+    """Of the vector of hyperparameters."""
+    return [(-4.0, 5.0)] * num_parameters + [(-6.0, 4.0), (-14.0, 1.5)]
 
 
 def _prior(num_parameters: int, log_scale_mean: float) -> tuple[np.ndarray, np.ndarray]:

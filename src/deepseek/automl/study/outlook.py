@@ -152,7 +152,7 @@ def _quantiles(
 
 
 def _feasibility(limits: list[Limit], rows: np.ndarray) -> np.ndarray:
-    return np.asarray(np.exp(Acquisition(None, 0.0, limits).values(rows)))
+    return np.asarray(np.exp(Acquisition((), limits).values(rows)))
 
 
 def _forecast(definition: Definition, surfaces: dict[str, Surface], limits: list[Limit], recipe: Recipe) -> Forecast:

@@ -18,9 +18,10 @@ from typing import Literal
 import numpy as np
 
 from deepseek.automl.study import acquisition
-from deepseek.automl.study.acquisition import Acquisition
+from deepseek.automl.study.acquisition import Acquisition, Aim
 from deepseek.automl.study.definition import Definition, Safe
 from deepseek.automl.study.evidence import Evidence, collect_evidence
+from deepseek.automl.study.gaussian_process import draw_processes
 from deepseek.automl.study.safe import Budget, propose_safe
 from deepseek.automl.study.space import Recipe, Space, Value
 from deepseek.automl.study.surface import fit_surface
@@ -28,6 +29,7 @@ from deepseek.automl.study.trials import Trial
 from deepseek.errors import InputError
 
 FEWEST_START, MOST_START = 3, 6  # trials spread over the space
+NUM_PROCESSES = 5  # over which the expected improvement is averaged
 NUM_DESIGNS = 30  # of which the most even is taken
 INNER_SHARE = 0.6  # of each range, in which the first trials lie
 SAME = 1e-9  # squared distance of rows that are one recipe
@@ -86,22 +88,26 @@ def _propose_best(
     space = definition.space
     limits = evidence.fit_limits()
     reference = evidence.holding_rows()
-    objective, best = None, 0.0
+    aims = []
     if len(reference):
         losses = evidence.scalarize(rng)
         surface = fit_surface(evidence.x, losses, evidence.is_category)
-        objective = surface.process
-        best = float(objective.predict(reference)[0].min())
-        objective = objective.expecting(evidence.pending)
+        changed = surface.scale.change(losses)
+        processes = [surface.process]  # with other lines there are trials enough, and drawn ones would doubt the lines
+        if not evidence.has_others:
+            processes = draw_processes(surface.process, changed, NUM_PROCESSES, rng)
+        for process in processes:
+            best = float(process.predict(reference)[0].min())
+            aims.append(Aim(process.expecting(evidence.pending), best))
     limits = [replace(limit, process=limit.process.expecting(evidence.pending)) for limit in limits]
-    target = Acquisition(objective, best, limits)
+    target = Acquisition(aims, limits)
     if rows is not None:
         row = rows[int(np.argmax(target.values(rows)))]
     else:
         around = evidence.leaders(3)
         row, _ = acquisition.search(target, space, around, rng, _inside(definition))
-    chance = float(np.exp(Acquisition(None, 0.0, limits).values(row[None])[0])) if limits else None
-    return Proposal(space.decode(row), "improve" if objective is not None else "feasible", chance)
+    chance = float(np.exp(Acquisition((), limits).values(row[None])[0])) if limits else None
+    return Proposal(space.decode(row), "improve" if aims else "feasible", chance)
 
 
 def _propose_safely(
@@ -153,10 +159,10 @@ def _spread(definition: Definition, trials: Sequence[Trial], rows: np.ndarray | 
     """The next row of a start that fills the space: the farthest from all trials among those of an even design."""
     space = definition.space
     tried = space.encode([trial.recipe for trial in trials])
-    if rows is not None:
-        first = np.random.default_rng(definition.seed).integers(len(rows))
-        return np.asarray(rows[_farthest(rows, tried, space)[0] if len(tried) else first])
     design = _even_design(definition, num, np.random.default_rng(definition.seed))
+    if rows is not None:  # of a pool the row nearest to the next of the design
+        target = design[len(tried) % len(design)][None]
+        return np.asarray(rows[int(np.argmin(_distances(rows, target, space.is_category)))])
     if not len(tried):
         return np.asarray(design[0])
     index, distance = _farthest(design, tried, space)

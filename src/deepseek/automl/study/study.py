@@ -10,11 +10,11 @@ Each call reads the log anew and holds its lock, so that several people and prog
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepseek.automl.study.definition import Definition, read_definition
-from deepseek.automl.study.log import Entry, Log, open_log, read_log
+from deepseek.automl.study.log import Entry, open_log, read_log
 from deepseek.automl.study.space import Value
 from deepseek.automl.study.trials import Trial, collect_trials
 from deepseek.errors import InputError, MissingError
@@ -22,6 +22,15 @@ from deepseek.errors import InputError, MissingError
 STUDY_NAME = "study.toml"
 MOST_ASKED = 50  # trials in one batch
 MOST_REASON = 500  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came out of a trial: its values, or None where it has failed."""
+
+    number: int
+    values: Mapping[str, object] | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,33 +75,29 @@ class Study:
 
     def tell(self, number: int, values: Mapping[str, object], *, correct: bool = False) -> Trial:
         """The result of a trial. Told again alike, nothing happens; told otherwise, InputError unless `correct`."""
-        checked = self.definition.check_values(values)
-        with open_log(self.folder) as log:
-            trial = self._find(log, number)
-            if trial.is_measured and dict(trial.values) == checked:
-                return trial
-            if trial.state != "pending" and not correct:
-                was = "failed" if trial.state == "failed" else _as_words(trial.values)
-                raise InputError(
-                    f"trial {number} was told before: {was}", expected="each result once",
-                    fix="if this one is right and that one was not, say so with --correct",
-                )  # fmt: skip
-            log.append(Entry("tell" if trial.state == "pending" else "correct", number, values=checked))
-            return self._find(log, number)
+        return self.tell_all([Outcome(number, values)], correct=correct)[0]
 
     def tell_failed(self, number: int, reason: str = "", *, correct: bool = False) -> Trial:
         """A trial has ended without a result."""
+        return self.tell_all([Outcome(number, None, reason)], correct=correct)[0]
+
+    def tell_all(self, outcomes: Sequence[Outcome], *, correct: bool = False) -> list[Trial]:
+        """Several at once: all are checked before any is kept."""
+        checked = [
+            outcome if outcome.values is None else replace(outcome, values=self.definition.check_values(outcome.values))
+            for outcome in outcomes
+        ]
         with open_log(self.folder) as log:
-            trial = self._find(log, number)
-            if trial.state == "failed":
-                return trial
-            if trial.is_measured and not correct:
-                raise InputError(
-                    f"trial {number} was told before: {_as_words(trial.values)}", expected="each result once",
-                    fix="if it has failed after all, say so with --correct",
-                )  # fmt: skip
-            log.append(Entry("fail", number, reason=reason[:MOST_REASON]))
-            return self._find(log, number)
+            trials = {trial.number: trial for trial in self._collect(log.entries)}
+            entries = []
+            for outcome in checked:
+                entry = _entry_of(outcome, trials, correct=correct)
+                if entry is not None:
+                    entries.append(entry)
+                    trials = {trial.number: trial for trial in collect_trials([*log.entries, *entries])}
+            if entries:
+                log.append(*entries)
+            return [trials[outcome.number] for outcome in checked]
 
     def tell_history(self, rows: Sequence[tuple[Mapping[str, object], Mapping[str, object]]], source: str) -> int:
         """Recipes and values that were measured outside of the study. Those that are known already are left out; how
@@ -139,17 +144,6 @@ class Study:
             ])  # fmt: skip
         return lines
 
-    def _find(self, log: Log, number: int) -> Trial:
-        trials = self._collect(log.entries)
-        for trial in trials:
-            if trial.number == number:
-                return trial
-        pending = [str(trial.number) for trial in trials if trial.state == "pending"]
-        raise InputError(
-            f"trial {number} was never asked for", expected=f"one of the open trials: {', '.join(pending) or 'none'}",
-            fix="ask first; what was measured outside of the study is told with --history",
-        )  # fmt: skip
-
     def _collect(self, entries: Sequence[Entry]) -> list[Trial]:
         """InputError when the study file no longer fits what was asked and told under it."""
         trials = collect_trials(entries)
@@ -166,6 +160,30 @@ class Study:
                     fix="widen the ranges again, or begin another study with these trials as its history",
                 ) from error  # fmt: skip
         return trials
+
+
+def _entry_of(outcome: Outcome, trials: Mapping[int, Trial], *, correct: bool) -> Entry | None:
+    """What is appended for an outcome; None where it was told before alike."""
+    number, values = outcome.number, outcome.values
+    if number not in trials:
+        pending = [str(trial.number) for trial in trials.values() if trial.state == "pending"]
+        raise InputError(
+            f"trial {number} was never asked for", expected=f"one of the open trials: {', '.join(pending) or 'none'}",
+            fix="ask first; what was measured outside of the study is told with --history",
+        )  # fmt: skip
+    trial = trials[number]
+    if (trial.state == "failed") if values is None else (trial.is_measured and dict(trial.values) == values):
+        return None
+    if trial.state != "pending" and not correct:
+        was = "failed" if trial.state == "failed" else _as_words(trial.values)
+        raise InputError(
+            f"trial {number} was told before: {was}", expected="each result once",
+            fix="if this one is right and that one was not, say so with --correct",
+        )  # fmt: skip
+    if values is None:
+        return Entry("fail", number, reason=outcome.reason[:MOST_REASON])
+    numbers = {name: float(str(value)) for name, value in values.items()}
+    return Entry("tell" if trial.state == "pending" else "correct", number, values=numbers)
 
 
 def _as_words(values: Mapping[str, float]) -> str:

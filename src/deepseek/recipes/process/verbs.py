@@ -16,7 +16,7 @@ from pathlib import Path
 from deepseek.automl.study.definition import Definition, read_definition
 from deepseek.automl.study.outlook import Outlook, look_ahead
 from deepseek.automl.study.press import STUDY, Press
-from deepseek.automl.study.study import STUDY_NAME, Study
+from deepseek.automl.study.study import STUDY_NAME, Outcome, Study
 from deepseek.automl.study.tables import read_results
 from deepseek.automl.study.trials import Trial
 from deepseek.contracts import JsonObject
@@ -217,19 +217,13 @@ def tell_table(folder: Path, table: Path, *, is_history: bool = False, correct: 
         num_new = study.tell_history(pairs, table.name)
         words = f"{num_new} of {len(pairs)} rows are new and kept as history."
         return StudyResult(folder, study.definition, (), words, warnings)
-    known = {trial.number for trial in study.trials()}
-    for row in rows:
-        if row.trial not in known:
-            raise InputError(
-                f"{table} tells of {f'trial {row.trial}' if row.trial else 'a recipe'} that was never asked for",
-                expected="a column trial with the numbers of open trials",
-                fix="what was measured outside of the study is told with --history",
-            )
-    trials = tuple(
-        study.tell_failed(row.trial, correct=correct) if row.has_failed
-        else study.tell(row.trial, row.values, correct=correct)
-        for row in rows
-    )  # fmt: skip
+    if any(not row.trial for row in rows):
+        raise InputError(
+            f"{table} tells of recipes, and not of trials", expected="a column trial with the numbers of open trials",
+            fix="what was measured outside of the study is told with --history",
+        )  # fmt: skip
+    outcomes = [Outcome(row.trial, None if row.has_failed else row.values) for row in rows]
+    trials = tuple(study.tell_all(outcomes, correct=correct))
     return StudyResult(folder, study.definition, trials, f"{len(trials)} results are kept.", warnings)
 
 
