@@ -33,7 +33,7 @@ from deepseek.serve.scoring.writing import add_reasons, answer_rows
 #: Requests of one event up to which a group is scored in the event loop: about 3 ms.
 INLINE_EVENTS = 512
 #: Events that wait from which on a group is scored while the one before it is synced.
-MIN_OVERLAPPED = 256
+MIN_OVERLAPPED = 512
 #: Alerts of one request that are explained; a body of which more are alerts is no stream of payments.
 MAX_EXPLAINED = 64
 

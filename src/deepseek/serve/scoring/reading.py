@@ -266,6 +266,12 @@ class EventReader(RowReader):
                 return RawRows(plain.columns, "record")
         return super().read_records(bodies)
 
+    def warm_up(self) -> None:
+        """Loads what the first body would wait for."""
+        body = json.dumps(dict.fromkeys(self.names, 1)).encode()
+        self.read(body, b"application/json", 1)
+        null_for_nan(b"NaN")
+
     def columns(self, raw: RawRows) -> CodedEvents:
         """The events for the store."""
         definition = self._definition

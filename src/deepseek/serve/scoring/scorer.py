@@ -34,6 +34,7 @@ from deepseek.features.status import Scores as FeatureScores
 from deepseek.features.status import Status
 from deepseek.features.tables import DEFINITION_FILE, read_definition
 from deepseek.serve.scoring.monitor import FRAUD_FILE, DecisionMonitor, ReferenceBins
+from deepseek.serve.scoring.plain_answers import AnswerTemplate
 from deepseek.serve.scoring.preparing import CompiledPreparer
 from deepseek.serve.scoring.reading import Column, EventReader, Flags, RawRows, VerdictReader
 from deepseek.serve.scoring.tally import DecisionTally
@@ -81,6 +82,7 @@ class EventScorer:
             )  # fmt: skip
         self.runtime, self.definition, self.store = runtime, definition, store
         self.run_model = _fastest_score(runtime)
+        self._labels = (runtime.labels[0], runtime.labels[1])
         self._feature_names = definition.names  # which makes them anew each time
         known = frozenset(self._feature_names)
         self.extra_columns = tuple(column.name for column in runtime.manifest.inputs if column.name not in known)
@@ -148,10 +150,9 @@ class EventScorer:
             self.monitor.tally.add(scores.status, chances, is_alert)
             self.monitor.sample(scores.features if len(rows) == len(raw) else scores.features[rows])
         alerts = np.flatnonzero(is_alert)
-        labels = self.runtime.labels
         return ScoredEvents(
             self.reader.values(raw, self.definition.columns.id), scores.status, chances, is_alert,
-            inputs[np.searchsorted(rows, alerts)], scores.features[alerts], (labels[0], labels[1]),
+            inputs[np.searchsorted(rows, alerts)], scores.features[alerts], self._labels,
         )  # fmt: skip
 
     def label(self, raw: RawRows) -> np.ndarray[Any, np.dtype[np.int8]]:
@@ -214,6 +215,8 @@ class EventScorer:
         with FeatureStore.open(None, self.definition) as other:  # compiles, or reads what was compiled before
             other.score(events)
             other.label(one, one)
+        self.reader.warm_up()
+        AnswerTemplate(self._labels, STATUS_NAMES).rows(one, one.astype(np.int8), np.ones(1, np.float32), one == 1)
         blank = self.blank_inputs()
         if blank is not None:
             self.run_model(blank)
