@@ -35,6 +35,7 @@ Examples:
   deepseek predict loans new.csv --out scores.csv --broken skip
   deepseek predict loans new.csv --key release-key.pub
   deepseek predict cards july.parquet --history june.parquet --out scores.parquet
+  deepseek predict line3 new-pictures --out found.json
 """
 
 
@@ -74,20 +75,44 @@ def command(
 
     A bundle of `recipe fraud` takes raw events: what cards and terminals did before each row of DATA, in DATA itself
     and in --history, becomes its features, and a verdict counts once it was out. Then DATA is read whole.
+
+    A bundle of `recipe defects` takes a folder of pictures: --out gets COCO results, all boxes with their scores, and
+    NAME.parts.csv beside it says which parts are defective.
     """
+    from deepseek.cli.support.detection import is_detector, predict_pictures
+
+    if is_detector(bundle):
+        predict_pictures(bundle, data, out, key=key, broken=broken, as_json=as_json)
+        return
+    from deepseek.engines.first_run import FirstRunLimits, use_limits
+
+    with use_limits(FirstRunLimits(open_timeout, open_memory << 20)):
+        _predict_rows(bundle, data, out, history, files, broken, key, with_flags=flags, as_json=as_json)
+
+
+def _predict_rows(
+    bundle: Path,
+    data: Path,
+    out: Path | None,
+    history: tuple[Path, ...],
+    files: Path | None,
+    broken: Broken,
+    key: Path | None,
+    *,
+    with_flags: bool,
+    as_json: bool,
+) -> None:
+    """Score the rows of a table, and say what was flagged and skipped."""
     from deepseek.cli.support.events import open_rows
     from deepseek.cli.support.opening import warn_unchecked
     from deepseek.cli.support.writers import RecordsWriter, check_suffix, open_writer
     from deepseek.engines import open_runtime
-    from deepseek.engines.first_run import FirstRunLimits, use_limits
 
-    limits = FirstRunLimits(open_timeout, open_memory << 20)
     if out is not None:
         check_suffix(out)
     records = RecordsWriter()
     counts: Counter[tuple[str, str]] = Counter()
     with (
-        use_limits(limits),
         open_runtime(bundle, key=key) as runtime,
         closing(Progress()) as progress,
     ):
@@ -96,10 +121,10 @@ def command(
         with open_rows(runtime.bundle, data, history, _check_progress(progress)) as table:
             parts = _report_parts(table.parts(), table.num_rows, progress)
             if as_json and out is None:
-                skipped = _score(runtime, root, broken, parts, records, counts, with_flags=flags)
+                skipped = _score(runtime, root, broken, parts, records, counts, with_flags=with_flags)
             else:
                 with open_writer(out) as writer:
-                    skipped = _score(runtime, root, broken, parts, writer, counts, with_flags=flags)
+                    skipped = _score(runtime, root, broken, parts, writer, counts, with_flags=with_flags)
             num_rows = table.num_rows
     result: dict[str, object] = {"bundle": str(bundle), "digest": runtime.bundle.digest, "num_rows": num_rows}
     result |= _flag_counts(counts)

@@ -46,4 +46,10 @@ RECIPES: dict[str, Recipe] = {
         makes="rings, the recall at each difficulty, and a page",
         guide="rings.md",
     ),
+    "defects": Recipe(
+        what="Pictures of parts, with boxes or of good parts alone, become a model that finds defects.",
+        takes="a folder of pictures, and boxes as CSV, COCO or YOLO",
+        makes="a bundle that answers pictures with boxes, a bound on missed parts, and a page",
+        guide="defects.md",
+    ),
 }
