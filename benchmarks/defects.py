@@ -93,7 +93,7 @@ def neu_claims(run: Run, trunk: str) -> list[Claim]:
         fit = run.options(f"neu-{trunk}-{seed}", budget_s=run.budget_s, trunk=trunk, seed=seed)
         results.append(fit_detection(pictures, fit, labels=labels))
     maps = [each.figures.precision.mean.value for each in results if each.figures.precision is not None]
-    accuracies = [each.figures.class_accuracy or 0.0 for each in results]
+    accuracies = [class_accuracy(each) for each in results]
     missed = [scratches_missed(each) for each in results]
     by_class = {
         name: float(np.mean([each.figures.precision.by_class[name] for each in results if each.figures.precision]))
@@ -119,6 +119,15 @@ def neu_claims(run: Run, trunk: str) -> list[Claim]:
     return claims
 
 
+def class_accuracy(result: DetectionResult) -> float:
+    """The share of the test pictures whose highest score is that of the class in their name."""
+    classes = result.config.classes
+    named = [classes[int(np.argmax(seen.inspection.class_scores))] for seen in result.results]
+    return float(np.mean([
+        name == labeled.file.rpartition("_")[0] for name, labeled in zip(named, result.split.held.pictures, strict=True)
+    ]))  # fmt: skip
+
+
 def scratches_missed(result: DetectionResult) -> int:
     """Scratched pictures whose highest score is another class's."""
     classes = result.config.classes
@@ -136,10 +145,10 @@ def board_claims(run: Run) -> list[Claim]:
     stray_level = level_for_stray(result.split.held, result.results, config.classes)
     pictures, labels = boards(run.work, "test")
     known, seen = look_at(run.work / "boards", pictures, labels)
-    found = [each.inspection.boxes for each in seen]
-    precision = average_precision(known, found, config.classes, min_overlap=PAIR_OVERLAP, num_resamples=20)
-    best = match_boxes(known, found, config.classes, threshold=config.box_threshold, min_overlap=PAIR_OVERLAP)
-    loose = match_boxes(known, found, config.classes, threshold=stray_level, min_overlap=PAIR_OVERLAP)
+    detections = [each.inspection.boxes for each in seen]
+    precision = average_precision(known, detections, config.classes, min_overlap=PAIR_OVERLAP, num_resamples=20)
+    best = match_boxes(known, detections, config.classes, threshold=config.box_threshold, min_overlap=PAIR_OVERLAP)
+    loose = match_boxes(known, detections, config.classes, threshold=stray_level, min_overlap=PAIR_OVERLAP)
     missed = int(loose.confusion[:-1, -1].sum())
     stray = loose.confusion[-1, :-1].sum() / len(known.pictures)
     note = f"{len(known.pictures)} test boards; {result.training}"
@@ -155,10 +164,10 @@ def board_claims(run: Run) -> list[Claim]:
 
 def level_for_stray(held: LabelSet, results: Sequence[PictureResult], classes: Sequence[str]) -> float:
     """The lowest threshold with at most .8 MAX_STRAY stray boxes a held board."""
-    found = [each.inspection.boxes for each in results]
+    detections = [each.inspection.boxes for each in results]
     levels = np.linspace(0.02, 0.98, 49)
     for level in levels:
-        confusion = match_boxes(held, found, classes, threshold=float(level), min_overlap=PAIR_OVERLAP).confusion
+        confusion = match_boxes(held, detections, classes, threshold=float(level), min_overlap=PAIR_OVERLAP).confusion
         if confusion[-1, :-1].sum() <= 0.8 * MAX_STRAY * len(held.pictures):
             return float(level)
     return float(levels[-1])

@@ -26,18 +26,20 @@ def test_overlaps_are_shares_of_the_union() -> None:
 
 
 def test_doubles_of_a_class_are_suppressed_and_vote_for_the_border() -> None:
-    found = box_set((0, 0, 10, 10, 0.8, 0), (0, 0, 10, 8, 0.4, 0), (0, 0, 10, 10, 0.3, 1), (50, 50, 60, 60, 0.2, 0))
-    kept = suppress(found, 0.5)
+    detections = box_set(
+        (0, 0, 10, 10, 0.8, 0), (0, 0, 10, 8, 0.4, 0), (0, 0, 10, 10, 0.3, 1), (50, 50, 60, 60, 0.2, 0)
+    )
+    kept = suppress(detections, 0.5)
     assert kept.classes.tolist() == [0, 1, 0]
     weight = np.array([0.8 * 1.0, 0.4 * 0.8])  # score by overlap
     np.testing.assert_allclose(kept.boxes[0, 3], (weight * [10, 8]).sum() / weight.sum(), rtol=1e-6)
-    np.testing.assert_allclose(suppress(found, 0.5, vote=False).boxes[0], [0, 0, 10, 10])
+    np.testing.assert_allclose(suppress(detections, 0.5, vote=False).boxes[0], [0, 0, 10, 10])
 
 
 def test_a_place_may_answer_with_several_classes_and_no_box_is_no_error() -> None:
     boxes = np.array([[0, 0, 4, 4], [8, 8, 9, 9]], np.float32)
-    found = select(np.array([[0.9, 0.5], [0.1, 0.0]], np.float32), boxes, least_score=0.2, max_overlap=0.5)
-    assert found.classes.tolist() == [0, 1]
+    detections = select(np.array([[0.9, 0.5], [0.1, 0.0]], np.float32), boxes, least_score=0.2, max_overlap=0.5)
+    assert detections.classes.tolist() == [0, 1]
     assert len(select(np.zeros((2, 2), np.float32), boxes, least_score=0.2, max_overlap=0.5)) == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -58,13 +59,13 @@ def test_the_bundle_is_whole_and_says_what_it_promises(fitted: DetectionResult) 
 def test_a_folder_gives_coco_results_of_every_picture(
     fitted: DetectionResult, example: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    found = predict_folder(fitted.bundle.path, example[0])
-    parts = write_results(found, tmp_path / "found.json")
+    predictions = predict_folder(fitted.bundle.path, example[0])
+    parts = write_results(predictions, tmp_path / "found.json")
     rows = json.loads((tmp_path / "found.json").read_text())
     assert all({"image_id", "category_id", "file_name", "category", "bbox", "score"} == set(row) for row in rows)
     assert all(row["bbox"][0] >= 0 and row["bbox"][0] + row["bbox"][2] <= 96.01 for row in rows)
     assert len(parts.read_text().splitlines()) == 1 + 32
-    assert found.warnings == ()
+    assert predictions.warnings == ()
 
 
 def test_evaluate_takes_the_labels_of_training(fitted: DetectionResult, example: tuple[Path, Path]) -> None:
@@ -81,10 +82,10 @@ def test_other_sizes_depths_and_black_pictures_are_answered_and_other_light_is_t
     Image.fromarray(np.full((40, 40, 3), 130, np.uint8)).save(tmp_path / "color.png")
     Image.fromarray(np.full((96, 96), 33_000, np.uint16)).save(tmp_path / "deep.png")
     Image.fromarray(np.full((1, 1), 130, np.uint8)).save(tmp_path / "one.png")
-    found = predict_folder(fitted.bundle.path, tmp_path)
-    assert len(found.results) == 5
-    assert all(np.isfinite(each.inspection.score) for each in found.results)
-    assert "1 of 5 pictures are darker than those of training" in found.warnings[0]
+    predictions = predict_folder(fitted.bundle.path, tmp_path)
+    assert len(predictions.results) == 5
+    assert all(np.isfinite(each.inspection.score) for each in predictions.results)
+    assert "1 of 5 pictures are darker than those of training" in predictions.warnings[0]
 
 
 def test_a_broken_picture_is_named_or_skipped(fitted: DetectionResult, tmp_path: Path) -> None:
@@ -92,9 +93,9 @@ def test_a_broken_picture_is_named_or_skipped(fitted: DetectionResult, tmp_path:
     (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:60])
     with pytest.raises(BrokenError, match=r"cut\.png"):
         predict_folder(fitted.bundle.path, tmp_path)
-    found = predict_folder(fitted.bundle.path, tmp_path, skip_broken=True)
-    assert [name for name, _ in found.skipped] == ["cut.png"]
-    assert len(found.results) == 1
+    predictions = predict_folder(fitted.bundle.path, tmp_path, skip_broken=True)
+    assert [name for name, _ in predictions.skipped] == ["cut.png"]
+    assert len(predictions.results) == 1
 
 
 def test_a_served_picture_gets_boxes_score_and_mask_and_a_broken_one_its_reason(
@@ -108,6 +109,46 @@ def test_a_served_picture_gets_boxes_score_and_mask_and_a_broken_one_its_reason(
     assert (answer["mask"]["height"], answer["mask"]["width"]) == (8, 8)
     assert outputs["answers"][1] == b""
     assert json.loads(outputs["faults"][1])["kind"] == "BrokenError"
+
+
+def test_the_adapter_of_a_server_answers_a_request(fitted: DetectionResult, example: tuple[Path, Path]) -> None:
+    pytest.importorskip("msgspec")
+    from deepseek.serve.models.detector import DetectorAdapter
+    from deepseek.serve.protocols.records import prediction_rows
+
+    picture = base64.b64encode(next(iter(sorted(example[0].iterdir()))).read_bytes()).decode()
+    adapter = DetectorAdapter(DetectorRuntime.open(fitted.bundle.path, lazy=True))
+    rows = adapter.prepare([{"picture": {"b64": picture}}, adapter.example]).features
+    outputs = adapter.run(adapter.join([rows]))
+    assert adapter.fault(outputs) is None
+    answers = prediction_rows(adapter.decide(outputs, rows, ()))
+    assert [set(answer) for answer in answers] == [{"defective", "score", "boxes", "mask"}] * 2
+    broken = adapter.run(adapter.join([adapter.prepare([{"picture": {"b64": "AAAA"}}]).features]))
+    assert isinstance(adapter.fault(broken), BrokenError)
+    for record in ({}, {"picture": None}, {"picture": {"b64": picture}, "other": 1}):
+        with pytest.raises(InputError, match="row 0"):
+            adapter.prepare([record])
+
+
+def test_compression_keeps_the_bundle_and_takes_back_the_promise(
+    fitted: DetectionResult, example: tuple[Path, Path], tmp_path: Path
+) -> None:
+    from deepseek.bundle import write_bundle
+    from deepseek.compress.targets.detector import DetectorTarget
+    from deepseek.compress.targets.target import Plan
+
+    labels = example[0] / "boxes.csv"
+    labels.write_bytes(example[1].read_bytes())
+    target = DetectorTarget.open(fitted.bundle.path, labels)
+    labels.unlink()
+    variant = target.make(Plan(("int8",)), tmp_path)
+    assert variant.size_bytes < 0.5 * target.original.size_bytes
+    outputs = target.outputs(target.backends(variant)[0], 3)
+    assert outputs.shape == (3, 3)
+    bundle = write_bundle(tmp_path / "small", *target.describe(variant, "onnxruntime"))
+    with DetectorRuntime.open(bundle.path) as runtime:
+        assert runtime.config.max_miss is None
+        assert np.isfinite(runtime.inspect(np.zeros((1, 64, 64), np.uint8)).score)
 
 
 def test_the_page_shows_the_promise_and_no_request(fitted: DetectionResult) -> None:
@@ -209,8 +250,8 @@ def test_boards_are_compared_with_their_templates(tmp_path: Path) -> None:
     figures = evaluate_detector(tmp_path / "out", test, tmp_path / "test").figures
     assert figures.precision is not None
     assert figures.precision.mean.value > 0.8
-    found = predict_folder(tmp_path / "out", tmp_path / "test")
-    assert all("_test" in each.file for each in found.results)
+    predictions = predict_folder(tmp_path / "out", tmp_path / "test")
+    assert all("_test" in each.file for each in predictions.results)
 
 
 def test_a_surface_is_drawn_the_same_for_a_seed() -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
+import safetensors  # noqa: E402
+
 from deepseek.data.labels.labeled_picture import LabeledPicture, LabelSet  # noqa: E402
+from deepseek.errors import InputError  # noqa: E402
 from deepseek.nn.detector.detector import Detector, DetectorShape  # noqa: E402
 from deepseek.nn.detector.trunk import ResidualTrunk, TrunkShape  # noqa: E402
 from deepseek.train.detect.augment import AugmentConfig, PictureSampler, cut_window  # noqa: E402
+from deepseek.train.detect.loop import FitConfig, train_detector  # noqa: E402
 from deepseek.train.detect.losses import (  # noqa: E402
     OVERLAP_POWER,
     SCORE_POWER,
@@ -116,8 +122,35 @@ def test_the_loss_of_one_batch_falls_and_the_net_finds_its_boxes() -> None:
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
     with torch.no_grad():
-        scores, found, _, _ = net(pixels)
+        scores, detections, _, _ = net(pixels)
     for row in range(2):
         best = int(scores[row].max(1).values.argmax())
-        assert float(pairwise_iou(boxes[row][None], found[row, best][None, None])) > 0.5
+        assert float(pairwise_iou(boxes[row][None], detections[row, best][None, None])) > 0.5
         assert int(scores[row, best].argmax()) == row
+
+
+def test_a_training_that_was_stopped_goes_on_and_another_net_is_refused(tmp_path: Path) -> None:
+    """It counts on from the step that it had reached."""
+    picture = np.random.default_rng(0).integers(0, 255, (1, 64, 64)).astype(np.uint8)
+    labels = LabelSet((LabeledPicture("a", 64, 64, np.array([[10, 10, 40, 40]], np.float32), ("pit",)),), ("pit",))
+    sampler = PictureSampler(lambda _name: picture, labels, 64, AugmentConfig())
+
+    def build(width: int = 16) -> Detector:
+        torch.manual_seed(0)
+        shape = DetectorShape(1, 1, width=width, num_head_layers=1)
+        return Detector(shape, ResidualTrunk(TrunkShape(8, (8, 8, 8, 8), (0, 0, 0, 0))))
+
+    def train(num_steps: int, checkpoint: Path | None, width: int = 16) -> Detector:
+        config = FitConfig(budget_s=1e9, max_steps=num_steps, batch_size=1)
+        return train_detector(build(width), sampler, 1, config, checkpoint=checkpoint).net
+
+    path = tmp_path / "run.safetensors"
+    train(2, path)
+    with safetensors.safe_open(str(path), "pt") as file:
+        assert '"step", 2]' in file.metadata()["state"]
+    twice = train(4, path)
+    with safetensors.safe_open(str(path), "pt") as file:
+        assert '"step", 4]' in file.metadata()["state"]
+    assert all(bool(torch.isfinite(value).all()) for value in twice.parameters())
+    with pytest.raises(InputError, match="the checkpoint of another training"):
+        train(4, path, width=24)

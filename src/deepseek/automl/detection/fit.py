@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.automl.detection.fitted import GRAPH, FittedModel
 from deepseek.automl.detection.measure import (
     DetectionFigures,
     PictureResult,
@@ -26,6 +27,8 @@ from deepseek.automl.detection.measure import (
     part_scores,
 )
 from deepseek.automl.detection.options import DetectionOptions
+from deepseek.automl.detection.pack import pack
+from deepseek.automl.detection.pair_fit import fit_pairs
 from deepseek.automl.detection.references import ReadReference, reference_reader
 from deepseek.automl.detection.split import LabelSplit, split_labels
 from deepseek.bundle import Bundle, check_target
@@ -41,18 +44,7 @@ from deepseek.results import Result
 from deepseek.train.detect.figures import best_threshold
 from deepseek.train.detect.miss_bound import MissBound, choose_threshold, upper_bound
 
-GRAPH = "model.onnx"
 PAIR_OVERLAP = 0.33  # of the protocol of boards (Tang et al. 2019, section 4): their boxes are small
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FittedModel:
-    """A model before it is packed: its files, how it is used, and what is worth telling of its training."""
-
-    files: dict[str, bytes]
-    config: DetectorConfig
-    training: JsonObject
-    parity: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,8 +103,6 @@ def fit_detection(pictures: Path, options: DetectionOptions, *, labels: Path) ->
     config = _start_config(store, split, options)
     read_reference = None if options.template is None else reference_reader(store, options.template)
     if read_reference is not None:
-        from deepseek.automl.detection.pair_fit import fit_pairs
-
         fitted = fit_pairs(store, split.train, config, options, read_reference)
     else:
         fitted = _fit_boxes(store, split.train, config, options)
@@ -140,8 +130,6 @@ def finish(
     read_reference: ReadReference | None, warnings: list[str],
 ) -> DetectionResult:  # fmt: skip
     """Look at the held pictures, set the thresholds, measure, and write the bundle."""
-    from deepseek.automl.detection.pack import pack
-
     model: InspectionModel = open_model(fitted.files.__getitem__, fitted.config)
     results = inspect_all(
         model, store, split.held, reference=read_reference,
@@ -169,7 +157,7 @@ def finish(
 
 def overlap_of(config: DetectorConfig) -> float:
     """From which overlap on a box is right."""
-    return PAIR_OVERLAP if config.method == "pairs" else 0.5
+    return PAIR_OVERLAP if config.method == "template" else 0.5
 
 
 def _check_claim(split: LabelSplit, options: DetectionOptions) -> None:
@@ -183,8 +171,10 @@ def _start_config(store: PictureStore, split: LabelSplit, options: DetectionOpti
     from deepseek.automl.detection.net import choose_size
 
     size, scale = choose_size(split.train, options.size)
+    for each in split.held.pictures:  # one that is cut off is told now, and not after the training
+        store.read(each.file)
     return DetectorConfig(
-        method="boxes" if options.template is None else "pairs", classes=split.train.classes,
+        method="boxes" if options.template is None else "template", classes=split.train.classes,
         num_channels=store.reader.channels, size=size, scale=scale, white=store.reader.white,
         template=options.template, light=brightness_range(store, split.train),
     )  # fmt: skip
@@ -231,9 +221,11 @@ def _set_thresholds(
         bound = choose_threshold(scores[truth], options.max_miss, options.confidence)
         threshold = bound.threshold
     else:
-        threshold = _balanced(scores, truth)
-    found = [each.inspection.boxes for each in results]
-    box_threshold = best_threshold(held, found, config.classes, min_overlap=overlap)
+        threshold = _balance_threshold(scores, truth)
+    detections = [each.inspection.boxes for each in results]
+    box_threshold = threshold
+    if held.num_boxes:
+        box_threshold = best_threshold(held, detections, config.classes, min_overlap=overlap)
     filled = replace(
         config, threshold=threshold, box_threshold=box_threshold, max_miss=options.max_miss,
         confidence=options.confidence if options.max_miss is not None else None,
@@ -241,7 +233,7 @@ def _set_thresholds(
     return filled, bound
 
 
-def _balanced(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
+def _balance_threshold(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
     """The threshold with the best mean of the shares of defective and of good parts that are told right; the lowest
     score of a defective part where there is no good one, 0.5 where there is no part."""
     if not truth.any():

@@ -46,9 +46,9 @@ class FolderPredictions:
         from 1; category_id the classes of the bundle, from 1."""
         rows: list[JsonObject] = []
         for image_id, each in enumerate(self.results, start=1):
-            found = each.inspection.boxes
+            predictions = each.inspection.boxes
             for box, score, number in zip(
-                found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True
+                predictions.boxes.tolist(), predictions.scores.tolist(), predictions.classes.tolist(), strict=True
             ):
                 left, top, right, bottom = box
                 rows.append(
@@ -122,15 +122,15 @@ def light_warnings(config: DetectorConfig, results: list[PictureResult]) -> list
     return warnings
 
 
-def write_results(found: FolderPredictions, out: Path) -> Path:
+def write_results(predictions: FolderPredictions, out: Path) -> Path:
     """COCO results to `out`, and parts to a CSV beside it, whose path is returned."""
     with atomic_file(out) as part:
-        part.write_text(json.dumps(found.to_coco(), ensure_ascii=False), encoding="utf-8")
+        part.write_text(json.dumps(predictions.to_coco(), ensure_ascii=False), encoding="utf-8")
     parts = out.with_suffix(".parts.csv")
     with atomic_file(parts) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["file_name", "score", "defective", "category", "num_boxes"])
         writer.writeheader()
-        writer.writerows(found.parts())
+        writer.writerows(predictions.parts())
     return parts
 
 

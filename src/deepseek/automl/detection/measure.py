@@ -102,12 +102,14 @@ def measure(
     """Figures of the results on the labels of the same pictures."""
     scores = part_scores(results)
     truth = np.array([picture.is_defective for picture in labels.pictures])
-    found = [each.inspection.boxes for each in results]
+    detections = [each.inspection.boxes for each in results]
     judges_boxes = has_classes and labels.num_boxes > 0
-    precision = average_precision(labels, found, classes, min_overlap=min_overlap, seed=seed) if judges_boxes else None
+    precision = (
+        average_precision(labels, detections, classes, min_overlap=min_overlap, seed=seed) if judges_boxes else None
+    )
     matches = None
     if judges_boxes:
-        matches = match_boxes(labels, found, classes, threshold=box_threshold, min_overlap=min_overlap)
+        matches = match_boxes(labels, detections, classes, threshold=box_threshold, min_overlap=min_overlap)
     accuracy = None
     if has_classes and truth.any() and len(classes) > 1:
         named = [classes[int(np.argmax(each.inspection.class_scores))] for each in results]

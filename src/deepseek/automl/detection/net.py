@@ -53,9 +53,9 @@ def choose_size(labels: LabelSet, size: int | None) -> tuple[int, float | None]:
 
 def build_trunk(source: TrunkSource) -> tuple[Trunk, str]:
     """A trunk, and where its weights came from. ExtraError where rapidocr is asked for and not installed."""
-    found = find_pretrained() if source in ("auto", "rapidocr") else None
-    if found is not None:
-        path, known = found
+    pretrained = find_pretrained() if source in ("auto", "rapidocr") else None
+    if pretrained is not None:
+        path, known = pretrained
         return OnnxTrunk.read(path.read_bytes(), known.laterals), f"{known.package}/{known.file} ({known.license})"
     if source == "rapidocr":
         raise ExtraError(

@@ -7,7 +7,7 @@ import json
 from importlib.metadata import version
 
 from deepseek.automl import evidence
-from deepseek.automl.detection.fit import GRAPH, FittedModel
+from deepseek.automl.detection.fitted import GRAPH, FittedModel
 from deepseek.automl.detection.measure import DetectionFigures
 from deepseek.automl.detection.options import DetectionOptions
 from deepseek.automl.detection.split import LabelSplit
@@ -27,7 +27,7 @@ def pack(
 ) -> Bundle:  # fmt: skip
     """Write the bundle to options.out."""
     inputs = [Input(PICTURE, "image", "uint8", (config.num_channels, -1, -1))]
-    if config.method == "pairs":
+    if config.method == "template":
         inputs.append(Input(REFERENCE, "image", "uint8", (config.num_channels, -1, -1)))
     manifest = Manifest(
         name=options.name or options.out.resolve().name, version="1", created=now(), task=TASK, target="defect",
@@ -43,6 +43,7 @@ def pack(
     )  # fmt: skip
     documents: dict[str, JsonObject] = {
         "evidence/metrics.json": {
+            "note": "the thresholds were set on these pictures, too; no weight was",
             "rows": "held pictures", "num_rows": figures.num_pictures, **figures.to_dict(), "baseline": {},
             "miss_bound": None if bound is None else bound.to_dict(),
         },

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.automl.detection.fit import GRAPH, FittedModel
+from deepseek.automl.detection.fitted import GRAPH, FittedModel
 from deepseek.automl.detection.options import DetectionOptions
 from deepseek.automl.detection.references import ReadReference
 from deepseek.contracts import JsonObject
@@ -18,7 +18,7 @@ from deepseek.engines.detector.config import DetectorConfig
 from deepseek.engines.export_torch import export_torch_module
 from deepseek.engines.onnx import open_session
 from deepseek.errors import CheckError
-from deepseek.train.detect.pairs import PairExample, PairFitConfig, collect, train_pair_net
+from deepseek.train.detect.templates import PairExample, PairFitConfig, collect, train_pair_net
 
 TOLERANCE = 1e-3
 OUTPUTS = ("probabilities", "deltas")
@@ -29,7 +29,7 @@ def fit_pairs(
 ) -> FittedModel:
     """InputError where no part differs from its reference."""
 
-    def pairs() -> Iterator[PairExample]:
+    def read_pairs() -> Iterator[PairExample]:
         for place, each in enumerate(labels.pictures):
             numbers = np.array(labels.class_numbers(place), np.int64)
             yield PairExample(store.read(each.file), reference(each.file), each.boxes, numbers)
@@ -37,7 +37,7 @@ def fit_pairs(
                 f"{place + 1} of {len(labels.pictures)} pairs compared", 0.4 * (place + 1) / len(labels.pictures)
             )
 
-    examples = collect(pairs(), len(config.classes), seed=options.seed)
+    examples = collect(read_pairs(), len(config.classes), seed=options.seed)
     fit = PairFitConfig(budget_s=options.budget_s, max_steps=min(6_000, options.max_steps), seed=options.seed)
     net = train_pair_net(
         examples, len(config.classes), fit,
@@ -48,7 +48,7 @@ def fit_pairs(
         "num_candidates": len(examples.crops), "num_labels": examples.num_labels,
         "num_labels_without_candidate": examples.num_without_candidate,
     }  # fmt: skip
-    return FittedModel({GRAPH: graph}, replace(config, method="pairs", max_overlap=0.3), training, parity)
+    return FittedModel({GRAPH: graph}, replace(config, method="template", max_overlap=0.3), training, parity)
 
 
 def _export(net: Any, crops: np.ndarray[Any, Any]) -> tuple[bytes, float]:

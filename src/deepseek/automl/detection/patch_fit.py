@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.automl.detection.fit import GRAPH, DetectionResult, FittedModel, finish
+from deepseek.automl.detection.fit import DetectionResult, finish
+from deepseek.automl.detection.fitted import GRAPH, FittedModel
 from deepseek.automl.detection.net import choose_size
 from deepseek.automl.detection.options import DetectionOptions
 from deepseek.automl.detection.split import LEAST_PICTURES, LabelSplit
@@ -62,10 +63,10 @@ def fit_good_parts(pictures: Path, options: DetectionOptions) -> DetectionResult
 
 def patch_trunk(source: str) -> tuple[Trunk, str]:
     """A trained trunk where a package carries one, else fixed filters."""
-    found = None if source == "random" else find_pretrained()
-    if found is None:
+    pretrained = None if source == "random" else find_pretrained()
+    if pretrained is None:
         return GaborTrunk(), "fixed filters (no package with trained weights is installed)"
-    path, known = found
+    path, known = pretrained
     return OnnxTrunk.read(path.read_bytes(), known.laterals), f"{known.package}/{known.file} ({known.license})"
 
 
@@ -97,10 +98,10 @@ def fit_patches(store: PictureStore, split: LabelSplit, options: DetectionOption
     net.unit.fill_(max(float(np.quantile(hottest, UNIT_QUANTILE)), 1e-6))
     graph, parity = _export(net, config)
     training: JsonObject = {"trunk": source, "num_patches": sum(map(len, patches)), "bank_size": len(net.bank)}
-    return FittedModel({GRAPH: graph}, replace(config, light=_light(store, split)), training, parity)
+    return FittedModel({GRAPH: graph}, replace(config, light=_light_range(store, split)), training, parity)
 
 
-def _light(store: PictureStore, split: LabelSplit) -> tuple[float, float]:
+def _light_range(store: PictureStore, split: LabelSplit) -> tuple[float, float]:
     from deepseek.automl.detection.measure import brightness_range
 
     return brightness_range(store, split.train)

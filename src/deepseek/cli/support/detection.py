@@ -45,24 +45,24 @@ def predict_pictures(
             raise click.UsageError("--out takes a .json file: what is found on pictures is written as COCO results")
         check_writable(out)
     with closing(Progress()) as progress:
-        found = predict_folder(bundle, data, key=key, skip_broken=broken != "fail", progress=progress)
+        predictions = predict_folder(bundle, data, key=key, skip_broken=broken != "fail", progress=progress)
     warn_unchecked(bundle, key)
-    for file, reason in found.skipped[:MAX_NOTED]:
+    for file, reason in predictions.skipped[:MAX_NOTED]:
         output.note(f"skipped: {output.escape_text(file)}: {output.escape_text(reason)}")
-    output.warn(found.warnings)
-    parts = found.parts()
+    output.warn(predictions.warnings)
+    parts = predictions.parts()
     num_defective = sum(bool(part["defective"]) for part in parts)
     result: dict[str, object] = {
-        "bundle": str(bundle), "digest": found.digest, "num_rows": len(parts), "num_defective": num_defective,
-        "num_skipped": len(found.skipped), "warnings": list(found.warnings), "parts": parts,
+        "bundle": str(bundle), "digest": predictions.digest, "num_rows": len(parts), "num_defective": num_defective,
+        "num_skipped": len(predictions.skipped), "warnings": list(predictions.warnings), "parts": parts,
     }  # fmt: skip
     if out is not None:
-        result |= {"out": str(out), "parts_file": str(write_results(found, out))}
+        result |= {"out": str(out), "parts_file": str(write_results(predictions, out))}
         output.note(f"{num_defective} of {len(parts)} pictures are defective; their boxes are in {out}")
     else:
-        result["predictions"] = found.to_coco()
+        result["predictions"] = predictions.to_coco()
     if as_json or out is None:
-        output.emit(result if as_json else {"predictions": found.to_coco()}, True)
+        output.emit(result if as_json else {"predictions": predictions.to_coco()}, True)
 
 
 def evaluate_pictures(bundle: Path, labels: Path, pictures: Path | None, *, key: Path | None, as_json: bool) -> None:

@@ -204,7 +204,7 @@ def _read_coco(path: Path, files: Sequence[str]) -> tuple[list[LabelRow], list[s
             each["id"]: names.find(str(each["file_name"]), f"image {each['id']} of {path.name}")
             for each in top["images"]
         }
-        rows = []
+        rows: list[LabelRow] = []
         for each in top["annotations"]:
             if each.get("iscrowd"):
                 continue
@@ -239,7 +239,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _read_yolo(folder: Path, sizes: dict[str, tuple[int, int]]) -> tuple[list[LabelRow], list[str], set[str]]:
     classes = _yolo_classes(folder)
     names = _FileNames(sizes)
-    rows, listed = [], set()
+    rows: list[LabelRow] = []
+    listed: set[str] = set()
     for file in sorted(folder.rglob("*.txt")):
         if file.name == "classes.txt":
             continue

@@ -12,7 +12,7 @@ from deepseek.data.labels.labeled_picture import LabelSet
 def to_coco(labels: LabelSet) -> JsonObject:
     """The object of COCO's detection format; ids count from 1 in the order of the pictures."""
     category = {name: place for place, name in enumerate(labels.classes, start=1)}
-    annotations = []
+    annotations: list[JsonObject] = []
     for image_id, picture in enumerate(labels.pictures, start=1):
         for box, name in zip(picture.boxes.tolist(), picture.classes, strict=True):
             left, top, right, bottom = box

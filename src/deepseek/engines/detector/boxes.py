@@ -35,16 +35,16 @@ class BoxModel:
         for view in views:
             scores, boxes, own, heat = self._run(view)
             presence = np.maximum(presence, own)
-            found = select(scores, boxes, least_score=config.least_score, max_overlap=config.max_overlap)
-            parts.append(_to_picture(found, view, picture.shape[2], picture.shape[1]))
+            detections = select(scores, boxes, least_score=config.least_score, max_overlap=config.max_overlap)
+            parts.append(_to_picture(detections, view, picture.shape[2], picture.shape[1]))
             heats.append((view, heat))
-        found = BoxSet.join(parts)
+        detections = BoxSet.join(parts)
         if len(views) > 1:  # a defect on the seam of two tiles was seen by both
-            found = suppress(found, config.max_overlap)
+            detections = suppress(detections, config.max_overlap)
         best = np.zeros(len(config.classes), np.float32)
-        np.maximum.at(best, found.classes, found.scores)
+        np.maximum.at(best, detections.classes, detections.scores)
         class_scores = np.sqrt(best * presence)
-        return Inspection(found, float(class_scores.max(initial=0.0)), class_scores, join_heat(heats))
+        return Inspection(detections, float(class_scores.max(initial=0.0)), class_scores, join_heat(heats))
 
     def _run(self, view: View) -> tuple[Float32, Float32, Float32, Float32]:
         try:
@@ -54,10 +54,10 @@ class BoxModel:
         return scores[0], boxes[0], presence[0], heat[0, 0]
 
 
-def _to_picture(found: BoxSet, view: View, width: int, height: int) -> BoxSet:
+def _to_picture(detections: BoxSet, view: View, width: int, height: int) -> BoxSet:
     """Boxes of a view in pixels of the picture, cut to it; without those of padding alone."""
     shift = np.array(view.offset * 2, np.float32)
-    boxes = (found.boxes + shift) / np.array(view.scale * 2, np.float32)
-    boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32))
+    factors = np.array([*view.scale, *view.scale], np.float32)
+    boxes: Float32 = np.clip((detections.boxes + shift) / factors, 0, np.array([width, height] * 2, np.float32))
     keep = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).min(1, initial=np.inf) >= 1)
-    return replace(found, boxes=boxes).take(keep)
+    return replace(detections, boxes=boxes).take(keep)

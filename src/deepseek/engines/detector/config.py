@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,10 @@ from deepseek.engines.detector.views import MULTIPLE, View, make_views
 from deepseek.errors import InputError
 
 CONFIG, GRAPH = "detector.json", "model.onnx"
-TASK = "detection"
+TASK: Final = "detection"
 #: boxes: a net that was trained on boxes; patches: what is unlike good parts, or like marked defects; pairs: what
 #: differs from a reference picture of the same part.
-Method = Literal["boxes", "patches", "pairs"]
+Method = Literal["boxes", "patches", "template"]
 
 
 @dataclass(frozen=True, slots=True)

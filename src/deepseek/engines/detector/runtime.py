@@ -77,8 +77,8 @@ class DetectorRuntime:
 def open_model(read: Callable[[str], bytes], config: DetectorConfig, *, num_threads: int = 1) -> InspectionModel:
     """The model of a bundle whose files `read` gives by name."""
     graph = read(GRAPH)
-    if config.method == "pairs":
-        from deepseek.engines.detector.pairs import PairModel
+    if config.method == "template":
+        from deepseek.engines.detector.templates import PairModel
 
         return PairModel(graph, config, num_threads=num_threads)
     if config.method == "patches":

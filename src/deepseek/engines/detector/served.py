@@ -45,8 +45,8 @@ def unpack_pictures(arrays: Arrays) -> list[PicturePair]:
 
 def to_answer(config: DetectorConfig, seen: Inspection) -> JsonObject:
     """One row of a response: defective, score, boxes from box_threshold on, and the heat map as a gray PNG."""
-    found = seen.boxes.above(config.box_threshold)
-    rows = zip(found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True)
+    detections = seen.boxes.above(config.box_threshold)
+    rows = zip(detections.boxes.tolist(), detections.scores.tolist(), detections.classes.tolist(), strict=True)
     return {
         "defective": seen.score >= config.threshold, "score": seen.score,
         "boxes": [

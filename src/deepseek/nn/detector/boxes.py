@@ -66,15 +66,15 @@ def overlaps(boxes: Float32, others: Float32) -> Float32:
     return result
 
 
-def suppress(found: BoxSet, max_overlap: float, *, vote: bool = True) -> BoxSet:
+def suppress(detections: BoxSet, max_overlap: float, *, vote: bool = True) -> BoxSet:
     """Without the boxes that overlap a better one of their class by more than `max_overlap`. With `vote` a box becomes
     the mean of those that it suppressed, weighed by score and overlap (Gidaris and Komodakis 2015, section 4.3): the
     border of a defect is vague, and many votes err less than one."""
     keep: list[int] = []
-    boxes = found.boxes.copy()
-    for number in np.unique(found.classes):
-        places = np.flatnonzero(found.classes == number)  # by falling score
-        shared = overlaps(found.boxes[places], found.boxes[places])
+    boxes = detections.boxes.copy()
+    for number in np.unique(detections.classes):
+        places = np.flatnonzero(detections.classes == number)  # by falling score
+        shared = overlaps(detections.boxes[places], detections.boxes[places])
         alive = np.ones(len(places), bool)
         for row, place in enumerate(places):
             if not alive[row]:
@@ -83,11 +83,11 @@ def suppress(found: BoxSet, max_overlap: float, *, vote: bool = True) -> BoxSet:
             doubles = alive & (shared[row] > max_overlap)
             doubles[row] = True
             if vote and doubles.sum() > 1:
-                weight = found.scores[places[doubles]] * shared[row][doubles]
-                boxes[place] = (weight[:, None] * found.boxes[places[doubles]]).sum(0) / weight.sum()
+                weight = detections.scores[places[doubles]] * shared[row][doubles]
+                boxes[place] = (weight[:, None] * detections.boxes[places[doubles]]).sum(0) / weight.sum()
             alive &= ~doubles
-    order = np.array(sorted(keep, key=lambda place: (-float(found.scores[place]), place)), np.int64)
-    return BoxSet(boxes[order], found.scores[order], found.classes[order])
+    order = np.array(sorted(keep, key=lambda place: (-float(detections.scores[place]), place)), np.int64)
+    return BoxSet(boxes[order], detections.scores[order], detections.classes[order])
 
 
 def select(
@@ -104,6 +104,6 @@ def select(
     place, number = np.nonzero(scores >= least_score)
     value = scores[place, number]
     order = np.argsort(-value, kind="stable")[:candidates]
-    found = BoxSet(boxes[place[order]], value[order], number[order].astype(np.int64))
-    kept = suppress(found, max_overlap)
+    detections = BoxSet(boxes[place[order]], value[order], number[order].astype(np.int64))
+    kept = suppress(detections, max_overlap)
     return kept.take(np.arange(min(limit, len(kept)), dtype=np.int64))

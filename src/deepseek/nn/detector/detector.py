@@ -67,7 +67,12 @@ class Separable(nn.Module):
         self.mix_norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.spatial_norm(self.spatial(x))
+        if torch.is_autocast_enabled("cpu"):  # bfloat16 makes the gradient of this one several times as dear
+            with torch.autocast("cpu", enabled=False):
+                x = self.spatial(x.float())
+        else:
+            x = self.spatial(x)
+        x = self.spatial_norm(x)
         return functional.relu(self.mix_norm(self.mix(x)))
 
 
@@ -122,6 +127,9 @@ class Head(nn.Module):
 
 class Detector(nn.Module):
     """Pictures uint8 (N, C, H, W) -> scores (N, A, K), boxes (N, A, 4), presence (N, K), heat (N, 1, H / 8, W / 8)."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, shape: DetectorShape, trunk: Trunk) -> None:
         super().__init__()

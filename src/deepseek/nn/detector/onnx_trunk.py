@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from deepseek.errors import InputError
 from deepseek.extras import need
+from deepseek.nn.detector.trunk import Trunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class _Step:
     run: Callable[..., Tensor]
 
 
-class OnnxTrunk(nn.Module):
+class OnnxTrunk(Trunk):
     """Pictures (N, 3, H, W), normalized by MEAN and STD -> maps at strides 4, 8, 16, 32."""
 
     def __init__(self, steps: Sequence[_Step], weights: Mapping[str, Tensor], source: str, taps: Sequence[str]) -> None:
@@ -197,6 +198,9 @@ def _convolution(options: Mapping[str, Any]) -> Callable[..., Tensor]:
     left, right, top, bottom = _margins(options, kernel, stride)
 
     def run(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        if groups > 1 and torch.is_autocast_enabled("cpu"):  # see nn.detector.detector.Separable
+            with torch.autocast("cpu", enabled=False):
+                return run(x.float(), weight, bias)
         if left == right and top == bottom:
             return functional.conv2d(x, weight, bias, stride, (top, left), dilation, groups)
         x = functional.pad(x, (left, right, top, bottom))

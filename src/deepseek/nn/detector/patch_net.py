@@ -35,12 +35,14 @@ class PatchShape:
     bank_size: int = 1_500  # typical patches
 
 
-class GaborTrunk(nn.Module):
+class GaborTrunk(Trunk):
     """Where no trained trunk is at hand: fixed filters of four scales and six directions, their energy pooled.
 
     >>> [tuple(each.shape[1:]) for each in GaborTrunk()(torch.zeros(1, 3, 64, 32))]
     [(14, 16, 8), (14, 8, 4), (14, 4, 2), (14, 2, 1)]
     """
+
+    filters: Tensor
 
     def __init__(self, num_directions: int = 6, kernel_px: int = 9) -> None:
         super().__init__()
@@ -61,7 +63,8 @@ class GaborTrunk(nn.Module):
         maps = []
         for _ in range(4):
             size = self.filters.shape[-1] // 2
-            energy = functional.conv2d(functional.pad(x, (size,) * 4, mode="replicate"), self.filters).abs()
+            padded = functional.pad(x, (size, size, size, size), mode="replicate")
+            energy = functional.conv2d(padded, self.filters).abs()
             spread = (x - functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)).abs()
             x = functional.avg_pool2d(x, 2)
             maps.append(torch.cat([functional.avg_pool2d(torch.cat([energy, spread], 1), 2), x], 1))
@@ -70,6 +73,13 @@ class GaborTrunk(nn.Module):
 
 class PatchNet(nn.Module):
     """Pictures uint8 (N, C, H, W) -> heat (N, 1, H / 8, W / 8), from 0; about 1 is as far as good patches lie."""
+
+    picture_mean: Tensor
+    picture_std: Tensor
+    center: Tensor  # (D,)
+    whiten: Tensor  # (R, D)
+    bank: Tensor  # (B, R)
+    unit: Tensor  # distance that is called 1
 
     def __init__(self, trunk: Trunk, num_channels: int, shape: PatchShape = PatchShape()) -> None:
         super().__init__()
@@ -81,7 +91,7 @@ class PatchNet(nn.Module):
         self.register_buffer("center", torch.zeros(self.num_features))
         self.register_buffer("whiten", torch.zeros(rank, self.num_features))
         self.register_buffer("bank", torch.zeros(1, rank))
-        self.register_buffer("unit", torch.ones(()))  # distance that is called 1
+        self.register_buffer("unit", torch.ones(()))
 
     def features(self, pictures: Tensor) -> Tensor:
         """(N, D, H / 8, W / 8): three maps, each smoothed over its neighbours."""
@@ -94,7 +104,8 @@ class PatchNet(nn.Module):
         return functional.avg_pool2d(joined, 3, 1, 1, count_include_pad=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        return self.distances(self.features(pictures)) / self.unit
+        heat: Tensor = self.distances(self.features(pictures)) / self.unit
+        return heat
 
     def distances(self, features: Tensor) -> Tensor:
         """(N, D, h, w) -> (N, 1, h, w) distance to the nearest patch of the bank."""

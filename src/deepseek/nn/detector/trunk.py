@@ -10,7 +10,6 @@ Source: He et al. 2016, section 3.3.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,12 +19,13 @@ from deepseek.nn.resnet import Block, Convolution
 STRIDES = (4, 8, 16, 32)
 
 
-class Trunk(Protocol):
-    """What the neck needs of a trunk."""
+class Trunk(nn.Module):
+    """Normalized pictures (N, 3, H, W) -> maps at STRIDES."""
 
     widths: tuple[int, ...]  # channels of the maps, from stride 4 on
 
-    def __call__(self, pictures: Tensor) -> list[Tensor]: ...
+    def forward(self, pictures: Tensor) -> list[Tensor]:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class TrunkShape:
     num_blocks: tuple[int, int, int, int] = (1, 1, 1, 1)
 
 
-class ResidualTrunk(nn.Module):
+class ResidualTrunk(Trunk):
     """Pictures (N, 3, H, W) -> maps at strides 4, 8, 16, 32; H and W are multiples of 32.
 
     >>> import torch

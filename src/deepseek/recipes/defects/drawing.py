@@ -56,7 +56,7 @@ def heat_picture(picture: NDArray[np.uint8], heat: Float32) -> str:
 
 
 def boxes_over(
-    picture: NDArray[np.uint8], marked: Float32, found: BoxSet, classes: tuple[str, ...], *, title: Words
+    picture: NDArray[np.uint8], marked: Float32, detections: BoxSet, classes: tuple[str, ...], *, title: Words
 ) -> Html:
     """The part with the labelled boxes (dashed) and those that were found (solid, with class and score on hovering)."""
     small = thumbnail(picture)
@@ -68,7 +68,7 @@ def boxes_over(
     )
     for left, top, right, bottom in (marked * scale).tolist():
         canvas.rect(left, top, right - left, bottom - top, "marked-box", tip=Text("labelled", "标注"))
-    best = found.take(np.arange(min(MOST_BOXES, len(found)), dtype=np.int64))
+    best = detections.take(np.arange(min(MOST_BOXES, len(detections)), dtype=np.int64))
     for box, score, number in zip((best.boxes * scale).tolist(), best.scores, best.classes, strict=True):
         left, top, right, bottom = box
         canvas.rect(left, top, right - left, bottom - top, "found-box", tip=f"{classes[int(number)]} {score:.2f}")

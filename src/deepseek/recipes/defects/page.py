@@ -26,10 +26,10 @@ def render_page(result: DetectionResult, name: str) -> str:
     sections = [
         Section(Text("Worst misses first", "漏检最严重的在前"), _misses(result, store), id="misses"),
         Section(Text("Good parts called defective", "误报的良品"), _alarms(result, store), id="alarms"),
-        Section(Text("Defects that were found", "检出的缺陷"), _found(result, store), id="found"),
+        Section(Text("Defects that were found", "检出的缺陷"), _show_found(result, store), id="found"),
         Section(Text("Figures", "指标"), _figures(result), id="figures"),
         Section(Text("What is promised of missed parts", "对漏检的承诺"), _promise(result), id="promise"),
-        Section(Text("Light", "光照"), _light(result), id="light"),
+        Section(Text("Light", "光照"), _describe_light(result), id="light"),
     ]
     return look.page(
         Text("Defects on parts", "零件缺陷"), _answer(result), sections, style=STYLE, lead=_lead(result),
@@ -67,7 +67,7 @@ def _lead(result: DetectionResult) -> Text:
     return Text(" ".join(en) or "Learned from good parts alone.", "".join(zh) or "仅从良品学习。")
 
 
-def _sorted(
+def _sort_parts(
     result: DetectionResult, *, defective: bool, caught: bool, rising: bool
 ) -> list[tuple[LabeledPicture, PictureResult]]:
     """Held pictures of one kind, by their scores."""
@@ -83,7 +83,7 @@ def _sorted(
 def _worst_boxes(result: DetectionResult) -> list[tuple[LabeledPicture, PictureResult]]:
     """Pictures that were caught, with a labelled box that no answer meets: the most such boxes first."""
     rows = []
-    for labeled, seen in _sorted(result, defective=True, caught=True, rising=True):
+    for labeled, seen in _sort_parts(result, defective=True, caught=True, rising=True):
         sure = seen.inspection.boxes.above(result.config.box_threshold)
         best = overlaps(labeled.boxes, sure.boxes).max(1, initial=0.0)
         if num := int((best < 0.3).sum()):
@@ -92,7 +92,7 @@ def _worst_boxes(result: DetectionResult) -> list[tuple[LabeledPicture, PictureR
 
 
 def _misses(result: DetectionResult, store: PictureStore) -> Html:
-    missed = _sorted(result, defective=True, caught=False, rising=True)
+    missed = _sort_parts(result, defective=True, caught=False, rising=True)
     boxes = _worst_boxes(result) if result.config.method != "patches" else []
     if not missed and not boxes:
         return look.empty_state(
@@ -112,7 +112,7 @@ def _misses(result: DetectionResult, store: PictureStore) -> Html:
 
 
 def _alarms(result: DetectionResult, store: PictureStore) -> Html:
-    rows = _sorted(result, defective=False, caught=True, rising=False)
+    rows = _sort_parts(result, defective=False, caught=True, rising=False)
     if rows:
         return _gallery(result, store, rows[:MOST_ALARMS])
     num = result.figures.num_pictures - result.figures.num_defective
@@ -124,8 +124,8 @@ def _alarms(result: DetectionResult, store: PictureStore) -> Html:
     )
 
 
-def _found(result: DetectionResult, store: PictureStore) -> Html:
-    rows = _sorted(result, defective=True, caught=True, rising=False)[:MOST_FOUND]
+def _show_found(result: DetectionResult, store: PictureStore) -> Html:
+    rows = _sort_parts(result, defective=True, caught=True, rising=False)[:MOST_FOUND]
     rows = (
         rows
         or [(labeled, seen) for labeled, seen in zip(result.split.held.pictures, result.results, strict=True)][
@@ -224,7 +224,7 @@ def _promise(result: DetectionResult) -> Html:
     return Html(look.paragraph(words) + look.table(columns, rows))
 
 
-def _light(result: DetectionResult) -> Html:
+def _describe_light(result: DetectionResult) -> Html:
     low, high = result.config.light
     values = np.array([each.brightness for each in result.results])
     outside = int(((values < low) | (values > high)).sum())

@@ -118,7 +118,7 @@ class PictureSampler:
         boxes = labeled.boxes * scale - np.array(offset * 2, np.float32)
         boxes, keep = _clip(boxes, width, height)
         mask = self._mask(labeled.file, boxes, offset, scale, width, height)
-        return Sample(_relight(pixels, self._config, rng), boxes, self._numbers[place][keep], mask)
+        return Sample(_change_light(pixels, self._config, rng), boxes, self._numbers[place][keep], mask)
 
     def _origin(
         self, inner: Sequence[int], scaled: Sequence[float], boxes: Float32, rng: np.random.Generator
@@ -145,7 +145,8 @@ class PictureSampler:
             small = cut_window(
                 drawn[None], [x / HEAT_STRIDE for x in offset], scale / HEAT_STRIDE, shape[1], shape[0], 0
             )
-            return (small[0] / 255).astype(np.float32)
+            share: NDArray[np.float32] = (small[0] / 255).astype(np.float32)
+            return share
         mask = np.zeros(shape, np.float32)
         for box in boxes:
             left, top = np.floor(box[:2] / HEAT_STRIDE).astype(int)
@@ -200,7 +201,7 @@ def _clip(boxes: Float32, width: int, height: int) -> tuple[Float32, NDArray[np.
     return inner[keep].astype(np.float32), keep
 
 
-def _relight(pixels: NDArray[np.uint8], config: AugmentConfig, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _change_light(pixels: NDArray[np.uint8], config: AugmentConfig, rng: np.random.Generator) -> NDArray[np.uint8]:
     gain = 1 + rng.uniform(-config.contrast, config.contrast)
     shift = 255 * rng.uniform(-config.brightness, config.brightness)
     middle = float(pixels.mean())

@@ -45,14 +45,14 @@ class PrecisionFigures:
         }  # fmt: skip
 
 
-def to_results(labels: LabelSet, found: Sequence[BoxSet], classes: Sequence[str]) -> list[JsonObject]:
+def to_results(labels: LabelSet, detections: Sequence[BoxSet], classes: Sequence[str]) -> list[JsonObject]:
     """Boxes as COCO's list of results: image_id, category_id, bbox, score; file_name and category beside them. Ids are
     those of to_coco(labels); a class of the model that the labels lack gets the next number."""
     known = {
         name: place for place, name in enumerate([*labels.classes, *sorted(set(classes) - set(labels.classes))], 1)
     }
     results: list[JsonObject] = []
-    for image_id, (picture, own) in enumerate(zip(labels.pictures, found, strict=True), start=1):
+    for image_id, (picture, own) in enumerate(zip(labels.pictures, detections, strict=True), start=1):
         for box, score, number in zip(own.boxes.tolist(), own.scores.tolist(), own.classes.tolist(), strict=True):
             left, top, right, bottom = box
             results.append(
@@ -63,12 +63,12 @@ def to_results(labels: LabelSet, found: Sequence[BoxSet], classes: Sequence[str]
 
 
 def average_precision(
-    labels: LabelSet, found: Sequence[BoxSet], classes: Sequence[str], *, min_overlap: float = 0.5, seed: int = 0,
+    labels: LabelSet, detections: Sequence[BoxSet], classes: Sequence[str], *, min_overlap: float = 0.5, seed: int = 0,
     num_resamples: int = NUM_RESAMPLES,
 ) -> PrecisionFigures:  # fmt: skip
     """The mean over classes of the average precision at one overlap. `classes`: those that the numbers of `found`
     name."""
-    judge = _judge(labels, to_results(labels, found, classes), min_overlap)
+    judge = _match_all(labels, to_results(labels, detections, classes), min_overlap)
     by_class = _accumulate(judge)
     seen = ~np.isnan(by_class)
     mean = float(by_class[seen].mean()) if seen.any() else 0.0
@@ -82,7 +82,7 @@ def average_precision(
     )  # fmt: skip
 
 
-def _judge(labels: LabelSet, results: list[JsonObject], min_overlap: float) -> Any:
+def _match_all(labels: LabelSet, results: list[JsonObject], min_overlap: float) -> Any:
     """A COCOeval that has matched boxes."""
     coco_module, eval_module = need("pycocotools.coco", extra="defects"), need("pycocotools.cocoeval", extra="defects")
     with redirect_stdout(io.StringIO()):
@@ -147,7 +147,12 @@ class Matches:
 
 
 def match_boxes(
-    labels: LabelSet, found: Sequence[BoxSet], classes: Sequence[str], *, threshold: float, min_overlap: float = 0.5
+    labels: LabelSet,
+    detections: Sequence[BoxSet],
+    classes: Sequence[str],
+    *,
+    threshold: float,
+    min_overlap: float = 0.5,
 ) -> Matches:
     """Each labelled box gets the answer from `threshold` on that overlaps it most, those of its class first; each
     answer serves once, the highest score first."""
@@ -155,7 +160,7 @@ def match_boxes(
     number = {name: place for place, name in enumerate(labels.classes)}
     confusion = np.zeros((size + 1, size + 1), np.int64)
     labeled = answered = right = 0
-    for place, own in enumerate(found):
+    for place, own in enumerate(detections):
         truth = np.array(labels.class_numbers(place), np.int64)
         sure = own.above(threshold)
         guess = np.array([number.get(classes[each], size) for each in sure.classes.tolist()], np.int64)
@@ -178,17 +183,20 @@ def match_boxes(
 
 
 def best_threshold(
-    labels: LabelSet, found: Sequence[BoxSet], classes: Sequence[str], *, min_overlap: float = 0.5
+    labels: LabelSet, detections: Sequence[BoxSet], classes: Sequence[str], *, min_overlap: float = 0.5
 ) -> float:
     """The threshold of boxes with the best F score on these pictures; 0.5 where there is no box."""
-    scores = np.sort(np.concatenate([own.scores for own in found]))[::-1] if found else np.zeros(0)
+    scores = np.sort(np.concatenate([own.scores for own in detections]))[::-1] if detections else np.zeros(0)
     if not len(scores):
         return 0.5
     # Far more answers than labels cannot be the best; of the others some 40 levels are tried.
     last = min(len(scores), 3 * max(labels.num_boxes, 1)) - 1
     levels = np.unique(scores[np.unique(np.linspace(0, last, 41).astype(int))])
     rated = [
-        (match_boxes(labels, found, classes, threshold=float(level), min_overlap=min_overlap).f_score, float(level))
+        (
+            match_boxes(labels, detections, classes, threshold=float(level), min_overlap=min_overlap).f_score,
+            float(level),
+        )
         for level in levels
     ]
     return max(rated)[1]

@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from deepseek.errors import ComputeError
+from deepseek.errors import ComputeError, InputError
 from deepseek.files import atomic_file
 from deepseek.nn.detector.detector import Detector
 from deepseek.train.checkpoint.state_tree import pack_state, unpack_state
@@ -135,7 +135,7 @@ class _Run:
                 fix="train with a smaller learning rate",
             )  # fmt: skip
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.net.parameters(), MAX_GRADIENT)
         self.optimizer.step()
         self.step += 1
@@ -147,12 +147,12 @@ class _Run:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Move the averaged weights; what a norm has seen is taken as it is."""
+        """Move the averaged weights, and what the norms have seen, toward those of this step."""
         decay = MEAN_DECAY * (1 - math.exp(-self.step / 200))
         for mean, value in zip(self.mean.parameters(), self.net.parameters(), strict=True):
             mean.lerp_(value, 1 - decay)
-        for mean, value in zip(self.mean.buffers(), self.net.buffers(), strict=True):
-            mean.copy_(value) if not mean.is_floating_point() else mean.lerp_(value, 1 - decay)
+        for held, seen in zip(self.mean.buffers(), self.net.buffers(), strict=True):
+            held.lerp_(seen, 1 - decay) if held.is_floating_point() else held.copy_(seen)
 
     def save(self, path: Path) -> None:
         tensors: dict[str, Tensor] = {}
@@ -172,9 +172,15 @@ class _Run:
         with safetensors.safe_open(str(path), "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
             tree = unpack_state(json.loads(file.metadata()["state"]), tensors)
-        self.net.load_state_dict(tree["net"])
-        self.mean.load_state_dict(tree["mean"])
-        self.optimizer.load_state_dict(tree["optimizer"])
+        try:
+            self.net.load_state_dict(tree["net"])
+            self.mean.load_state_dict(tree["mean"])
+            self.optimizer.load_state_dict(tree["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"{path} is the checkpoint of another training: {str(error)[:200]}",
+                expected="classes, colors and trunk as they were", fix="name another file, or delete this one",
+            )  from error  # fmt: skip
         self.step, self.cpu_s, self.loss = tree["step"], tree["cpu_s"], tree["loss"]
         self.losses = list(tree["losses"])
 
@@ -205,15 +211,15 @@ def _rate_at(share: float) -> float:
 def is_bf16_faster(net: Detector, sampler: PictureSampler, config: FitConfig) -> bool:
     """Whether a step of training costs less CPU time in bfloat16 on this machine, by three steps of each."""
     pixels, targets = sampler.batch([0] * config.batch_size, np.random.default_rng(0), mosaic=0.0)
-    costs = {}
+    costs: dict[bool, float] = {}
     for bf16 in (True, False):
         trial = copy.deepcopy(net).train()
         for repeat in range(3):
             start = time.process_time()
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 raw = trial.raw(pixels)
-            detection_loss(raw, targets).backward()
+            detection_loss(raw, targets).backward()  # type: ignore[no-untyped-call]
             cost = time.process_time() - start
             if repeat:  # the first compiles its kernels
                 costs[bf16] = min(costs.get(bf16, math.inf), cost)
-    return costs[True] < 0.9 * costs[False]
+    return bool(costs[True] < 0.9 * costs[False])

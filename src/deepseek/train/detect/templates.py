@@ -99,7 +99,8 @@ def match_candidates(boxes: Float32, truth: Float32) -> NDArray[np.int64]:
     shared = overlaps(boxes, truth)
     best = shared.argmax(1)
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
-    inside = (middle[:, None] > truth[None, :, :2]).all(-1) & (middle[:, None] < truth[None, :, 2:]).all(-1)
+    past_start, before_end = middle[:, None] > truth[None, :, :2], middle[:, None] < truth[None, :, 2:]
+    inside: NDArray[np.bool_] = np.logical_and.reduce(np.concatenate([past_start, before_end], -1), -1)
     fits = shared.max(1) > LEAST_OVERLAP
     return np.where(fits, best, np.where(inside.any(1), inside.argmax(1), -1)).astype(np.int64)
 
@@ -137,7 +138,7 @@ def train_pair_net(
             error = functional.smooth_l1_loss(moved[real], torch.from_numpy(deltas)[real], beta=BOX_SCALE)
             loss = loss + BOX_WEIGHT * error
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         report(f"step {step + 1:,}, loss {float(loss.detach()):.3f}", share)
     return net.eval()

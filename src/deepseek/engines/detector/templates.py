@@ -39,14 +39,14 @@ class PairModel:
         row, number = np.nonzero(chances[:, :num_classes] >= self.config.least_score)
         scores = chances[row, number]
         order = np.argsort(-scores, kind="stable")
-        found = BoxSet(moved[row[order]], scores[order], number[order].astype(np.int64))
-        sides = (found.boxes[:, 2:] - found.boxes[:, :2]).min(1, initial=np.inf)
-        found = suppress(found.take(np.flatnonzero(sides >= 1)), self.config.max_overlap, vote=False)
+        detections = BoxSet(moved[row[order]], scores[order], number[order].astype(np.int64))
+        sides = (detections.boxes[:, 2:] - detections.boxes[:, :2]).min(1, initial=np.inf)
+        detections = suppress(detections.take(np.flatnonzero(sides >= 1)), self.config.max_overlap, vote=False)
         best = np.zeros(num_classes, np.float32)
-        np.maximum.at(best, found.classes, found.scores)
-        for box, score in zip(found.boxes[::-1], found.scores[::-1], strict=True):
+        np.maximum.at(best, detections.classes, detections.scores)
+        for box, score in zip(detections.boxes[::-1], detections.scores[::-1], strict=True):
             left, top = (box[:2] // HEAT_STRIDE).astype(int)
             right, bottom = np.ceil(box[2:] / HEAT_STRIDE).astype(int)
             cells = heat[top:bottom, left:right]
             np.maximum(cells, score, out=cells)
-        return Inspection(found, float(best.max(initial=0.0)), best, heat)
+        return Inspection(detections, float(best.max(initial=0.0)), best, heat)
