@@ -91,7 +91,7 @@ def fit_patches(store: PictureStore, split: LabelSplit, options: DetectionOption
     net.fit_good(np.concatenate(patches), options.seed)
     with torch.no_grad():
         hottest = [
-            float(net(torch.from_numpy(view.pixels[None])).max())
+            float(net(torch.tensor(view.pixels[None])).max())
             for each in split.held.pictures
             for view in config.views(store.read(each.file))
         ]
@@ -114,7 +114,7 @@ def _patches(net: PatchNet, store: PictureStore, file: str, config: DetectorConf
     parts = []
     for view in config.views(store.read(file)):
         with torch.no_grad():
-            features = net.features(torch.from_numpy(view.pixels[None]))[0]
+            features = net.features(torch.tensor(view.pixels[None]))[0]
         high, wide = (-(-side // 8) for side in view.inner)
         parts.append(features[:, :high, :wide].flatten(1).T.numpy())
     joined: Float32 = np.concatenate(parts)

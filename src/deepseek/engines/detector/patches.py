@@ -12,7 +12,7 @@ from deepseek.engines.onnx import compute_error, open_session, runtime_errors
 from deepseek.extras import need
 from deepseek.nn.detector.boxes import BoxSet
 
-TOP_SHARE, TOP_CELLS = 0.01, 3  # of the cells of a part: the mean of the hottest is its score
+TOP_SHARE, TOP_CELLS = 0.05, 3  # of the cells of a part: the mean of the hottest is its score
 
 
 class PatchModel:
