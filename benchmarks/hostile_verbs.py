@@ -94,6 +94,11 @@ def verbs() -> tuple[Verb, ...]:
         Verb("observe_drift", ("observe", "drift", "cancer", "log.ndjson", "--html", "drift.html")),
         Verb("bench", ("bench", "serve", "cancer", "--concurrency", "1", "--seconds", "1s")),
         Verb("recipe", ("recipe", "fraud", "--example", "--out", "cards", "--trials", "1")),
+        Verb(
+            "recipe_defects",
+            ("recipe", "defects", "--example", "--out", "surface", "--budget", "5s", "--html", "surface.html"),
+            quick=False,
+        ),
         Verb("recipe_rings", ("recipe", "rings", "--example", "--html", "rings.html")),
         Verb(
             "recipe_maintenance",

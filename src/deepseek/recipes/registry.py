@@ -58,4 +58,10 @@ RECIPES: dict[str, Recipe] = {
         makes="recipes to try, a log of their results, and a page",
         guide="process.md",
     ),
+    "defects": Recipe(
+        what="Pictures of parts, with boxes or of good parts alone, become a model that finds defects.",
+        takes="a folder of pictures, and boxes as CSV, COCO or YOLO",
+        makes="a bundle that answers pictures with boxes, a bound on missed parts, and a page",
+        guide="defects.md",
+    ),
 }
