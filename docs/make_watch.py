@@ -19,7 +19,7 @@ from deepseek.observe.shipping.fields import LOG_FIELDS
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART_FILES = "deploy/helm/deepseek-model-server/files"
-GUIDES = ("docs/guides/watching.md", "docs/guides/zh/watching.md")
+GUIDES = tuple(f"docs/guides/{folder}{name}.md" for name in ("watching", "logs") for folder in ("", "zh/"))
 #: Folders of an export, and where their files lie in the repository.
 PLACES = {
     PROMETHEUS: CHART_FILES, GRAFANA: f"{CHART_FILES}/dashboards", RUNBOOKS: "docs/runbooks",

@@ -102,8 +102,8 @@ def test_a_scraper_gets_the_form_that_it_likes_best(accept: str, is_preferred: b
 
 def test_a_server_answers_in_both_forms(server: Server, loan: dict[str, object]) -> None:
     headers = {"traceparent": TRACEPARENT}
-    asked = httpx.post(f"{server.url}/v1/models/loans:predict", json={"instances": [loan]}, headers=headers)
-    assert asked.headers["traceparent"] == TRACEPARENT
+    predicted = httpx.post(f"{server.url}/v1/models/loans:predict", json={"instances": [loan]}, headers=headers)
+    assert predicted.headers["traceparent"] == TRACEPARENT
     plain = httpx.get(f"{server.url}/metrics")
     assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert plain.headers["vary"] == "accept"

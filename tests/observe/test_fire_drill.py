@@ -19,6 +19,6 @@ def test_each_fault_reaches_the_webhook_and_so_does_its_end(tmp_path: Path) -> N
     except PermissionError as error:
         pytest.skip(str(error))
     assert len(names) == 10
-    told = [alert for notification in webhooks[0].notifications for alert in notification["alerts"]]
-    assert all(alert["annotations"]["runbook_url"].startswith(f"{RUNBOOKS}/Deepseek") for alert in told)
-    assert all(alert["labels"]["service"] == "deepseek" for alert in told)
+    sent_alerts = [alert for notification in webhooks[0].notifications for alert in notification["alerts"]]
+    assert all(alert["annotations"]["runbook_url"].startswith(f"{RUNBOOKS}/Deepseek") for alert in sent_alerts)
+    assert all(alert["labels"]["service"] == "deepseek" for alert in sent_alerts)

@@ -84,8 +84,8 @@ LOGGING = {"elasticsearch", "kibana", "log-setup", "filebeat"}
 
 
 def compose() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
-    return found
+    compose_file: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+    return compose_file
 
 
 def test_the_stack_mounts_files_that_are_there_and_reaches_nobody_else() -> None:

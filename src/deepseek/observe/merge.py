@@ -45,7 +45,8 @@ def merge_openmetrics(own: CollectorRegistry, texts: Sequence[bytes], ended: Seq
     }
     registry = CollectorRegistry()
     registry.register(MergedCollector([generate_latest(own), *texts], ended, exemplars))
-    return generate_openmetrics(registry, ALLOWUTF8)
+    text: bytes = generate_openmetrics(registry, ALLOWUTF8)  # type: ignore[no-untyped-call]
+    return text
 
 
 class MergedCollector(Collector):

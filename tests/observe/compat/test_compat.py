@@ -45,15 +45,15 @@ def test_triton_counts_and_times_are_those_of_the_server() -> None:
         metrics.emit(Event("request", "loans", "1", status, rows, 0.015, queue_s=0.003, fields={}, marks=marks))
     metrics.emit(Event("batch", "loans", "1", num_rows=6, duration_s=0.004))
     metrics.emit(Event("request", status=404, fields={}))  # of no model
-    told = {name[0]: value for name, value in values(metrics).items() if name[1:] == ("loans", "1")}
-    assert told["nv_inference_request_success"] == 2
-    assert told["nv_inference_count"] == 6
-    assert told["nv_inference_exec_count"] == 1
+    samples = {name[0]: value for name, value in values(metrics).items() if name[1:] == ("loans", "1")}
+    assert samples["nv_inference_request_success"] == 2
+    assert samples["nv_inference_count"] == 6
+    assert samples["nv_inference_exec_count"] == 1
     in_us = {
         "request_duration": 30_000, "queue_duration": 6_000, "compute_input_duration": 6_000,
         "compute_infer_duration": 8_000, "compute_output_duration": 10_000,
     }  # fmt: skip
-    assert {name: round(told[f"nv_inference_{name}_us"]) for name in in_us} == in_us
+    assert {name: round(samples[f"nv_inference_{name}_us"]) for name in in_us} == in_us
     failures = {name[2]: value for name, value in values(metrics).items() if name[0] == "nv_inference_request_failure"}
     assert failures == {"REJECTED": 1, "CANCELED": 0, "BACKEND": 1, "OTHER": 1}
     assert values(metrics)["nv_inference_first_response_histogram_ms_bucket", "25.0", "loans", "1"] == 2
@@ -64,9 +64,9 @@ def test_processors_are_told_by_what_they_did_since_the_last_scrape(tmp_path: Pa
     stat.write_text("cpu  100 0 0 900 0 0 0 0 0 0\ncpu0 1\n")
     machine = MachineFigures(stat)
     stat.write_text("cpu  130 0 0 960 10 0 0 0 0 0\n")
-    told = {family.name: [sample.value for sample in family.samples] for family in machine.collect()}
-    assert told["nv_cpu_utilization"] == [0.3]
-    assert 0 < told["nv_cpu_memory_used_bytes"][0] <= told["nv_cpu_memory_total_bytes"][0]
+    samples = {family.name: [sample.value for sample in family.samples] for family in machine.collect()}
+    assert samples["nv_cpu_utilization"] == [0.3]
+    assert 0 < samples["nv_cpu_memory_used_bytes"][0] <= samples["nv_cpu_memory_total_bytes"][0]
     stat.write_text("nothing")
     assert "nv_cpu_utilization" not in {family.name for family in machine.collect()}
 
@@ -76,13 +76,13 @@ def test_kserves_steps_are_those_of_all_versions_of_a_model() -> None:
     for version in ("1", "2"):
         metrics.emit(Event("request", "loans", version, 200, 1, 0.015, fields={}, marks=MARKS))
     metrics.emit(Event("explain", "loans", "1", num_rows=1, duration_s=0.3))
-    told = values(metrics)
-    sums = {step: told[f"request_{step}_seconds_sum", "loans"] for step in ("preprocess", "predict", "postprocess")}
+    samples = values(metrics)
+    sums = {step: samples[f"request_{step}_seconds_sum", "loans"] for step in ("preprocess", "predict", "postprocess")}
     assert sums == pytest.approx({"preprocess": 0.006, "predict": 0.014, "postprocess": 0.010})
-    assert told["request_predict_seconds_count", "loans"] == 2
-    assert told["request_explain_seconds_bucket", "0.25", "loans"] == 0
-    assert told["request_explain_seconds_bucket", "0.5", "loans"] == 1
-    assert told["request_explain_seconds_sum", "loans"] == 0.3
+    assert samples["request_predict_seconds_count", "loans"] == 2
+    assert samples["request_explain_seconds_bucket", "0.25", "loans"] == 0
+    assert samples["request_explain_seconds_bucket", "0.5", "loans"] == 1
+    assert samples["request_explain_seconds_sum", "loans"] == 0.3
 
 
 def test_vllms_figures_are_those_of_completions() -> None:
@@ -90,17 +90,17 @@ def test_vllms_figures_are_those_of_completions() -> None:
     whole = CompletionTimes(20, 3, first_token_s=0.2, duration_s=0.6, token_gaps=[(0.2, 2)], finish="length")
     given_up = CompletionTimes(20)
     compat.emit(Event("generation", "tiny", "1", fields={"completions": (whole, given_up)}))
-    told = values(metrics)
+    samples = values(metrics)
     tiny = ("0", "tiny")
-    assert told["vllm:e2e_request_latency_seconds_count", *tiny] == 2
-    assert told["vllm:time_to_first_token_seconds_sum", *tiny] == 0.2
-    assert told["vllm:inter_token_latency_seconds_count", *tiny] == 2
-    assert told["vllm:request_decode_time_seconds_sum", *tiny] == pytest.approx(0.4)
-    assert told["vllm:request_max_num_generation_tokens_sum", *tiny] == 3
-    finished = {name[2]: value for name, value in told.items() if name[0] == "vllm:request_success_total"}
+    assert samples["vllm:e2e_request_latency_seconds_count", *tiny] == 2
+    assert samples["vllm:time_to_first_token_seconds_sum", *tiny] == 0.2
+    assert samples["vllm:inter_token_latency_seconds_count", *tiny] == 2
+    assert samples["vllm:request_decode_time_seconds_sum", *tiny] == pytest.approx(0.4)
+    assert samples["vllm:request_max_num_generation_tokens_sum", *tiny] == 3
+    finished = {name[2]: value for name, value in samples.items() if name[0] == "vllm:request_success_total"}
     assert finished == {"stop": 0, "length": 1, "abort": 1, "error": 0}
-    assert (told["vllm:num_requests_running", *tiny], told["vllm:num_requests_waiting", *tiny]) == (64, 6)
-    assert told["vllm:generation_tokens_total", *tiny] == 25
+    assert (samples["vllm:num_requests_running", *tiny], samples["vllm:num_requests_waiting", *tiny]) == (64, 6)
+    assert samples["vllm:generation_tokens_total", *tiny] == 25
 
 
 def test_a_timer_knows_when_tokens_came_and_how_a_completion_ended() -> None:

@@ -31,7 +31,7 @@ def sink(answer: Callable[[Asked], Answer]) -> AbstractContextManager[Recorder]:
 
 
 def searches(record: Recorder) -> list[Any]:
-    return [asked.json for asked in record.requests if asked.path.startswith("/_search")]
+    return [request.json for request in record.requests if request.path.startswith("/_search")]
 
 
 def failure(status: int, kind: str, reason: str) -> Answer:
@@ -43,10 +43,10 @@ def failure(status: int, kind: str, reason: str) -> Answer:
 def holding(documents: list[Any], total: int | None = None) -> Callable[[Asked], Answer]:
     """Pages of these documents, whose place is their second sort value."""
 
-    def answer(asked: Asked) -> Answer:
-        if "/_pit" in asked.path:
-            return 200, {"id": "first"} if asked.method == "POST" else {"succeeded": True, "num_freed": 1}
-        body = asked.json
+    def answer(request: Asked) -> Answer:
+        if "/_pit" in request.path:
+            return 200, {"id": "first"} if request.method == "POST" else {"succeeded": True, "num_freed": 1}
+        body = request.json
         start = body["search_after"][1] + 1 if "search_after" in body else 0
         page = documents[start : start + body["size"]]
         index = {"_index": "logs-deepseek.requests-default", "_score": None}
@@ -84,7 +84,7 @@ def test_pages_are_asked_for_one_after_another_in_one_point_in_time(tmp_path: Pa
         span = body["query"]["range"]["@timestamp"]
         assert (span["gte"], span["lte"]) == (round(START_S * 1e3), round((START_S + 60) * 1e3))
         assert body["sort"] == [{"@timestamp": {"order": "asc"}}, {"_shard_doc": "asc"}]
-    assert all("allow_partial_search_results=false" in asked.path for asked in [count, *pages])
+    assert all("allow_partial_search_results=false" in request.path for request in [count, *pages])
 
 
 def test_of_very_many_lines_a_share_is_asked_for(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_key_is_sent_and_a_password_is_not_shown(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("bXk6a2V5\n")
     with sink(holding([{"n": 1}])) as record:
         fetched(record, tmp_path, api_key=read_api_key(tmp_path / "key"))
-        assert {asked.headers["authorization"] for asked in record.requests} == {"ApiKey bXk6a2V5"}
+        assert {request.headers["authorization"] for request in record.requests} == {"ApiKey bXk6a2V5"}
     assert ElasticSource("https://me:secret@logs:9200").shown_url == "https://logs:9200"
 
 

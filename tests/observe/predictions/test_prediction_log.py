@@ -142,10 +142,10 @@ def test_requests_of_all_kinds_keep_their_order_and_their_own_values(tmp_path: P
         log.emit_rows(request(name)[0], each)
     log.emit_rows(*request("last"))
     log.close()
-    found = read(tmp_path)
+    kept = read(tmp_path)
     names = ("first", "refused", "early", "columns", "numbers", "others", "last")
-    assert [row["request_id"] for row in found] == [name for name in names for _ in range(1 if name == "early" else 2)]
-    by_id = {row["request_id"]: row for row in reversed(found)}  # the first row of each
+    assert [row["request_id"] for row in kept] == [name for name in names for _ in range(1 if name == "early" else 2)]
+    by_id = {row["request_id"]: row for row in reversed(kept)}  # the first row of each
     assert (by_id["early"]["row"], by_id["early"]["status"]) == (None, 429)
     assert (by_id["refused"]["row"], by_id["refused"]["prediction"], by_id["refused"]["input.age"]) == (0, None, None)
     assert (by_id["columns"]["input.age"], by_id["columns"]["input.city"]) == ("5", "a?")

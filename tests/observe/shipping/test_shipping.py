@@ -68,8 +68,10 @@ def leaves(document: dict[str, Any], above: str = "") -> Iterator[str]:
 
 
 def test_every_field_of_a_servers_lines_is_in_the_table_and_has_the_schemas_type() -> None:
-    told = {name for line in server_lines().splitlines() for name in leaves(json.loads(line))}
-    assert told - FIELD_NAMES == {"deepseek.digest"}  # of the model's own event, where its request has model.digest
+    logged_names = {name for line in server_lines().splitlines() for name in leaves(json.loads(line))}
+    assert logged_names - FIELD_NAMES == {
+        "deepseek.digest"
+    }  # of the model's own event, where its request has model.digest
     assert {each.name: each.kind for each in LOG_FIELDS if each.is_ecs} == ECS_TYPES
     assert len(FIELD_NAMES) == len(LOG_FIELDS)
 
@@ -164,9 +166,9 @@ def test_the_script_puts_all_of_it_in_place(tmp_path: Path) -> None:
     with setting_up(tmp_path, (200, {"acknowledged": True}), ELASTIC_API_KEY="a2V5") as (record, done):
         assert done.returncode == 0, done.stderr
         *puts, imported = record.requests
-        assert [(asked.method, asked.path) for asked in puts] == [("PUT", f"/{path}") for path in BODIES.values()]
-        assert [asked.json for asked in puts] == [life_cycle_policy(), ingest_pipeline(), index_template()]
-        assert {asked.headers["authorization"] for asked in record.requests} == {"ApiKey a2V5"}
+        assert [(request.method, request.path) for request in puts] == [("PUT", f"/{path}") for path in BODIES.values()]
+        assert [request.json for request in puts] == [life_cycle_policy(), ingest_pipeline(), index_template()]
+        assert {request.headers["authorization"] for request in record.requests} == {"ApiKey a2V5"}
         assert imported.path == "/kibana/api/saved_objects/_import?overwrite=true"
         assert imported.headers["kbn-xsrf"] == "true"
         assert log_files()[OBJECTS].encode() in imported.body
@@ -191,13 +193,17 @@ def test_the_official_client_sends_the_same_bodies(tmp_path: Path) -> None:
         template = {"meta" if key == "_meta" else key: value for key, value in index_template().items()}
         client.indices.put_index_template(name=NAME, **template)
         client.close()
-        assert [asked.path for asked in record.requests] == [f"/{path}" for path in BODIES.values()]
-        assert [asked.json for asked in record.requests] == [life_cycle_policy(), ingest_pipeline(), index_template()]
+        assert [request.path for request in record.requests] == [f"/{path}" for path in BODIES.values()]
+        assert [request.json for request in record.requests] == [
+            life_cycle_policy(),
+            ingest_pipeline(),
+            index_template(),
+        ]
 
 
-def bulk_answer(asked: Asked) -> Answer:
+def bulk_answer(request: Asked) -> Answer:
     """As Elasticsearch's reference shows it: an item for each line."""
-    items = [{"create": {"_index": "x", "_id": "1", "status": 201, "result": "created"}}] * (len(asked.lines) // 2)
+    items = [{"create": {"_index": "x", "_id": "1", "status": 201, "result": "created"}}] * (len(request.lines) // 2)
     return 200, {"took": 1, "errors": False, "items": items}
 
 
@@ -228,7 +234,7 @@ needs_rsyslog = pytest.mark.skipif(not has_rsyslog(), reason="rsyslog-elasticsea
 
 
 def shipped_documents(record: Recorder) -> list[dict[str, Any]]:
-    bulks = [asked.lines for asked in record.requests if asked.path == "/_bulk"]
+    bulks = [request.lines for request in record.requests if request.path == "/_bulk"]
     return [document for bulk in bulks for document in bulk[1::2]]
 
 
@@ -245,7 +251,9 @@ def test_a_real_rsyslog_ships_every_line_once_and_as_it_is(tmp_path: Path) -> No
         log.write_bytes(text)
         lines = text.decode().splitlines()
         until(lambda: len(shipped_documents(record)) >= len(lines), limit_s=40)
-        heads = [head["create"] for asked in record.requests if asked.path == "/_bulk" for head in asked.lines[::2]]
+        heads = [
+            head["create"] for request in record.requests if request.path == "/_bulk" for head in request.lines[::2]
+        ]
         assert {head["_index"] for head in heads} == {data_stream("deepseek.server")}
         assert len({head["_id"] for head in heads}) == len(lines)
         shipped = shipped_documents(record)

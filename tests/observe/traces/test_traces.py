@@ -131,9 +131,9 @@ def test_the_client_decides_about_its_trace_and_a_share_of_the_others_is_taken()
 
 
 def test_a_receiver_that_refuses_or_is_away_is_said_once_and_what_is_lost_is_counted() -> None:
-    told: list[Event] = []
+    events_seen: list[Event] = []
     with receiving() as receiver:
-        sink = TraceSink(OtlpConfig.parse(f"{receiver.url},timeout_s=1"), tell=told.append)
+        sink = TraceSink(OtlpConfig.parse(f"{receiver.url},timeout_s=1"), tell=events_seen.append)
         receiver.status = 400
         for _ in range(2):
             sink.emit(request())
@@ -144,8 +144,8 @@ def test_a_receiver_that_refuses_or_is_away_is_said_once_and_what_is_lost_is_cou
     sink.emit(request())  # nobody listens any more
     sink.close()
     assert sink.num_lost >= 2
-    assert len(told) == 2
-    assert "takes no traces" in told[0].fields["warning"]
+    assert len(events_seen) == 2
+    assert "takes no traces" in events_seen[0].fields["warning"]
 
 
 def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

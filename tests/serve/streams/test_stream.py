@@ -183,11 +183,11 @@ async def read_answers(kind: str, url: str) -> list[dict[str, Any]]:
         context = client.jetstream()
         try:
             last = (await context.stream_info("answers_answers")).state.last_seq
-            found = [await context.get_msg("answers_answers", number) for number in range(1, last + 1)]
+            stored = [await context.get_msg("answers_answers", number) for number in range(1, last + 1)]
         except nats.js.errors.NotFoundError:
-            found = []
+            stored = []
         await client.close()
-        return [json.loads(message.data) for message in found]
+        return [json.loads(message.data) for message in stored]
     from redis import asyncio as redis
 
     client = redis.Redis.from_url(url)

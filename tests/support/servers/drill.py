@@ -198,8 +198,8 @@ def respond(webhook: Webhook, names: Sequence[str], fault: AbstractContextManage
         try:
             until(all_told, LIMIT_S)
         except AssertionError:
-            told = {status: sorted(webhook.alerts(status)) for status in ("firing", "resolved")}
-            raise AssertionError(f"{names}: {told}") from None
+            names_by_status = {status: sorted(webhook.alerts(status)) for status in ("firing", "resolved")}
+            raise AssertionError(f"{names}: {names_by_status}") from None
 
     with fault:
         wait_for("firing", fired_s, time.monotonic())

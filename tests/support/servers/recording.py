@@ -53,9 +53,9 @@ def recording(answer: Callable[[Asked], Answer], *, port: int = 0, **headers: st
 
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            asked = Asked(self.command, self.path, {key.lower(): value for key, value in self.headers.items()}, body)
-            record.requests.append(asked)
-            status, document = record.answer(asked)
+            recorded = Asked(self.command, self.path, {key.lower(): value for key, value in self.headers.items()}, body)
+            record.requests.append(recorded)
+            status, document = record.answer(recorded)
             data = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)
             for name, value in ({"content-type": "application/json"} | record.headers).items():
