@@ -60,7 +60,7 @@ class GroupState:
     def read(cls, state: Sequence[Any]) -> GroupState:
         """From the JSON list of to_list()."""
         live, gauges, started_s, ring = state
-        return cls(tuple(live), tuple(gauges), started_s, ring)  # type: ignore[arg-type]
+        return cls(tuple(live), tuple(gauges), started_s, ring)
 
     def to_list(self) -> list[Any]:
         return [self.live, self.gauges, self.started_s, self.ring]
