@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +143,7 @@ def _one_alert(firing: FiringAlert) -> Html:
         time = numbers.duration(firing.since_s)
         since = Text(f", for {time}", f"，已持续 {time}")
     severity = Text("critical", "严重") if firing.severity == "critical" else Text("warning", "警告")
-    kind = "bad" if firing.severity == "critical" else "warn"
+    kind: Literal["bad", "warn"] = "bad" if firing.severity == "critical" else "warn"
     head = look.join(severity, ": ", firing.summary, since)
     return Html(
         f'<details class="alert" id="alert-{look.escape(firing.name)}"><summary>{look.verdict(kind, head)}</summary>'
