@@ -17,7 +17,7 @@ from deepseek.cli.observe.why import command
 from deepseek.errors import InputError, MissingError
 from deepseek.observe.reading.tables import ReadLimits, open_logs
 from deepseek.observe.system import sources
-from deepseek.observe.system.events import MAX_MESSAGE, MAX_SUBJECT, SYSTEM_FIELD, SystemEvent, event_action
+from deepseek.observe.system.events import MAX_MESSAGE, MAX_SUBJECT, SYSTEM_FIELD, SystemEvent, event_words
 from deepseek.observe.system.joining import join_events, merge_events
 from deepseek.observe.system.sources import SystemEvents, read_events
 
@@ -227,7 +227,13 @@ def test_every_sentence_has_what_to_do() -> None:
     from deepseek.observe.system.events import WORDS
 
     for kind, (_, action) in WORDS.items():
-        assert event_action(SystemEvent(START_S, "a", kind, "python (pid 1)", "").sentence) == action
+        words = event_words(SystemEvent(START_S, "a", kind, "python (pid 1)", "").sentence)
+        assert words is not None
+        assert words[1] == action
+        assert words[0].zh.startswith("10:00:00 a 上")
+        assert "python (pid 1)" in words[0].zh
+    for text in ("", "the kernel killed", "x" * 10_000):
+        assert event_words(text) is None
 
 
 def log(path: Path, *, hosts: tuple[str, ...] = ("a", "b", "c"), killed_s: float = 6_200.0) -> Path:
@@ -263,7 +269,9 @@ def test_why_names_what_the_kernel_did(tmp_path: Path) -> None:
     assert first["title"] == "after the kernel killed worker 4242 for want of memory on b.bank.example at 11:43:20"
     assert first["action"].startswith("Raise the memory limit")
     assert first["conditions"][0]["field"] == SYSTEM_FIELD
-    assert "the kernel killed worker 4242" in (tmp_path / "why.html").read_text()
+    page = (tmp_path / "why.html").read_text()
+    assert "the kernel killed worker 4242" in page
+    assert "11:43:20 b.bank.example 上内核因内存不足终止了 worker 4242之后" in page
 
 
 def test_an_event_that_did_no_harm_is_no_cause(tmp_path: Path) -> None:
