@@ -177,8 +177,6 @@ def answer_words(findings: Findings) -> Text:
         )
     first = findings.causes[0]
     title, evidence = cause_title(first), evidence_words(first.evidence[0])
-    return Text(f"{_capitalize(title.en)}: {evidence.en}", f"{title.zh}：{evidence.zh}")
-
-
-def _capitalize(text: str) -> str:
-    return text[:1].upper() + text[1:] if text == "everything at once" else text
+    begins_with_word = not first.conditions or first.conditions[0].field == SYSTEM_FIELD  # else with a field's name
+    begin = title.en[:1].upper() if begins_with_word else title.en[:1]
+    return Text(f"{begin}{title.en[1:]}: {evidence.en}", f"{title.zh}：{evidence.zh}")
