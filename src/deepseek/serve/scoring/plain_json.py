@@ -267,7 +267,7 @@ def read_decimal(data: Any, place: int, to_units: float, column: Any, row: int) 
 @compile_inline
 def end_of_key(data: Any, place: int, column: int, ends: Any) -> int:
     """The place behind the key of a column, or of another text; -1 where that is not plain."""
-    return place + ends[column + 1] - ends[column] if column >= 0 else end_of_text(data, place)
+    return int(place + ends[column + 1] - ends[column]) if column >= 0 else end_of_text(data, place)
 
 
 @compile_inline

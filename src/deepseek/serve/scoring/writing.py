@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -77,7 +77,7 @@ def _template(labels: tuple[str, str]) -> AnswerTemplate:
     return AnswerTemplate(labels, STATUS_NAMES)
 
 
-def verdict_rows(ids: Sequence[Any], status: Sequence[int]) -> list[bytes]:
+def verdict_rows(ids: Iterable[Any], status: Sequence[int]) -> list[bytes]:
     """One JSON object for each verdict."""
     return [
         b'{"id":%b,"status":"%b"}' % (_encode(identity), _STATUS[one])
