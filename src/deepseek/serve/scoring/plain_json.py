@@ -1,7 +1,7 @@
 """Bodies of plain events to columns, compiled: objects whose columns are whole numbers, and one a decimal number.
 
     columns = PlainColumns(("time", "amount", "id", "card", "terminal"), decimal="amount", decimals=2)
-    rows = columns.read(b'[{"id": 17, "time": 1530403200, "card": 5, "terminal": 9, "amount": 12.34}]')
+    rows = columns.read(b'[{"id": 17, "time": 1530403200, "card": 5, "terminal": 9, "amount": 12.34}]', max_rows=100)
     rows.columns[1], rows.form                # array([12.34]), "array"
 
 Most senders write nothing else, and then no object is made for a row. What is anything else, such as a text for a key,
@@ -58,11 +58,12 @@ class PlainColumns:
         plain = all('"' not in name and "\\" not in name and name.isprintable() for name in names)
         self._fits = plain and len(names) <= MAX_COLUMNS and "instances" not in names
 
-    def read(self, body: bytes, *, is_lines: bool = False) -> PlainRows | None:
-        """The rows of a body: one row, an array of rows, {"instances": [...]}, or rows line by line."""
-        if not self._fits:
-            return None
+    def read(self, body: bytes, max_rows: int, *, is_lines: bool = False) -> PlainRows | None:
+        """The rows of a body: one row, an array of rows, {"instances": [...]}, or rows line by line. None, too, for
+        what looks like more than `max_rows`: no memory is taken for them."""
         capacity = body.count(b"\n") + 1 if is_lines else body.count(b"{")
+        if not self._fits or capacity > max_rows + 1:  # one for the envelope, or behind a last line feed
+            return None
         whole = np.empty((self._num_columns, capacity), np.int64)
         decimal = np.empty(capacity, np.float64)
         number, form = read_rows(
