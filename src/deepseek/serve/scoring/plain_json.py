@@ -72,7 +72,7 @@ class PlainColumns:
         )  # fmt: skip
         if number < 1:
             return None
-        columns = [column[:number] for column in whole]
+        columns: list[np.ndarray[Any, Any]] = [column[:number] for column in whole]
         columns[self._decimal] = decimal[:number]
         return PlainRows(tuple(columns), FORMS[form])
 
@@ -153,7 +153,7 @@ def digits_value(data: Any, place: int, end: int) -> int:
     """The number that these digits, at most 18, are."""
     value = 0
     while place < end:
-        value = value * 10 + (np.int64(data[place]) - ZERO)
+        value = value * 10 + int(np.int64(data[place]) - ZERO)
         place += 1
     return value
 
@@ -253,7 +253,7 @@ def read_decimal(data: Any, place: int, to_units: float, column: Any, row: int) 
         point += 1
     digits, scale = digits_value(data, start, point), 1.0
     for index in range(point + 1, end):
-        digits = digits * 10 + (np.int64(data[index]) - ZERO)
+        digits = digits * 10 + int(np.int64(data[index]) - ZERO)
         scale *= 10.0
     value, num_digits = float(digits) / scale, end - start - (1 if point < end else 0)
     if num_digits > MAX_EXACT_DIGITS:
