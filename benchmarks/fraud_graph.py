@@ -175,9 +175,9 @@ def fit_and_score(
     """The margin of each row of `test` by a family of `ship` with its defaults, fitted on `rows`."""
     candidate = next(each for each in BUILT_IN if each.name == family)
     is_forest = family == "random_forest"
-    features, asked = payments.read(rows, columns), payments.read(test, columns)
+    features, query_features = payments.read(rows, columns), payments.read(test, columns)
     if is_forest:
-        features, asked = fill_missing(features), fill_missing(asked)
+        features, query_features = fill_missing(features), fill_missing(query_features)
     num_features = features.shape[1]
     data = FitData(
         features, payments.fraud[rows], np.ones(len(rows)), "binary", 2,
@@ -186,7 +186,7 @@ def fit_and_score(
     params = candidate.defaults(data) if is_forest else {**candidate.defaults(data), "rounds": ROUNDS}
     # a forest stops at no validation: with it, it grows as many trees as a trial
     fitted = candidate.fit(data, params, seed=seed, validation=data if is_forest else None)
-    return np.asarray(fitted.margin(asked)[:, 0])
+    return np.asarray(fitted.margin(query_features)[:, 0])
 
 
 def fill_missing(features: Values) -> Values:

@@ -27,7 +27,9 @@ GROUPS = {
     "export_torch int8 tabular multimodal tolerance onnx_file",
     "explain": "records modules shapley media tabular evaluation report",
     "features": "core",
-    "observe": "lines metrics_table metrics_status rules dashboards predictions reading why drift",
+    "observe": "lines metrics_table metrics_labels metrics_status metrics_histograms metrics_models "
+    "metrics_decisions metrics compat traces rules dashboards shipping predictions "
+    "reading system elastic why drift",
     "serve": "core batching models openai protocols openapi repository scoring streams replay",
     "train": "distributed checkpoint run_folder loop tabular multimodal candidates",
     "compress": "limits timing guard quantize distilling pruning targets edge",

@@ -29,6 +29,7 @@ EXTRAS = """
     av nibabel pydicom soundfile soxr numba
     nats redis pyflink
     grafana_foundation_sdk pynvml yaml
+    opentelemetry elasticsearch
 """
 HEAVY = frozenset(EXTRAS.split())
 #: What a room's own door may import: it is opened by cli/NAME.py alone, after extras.need has looked.

@@ -6,7 +6,7 @@ multiclass).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -146,7 +146,7 @@ class Attribution:
 class Event:
     """One thing that happened in a server: a request answered, a batch computed, a model loaded."""
 
-    kind: Literal["request", "batch", "explain", "model", "server", "shadow", "coalesced"]
+    kind: Literal["request", "batch", "explain", "model", "server", "shadow", "coalesced", "generation"]
     model_name: str = ""
     model_version: str = ""
     status: int = 0  # HTTP status of a request
@@ -161,10 +161,12 @@ class Event:
 
 @dataclass(slots=True)  # not frozen, as Event
 class AnsweredRows:
-    """The rows of one request and what was answered: for a log of predictions, which asks for the answers later."""
+    """The rows of one request and what was answered: for a log of predictions."""
 
     records: Sequence[Record] | Tensors | None  # as they came; None for rows that were prepared elsewhere
-    predict: Callable[[], Prediction] | None = None  # makes the answers again; None: there is none
+    prediction: Prediction | None = None  # of these rows, or of a whole batch; None: there is none
+    start: int = 0  # their first row in it
+    flags: Sequence[Flag] = ()  # of these rows, beside those of the prediction
     worker_pid: int = 0  # the engine process that computed them; 0: this process
     compute_s: float = 0.0  # of the batch that they were computed in
 

@@ -24,6 +24,7 @@ from deepseek.bundle.promises import Promises
 from deepseek.contracts import Figure, Flag, Float32, Float64, JsonObject, Task
 from deepseek.data import Table, encode_target, read_table
 from deepseek.data.samples.preparer import BrokenPolicy, Fault
+from deepseek.data.table.formats import apply_formats
 from deepseek.engines import MultimodalRuntime, Runtime, open_runtime
 from deepseek.errors import MissingError
 from deepseek.look.summary import (
@@ -167,8 +168,8 @@ def evaluate_bundle(
     InputError when the target is not among the columns, or an answer is not a known class; NonFiniteError, which names
     the row, where the model gives NaN or an infinite number: such an answer would count as one of the classes.
     """
-    table = read_table(data)
     with open_runtime(path, key=None if key is None else Path(key)) as runtime:
+        table = apply_formats(read_table(data), runtime.formats)
         manifest = runtime.manifest
         if manifest.target not in table.names:
             raise MissingError(

@@ -30,6 +30,7 @@ from deepseek.automl.split_data import SplitData, rows_per_day
 from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now, write_bundle
 from deepseek.bundle.promises import Promises
 from deepseek.contracts import Figure, Float64, JsonObject, Task
+from deepseek.data.table.formats import TARGET_FORMAT
 from deepseek.engines.decide import Decision
 from deepseek.train.tabular.contradictions import find_contradictions
 from deepseek.train.tabular.decide import Threshold, check_costs, choose_threshold, conformal_half_width
@@ -239,6 +240,9 @@ def _manifest(run: FinishedRun) -> Manifest:
     labels, options = run.data.labels, run.options
     classes = (Output("label", "str", ()), Output("probabilities", "float32", (len(labels),)))
     config = options.config() | {"split": run.data.method} | run.lineage
+    target_format = run.data.table.formats.get(options.target)
+    if target_format is not None:
+        config[TARGET_FORMAT] = asdict(target_format)
     return Manifest(
         name=default_name(options, run.data.source), version="1", created=now(), task=run.data.info.task,
         target=options.target, inputs=run.inputs,

@@ -14,7 +14,7 @@ import click
 from deepseek.cli.support.cluster import cluster_options
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
 from deepseek.cli.support.serving import alert_reasons, explainer_of, open_logs, read_settings, reasons_for
-from deepseek.cli.support.watching import decision_figures, watch_decisions, watch_server
+from deepseek.cli.support.watching import decision_figures, open_compat, watch_decisions, watch_server
 
 if TYPE_CHECKING:
     from deepseek.cli.support.opening import OpenedModel
@@ -45,6 +45,7 @@ PREDICTION_LOG = (
     "Keep every row and its answer as Parquet there; inputs=hashed|none, sample=SHARE, days=7, gib=1, flush_s=10.  "
     "[env: PREDICTION_LOG]"
 )
+METRICS_COMPAT = "Tell metrics under the names of vllm, triton, kserve, too.  [env: METRICS_COMPAT]"
 LLM_PRECISION = "How models compute that write.  [default: float32 weights, arithmetic as low as the CPU likes]"
 
 
@@ -87,6 +88,8 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--tls-key", type=FILE, help="Its key, PEM. SIGHUP reads both again.  [env: TLS_KEY]")
 @click.option("--audit-log", type=FILE, help="Append one line per request to this file.")
 @click.option("--prediction-log", metavar="FOLDER[,NAME=VALUE]", help=PREDICTION_LOG)
+@click.option("--metrics-compat", metavar="NAME,...", help=METRICS_COMPAT)
+@click.option("--otlp", metavar="URL[,sample=SHARE]", help="Send traces there.  [env: OTLP]")
 @click.option("--log-level", help="debug, info, warning, error, off.  [env: DEEPSEEK_LOG_LEVEL; default: info]")
 @click.option("--timeout", type=float, help="Seconds after which a request is given up.  [default: 30]")
 @click.option("--max-rows", type=click.IntRange(1), help="Rows of one request.  [default: 16384]")
@@ -116,7 +119,8 @@ def command(
     bundles: tuple[str, ...], host: str | None, port: int | None, grpc_port: int | None, batch_size: int | None,
     workers: str | int | None, front_ends: int | None, allowed_hosts: str | None, member: str | None,
     api_keys: Path | None, tls_cert: Path | None, tls_key: Path | None, audit_log: Path | None,
-    prediction_log: str | None, log_level: str | None, timeout: float | None, max_rows: int | None,
+    prediction_log: str | None, metrics_compat: str | None, otlp: str | None,
+    log_level: str | None, timeout: float | None, max_rows: int | None,
     max_body: int | None, max_connections: int | None, engine_timeout: float | None, open_timeout: float,
     open_memory: int, coalesce: bool | None, lossy: str | None, lossy_texts: Path | None, lossy_rows: Path | None,
     llm_precision: ModelPrecision | None, state: Path | None, key: Path | None, repository: Path | None,
@@ -131,7 +135,7 @@ def command(
         log_level=log_level, timeout_s=timeout, max_rows=max_rows, max_connections=max_connections,
         engine_timeout_s=engine_timeout, coalesce=coalesce, max_body_bytes=max_body, allowed_hosts=allowed_hosts,
         api_keys_file=api_keys and str(api_keys), tls_cert=tls_cert and str(tls_cert), tls_key=tls_key and str(tls_key),
-        prediction_log=prediction_log,
+        prediction_log=prediction_log, metrics_compat=metrics_compat, otlp=otlp,
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())
     check_what_is_served(chosen, repository, state, settings)
@@ -255,7 +259,8 @@ def run_server(
     from deepseek.serve.http.group import GroupMember
     from deepseek.serve.run import run
 
-    metrics, live, lifecycle = Metrics(), LiveStats(), lifecycle or ModelLifecycle()
+    metrics = Metrics(with_steps="kserve" in (settings.metrics_compat or ""))
+    live, lifecycle = LiveStats(), lifecycle or ModelLifecycle()
     child = None
     if membership is not None:
         child = GroupMember(membership)
@@ -263,17 +268,19 @@ def run_server(
         audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.index}")  # a chain has one writer
     logs = open_logs(settings, audit_log)
     access = logs.access
+    compat = open_compat(settings, metrics, lambda: app)
     for log in logs.all:
         metrics.watch_lost(type(log).__name__, log)
     app = create_app(
         models,
         settings=settings,
-        sinks=[metrics, live, *logs.sinks],
+        sinks=[metrics, *compat, live, *logs.sinks],
         explainer_for=explainer_of,
         reason_codes=reasons_for,
         explain_module="deepseek.explain.process",
         pages=Pages(
             metrics=lambda: merged_exposition(metrics, child),
+            openmetrics=lambda: merged_exposition(metrics, child, openmetrics=True),
             stats=lambda: {**live.snapshot(other_states(child)), **decision_figures(scoring)},
             refresh=None if child is None else child.refresh_counts,
         ),
@@ -349,12 +356,15 @@ def other_states(child: GroupMember | None) -> list[Any]:
     return [] if child is None else [live for _, live in child.others.values()]
 
 
-def merged_exposition(metrics: Metrics, child: GroupMember | None) -> bytes:
+def merged_exposition(metrics: Metrics, child: GroupMember | None, *, openmetrics: bool = False) -> bytes:
     """For Prometheus: of this front end, and of the others of its group."""
-    from deepseek.observe.merge import merge_expositions
+    from deepseek.observe.merge import merge_expositions, merge_openmetrics
 
     if child is None or not child.others:
-        return metrics.exposition()
+        return metrics.openmetrics() if openmetrics else metrics.exposition()
     texts = {key: text.encode() for key, (text, _) in child.others.items()}
     ended = [text for key, text in texts.items() if key in child.ended]
-    return merge_expositions([metrics.exposition(), *(text for text in texts.values() if text not in ended)], ended)
+    others = [text for text in texts.values() if text not in ended]
+    if openmetrics:
+        return merge_openmetrics(metrics.registry, others, ended)
+    return merge_expositions([metrics.exposition(), *others], ended)

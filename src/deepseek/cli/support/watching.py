@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deepseek.cli.support.opening import OpenedModel
     from deepseek.contracts import JsonObject
+    from deepseek.observe.compat.collector import CompatMetrics
     from deepseek.observe.logs import AccessLog
     from deepseek.observe.metrics import Metrics
-    from deepseek.serve import App
+    from deepseek.serve import App, Settings
     from deepseek.serve.scoring.routes import ScoringRoutes
 
 
@@ -35,6 +36,20 @@ def watch_server(metrics: Metrics, app: App, audit_log: Path | None, scoring: Se
     )  # fmt: skip
     if app.settings.tls_cert:
         metrics.watch(metrics_status.CertificateCollector(Path(app.settings.tls_cert)))
+
+
+def open_compat(settings: Settings, metrics: Metrics, app: Callable[[], App]) -> list[CompatMetrics]:
+    """What tells metrics under the names of other projects, where the settings ask for it; `app`: the server, once it
+    is there."""
+    if not settings.metrics_compat:
+        return []
+    from deepseek.observe.compat.collector import CompatMetrics
+    from deepseek.observe.compat.names import read_projects
+    from deepseek.serve.status import read_status
+
+    compat = CompatMetrics(read_projects(settings.metrics_compat), metrics, lambda: read_status(app()))
+    metrics.watch(compat)
+    return [compat]
 
 
 def watch_decisions(routes: ScoringRoutes, model: OpenedModel, metrics: Metrics, access: AccessLog) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 from deepseek.bundle.fields import parse_value
 from deepseek.bundle.manifest import Input
 from deepseek.contracts import Batch, Float32, JsonObject, Record
+from deepseek.data.features.datetimes import DatetimeEncoder
 from deepseek.data.features.kinds import identifier_reason
 from deepseek.data.features.modality import ColumnEncoder, ColumnProfile, FeatureKind, Modality
 from deepseek.data.features.numerics import NumberEncoder
@@ -31,7 +32,7 @@ from deepseek.data.features.rows import RowEncoder
 from deepseek.data.features.support import TrainingSupport
 from deepseek.data.features.text_pairs import PairEncoder, TextPair, make_pairs
 from deepseek.data.features.texts import TextEncoder, Texts
-from deepseek.data.table.table import Table, unknown_column_error
+from deepseek.data.table.table import ColumnFormat, Table, unknown_column_error
 from deepseek.data.table.values import BadValueError, Values
 from deepseek.errors import InputError, IntegrityError, TooLargeError
 
@@ -126,6 +127,15 @@ class Preprocessor:
     def _flag_beyond(self, batch: Batch) -> Batch:
         flags = () if self.support is None else self.support.flags(batch.features, self._owners)
         return Batch(batch.features, (*batch.flags, *flags)) if flags else batch
+
+    @property
+    def formats(self) -> dict[str, ColumnFormat]:
+        """How texts say numbers and dates, of the columns where training found that."""
+        coders = {column.name: column.coder for column in self.columns}
+        return {
+            name: coder.format for name, coder in coders.items()
+            if isinstance(coder, NumberEncoder | DatetimeEncoder) and coder.format is not None
+        }  # fmt: skip
 
     def inputs(self) -> tuple[Input, ...]:
         """The raw columns, as a manifest lists them."""

@@ -47,7 +47,9 @@ class RowEncoder:
         # Of each column: what to subtract, and whether that is all there is to do for a number that is not missing.
         numeric = [coder if isinstance(coder, NumberEncoder) else None for coder in self._coders]
         self._offsets = np.array([coder.offset if coder else 0.0 for coder in numeric])
-        self._plain = np.array([coder is not None and not coder.levels for coder in numeric])
+        self._plain = np.array(
+            [coder is not None and not coder.levels and not coder.missing_numbers for coder in numeric]
+        )
         self._all_plain = bool(self._plain.all())
         get = itemgetter(*self.names)
         self._get: Callable[[Record], tuple[Any, ...]] = get if len(self.names) > 1 else lambda record: (get(record),)

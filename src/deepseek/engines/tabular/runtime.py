@@ -27,6 +27,8 @@ from deepseek.bundle.fields import parse_json_object
 from deepseek.bundle.manifest import PLAIN_TASKS
 from deepseek.contracts import Batch, Engine, Flag, Float32, JsonObject, Prediction, Record, Scores, Task
 from deepseek.data import Preprocessor, Table, read_table
+from deepseek.data.table.formats import target_format
+from deepseek.data.table.table import ColumnFormat
 from deepseek.engines.checks.finite import check_answers, check_numbers
 from deepseek.engines.decide import Decision
 from deepseek.engines.measuring import LossyEngines
@@ -211,6 +213,12 @@ class Runtime:
         prediction = self.decide(self.score(batch.features), batch.flags)
         check_answers(prediction, model=self.name, first_row=first_row)
         return prediction
+
+    @property
+    def formats(self) -> dict[str, ColumnFormat]:
+        """How texts say numbers and dates in rows for this model, the target with them, as training found it."""
+        target = target_format(self.manifest.lineage.config)
+        return self.preprocessor.formats | ({} if target is None else {self.manifest.target: target})
 
     def close(self) -> None:
         """Let the engines go."""

@@ -3,8 +3,8 @@
     settings = Settings.read(os.environ, port=8123)      # options override the environment
 
 MODEL_PATH, BATCH_SIZE, PORT, GRPC_PORT, HOST, WORKERS, FRONT_ENDS, TLS_CERT, TLS_KEY, COALESCE,
-ALLOWED_HOSTS (names, between commas), PREDICTION_LOG, DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an empty
-variable counts as unset.
+ALLOWED_HOSTS (names, between commas), PREDICTION_LOG, METRICS_COMPAT, OTLP, DEEPSEEK_API_KEYS_FILE and
+DEEPSEEK_LOG_LEVEL are read; an empty variable counts as unset.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ ENVIRONMENT = {
     "TLS_KEY": "tls_key",
     "COALESCE": "coalesce",
     "PREDICTION_LOG": "prediction_log",
+    "METRICS_COMPAT": "metrics_compat",
+    "OTLP": "otlp",
     "ALLOWED_HOSTS": "allowed_hosts",
     "DEEPSEEK_LOG_LEVEL": "log_level",
 }
@@ -76,6 +78,8 @@ class Settings:
     api_keys_file: str | None = None  # one sha256 (hex) of an accepted key per line, see keys.py
     log_level: str = "info"
     prediction_log: str | None = None  # FOLDER[,NAME=VALUE]: keep rows and answers there, see observe/predictions
+    metrics_compat: str | None = None  # projects whose names of metrics are told, too, see observe/compat
+    otlp: str | None = None  # URL[,NAME=VALUE]: send traces there, see observe/traces
     max_body_bytes: int = 32 * MIB
     max_rows: int = 16_384  # rows of one request
     max_explain_rows: int = 1_024  # rows of one request for explanations or reasons
