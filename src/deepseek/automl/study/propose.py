@@ -68,14 +68,29 @@ def _propose_one(
     space = definition.space
     rng = np.random.default_rng([definition.seed, len(trials)])
     evidence = collect_evidence(definition, trials, others)
-    rows = None if pool is None else _rest_of_pool(space, trials, pool)
+    rest = None if pool is None else _rest_of_pool(space, trials, pool)
+    rows = None if rest is None else space.encode(rest)
     if definition.safe is not None:
-        return _propose_safely(definition, definition.safe, trials, evidence, rows, rng)
+        proposal = _propose_safely(definition, definition.safe, trials, evidence, rows, rng)
+    else:
+        proposal = _propose_freely(definition, trials, evidence, rows, rng)
+    if rest is None or rows is None or proposal.kind in ("start", "repeat"):
+        return proposal
+    # the pool's own recipe: decoded, its numbers would be rounded
+    nearest = np.argmin(_distances(rows, space.encode([proposal.recipe]), space.is_category))
+    return replace(proposal, recipe=dict(rest[int(nearest)]))
+
+
+def _propose_freely(
+    definition: Definition, trials: list[Trial], evidence: Evidence, rows: np.ndarray | None, rng: np.random.Generator
+) -> Proposal:
+    """Spread over the space first, then where most is expected."""
+    space = definition.space
     num_start = min(max(FEWEST_START, space.size), MOST_START)
-    num_ended = len(evidence.own_losses) + len(evidence.failures)
     if evidence.has_others and not evidence.num_own and rows is None:
         fresh = [row for row in evidence.leaders(len(trials) + 1) if not (evidence.pending == row).all(axis=1).any()]
         return Proposal(space.decode(fresh[0]), "transfer")
+    num_ended = len(evidence.own_losses) + len(evidence.failures)
     if not evidence.has_others and (num_ended < 2 or len(trials) < num_start):
         return Proposal(space.decode(_spread(definition, trials, rows, num_start)), "spread")
     return _propose_best(definition, evidence, rows, rng)
@@ -143,8 +158,8 @@ def _inside(definition: Definition) -> Callable[[np.ndarray], np.ndarray] | None
     return lambda rows: definition.obeys_rules([definition.space.decode(row) for row in rows])
 
 
-def _rest_of_pool(space: Space, trials: Sequence[Trial], pool: Sequence[Recipe]) -> np.ndarray:
-    """Rows of the pool's recipes that were not asked for. InputError when none is left."""
+def _rest_of_pool(space: Space, trials: Sequence[Trial], pool: Sequence[Recipe]) -> list[Recipe]:
+    """The pool's recipes that were not asked for. InputError when none is left."""
     tried = {tuple(trial.recipe[each.name] for each in space.parameters) for trial in trials}
     rest = [recipe for recipe in pool if tuple(recipe[each.name] for each in space.parameters) not in tried]
     if not rest:
@@ -152,7 +167,7 @@ def _rest_of_pool(space: Space, trials: Sequence[Trial], pool: Sequence[Recipe])
             f"all {len(pool)} recipes of the pool have been tried", expected="a recipe that is left",
             fix="the study is at its end: see its report",
         )  # fmt: skip
-    return space.encode(rest)
+    return rest
 
 
 def _spread(definition: Definition, trials: Sequence[Trial], rows: np.ndarray | None, num: int) -> np.ndarray:
