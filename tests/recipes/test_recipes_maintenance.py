@@ -37,6 +37,14 @@ def write(table: Table, path: Path, rows: Any = None) -> Path:
     return path
 
 
+def with_answer(table: Table) -> Table:
+    """The table with a sensor that is the remaining life, up to 50."""
+    name, hour = table.column("machine"), table.column("hour")
+    last = {machine: hour[name == machine].max() for machine in set(name)}
+    left = np.minimum([last[machine] for machine in name] - hour, 50)
+    return Table({**table.columns, "left": left}, {**table.types, "left": "number"})
+
+
 @pytest.fixture(scope="module")
 def sensors() -> Table:
     return make_example(0, NUM_MACHINES).drop(["pressure", "current"])
@@ -141,6 +149,7 @@ def test_a_machine_that_did_not_fail_is_learned_from(sensors: Table, tmp_path: P
         (lambda table: table.take(np.isin(table.column("machine"), ["M01", "M02"])), "the end of 2 machines is known"),
         (lambda table: table.take(np.arange(table.num_rows)[::-1]), "a time that runs backwards"),
         (lambda table: table.drop(["vibration", "temperature"]), "no sensor changes"),
+        (with_answer, "'left' rises or falls with the remaining life itself"),
     ],
 )
 def test_machines_that_cannot_be_learned_from_are_refused(
@@ -150,8 +159,9 @@ def test_machines_that_cannot_be_learned_from_are_refused(
         run_maintenance(change(sensors), MaintenanceOptions(EXAMPLE_COLUMNS, tmp_path / "out", trials=1, nets=False))
 
 
-def test_options_of_machines_are_refused_for_other_bundles(engines: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_asked_is_bad_input(engines: Path, fleet: Path, tmp_path: Path) -> None:
     assert main(["predict", str(engines), str(tmp_path / "absent.csv")]) == 2
+    assert main(["predict", str(engines), str(fleet), "--history", str(fleet)]) == 2
     assert main(["recipe", "maintenance", "--out", str(tmp_path / "x")]) == 2
     assert (
         main(["recipe", "maintenance", "--example", "--failure", "a", "--rul", "b", "--out", str(tmp_path / "x")]) == 2

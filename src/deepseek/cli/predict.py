@@ -87,7 +87,7 @@ def command(
     counts: Counter[tuple[str, str]] = Counter()
     with use_limits(limits), open_runtime(bundle, key=key) as runtime, closing(Progress()) as progress:
         warn_unchecked(bundle, key)
-        if predict_machines(MachineJob(runtime, data, out, html, all_rows, as_json)):
+        if predict_machines(MachineJob(runtime, data, out, html, all_rows, as_json, bool(history))):
             return
         with (
             open_rows(runtime.bundle, data, history, _check_progress(progress)) as table,

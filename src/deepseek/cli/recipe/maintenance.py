@@ -36,7 +36,7 @@ Examples:
 @click.option("--rul", metavar="COL", help="Remaining life, in units of time. A machine without a value is censored.")
 @click.option("--cap", type=click.FloatRange(min=0, min_open=True), metavar="LIFE",
               help="Tell remaining life up to here.  [default: 5/8 of the median life]")  # fmt: skip
-@click.option("--test", type=FILE, help="Machines to test on, with the same columns.  [default: a fifth of them]")
+@click.option("--test", type=FILE, help="Machines to test on, with the same columns.  [default: a tenth of them]")
 @click.option("--interval", default="0.9", show_default=True, type=share, metavar="SHARE", help="What intervals hold.")
 @click.option(
     "--budget",

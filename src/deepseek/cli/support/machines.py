@@ -78,12 +78,14 @@ class MachineJob:
     html: Path | None
     all_rows: bool
     as_json: bool
+    has_history: bool = False
 
 
 def predict_machines(job: MachineJob) -> bool:
     """Write unit, time, rul, low and high, at the last time of each machine or at each, to `out` or as CSV on stdout;
     with --json one object, which has "predictions" where there is no `out`. False, and nothing is done, for a bundle
     that has no windows. InputError as make_rows() raises it, and for options of machines without any."""
+    from deepseek.errors import InputError
     from deepseek.features.machines.tables import make_rows, read_windows
 
     definition = read_windows(job.runtime.bundle)
@@ -91,6 +93,11 @@ def predict_machines(job: MachineJob) -> bool:
         if job.all_rows or job.html is not None:
             raise _no_machines_error(job)
         return False
+    if job.has_history:
+        raise InputError(
+            f"{job.runtime.bundle.path} reads all rows of a machine from DATA itself", expected="no --history",
+            fix="put the earlier rows of each machine into DATA",
+        )  # fmt: skip
     from deepseek.data import read_table
 
     rows = make_rows(definition, read_table(job.data))
