@@ -15,6 +15,7 @@ Examples:
   deepseek evaluate loans later.csv
   deepseek evaluate loans later.parquet --by branch --json
   deepseek evaluate patients later.csv --files scans --broken mask
+  deepseek evaluate line3 boxes.csv --files pictures
 """
 
 
@@ -37,8 +38,13 @@ def command(
     """Measure BUNDLE on the labelled rows of DATA, with bootstrap intervals.
 
     A bundle of `recipe maintenance` takes raw sensors: remaining life in a column `rul`, or each machine's last row is
-    its failure.
+    its failure. For a bundle of `recipe defects` DATA holds boxes, as in training, and --files the pictures.
     """
+    from deepseek.cli.support.detection import evaluate_pictures, is_detector
+
+    if is_detector(bundle):
+        evaluate_pictures(bundle, data, files, key=key, as_json=as_json)
+        return
     from deepseek.automl.evaluate import evaluate_bundle
     from deepseek.cli.support.machines import machine_rows
     from deepseek.cli.support.opening import warn_unchecked

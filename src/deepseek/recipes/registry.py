@@ -52,4 +52,16 @@ RECIPES: dict[str, Recipe] = {
         makes="rings, the recall at each difficulty, and a page",
         guide="rings.md",
     ),
+    "process": Recipe(
+        what="The settings of a process, improved trial by trial; in the safe mode few trials break a limit.",
+        takes="a study file: parameters, objectives, constraints, a recipe that holds",
+        makes="recipes to try, a log of their results, and a page",
+        guide="process.md",
+    ),
+    "defects": Recipe(
+        what="Pictures of parts, with boxes or of good parts alone, become a model that finds defects.",
+        takes="a folder of pictures, and boxes as CSV, COCO or YOLO",
+        makes="a bundle that answers pictures with boxes, a bound on missed parts, and a page",
+        guide="defects.md",
+    ),
 }

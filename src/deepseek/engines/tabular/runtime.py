@@ -179,6 +179,10 @@ class Runtime:
         """Prepared features of raw records; InputError for what does not fit the model's columns."""
         return self.preprocessor.rows(records)
 
+    def prepare_features(self, records: Sequence[Record]) -> Float32:
+        """The features (N, F) alone, for who reads no flags."""
+        return self.preprocessor.features_of(records)
+
     def prepare_table(self, table: Table) -> Batch:
         """Prepared features of a table's rows."""
         return self.preprocessor.table(table)
