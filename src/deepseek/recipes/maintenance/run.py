@@ -42,12 +42,14 @@ if TYPE_CHECKING:
 TARGET = "rul"  # the column of remaining life in window rows
 HEALTH_TREES = "xgboost_health"  # trees on the health index alone: fewer ways to be wrong than on all sensors
 CANDIDATES = ("xgboost",)  # beside the yardstick and the nets
-TEST_SHARE = 0.2  # of the machines, where none are brought to test on
+TEST_SHARE = 0.1  # of the machines, where none are brought to test on: what is tested on teaches nothing
 MIN_MACHINES = 10  # whose end is known
 #: Training rows go so far above the cap, as a share of it: all of a long healthy time says one thing, many times.
 BEYOND_CAP = 1.3
 MOST_ROWS = 10_000  # to learn from: neighbouring moments of a machine tell nearly the same
 TREE_STEP = 2  # trees are fitted on each such row of these
+MIN_TOLD_ROWS = 20  # by which a sensor is taken for the remaining life
+TOLD_CORRELATION = 0.9999
 MIN_AGE = 5  # rows of a machine before it is learned from
 
 
@@ -158,6 +160,7 @@ def prepare_run(table: Table, options: MaintenanceOptions) -> PreparedRun:
     else:
         learned, (tested, more) = fleet, read_fleet(options.test, options)
         warnings += more
+    _check_answers(learned)
     cap = options.cap or default_cap(learned.histories, learned.lives)
     definition = fit_definition(learned.histories, [life.remaining for life in learned.lives], target=TARGET, cap=cap)
     warnings += _constant_warnings(learned.histories, definition)
@@ -185,7 +188,27 @@ def read_fleet(table: Table, options: MaintenanceOptions) -> tuple[_Fleet, list[
             fix=f"check that {options.columns.unit!r} names machines, and bring all their rows",
         )  # fmt: skip
     warnings = [f"{num_short} machines with a single row were left out"] if num_short else []
+    read = {options.columns.unit, options.columns.time, *histories.sensors, *dropped}
+    others = [name for name in table.names if name not in read]
+    if others:
+        warnings.append(f"columns of words and dates are no sensors and are not read: {', '.join(others)}")
     return fleet.take(long_enough), warnings
+
+
+def _check_answers(fleet: _Fleet) -> None:
+    """InputError for a sensor that is the remaining life itself: nobody has it when it is needed."""
+    remaining = np.concatenate([life.remaining for life in fleet.lives])
+    values = np.concatenate([machine.values for machine in fleet.histories.machines])
+    for name, column in zip(fleet.histories.sensors, values.T, strict=True):
+        known = np.isfinite(column) & np.isfinite(remaining)
+        if known.sum() < MIN_TOLD_ROWS or min(np.ptp(column[known]), np.ptp(remaining[known])) <= 0:
+            continue
+        late = known & (remaining <= np.quantile(remaining[known], 0.25))  # a column of lives may be capped above
+        if abs(np.corrcoef(column[late], remaining[late])[0, 1]) > TOLD_CORRELATION:
+            raise InputError(
+                f"the column {name!r} rises or falls with the remaining life itself", expected="what a machine reports",
+                fix=f"name it with --rul {name}, or leave it out with --drop {name}",
+            )  # fmt: skip
 
 
 def _hold_out(fleet: _Fleet, seed: int) -> tuple[_Fleet, _Fleet]:
@@ -196,7 +219,7 @@ def _hold_out(fleet: _Fleet, seed: int) -> tuple[_Fleet, _Fleet]:
             f"the end of {len(known)} machines is known", expected=f"at least {MIN_MACHINES}",
             fix="bring more machines that failed, or --failure or --rul if a column says when",
         )  # fmt: skip
-    num_tested = max(1, round(TEST_SHARE * len(known)))
+    num_tested = max(2, round(TEST_SHARE * len(known)))
     tested = np.sort(np.random.default_rng(seed).permutation(known)[:num_tested]).tolist()
     learned = [place for place in range(len(fleet.lives)) if place not in set(tested)]
     return fleet.take(learned), fleet.take(tested)
