@@ -100,6 +100,11 @@ def verbs() -> tuple[Verb, ...]:
             quick=False,
         ),
         Verb("recipe_rings", ("recipe", "rings", "--example", "--html", "rings.html")),
+        Verb(
+            "recipe_maintenance",
+            ("recipe", "maintenance", "--example", "--out", "machines", "--trials", "1", "--no-nets"),
+        ),
+        Verb("recipe_process", ("recipe", "process", "--example", "--html", "press.html")),
         Verb("stream", ("stream", "cards", "--state", "state")),
         Verb("replay", ("stream", "cards", "--replay", "tx.csv", "--inject", "card", "--html", "replay.html")),
         Verb("train", ("train", "run.toml", "--out", "trained"), quick=False),

@@ -41,7 +41,10 @@ Task = Literal[TableTask, PlainTask]
 PLAIN_TASKS: tuple[PlainTask, ...] = get_args(PlainTask)
 
 _HASH = re.compile(r"[0-9a-f]{64}")
-_DIGEST_FILES = ("features.toml", "preprocess.json", "samples.json", "model.json", "model.onnx", "decision.json")
+_DIGEST_FILES = (
+    "features.toml", "windows.json", "warning.json", "preprocess.json", "samples.json", "model.json", "model.onnx",
+    "decision.json",
+)  # fmt: skip
 _DESCRIPTION_FILES = ("card.json", "example.json", "README.md")  # of a model that reads no table
 _DIGEST_FIELDS = ("inputs", "outputs", "labels", "threshold", "task", "target")
 
