@@ -23,8 +23,7 @@ class PairModel:
 
     def inspect(self, picture: Picture, reference: Picture | None = None) -> Inspection:
         """Boxes in pixels of the part as it lies, before it was moved onto its reference."""
-        other = check_sizes(picture, reference)
-        part, shift = align(picture, other)
+        part, other, shift = align(picture, check_sizes(picture, reference))
         boxes = propose(part, other)
         num_classes, (height, width) = len(self.config.classes), picture.shape[1:]
         heat = np.zeros((-(-height // HEAT_STRIDE), -(-width // HEAT_STRIDE)), np.float32)
