@@ -6,7 +6,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 PORT ?= 8000
-JOBS ?= 2
+JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
@@ -182,11 +182,12 @@ chromium:
 	if [ -x $(BIN)/playwright ]; then $(BIN)/playwright install chromium && exit 0; fi; \
 	echo "error: Chromium is missing and could not be installed. To mend it: install chromium" >&2; exit 2
 
-# The generated C is run under valgrind, every verb under strace, and alert rules by Prometheus' own tools; where they cannot be installed, those
-# tests are skipped.
+# The generated C is run under valgrind, every verb under strace, alert rules by Prometheus' own tools, and log lines are shipped by rsyslog; where
+# they cannot be installed, those tests are skipped.
 watchers:
 	@missing=; for watcher in valgrind strace prometheus prometheus-alertmanager; do \
 	  command -v $$watcher >/dev/null || missing="$$missing $$watcher"; done; \
+	ls /usr/lib/*/rsyslog/omelasticsearch.so >/dev/null 2>&1 || missing="$$missing rsyslog rsyslog-elasticsearch"; \
 	[ -n "$$missing" ] || exit 0; \
 	sudo=; [ "$$(id -u)" = 0 ] || sudo='sudo -n'; \
 	if command -v apt-get >/dev/null && $$sudo true 2>/dev/null; then \

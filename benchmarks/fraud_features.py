@@ -115,26 +115,26 @@ def customer_features(
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Number of transactions and mean amount of the card over 1, 7 and 30 days, each (N,)."""
     cents = np.rint(amount * 100).astype(np.int64)
-    found: dict[str, np.ndarray[Any, Any]] = {}
+    collected: dict[str, np.ndarray[Any, Any]] = {}
     for days in WINDOWS_DAYS:
         number, total = window_sums(customer, time_s, cents, days)
-        found[f"CUSTOMER_ID_NB_TX_{days}DAY_WINDOW"] = number
-        found[f"CUSTOMER_ID_AVG_AMOUNT_{days}DAY_WINDOW"] = total / (100.0 * number)
-    return found
+        collected[f"CUSTOMER_ID_NB_TX_{days}DAY_WINDOW"] = number
+        collected[f"CUSTOMER_ID_AVG_AMOUNT_{days}DAY_WINDOW"] = total / (100.0 * number)
+    return collected
 
 
 def terminal_features(
     terminal: np.ndarray[Any, Any], time_s: np.ndarray[Any, Any], fraud: np.ndarray[Any, Any]
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Number of transactions and share of frauds at the terminal over 1, 7, 30 days that ended 7 days ago."""
-    found: dict[str, np.ndarray[Any, Any]] = {}
+    collected: dict[str, np.ndarray[Any, Any]] = {}
     late_number, late_frauds = window_sums(terminal, time_s, fraud, DELAY_DAYS)
     for days in WINDOWS_DAYS:
         number, frauds = window_sums(terminal, time_s, fraud, DELAY_DAYS + days)
         number, frauds = number - late_number, frauds - late_frauds
-        found[f"TERMINAL_ID_NB_TX_{days}DAY_WINDOW"] = number
-        found[f"TERMINAL_ID_RISK_{days}DAY_WINDOW"] = np.where(number > 0, frauds / np.maximum(number, 1), 0.0)
-    return found
+        collected[f"TERMINAL_ID_NB_TX_{days}DAY_WINDOW"] = number
+        collected[f"TERMINAL_ID_RISK_{days}DAY_WINDOW"] = np.where(number > 0, frauds / np.maximum(number, 1), 0.0)
+    return collected
 
 
 def window_sums(
@@ -199,10 +199,10 @@ def card_precision(test: pa.Table, score: np.ndarray[Any, Any], top: int = 100) 
     """
     day = seconds(test) // DAY_S
     card, fraud = test["CUSTOMER_ID"].to_numpy(), test[TARGET].to_numpy()
-    found = np.array([], dtype=card.dtype)
+    collected = np.array([], dtype=card.dtype)
     shares = []
     for today in np.unique(day):
-        rows = np.flatnonzero((day == today) & ~np.isin(card, found))
+        rows = np.flatnonzero((day == today) & ~np.isin(card, collected))
         cards, position = np.unique(card[rows], return_inverse=True)
         highest = np.full(len(cards), -np.inf)
         np.maximum.at(highest, position, score[rows])
@@ -211,7 +211,7 @@ def card_precision(test: pa.Table, score: np.ndarray[Any, Any], top: int = 100) 
         hits = np.argsort(-highest, kind="stable")[:top]
         hits = hits[compromised[hits]]
         shares.append(len(hits) / top)
-        found = np.concatenate([found, cards[hits]])
+        collected = np.concatenate([collected, cards[hits]])
     return float(np.mean(shares))
 
 
@@ -224,8 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     table = load_features()
     for week in options.weeks.split(","):
-        made = fold(table, week)
-        for part, rows in (("train", made.train), ("test", made.test)):
+        fold_arrays = fold(table, week)
+        for part, rows in (("train", fold_arrays.train), ("test", fold_arrays.test)):
             pq.write_table(rows, options.out / f"{part}-{week}.parquet")
             print(f"{part}-{week}: {rows.num_rows:,} rows, {int(rows[TARGET].to_numpy().sum()):,} frauds")
 

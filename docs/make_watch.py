@@ -9,17 +9,22 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from deepseek.observe.compat.names import FOREIGN_NAMES, WITHOUT_ANSWER
 from deepseek.observe.dashboards.panels import DASHBOARDS
-from deepseek.observe.export import GRAFANA, PROMETHEUS, RUNBOOKS, render_files
+from deepseek.observe.export import ELASTIC, GRAFANA, PROMETHEUS, RUNBOOKS, render_files
 from deepseek.observe.metrics_table import METRICS, metrics_in
 from deepseek.observe.rules.rule_file import ALERTS
 from deepseek.observe.rules.thresholds import THRESHOLDS, read_thresholds
+from deepseek.observe.shipping.fields import LOG_FIELDS
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART_FILES = "deploy/helm/deepseek-model-server/files"
-GUIDES = ("docs/guides/watching.md", "docs/guides/zh/watching.md")
+GUIDES = tuple(f"docs/guides/{folder}{name}.md" for name in ("watching", "logs") for folder in ("", "zh/"))
 #: Folders of an export, and where their files lie in the repository.
-PLACES = {PROMETHEUS: CHART_FILES, GRAFANA: f"{CHART_FILES}/dashboards", RUNBOOKS: "docs/runbooks"}
+PLACES = {
+    PROMETHEUS: CHART_FILES, GRAFANA: f"{CHART_FILES}/dashboards", RUNBOOKS: "docs/runbooks",
+    ELASTIC: "deploy/watch/elastic",
+}  # fmt: skip
 MARKERS = re.compile(r"(<!-- (\w+): begin -->\n).*?(<!-- \w+: end -->)", re.DOTALL)
 
 
@@ -36,7 +41,10 @@ def files() -> dict[str, str]:
 def guide(text: str) -> str:
     """A guide with its tables made anew between their marks; links to runbooks as seen from the guide."""
     up = "../../runbooks" if "](../watching.md)" in text else "../runbooks"
-    tables = {"metrics": metrics_table, "alerts": alerts_table, "thresholds": thresholds_table}
+    tables = {
+        "metrics": metrics_table, "alerts": alerts_table, "thresholds": thresholds_table, "compat": compat_table,
+        "silent": silent_table, "fields": fields_table,
+    }  # fmt: skip
 
     def renew(found: re.Match[str]) -> str:
         return f"{found[1]}\n{tables[found[2]]()}\n{found[3]}".replace("](RUNBOOKS/", f"]({up}/")
@@ -75,6 +83,29 @@ def thresholds_table() -> str:
     for name, each in THRESHOLDS.items():
         unit = f" {each.unit}" if each.unit else ""
         rows.append(f"| `{name}` | {each.default:g}{unit} | {each.low:g} | {each.high:g} | {each.meaning} |")
+    return "\n".join(rows) + "\n"
+
+
+def compat_table() -> str:
+    """Each name of another project, and what it is here."""
+    rows = ["| Project | Name | Kind | Here |", "| --- | --- | --- | --- |"]
+    rows += [f"| {each.project} | `{each.name}` | {each.kind} | {each.source} |" for each in FOREIGN_NAMES]
+    return "\n".join(rows) + "\n"
+
+
+def silent_table() -> str:
+    """Each name of another project that has no answer here."""
+    rows = ["| Name | Why |", "| --- | --- |"]
+    return "\n".join([*rows, *(f"| `{name}` | {why} |" for name, why in WITHOUT_ANSWER.items())]) + "\n"
+
+
+def fields_table() -> str:
+    """Each field of a log line."""
+    rows = ["| Field | Type | Of | Meaning |", "| --- | --- | --- | --- |"]
+    rows += [
+        f"| `{each.name}` | {each.kind} | {'ECS' if each.is_ecs else 'deepseek'} | {each.meaning} |"
+        for each in LOG_FIELDS
+    ]
     return "\n".join(rows) + "\n"
 
 

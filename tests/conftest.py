@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import gc
@@ -10,11 +11,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import certifi
 import pytest
 from _pytest.doctest import DoctestModule
 
@@ -27,6 +30,23 @@ for _name in (
     "POLARS_MAX_THREADS",
 ):
     os.environ.setdefault(_name, "1")
+
+
+def trust_one_authority() -> None:
+    """A client of HTTP reads all authorities that the machine trusts, which takes 10 ms of CPU each time.
+
+    No test speaks to a public server, so one authority does. Processes that tests start inherit it.
+    """
+    if "SSL_CERT_FILE" not in os.environ:
+        first = Path(certifi.where()).read_text("utf-8").partition("-----END CERTIFICATE-----")
+        file = tempfile.NamedTemporaryFile("w", suffix=".pem", delete=False)  # noqa: SIM115  lives as long as we do
+        with file:
+            file.write("".join(first[:2]))
+        os.environ["SSL_CERT_FILE"] = file.name
+        atexit.register(os.unlink, file.name)
+
+
+trust_one_authority()
 
 import deepseek  # noqa: E402  before onnxruntime: it forbids the libraries of the tests to report to their makers
 

@@ -28,7 +28,8 @@ EXTRAS = """
     multipart torch_pruning torchvision transformers onnxscript PIL matplotlib
     av nibabel pydicom soundfile soxr numba
     nats redis pyflink
-    grafana_foundation_sdk pynvml yaml
+    grafana_foundation_sdk pynvml yaml pycocotools
+    opentelemetry elasticsearch
 """
 HEAVY = frozenset(EXTRAS.split())
 #: What a room's own door may import: it is opened by cli/NAME.py alone, after extras.need has looked.

@@ -6,7 +6,7 @@ multiclass).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -73,7 +73,7 @@ class Scores:
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """Answers for N rows. Classes: labels and probabilities. Regression: values and, where fitted, intervals. Texts:
-    embeddings, or the entities in each. A bare graph: its outputs by name."""
+    embeddings, or the entities in each. Pictures of parts: the defects on each. A bare graph: its outputs by name."""
 
     labels_known: tuple[str, ...] = ()  # the classes in the order of the columns of probabilities
     labels: NDArray[np.str_] | None = None  # (N,)
@@ -82,11 +82,12 @@ class Prediction:
     intervals: Float32 | None = None  # (N, 2) conformal lower and upper ends
     embeddings: Float32 | None = None  # (N, D)
     entities: tuple[tuple[Mapping[str, Any], ...], ...] | None = None  # (N,) each: text, label, start, end, probability
+    defects: tuple[Mapping[str, Any], ...] | None = None  # (N,) each: defective, score, boxes, mask
     tensors: Tensors | None = None  # of a graph that says nothing of what its outputs mean
     flags: tuple[Flag, ...] = ()
 
     def __len__(self) -> int:
-        for found in (self.labels, self.values, self.embeddings, self.entities, self.tensors):
+        for found in (self.labels, self.values, self.embeddings, self.entities, self.defects, self.tensors):
             if found is not None:
                 return len(found)
         return 0
@@ -146,7 +147,7 @@ class Attribution:
 class Event:
     """One thing that happened in a server: a request answered, a batch computed, a model loaded."""
 
-    kind: Literal["request", "batch", "explain", "model", "server", "shadow", "coalesced"]
+    kind: Literal["request", "batch", "explain", "model", "server", "shadow", "coalesced", "generation"]
     model_name: str = ""
     model_version: str = ""
     status: int = 0  # HTTP status of a request
@@ -161,10 +162,12 @@ class Event:
 
 @dataclass(slots=True)  # not frozen, as Event
 class AnsweredRows:
-    """The rows of one request and what was answered: for a log of predictions, which asks for the answers later."""
+    """The rows of one request and what was answered: for a log of predictions."""
 
     records: Sequence[Record] | Tensors | None  # as they came; None for rows that were prepared elsewhere
-    predict: Callable[[], Prediction] | None = None  # makes the answers again; None: there is none
+    prediction: Prediction | None = None  # of these rows, or of a whole batch; None: there is none
+    start: int = 0  # their first row in it
+    flags: Sequence[Flag] = ()  # of these rows, beside those of the prediction
     worker_pid: int = 0  # the engine process that computed them; 0: this process
     compute_s: float = 0.0  # of the batch that they were computed in
 

@@ -115,21 +115,23 @@ def test_what_helm_renders_is_what_kubernetes_takes(values: tuple[str, ...], tmp
 
 @needs_helm
 def test_what_watches_the_pods_is_of_one_piece(tmp_path: Path) -> None:
-    made = rendered(*ALL, "prometheusRule.labels.release=monitoring")
-    assert made["PrometheusRule"]["metadata"]["labels"]["release"] == "monitoring"
+    objects = rendered(*ALL, "prometheusRule.labels.release=monitoring")
+    assert objects["PrometheusRule"]["metadata"]["labels"]["release"] == "monitoring"
     files = CHART / "files"
-    assert made["PrometheusRule"]["spec"] == yaml.safe_load((files / "rules.yml").read_text("utf-8"))
-    assert made["ConfigMap"]["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert objects["PrometheusRule"]["spec"] == yaml.safe_load((files / "rules.yml").read_text("utf-8"))
+    assert objects["ConfigMap"]["metadata"]["labels"]["grafana_dashboard"] == "1"
     boards = {path.name: path.read_text("utf-8") for path in (files / "dashboards").glob("*.json")}
-    assert {name: text.strip() for name, text in made["ConfigMap"]["data"].items()} == {
+    assert {name: text.strip() for name, text in objects["ConfigMap"]["data"].items()} == {
         name: text.strip() for name, text in boards.items()
     }
-    (endpoint,) = made["ServiceMonitor"]["spec"]["endpoints"]
+    (endpoint,) = objects["ServiceMonitor"]["spec"]["endpoints"]
     assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "deepseek"}], "the rules ask for this job"
-    policy = made["NetworkPolicy"]["spec"]
-    assert policy["podSelector"] == made["Deployment"]["spec"]["selector"]
+    policy = objects["NetworkPolicy"]["spec"]
+    assert policy["podSelector"] == objects["Deployment"]["spec"]["selector"]
     assert [[port["port"] for port in rule["ports"]] for rule in policy["ingress"]] == [["http", "grpc"], ["http"]]
-    (queue,) = (each["pods"] for each in made["HorizontalPodAutoscaler"]["spec"]["metrics"] if each["type"] == "Pods")
+    (queue,) = (
+        each["pods"] for each in objects["HorizontalPodAutoscaler"]["spec"]["metrics"] if each["type"] == "Pods"
+    )
     assert find_metric(queue["metric"]["name"]).kind == "gauge"
     assert queue["target"] == {"type": "AverageValue", "averageValue": "500"}
 
@@ -145,9 +147,9 @@ def test_rules_of_ones_own_thresholds_take_the_place_of_the_charts(tmp_path: Pat
         "--set-file",
         f"prometheusRule.rules={tmp_path / 'rules.yml'}",
     ]
-    found = helm("template", "bert", CHART, *words)
-    assert found.returncode == 0, found.stderr
-    (rule,) = (one for one in yaml.safe_load_all(found.stdout) if one and one["kind"] == "PrometheusRule")
+    completed = helm("template", "bert", CHART, *words)
+    assert completed.returncode == 0, completed.stderr
+    (rule,) = (one for one in yaml.safe_load_all(completed.stdout) if one and one["kind"] == "PrometheusRule")
     assert rule["spec"] == rules
 
 

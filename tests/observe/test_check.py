@@ -23,7 +23,7 @@ from deepseek.train.run_folder.record import RunRecord
 from support.servers.serving import Server
 
 
-def asked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
+def run_verb(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
     code = main(["observe", *words, "--json"])
     return code, json.loads(capsys.readouterr().out)
 
@@ -55,7 +55,7 @@ def test_a_server_that_has_answered_has_nothing_dead(
     server: Server, loan: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     httpx.post(f"{server.url}/v1/models/loans:predict", json={"instances": [loan]})
-    code, result = asked(capsys, "check", server.url)
+    code, result = run_verb(capsys, "check", server.url)
     assert code == 0
     assert [finding for finding in result["findings"] if finding["state"] == "dead"] == []
     assert result["counts"]["metric"]["alive"] >= 40
@@ -69,7 +69,7 @@ def test_a_metric_that_is_not_told_is_dead_and_so_is_what_reads_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with answering("# TYPE deepseek_ready gauge\ndeepseek_ready 1\n") as url:
-        code, result = asked(capsys, "check", url)
+        code, result = run_verb(capsys, "check", url)
     assert code == 3
     states = {finding["name"]: finding["state"] for finding in result["findings"]}
     assert states["deepseek_ready"] == states["DeepseekNotReady"] == "alive"
@@ -93,19 +93,19 @@ def test_a_metric_that_is_not_told_is_dead_and_so_is_what_reads_it(
 def test_an_address_that_cannot_be_asked_is_said(
     url: str, code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found, result = asked(capsys, "check", url)
-    assert (found, message in result["error"]["message"]) == (code, True)
+    exit_code, result = run_verb(capsys, "check", url)
+    assert (exit_code, message in result["error"]["message"]) == (code, True)
 
 
 def test_what_is_no_exposition_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     with answering("<html>hello</html>") as url:
-        code, result = asked(capsys, "check", url)
+        code, result = run_verb(capsys, "check", url)
     assert code == 2
     assert "no exposition" in result["error"]["message"]
 
 
 def test_a_prometheus_that_is_away_is_said(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    code, result = asked(capsys, "check", server.url, "--prometheus", "http://127.0.0.1:1")
+    code, result = run_verb(capsys, "check", server.url, "--prometheus", "http://127.0.0.1:1")
     assert (code, result["error"]["code"]) == (3, "unreachable")
 
 

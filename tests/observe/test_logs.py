@@ -50,6 +50,40 @@ def test_a_line_has_the_names_of_the_elastic_common_schema() -> None:
     assert line["deepseek"]["flagged"] == {"imputed:age": 1}
 
 
+@pytest.mark.parametrize("with_model", [True, False])
+def test_a_line_says_what_its_own_request_was_though_most_of_it_is_made_once_for_all(with_model: bool) -> None:
+    name = '100 % "sure"' if with_model else ""
+    events = [
+        Event("request", name, "%d", 200 + place, place, place / 1e3, place / 1e4,
+              {"route": "/v1/%b", "method": "POST", "request_id": f"id-{place}", "client": client})
+        for place, client in enumerate(("50%", "50%", "bank"))
+    ]  # fmt: skip
+    for place, (line, client) in enumerate(zip(logged("debug", *events), ("50%", "50%", "bank"), strict=True)):
+        assert (line["http.request.id"], line["user.name"]) == (f"id-{place}", client)
+        assert (line["event.action"], line["http.response.status_code"]) == ("/v1/%b", 200 + place)
+        assert line["event.duration"] == place * 1_000_000
+        if with_model:
+            model = line["deepseek"]
+            assert (model["model.name"], model["model.version"], model["rows"]) == (name, "%d", place)
+            assert model["queue.duration"] == place * 100_000
+
+
+def test_logs_of_one_server_write_the_same_line_of_a_request(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    audit, access = AuditLog(tmp_path / "audit"), AccessLog("info", stream)
+    for number in range(3):  # events that are equal, and not the same
+        event = Event("request", "cancer", "1", 200, number, 0.001, fields={"method": "POST", "request_id": "a"})
+        for log in (audit, access):
+            log.emit(event)
+    for log in (audit, access):
+        log.close()
+    written = lines((tmp_path / "audit").read_bytes())
+    assert [line["deepseek"]["rows"] for line in written] == [0, 1, 2]
+    assert [{**line, "previous.hash.sha256": ""} for line in written] == [
+        {**line, "previous.hash.sha256": ""} for line in lines(stream.getvalue())
+    ]
+
+
 @pytest.mark.parametrize(("level", "num_lines"), [("debug", 3), ("info", 2), ("warning", 1), ("error", 0), ("off", 0)])
 def test_the_level_decides_what_is_written(level: str, num_lines: int) -> None:
     refused = Event("request", "cancer", "1", 422, fields=FIELDS | {"error": "bad_input"})

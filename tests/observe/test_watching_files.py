@@ -79,22 +79,30 @@ def test_every_query_parses_and_reads_metrics_of_the_table() -> None:
                 assert not re.search(r"\$(?!__rate_interval|model\b)", query.expression)
 
 
+#: In a network of their own, which the model server is not in: Elasticsearch has no password there.
+LOGGING = {"elasticsearch", "kibana", "log-setup", "filebeat"}
+
+
 def compose() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
-    return found
+    compose_file: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+    return compose_file
 
 
 def test_the_stack_mounts_files_that_are_there_and_reaches_nobody_else() -> None:
     document = compose()
     watching = {name: each for name, each in document["services"].items() if each.get("profiles") == ["watch"]}
-    assert watching.keys() == {"prometheus", "alertmanager", "grafana"}
-    for service in watching.values():
+    assert watching.keys() == {"prometheus", "alertmanager", "grafana", *LOGGING}
+    for name, service in watching.items():
         sources = [volume.split(":")[0] for volume in service["volumes"]]
         assert all((ROOT / source).exists() for source in sources if source.startswith("./"))
-        assert {source for source in sources if not source.startswith("./")} <= document["volumes"].keys()
-        assert all(volume.endswith(":ro") for volume in service["volumes"] if volume.startswith("./"))
-        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
-        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+        assert {source for source in sources if source[0] not in "./"} <= document["volumes"].keys()
+        assert all(volume.endswith(":ro") for volume in service["volumes"] if volume[0] in "./")
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service.get("read_only") is True or name in LOGGING - {"log-setup"}  # these write beside their data
+        assert service["deploy"]["resources"]["limits"].keys() == {"memory", "pids"}
+        assert "healthcheck" in service
         assert ":" in service["image"]
         assert "latest" not in service["image"]
     config = yaml.safe_load((WATCH / "prometheus.yml").read_text("utf-8"))
@@ -108,6 +116,22 @@ def test_the_stack_mounts_files_that_are_there_and_reaches_nobody_else() -> None
     assert set(config["rule_files"]) <= set(mounted)
     provider = yaml.safe_load((WATCH / "grafana/dashboards.yml").read_text("utf-8"))["providers"][0]
     assert provider["options"]["path"] in [volume.split(":")[1] for volume in watching["grafana"]["volumes"]]
+
+
+def test_who_ships_logs_is_in_a_network_of_its_own_and_waits_for_what_it_needs() -> None:
+    document = compose()
+    services = document["services"]
+    assert {name for name, each in services.items() if each.get("networks") == ["logs"]} == LOGGING
+    assert document["networks"].keys() == {"logs"}
+    needs = {name: set(services[name].get("depends_on", [])) for name in LOGGING}
+    assert needs == {
+        "elasticsearch": set(), "kibana": {"elasticsearch"}, "log-setup": {"kibana"}, "filebeat": {"log-setup"}
+    }  # fmt: skip
+    assert {"ELASTIC_URL=http://elasticsearch:9200", "KIBANA_URL=http://kibana:5601"} == set(
+        services["log-setup"]["environment"]
+    )
+    elastic_images = {services[name]["image"].rpartition(":")[2] for name in LOGGING}
+    assert len(elastic_images) == 1  # one release
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is missing: make setup brings it")

@@ -51,57 +51,59 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told() -> list[tuple[str, float]]:
+def progress_calls() -> list[tuple[str, float]]:
     """What was said of the progress of the run that `found` is of."""
     return []
 
 
 @pytest.fixture(scope="module")
-def found(study: Path, told: list[tuple[str, float]]) -> Any:
+def findings(study: Path, progress_calls: list[tuple[str, float]]) -> Any:
     return run_study(
-        study, choices=QUICK, budget=StudyBudget(progress=lambda message, share: told.append((message, share)))
+        study,
+        choices=QUICK,
+        budget=StudyBudget(progress=lambda message, share: progress_calls.append((message, share))),
     )
 
 
-def test_leaks_are_shown_and_kept_out(found: Any) -> None:
-    assert found.size_auc > 0.99
-    assert {each.name for each in found.presence if each.level == "refuse"} == {
+def test_leaks_are_shown_and_kept_out(findings: Any) -> None:
+    assert findings.size_auc > 0.99
+    assert {each.name for each in findings.presence if each.level == "refuse"} == {
         "presence:captions", "presence:age", "presence:gender",
     }  # fmt: skip
-    assert found.diagnosis.encoder == "small"
+    assert findings.diagnosis.encoder == "small"
 
 
-def test_slices_are_diagnosed_and_reports_find_them(found: Any) -> None:
-    assert found.diagnosis.test["auc"].value > 0.9
-    assert found.retrieval["test"].num_rows == 8
-    assert set(found.retrieval["test"].recall) == {"captions -> image", "image -> captions"}
-    assert set(found.within_positive.auc) == {"fused", "added", "image", "captions"}
-    json.dumps(found.to_dict(), allow_nan=False)
+def test_slices_are_diagnosed_and_reports_find_them(findings: Any) -> None:
+    assert findings.diagnosis.test["auc"].value > 0.9
+    assert findings.retrieval["test"].num_rows == 8
+    assert set(findings.retrieval["test"].recall) == {"captions -> image", "image -> captions"}
+    assert set(findings.within_positive.auc) == {"fused", "added", "image", "captions"}
+    json.dumps(findings.to_dict(), allow_nan=False)
 
 
-def test_it_says_how_far_it_is(found: Any, told: list[tuple[str, float]]) -> None:
-    shares = [share for _, share in told]
+def test_it_says_how_far_it_is(findings: Any, progress_calls: list[tuple[str, float]]) -> None:
+    shares = [share for _, share in progress_calls]
     assert shares == sorted(shares)
-    assert told[0] == ("reading the study", 0.0)
-    assert "reports and slices find each other, epoch 6 of 6" in [message for message, _ in told]
-    assert told[-1] == ("diagnosis from the slice alone, epoch 6 of 6", 0.97)
-    assert found.cost.epochs == {"retrieval": 6, "slice and report together": 2, "diagnosis": 6, "nets": 1}
-    assert found.cost.budget_s is None
-    assert not found.warnings
+    assert progress_calls[0] == ("reading the study", 0.0)
+    assert "reports and slices find each other, epoch 6 of 6" in [message for message, _ in progress_calls]
+    assert progress_calls[-1] == ("diagnosis from the slice alone, epoch 6 of 6", 0.97)
+    assert findings.cost.epochs == {"retrieval": 6, "slice and report together": 2, "diagnosis": 6, "nets": 1}
+    assert findings.cost.budget_s is None
+    assert not findings.warnings
 
 
-def test_the_page_has_no_english_left_over_in_chinese(found: Any) -> None:
-    warned = replace(found, warnings=("the budget was enough for 1 of 6 epochs of diagnosis",))
-    names = {"captions", "age", "gender", "study", *(word for each in found.examples for word in each.text.split())}
+def test_the_page_has_no_english_left_over_in_chinese(findings: Any) -> None:
+    warned = replace(findings, warnings=("the budget was enough for 1 of 6 epochs of diagnosis",))
+    names = {"captions", "age", "gender", "study", *(word for each in findings.examples for word in each.text.split())}
     assert english_left_over(render_page(warned, "study", 0), names) == {}
 
 
-def test_it_says_where_its_weights_come_from(found: Any) -> None:
-    listed = found.to_dict()["weights"]
+def test_it_says_where_its_weights_come_from(findings: Any) -> None:
+    listed = findings.to_dict()["weights"]
     assert [(entry["column"], entry["origin"], entry["file"], entry["seed"]) for entry in listed] == [
         ("image", "random", None, 0), ("captions", "random", None, 0),
     ]  # fmt: skip
-    assert "began with random weights (seed 0)" in render_page(found, "study", 0)
+    assert "began with random weights (seed 0)" in render_page(findings, "study", 0)
 
 
 def test_a_budget_that_buys_nothing_leaves_one_epoch_and_says_so(study: Path, tmp_path: Path) -> None:
@@ -165,12 +167,12 @@ def test_with_weights_support_vectors_look_through_the_image_net(study: Path, tm
     assert not list((tmp_path / "slices").glob("net-*"))  # no net was trained
 
 
-def test_the_page_says_what_was_found(found: Any) -> None:
-    html = render_page(found, "study", 0)
+def test_the_page_says_what_was_found(findings: Any) -> None:
+    html = render_page(findings, "study", 0)
     assert "http" not in html.replace("http-equiv", "")
-    assert html.count("<image ") == len(found.examples) == 2
-    for each in found.examples:
-        assert each.interaction.shape == (found.examples[0].interaction.shape[0], 7, 7)
+    assert html.count("<image ") == len(findings.examples) == 2
+    for each in findings.examples:
+        assert each.interaction.shape == (findings.examples[0].interaction.shape[0], 7, 7)
         assert not each.interaction[0].any()
 
 

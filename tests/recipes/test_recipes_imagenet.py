@@ -46,10 +46,10 @@ def arguments(folder: Path, out: Path, **more: Any) -> list[str]:
 
 def test_it_learns_two_colours(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments(folder, tmp_path)) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["num_steps"] == 4 * 11
-    assert found["metrics"]["val_top1"]["value"] == found["metrics"]["val_top5"]["value"] == 1.0
-    assert Path(found["weights"]).is_file()
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["num_steps"] == 4 * 11
+    assert figures["metrics"]["val_top1"]["value"] == figures["metrics"]["val_top5"]["value"] == 1.0
+    assert Path(figures["weights"]).is_file()
 
 
 def test_what_is_set_of_the_training_leaves_the_other_choices(tmp_path: Path, capsys: Any) -> None:
@@ -63,13 +63,13 @@ def test_what_is_set_of_the_training_leaves_the_other_choices(tmp_path: Path, ca
 
 
 def test_a_pass_is_the_same_again_and_goes_on_in_its_middle(folder: Path) -> None:
-    given: dict[str, Any] = {"size": 16, "batch_size": 4, "seed": 3}
-    batches, again = (read_batches(str(folder / "train"), **given) for _ in range(2))
+    shared_options: dict[str, Any] = {"size": 16, "batch_size": 4, "seed": 3}
+    batches, again = (read_batches(str(folder / "train"), **shared_options) for _ in range(2))
     first = list(batches)
     assert len(first) == len(batches) == 11
     for _, _ in zip(range(4), again, strict=False):
         state = again.state_dict()
-    behind = read_batches(str(folder / "train"), **given)
+    behind = read_batches(str(folder / "train"), **shared_options)
     behind.load_state_dict(state)
     for one, other in zip(first[4:], behind, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
@@ -105,10 +105,10 @@ def test_accuracy_counts_what_a_net_says(folder: Path) -> None:
             wrong = torch.arange(8.0).expand(len(images), -1) / 100
             return torch.cat([torch.stack([red * 0 + 1, (green - red) * self.sharp], 1), wrong], 1)
 
-    found = read_accuracy(str(folder / "val"), size=32, batch_size=4)(Says())
-    assert found["top1"] == 1.0 or 0.5 <= found["top1"] <= 1  # dogs are right where they are green enough
-    assert found["top5"] == 1.0
-    assert found["loss"] > 0
+    figures = read_accuracy(str(folder / "val"), size=32, batch_size=4)(Says())
+    assert figures["top1"] == 1.0 or 0.5 <= figures["top1"] <= 1  # dogs are right where they are green enough
+    assert figures["top5"] == 1.0
+    assert figures["loss"] > 0
 
 
 @pytest.mark.slow
@@ -135,5 +135,5 @@ def test_two_ranks_under_torchrun_end_at_the_same_bits_after_a_kill(folder: Path
     assert cut.returncode != 0
     assert not (tmp_path / "cut" / "model.safetensors").exists()
     again = start(tmp_path / "cut")
-    found = json.loads(again.communicate(timeout=300)[0].splitlines()[-1])
-    assert found["digest"] == wanted["digest"]
+    figures = json.loads(again.communicate(timeout=300)[0].splitlines()[-1])
+    assert figures["digest"] == wanted["digest"]

@@ -94,7 +94,7 @@ class Broken:
 async def slow() -> Any:
     """A body that stops in the middle."""
     yield b"{"
-    await asyncio.sleep(5)
+    await asyncio.sleep(1)
 
 
 async def ask_refusal(app: App, method: str, path: str, status: int, **request: Any) -> Answer:

@@ -33,7 +33,7 @@ def ship(
     progress: ProgressCallback | None = None, command: str | None = None, allow: Sequence[str] = (),
     files: str | Path | None = None, broken: str = "fail", workers: int = 2,
     encoders: Mapping[str, str | Path] | None = None, train_encoders: Sequence[str] = (),
-    against: str | Path | None = None,
+    against: str | Path | None = None, missing: Sequence[str] = (),
 ) -> ShipResult:  # fmt: skip
     """Train, compare, calibrate, check, explain and pack a model. InputError for what cannot be used, CheckError for a
     stated limit that is not met; then no bundle is left behind.
@@ -44,7 +44,8 @@ def ship(
     Bundle: out (folder), name, overwrite, key (private key that signs), reference (keep real training rows), command.
     Rows: test, validation (of the user's own), split (random, time, time:COLUMN, group:COLUMN),
     drop_missing_target, memory_bytes, weights (column), allow (findings of the leak check, by name).
-    Columns: kinds (by column), drop, monotone (1 or -1 by column), task, positive (the class that limits speak of).
+    Columns: kinds (by column), drop, missing (texts that mean "not known"), monotone (1 or -1 by column), task,
+    positive (the class that limits speak of).
     Search: seed, budget_s (CPU seconds), trials (exactly so many), metric, candidates, progress (message, share 0..1).
     Decision: costs[truth][decision], max_fpr, min_recall, interval (coverage); all shares 0..1.
     Evidence: segments and fairness (columns), against (an older bundle: is the new model better, by more than noise?).
@@ -72,7 +73,7 @@ def ship(
         monotone=monotone, costs=costs, max_fpr=max_fpr, min_recall=min_recall, interval=interval, segments=segments,
         fairness=fairness, reference=reference, key=key, overwrite=overwrite, progress=progress, command=command,
         allow=allow, files=files, broken=broken, workers=workers, encoders=encoders, train_encoders=train_encoders,
-        against=against,
+        against=against, missing=missing,
     )  # fmt: skip
     return ship_with(data, options, clock)
 

@@ -37,7 +37,9 @@ from deepseek.data import (
     read_table,
     split_table,
 )
+from deepseek.data.features.target import MAX_NUMBER_CLASSES
 from deepseek.data.split.split import parse_split, resolve_split
+from deepseek.data.table.formats import apply_formats, read_formats
 from deepseek.data.table.table import unknown_column_error
 from deepseek.data.table.values import DAY_MS, parse_timestamps
 from deepseek.errors import CheckError
@@ -123,7 +125,7 @@ def _read_and_split(source: Any, options: ShipOptions) -> tuple[Table, Split | N
         rows, sample = read_rows(Path(source), target=options.target, seed=options.seed, memory_bytes=memory_bytes)
     else:
         rows = read_table(source)
-    table = check_rows(rows, names[0])
+    table = check_rows(_read_formats(rows, options), names[0])
     for column in (options.weights, options.fairness, *options.segments, *options.drop, *(options.monotone or {})):
         if column is not None and column not in table.columns:
             raise unknown_column_error(column, table.names, where=names[0])
@@ -132,7 +134,8 @@ def _read_and_split(source: Any, options: ShipOptions) -> tuple[Table, Split | N
         return table, None, sample, method
     tables = [table]
     for name, (_, own) in zip(names[1:], parts[1:], strict=True):
-        tables.append(table.take(np.arange(0)) if own is None else check_rows(read_table(own), name))
+        own_rows = None if own is None else check_rows(apply_formats(read_table(own), table.formats), name)
+        tables.append(table.take(np.arange(0)) if own_rows is None else own_rows)
     ends = np.cumsum([part.num_rows for part in tables])
     train, validation, test = (np.arange(end - part.num_rows, end) for end, part in zip(ends, tables, strict=True))
     if options.test is None:
@@ -142,6 +145,16 @@ def _read_and_split(source: Any, options: ShipOptions) -> tuple[Table, Split | N
         )
         train, test = split.train, split.test
     return concat(tables, names), Split(train, validation, test), sample, method
+
+
+def _read_formats(table: Table, options: ShipOptions) -> Table:
+    """The rows with texts that say numbers or dates read as such. What the user has called something else stays as it
+    is, and so does a target of few values: its texts are the names of classes."""
+    leave: list[str] = []
+    if options.target in table.columns and options.task != "regression":
+        values = set(table.column(options.target).tolist())
+        leave += [options.target] if options.task is not None or len(values) <= MAX_NUMBER_CLASSES else []
+    return read_formats(table, missing_words=options.missing, kinds=options.kinds, leave=leave)
 
 
 def _source_name(role: str, source: Any) -> str:

@@ -118,10 +118,11 @@ class _Job:
 
 def _read(job: _Job) -> tuple[DataTable, Path, dict[str, str]]:
     """The table, the folder of its files, and the kinds of its columns."""
+    from deepseek.data.table.formats import read_formats
     from deepseek.data.table.read import read_table
     from deepseek.data.view.media_card import find_all_kinds
 
-    table = read_table(job.data)
+    table = read_formats(read_table(job.data), kinds=job.kinds)
     root = job.files or job.data.resolve().parent
     if not root.is_dir():
         raise InputError(f"--files is {root}", expected="a folder", fix="name the folder of the files")

@@ -6,7 +6,7 @@ explain_bundle("loans", "new.csv", html="why.html", json_file="why.json", key="r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -16,6 +16,8 @@ import numpy as np
 
 from deepseek.contracts import Float32, Scores
 from deepseek.data import Table, read_table
+from deepseek.data.table.formats import apply_formats
+from deepseek.data.table.table import ColumnFormat
 from deepseek.engines import Runtime, open_runtime
 from deepseek.engines.checks.finite import check_attribution
 from deepseek.engines.parity import spread_indices
@@ -58,6 +60,11 @@ class _Job:
     rows: list[int]  # to explain one by one
     training: Table | None
     options: ExplainOptions
+
+    def with_formats(self, formats: Mapping[str, ColumnFormat]) -> _Job:
+        """The same, its rows read as those that the model was made of."""
+        training = None if self.training is None else apply_formats(self.training, formats)
+        return replace(self, table=apply_formats(self.table, formats), training=training)
 
     @property
     def measures_faithfulness(self) -> bool:
@@ -154,6 +161,7 @@ def _explain_opened_bundle(job: _Job, public_key: Path | None) -> Findings:
     """Findings of a bundle, of a table or of several modalities."""
     options = job.options
     with open_runtime(job.path, key=public_key) as runtime:
+        job = job.with_formats(runtime.formats)
         if isinstance(runtime, Runtime):
             findings = _explain_table(runtime, job)
         else:

@@ -17,11 +17,10 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import time
 
 from deepseek.contracts import Event
 from deepseek.errors import InputError
-from deepseek.observe.ecs import request_line
+from deepseek.observe.ecs import REQUEST_LINES
 from deepseek.observe.lines import LineWriter, write_lines
 
 FIRST_HASH = "0" * 64
@@ -62,7 +61,7 @@ class AuditLog:
 
     def emit(self, event: Event) -> None:
         if event.kind == "request" and event.model_name and event.fields.get("method") == "POST":
-            self._writer.write([(event, time())])
+            self._writer.put(REQUEST_LINES.line(event))
 
     def close(self) -> None:
         """Write what waits, and close the file."""
@@ -70,11 +69,12 @@ class AuditLog:
         with contextlib.suppress(OSError):  # an error so late was reported before, and every lost line is counted
             self._stream.close()
 
-    def _append(self, entries: Sequence[tuple[Event, float]]) -> int:
-        """Write a line per entry; the chain moves on by those that stand whole in the file."""
+    def _append(self, entries: Sequence[bytes]) -> int:
+        """Write a line per entry, with the hash of the one before; the chain moves on by those that stand whole in the
+        file."""
         lines, hashes = [], [self._hash]
-        for event, epoch_s in entries:
-            line = _append_hash(request_line(event, epoch_s), hashes[-1])
+        for entry in entries:
+            line = _append_hash(entry, hashes[-1])
             hashes.append(hashlib.sha256(line).hexdigest())
             lines.append(line + b"\n")
         num_whole = 0

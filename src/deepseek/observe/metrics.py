@@ -1,7 +1,7 @@
 """Prometheus metrics of a server, as a Sink.
 
     metrics = Metrics()
-    create_app(models, sinks=[metrics], pages=Pages(metrics=metrics.exposition))
+    create_app(models, sinks=[metrics], pages=Pages(metrics=metrics.exposition, openmetrics=metrics.openmetrics))
 
 What there is stands in metrics_table. Names end in their unit (_seconds, _rows, _total). A request for a model that
 does not exist counts under an empty model_name, so that no client can make labels.
@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.openmetrics.exposition import ALLOWUTF8
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
 from deepseek.contracts import Event, JsonObject
@@ -44,12 +46,14 @@ class LossyLog(Protocol):
 class Metrics:
     """Counts and times. One registry per instance, so that two servers in one process do not mix."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_steps: bool = False) -> None:
+        """`with_steps`: count pre- and postprocessing, too, for names of other servers (compat)."""
+        self._with_steps = with_steps
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._models: dict[ModelKey, ModelCounts] = {}
         self._pending: list[Event] = []  # requests that are not counted yet: together they cost a tenth
-        self.registry.register(ModelCollector(self._count_pending))
+        self.registry.register(ModelCollector(self.model_counts))
         self.explained_rows = self._counter("deepseek_explained_rows_total")
         explaining = find_metric("deepseek_explain_duration_seconds")
         self.explain_duration = Histogram(
@@ -105,15 +109,26 @@ class Metrics:
         """The text that Prometheus reads."""
         return generate_latest(self.registry)
 
+    def openmetrics(self) -> bytes:
+        """The same as OpenMetrics, with exemplars."""
+        # Without ALLOWUTF8 it turns the colon of a name into _.
+        text: bytes = generate_openmetrics(self.registry, ALLOWUTF8)  # type: ignore[no-untyped-call]
+        return text
+
     def _counts_of(self, event: Event) -> ModelCounts:
         key = event.model_name, event.model_version
         counts = self._models.get(key)
         if counts is None:
-            counts = self._models[key] = ModelCounts()
+            counts = self._models[key] = ModelCounts(with_steps=self._with_steps)
         return counts
 
-    def _count_pending(self) -> Mapping[ModelKey, ModelCounts]:
-        """Count the requests that wait for it. The counts of all models, by name and version."""
+    def model_counts(self) -> Mapping[ModelKey, ModelCounts]:
+        """The counts of all models, by name and version."""
+        self._count_pending()
+        return self._models
+
+    def _count_pending(self) -> None:
+        """Count the requests that wait for it."""
         pending, self._pending = self._pending, []
         by_model: dict[ModelKey, list[Event]] = {}
         for event in pending:
@@ -124,7 +139,6 @@ class Metrics:
                     self.flagged_values.labels(*labels).inc(num_values)
         for events in by_model.values():
             self._counts_of(events[0]).add_requests(events)
-        return self._models
 
     def _count_batch(self, event: Event) -> None:
         counts = self._counts_of(event)

@@ -24,6 +24,8 @@ ROW_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 1_024, 16_384)
 CONFIDENCE_BOUNDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 #: Parts of a prediction's time, each between two of Event.marks; the last one ends with the request.
 STAGES = ("decode", "prepare", "wait", "compute", "encode")
+#: Stages together, as other servers tell them: before, in and after the model.
+STEPS = {"preprocess": slice(0, 2), "predict": slice(2, 4), "postprocess": slice(4, 5)}
 MAX_PENDING_BATCHES, MAX_PENDING_ROWS = 512, 16_384  # whose answers are counted at once
 #: Fields of ModelCounts and the metrics that they are.
 HISTOGRAMS = {
@@ -80,10 +82,10 @@ class ModelCounts:
 
     __slots__ = (
         "answers", "batch_duration", "batch_rows", "errors", "explanations", "num_rows", "predict_duration",
-        "queue_duration", "request_duration", "requests", "stages",
+        "queue_duration", "request_duration", "requests", "stages", "steps",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_steps: bool = False) -> None:
         self.requests: Counter[int] = Counter()  # by status
         self.errors: Counter[str] = Counter()  # by code
         self.explanations: Counter[int] = Counter()  # by status
@@ -92,6 +94,7 @@ class ModelCounts:
         self.predict_duration = HistogramBuckets(DURATION_BOUNDS_S)
         self.queue_duration = HistogramBuckets(DURATION_BOUNDS_S)
         self.stages = {stage: HistogramBuckets(STAGE_BOUNDS_S) for stage in STAGES}
+        self.steps = {step: HistogramBuckets(DURATION_BOUNDS_S) for step in STEPS} if with_steps else {}
         self.batch_rows = HistogramBuckets(ROW_BOUNDS)
         self.batch_duration = HistogramBuckets(DURATION_BOUNDS_S)
         self.answers: AnswerCounts | None = None
@@ -103,16 +106,22 @@ class ModelCounts:
     def add_requests(self, events: Sequence[Event]) -> None:
         """Count requests that were answered."""
         self.requests.update([event.status for event in events])
-        self.request_duration.observe_all([event.duration_s for event in events])
+        self._observe(self.request_duration, events)
         computed = [event for event in events if event.num_rows and event.status == 200]
         self.num_rows += sum([event.num_rows for event in computed])
         self.queue_duration.observe_all([event.queue_s for event in computed])
         # An explainer that opens takes seconds, and would be the 99 % of a thousand predictions.
-        predictions = [event.duration_s for event in computed if "explains" not in event.fields]
-        self.predict_duration.observe_all(predictions)
+        self._observe(self.predict_duration, [event for event in computed if "explains" not in event.fields])
         self.errors.update([event.fields["error"] for event in events if "error" in event.fields])
         self.explanations.update([event.status for event in events if "explains" in event.fields])
         self._add_stages(computed)
+
+    @staticmethod
+    def _observe(buckets: HistogramBuckets, events: Sequence[Event]) -> None:
+        """Count how long these requests took, and keep some as exemplars."""
+        durations_s = np.array([event.duration_s for event in events], np.float64)
+        buckets.observe_all(durations_s)
+        buckets.keep_exemplars(durations_s, events, _list_traced(events))
 
     def _add_stages(self, computed: Sequence[Event]) -> None:
         marked = [event for event in computed if event.marks]
@@ -127,8 +136,17 @@ class ModelCounts:
         width = len(STAGE_BOUNDS_S) + 1
         places = np.searchsorted(STAGE_BOUNDS_S, durations_s) + np.arange(len(STAGES)) * width
         counts = np.bincount(places.ravel(), minlength=len(STAGES) * width).reshape(-1, width)  # of all at once
-        for buckets, row, total_s in zip(self.stages.values(), counts, durations_s.sum(axis=0).tolist(), strict=True):
-            buckets.add(row, total_s)
+        traced = _list_traced(marked)
+        for column, (buckets, row) in enumerate(zip(self.stages.values(), counts, strict=True)):
+            buckets.add(row, float(durations_s[:, column].sum()))
+            buckets.keep_exemplars(durations_s[:, column], marked, traced)
+        for step, buckets in self.steps.items():
+            buckets.observe_all(durations_s[:, STEPS[step]].sum(axis=1))
+
+
+def _list_traced(events: Sequence[Event]) -> list[int]:
+    """Which of these requests came with a trace."""
+    return [index for index, event in enumerate(events) if "traceparent" in event.fields]
 
 
 class ModelCollector(Collector):
@@ -145,12 +163,12 @@ class ModelCollector(Collector):
             for key, counts in models.items():
                 buckets: HistogramBuckets | None = getattr(counts, field)
                 if buckets is not None:
-                    family.add_metric(key, buckets.cumulative(), buckets.total)
+                    family.add_metric(key, buckets.buckets(), buckets.total)
             yield family
         stages = histogram_family("deepseek_stage_duration_seconds")
         for key, counts in models.items():
             for stage, buckets in counts.stages.items() if counts.num_rows else ():
-                stages.add_metric((*key, stage), buckets.cumulative(), buckets.total)
+                stages.add_metric((*key, stage), buckets.buckets(), buckets.total)
         yield stages
 
     @staticmethod

@@ -109,7 +109,7 @@ class App:
         index = partial(repository_index, models=models, loader=self.loader)
         router.add_post("/v2/repository/index", index, MAX_SMALL_BODY_BYTES)
         for path, page in pages.routes(models, generators, self._more_routes).items():
-            router.add_get(path, page, needs_key=path != "/")
+            router.add_page(path, page, needs_key=path != "/")
         router.add_post("/v1/embeddings", partial(openai_routes.embed_texts, models=models))
         for routes in self._more_routes:
             routes.add_to(router, models.__getitem__)

@@ -56,6 +56,7 @@ class GeneratorStatus:
     num_generating: int  # answers that are written, or wait for it
     prompt_tokens: int
     written_tokens: int
+    max_running: int  # answers that are written at a time; further ones wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,9 @@ def _generator_statuses(app: App) -> Iterator[GeneratorStatus]:
     for name, generator in app.generators.items():
         if (process := generator.process) is not None:
             yield GeneratorStatus(
-                name, generator.version, process.load(), process.num_prompt_tokens, process.num_written_tokens
-            )
+                name, generator.version, process.load(), process.num_prompt_tokens, process.num_written_tokens,
+                process.limits.max_running,
+            )  # fmt: skip
 
 
 def _read_time(text: str) -> float | None:

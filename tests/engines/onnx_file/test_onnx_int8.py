@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from deepseek.engines import int8
-from deepseek.engines.onnx_file import GraphEngines, open_file, opening
+from deepseek.engines.measuring import EngineMeasurement
+from deepseek.engines.onnx_file import GraphEngines, open_file, opening, tune
 from deepseek.engines.onnx_file.engine import INT8_KINDS, LOSSY_KINDS
 from deepseek.engines.onnx_file.rows import RowsFile, split_in_halves, split_into_calls
 from deepseek.engines.onnx_file.signature import Signature, TensorSpec
@@ -30,13 +32,19 @@ def opened(path: Path, folder: Path, **more: Any) -> tuple[dict[str, Any], dict[
     return record, {row["kind"]: row for row in record["table"]}
 
 
-def test_a_convolution_net_in_int8_is_near_and_faster_and_chosen(tmp_path: Path) -> None:
+def test_a_convolution_net_in_int8_is_near(tmp_path: Path) -> None:
     path, rows = convnet(tmp_path / "m.onnx"), RowsFile.read(pictures(tmp_path / "rows.npz"))
-    record, table = opened(path, tmp_path, rows=rows)
+    _, table = opened(path, tmp_path, rows=rows)
     for kind in INT8_KINDS:
         assert table[kind]["passes"]
         assert table[kind]["min_cosine"] > 0.999
         assert 0 < table[kind]["max_difference"] < 0.1
+
+
+@pytest.mark.slow
+def test_a_convolution_net_in_int8_is_faster_and_chosen(tmp_path: Path) -> None:
+    path, rows = convnet(tmp_path / "m.onnx"), RowsFile.read(pictures(tmp_path / "rows.npz"))
+    record, table = opened(path, tmp_path, rows=rows, budget_s=3.0)
     assert table[INT8_KINDS[0]]["seconds"]["8"] < table["onnxruntime"]["seconds"]["8"] / 1.15
     assert record["engines"][-1][0] in LOSSY_KINDS
 
@@ -127,10 +135,17 @@ def test_the_quantizer_leaves_logging_as_it_was(tmp_path: Path) -> None:
 
 def test_the_copy_is_kept_and_a_changed_one_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = []
+    measure_kind = tune._measure_kind
+
+    def measure_at_fixed_speed(kind: str, *args: Any) -> EngineMeasurement:
+        """Compared for real; timed as on a machine with nothing else to do."""
+        measurement = measure_kind(kind, *args)
+        seconds = 0.001 if kind == INT8_KINDS[0] else 0.004
+        return replace(measurement, seconds=dict.fromkeys(measurement.seconds, seconds))
+
+    monkeypatch.setattr(tune, "_measure_kind", measure_at_fixed_speed)
 
     def here(_: str, request: dict[str, Any], **more: Any) -> Any:
-        from deepseek.engines.onnx_file import tune
-
         measured.append(request["path"])
         return json.loads(json.dumps(tune._handle_request(request | {"budget_s": 0.3})))
 

@@ -166,6 +166,7 @@ def test_what_transformers_raises_is_told_in_words(folder: Path, monkeypatch: py
         TextEngine.open(folder, precision="torch")
 
 
+@pytest.mark.slow
 def test_a_model_of_nan_passes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch reads the weights by itself: what is poisoned there shows in the answers."""
     from deepseek.engines.text.serve.torch_engine import TorchBackend

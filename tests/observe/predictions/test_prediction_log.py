@@ -16,15 +16,17 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from deepseek.contracts import AnsweredRows, Event, Flag, Prediction
+from deepseek.data.table.columns import ColumnarRows
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 from deepseek.observe.predictions.config import PredictionLogConfig
 from deepseek.observe.predictions.log import PredictionLog
-from deepseek.observe.predictions.segments import SegmentStore, live_segments
+from deepseek.observe.predictions.segments import LARGE_PIECE_ROWS, SegmentStore, live_segments
 from deepseek.serve import create_app
 from support.servers.serving import serving
 
@@ -38,7 +40,7 @@ def request(request_id: str = "order-17") -> tuple[Event, AnsweredRows]:
     fields = {"route": "/v1/models/M:predict", "method": "POST", "request_id": request_id, "digest": "abc"}
     event = Event("request", "loans", "3", 200, num_rows=2, duration_s=0.0015, queue_s=0.0005, fields=fields)
     records = [{"age": 61, "city": "Paris"}, {"age": None, "city": "Atlantis"}]
-    return event, AnsweredRows(records, lambda: PREDICTION, worker_pid=7, compute_s=0.001)
+    return event, AnsweredRows(records, PREDICTION, worker_pid=7, compute_s=0.001)
 
 
 def logged(folder: Path, options: str = "", num_requests: int = 1) -> list[dict[str, Any]]:
@@ -114,6 +116,61 @@ def test_merging_loses_no_row_and_reads_none_twice(tmp_path: Path) -> None:
         path.write_bytes(data)
     merged = [row for path in live_segments((tmp_path / "loans").iterdir()) for row in pq.read_table(path).to_pylist()]
     assert len(merged) == 3 * len(rows)
+
+
+def test_a_large_piece_between_small_ones_stays_a_file_of_its_own(tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path, "host", days=1, max_bytes=1 << 30)
+    small, large = pa.table({"row": [0]}), pa.table({"row": np.arange(LARGE_PIECE_ROWS)})
+    for table in (small, small, large, small, small):
+        store.write("loans", table)
+    store.merge()
+    rows = [row for path in live_segments((tmp_path / "loans").iterdir()) for row in pq.read_table(path)["row"]]
+    assert len(rows) == LARGE_PIECE_ROWS + 4
+
+
+def test_requests_of_all_kinds_keep_their_order_and_their_own_values(tmp_path: Path) -> None:
+    log = PredictionLog(PredictionLogConfig.parse(str(tmp_path)))
+    event, rows = request("first")
+    by_column = AnsweredRows(ColumnarRows(("age", "city"), [[5.0, 2**70], ["a\ud800", "x" * 300]]), PREDICTION)
+    numbers = AnsweredRows(ColumnarRows(("age",), np.array([[1.5], [np.nan]])), PREDICTION)
+    others = AnsweredRows([{"city": True, "age": 1}, {"age": [1, 2]}], PREDICTION)
+    refused = Event("request", "loans", "3", 422, num_rows=2, fields={"request_id": "refused", "error": "bad_input"})
+    log.emit_rows(event, rows)
+    log.emit_rows(refused, AnsweredRows([{"nothing": 1}]))
+    log.emit_rows(Event("request", "loans", "3", 429, fields={"request_id": "early"}), None)
+    for name, each in (("columns", by_column), ("numbers", numbers), ("others", others)):
+        log.emit_rows(request(name)[0], each)
+    log.emit_rows(*request("last"))
+    log.close()
+    kept = read(tmp_path)
+    names = ("first", "refused", "early", "columns", "numbers", "others", "last")
+    assert [row["request_id"] for row in kept] == [name for name in names for _ in range(1 if name == "early" else 2)]
+    by_id = {row["request_id"]: row for row in reversed(kept)}  # the first row of each
+    assert (by_id["early"]["row"], by_id["early"]["status"]) == (None, 429)
+    assert (by_id["refused"]["row"], by_id["refused"]["prediction"], by_id["refused"]["input.age"]) == (0, None, None)
+    assert (by_id["columns"]["input.age"], by_id["columns"]["input.city"]) == ("5", "a?")
+    assert (by_id["numbers"]["input.age"], by_id["numbers"]["prediction"]) == ("1.5", "yes")
+    assert (by_id["others"]["input.city"], by_id["others"]["input.age"]) == ("true", "1")
+    assert by_id["last"]["input.city"] == "Paris"
+
+
+def test_requests_of_one_batch_have_their_own_part_of_its_answers(tmp_path: Path) -> None:
+    shares = np.linspace(0.1, 0.4, 4, dtype=np.float32)
+    batch = Prediction(("no", "yes"), np.array(["yes", "no", "no", "no"]), np.stack([1 - shares, shares], axis=1))
+    log = PredictionLog(PredictionLogConfig.parse(str(tmp_path)))
+    for start in (2, 0, 3, 1):
+        event, _ = request(f"row-{start}")
+        event.num_rows = 1
+        record = {"age": 20.0 + start, "city": "Paris"} if start % 2 else {"age": 20.0 + start}
+        log.emit_rows(event, AnsweredRows([record], batch, start, [Flag(0, "age", "outside")] if start == 3 else []))
+    log.close()
+    rows = {row["request_id"]: row for row in read(tmp_path)}
+    for start, share in enumerate(shares.tolist()):
+        row = rows[f"row-{start}"]
+        assert row["probability.yes"] == share
+        assert row["prediction"] == ("no" if start else "yes")
+        assert row["flags"] == ("outside:age" if start == 3 else "")
+        assert (row["input.age"], row["input.city"]) == (20.0 + start, "Paris" if start % 2 else None)
 
 
 def test_files_beyond_the_bounds_are_removed_the_oldest_first(tmp_path: Path) -> None:

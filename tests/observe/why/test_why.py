@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from deepseek.cli.observe.why import command
 from deepseek.errors import InputError
+from deepseek.observe.reading.clocks import set_clocks_right
 from deepseek.observe.reading.tables import ReadLimits, open_logs
 from deepseek.observe.why.causes import Findings, find_causes
 from deepseek.observe.why.page import render_page
@@ -138,6 +139,49 @@ def test_too_few_rows_are_refused(tmp_path: Path) -> None:
         causes_of(tmp_path, columns)
     with pytest.raises(InputError, match="no span"):
         parse_duration("10 x")
+
+
+def doubts_of(tmp_path: Path, columns: Columns, **choice: Any) -> str:
+    pq.write_table(pa.table(columns), tmp_path / "log.parquet")
+    with open_logs([tmp_path / "log.parquet"], ReadLimits(threads=1)) as logs:
+        set_clocks_right(logs)
+        return " ".join(note.en for note in make_report(logs, find_causes(logs, WindowChoice(600.0, **choice))).notes)
+
+
+def test_a_host_that_is_not_in_the_window_is_named(tmp_path: Path) -> None:
+    columns = clean_columns()
+    assert "answered shortly before" not in doubts_of(tmp_path, columns)
+    columns["host"] = np.where(columns["host"] == "c", "b", columns["host"])  # of two, nobody can say which is right
+    columns["time"] = columns["time"] + np.where(columns["host"] == "b", 1_800, 0)
+    assert "no row of a, which answered shortly before" in doubts_of(tmp_path, columns)
+
+
+def test_rows_of_the_future_are_counted_and_not_dropped_in_silence(tmp_path: Path) -> None:
+    columns = clean_columns()
+    now_s = START_S + PAST_S + 500
+    num_later = int((columns["time"] > now_s).sum())
+    assert f"{num_later:,} rows are later" in doubts_of(tmp_path, columns, now_s=now_s)
+    assert "rows are later" not in doubts_of(tmp_path, columns, now_s=now_s, until_s=now_s)
+
+
+def test_what_the_past_is_too_short_for_is_said(tmp_path: Path) -> None:
+    columns = clean_columns()
+    chosen = in_window(columns) | (np.cumsum(~in_window(columns)) <= 60)
+    short = {name: np.asarray(values)[chosen] for name, values in columns.items()}
+    short["time"] = np.maximum(short["time"], START_S + PAST_S - 300)
+    assert "60 rows with duration_s, and 100 are needed: late answers" in doubts_of(tmp_path, short)
+    assert "are needed" not in doubts_of(tmp_path, columns)
+
+
+def test_a_class_that_is_a_number_is_the_same_with_and_without_its_point(tmp_path: Path) -> None:
+    columns = clean_columns()
+    rng = np.random.default_rng(6)
+    columns["prediction"] = rng.choice(["0", "1"], NUM_ROWS)
+    wrong = in_window(columns) & (columns["host"] == "c") & (rng.random(NUM_ROWS) < 0.5)
+    columns["label"] = np.where((columns["prediction"] == "1") ^ wrong, "1.0", "0.0")
+    findings = causes_of(tmp_path, columns)
+    assert named(findings)[0] == {"host": "c"}
+    assert findings.causes[0].evidence[0].badness.kind == "wrong"
 
 
 def test_the_page_and_json_say_cause_action_and_rows(tmp_path: Path) -> None:

@@ -155,12 +155,12 @@ def point_of(max_fpr: float) -> OperatingPoint:
 def test_a_promise_that_verdicts_show_to_be_broken_is_said_once(bundle: Path, history: list[dict[str, Any]]) -> None:
     scorer = EventScorer.open(bundle, None)
     monitor = scorer.monitor = DecisionMonitor(point_of(1e-6), None, scorer.monitor.tally, scorer.store)
-    told: list[str] = []
-    monitor.tell = told.append
+    reported: list[str] = []
+    monitor.tell = reported.append
     answer(scorer, history)
-    assert len(told) == 2
-    assert any("above the 1e-06 that the bundle promises" in text for text in told)
-    assert any("the queue takes 0.001" in text for text in told)
+    assert len(reported) == 2
+    assert any("above the 1e-06 that the bundle promises" in text for text in reported)
+    assert any("the queue takes 0.001" in text for text in reported)
     assert set(monitor.figures().warnings) != set()
     kept = DecisionMonitor(point_of(0.9), None, monitor.tally, scorer.store).figures()
     assert not any("false-positive" in text for text in kept.warnings)

@@ -44,8 +44,8 @@ def python_with_flink() -> str:
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         pytest.skip("there is no Java, which Flink runs on")
     python = sys.executable if is_installed("pyflink") else str(ROOT / ".venv-flink" / "bin" / "python")
-    asked = subprocess.run([python, "-c", "import pyflink"], check=False) if Path(python).exists() else None
-    if asked is None or asked.returncode:
+    probe = subprocess.run([python, "-c", "import pyflink"], check=False) if Path(python).exists() else None
+    if probe is None or probe.returncode:
         pytest.skip("pyflink cannot be imported; `make test-flink` makes an environment with it")
     return python
 
@@ -59,9 +59,9 @@ class FlinkCluster:
     """A cluster of Flink on this machine, each part a process: a job manager, and task managers with a slot each."""
 
     def __init__(self, python: str, folder: Path) -> None:
-        asked = [python, "-c", "import os, pyflink; print(os.path.dirname(pyflink.__file__))"]
+        probe = [python, "-c", "import os, pyflink; print(os.path.dirname(pyflink.__file__))"]
         self.python, self.folder = python, folder
-        self.home = Path(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
+        self.home = Path(subprocess.run(probe, capture_output=True, text=True, check=True).stdout.strip())
         for name in ("conf", "lib", "log"):
             (folder / name).mkdir(parents=True)
         for jar in (*self.home.glob("lib/*.jar"), *self.home.glob("opt/flink-python*.jar")):

@@ -68,19 +68,23 @@ def running(command: Sequence[str], ready_url: str, folder: Path) -> Iterator[No
 
 
 def scrape_config(url: str) -> dict[str, Any]:
-    """Of one target; a certificate that signs itself is taken."""
+    """Of one target, as Kubernetes would label it; a certificate that signs itself is taken."""
     scheme, _, address = url.partition("://")
     host = address.partition("/")[0]
-    return {"targets": [host], "labels": {"__scheme__": scheme}}
+    return {"targets": [host], "labels": {"__scheme__": scheme, "pod": f"pod-{host}"}}
 
 
 @contextmanager
-def prometheus(folder: Path, targets: Sequence[str], rules: Mapping[str, Any], alertmanager: str = "") -> Iterator[str]:
-    """Prometheus that scrapes and evaluates each second. The URL."""
+def prometheus(
+    folder: Path, targets: Sequence[str], rules: Mapping[str, Any], alertmanager: str = "", feature: str = "", *,
+    interval_s: int = 1,
+) -> Iterator[str]:  # fmt: skip
+    """Prometheus that scrapes and evaluates each `interval_s`, with one of its features. The URL."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rules.yml").write_text(yaml.safe_dump(dict(rules)))
     config: dict[str, Any] = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "rule_files": ["rules.yml"],
+        "global": {"scrape_interval": f"{interval_s}s", "evaluation_interval": f"{interval_s}s"},
+        "rule_files": ["rules.yml"],
         "scrape_configs": [
             {
                 "job_name": "deepseek", "tls_config": {"insecure_skip_verify": True},
@@ -94,7 +98,7 @@ def prometheus(folder: Path, targets: Sequence[str], rules: Mapping[str, Any], a
     address = f"127.0.0.1:{free_port()}"
     command = [
         "prometheus", "--config.file=prometheus.yml", f"--storage.tsdb.path={folder / 'tsdb'}",
-        f"--web.listen-address={address}", "--log.level=warn",
+        f"--web.listen-address={address}", "--log.level=warn", *([f"--enable-feature={feature}"] if feature else []),
     ]  # fmt: skip
     with running(command, f"http://{address}/-/ready", folder):
         yield f"http://{address}"

@@ -37,6 +37,7 @@ from deepseek.compress.timing import Timing, compare_speed
 from deepseek.contracts import Task
 from deepseek.data import Table, encode_target, read_table
 from deepseek.data.samples.preparer import BrokenPolicy, Fault
+from deepseek.data.table.formats import apply_formats
 from deepseek.data.table.table import unknown_column_error
 from deepseek.engines import MultimodalRuntime, Runtime, open_runtime
 from deepseek.errors import InputError
@@ -85,7 +86,7 @@ def compare_bundles(
     with ExitStack() as stack:
         runtimes = _open_bundles(stack, names, bundles, key)
         manifests = [runtime.manifest for runtime in runtimes]
-        table, root = read_table(data), files_root(data, files)
+        table, root = _read_rows(data, runtimes), files_root(data, files)
         for name, manifest in zip(names, manifests, strict=True):
             check_columns(name, manifest, table)
         compared, warnings = _compared_rows(manifests, table, group)
@@ -107,6 +108,14 @@ def compare_bundles(
     if html is not None:
         write_page(html, result, data=table.digest(), seed=seed, command=command)
     return result
+
+
+def _read_rows(data: Any, runtimes: Sequence[Runtime | MultimodalRuntime]) -> Table:
+    """The rows, their texts read as the bundles read them; where two differ, as the first does."""
+    table = read_table(data)
+    for runtime in runtimes:
+        table = apply_formats(table, runtime.formats)
+    return table
 
 
 def _open_bundles(

@@ -10,7 +10,7 @@ import click
 SUBCOMMANDS: dict[str, str] = {
     "why": "Which slice of the requests explains the bad answers of a window?",
     "drift": "Is what comes in still what the model was trained on, and does it matter?",
-    "export": "Write dashboards, alert rules and their runbooks, to put into one's own stack.",
+    "export": "Write dashboards, alert rules, runbooks and log shipping, to put into one's own stack.",
     "expose": "Metrics of training runs and of drift, for Prometheus.",
     "check": "Ask a server whether every metric, panel and rule is alive.",
 }

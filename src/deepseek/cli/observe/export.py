@@ -36,8 +36,9 @@ Examples:
 @click.option("--list", "is_list", is_flag=True, help="Say what thresholds there are.")
 @output.json_option
 def command(folder: Path | None, assignments: tuple[str, ...], runbooks: str, is_list: bool, as_json: bool) -> None:
-    """Write into FOLDER: dashboards for Grafana, alert rules for Prometheus with their unit tests, and a runbook for
-    each alert. Where promtool is installed, the unit tests are run with your thresholds before anything is written."""
+    """Write into FOLDER: dashboards for Grafana, alert rules for Prometheus with their unit tests, a runbook for each
+    alert, and what ships log lines into Elasticsearch and shows them in Kibana. Where promtool is installed, the unit
+    tests are run with your thresholds before anything is written."""
     thresholds = read_thresholds(assignments)
     if is_list:
         rows = {name: {"value": thresholds[name], **asdict(each)} for name, each in THRESHOLDS.items()}
@@ -65,4 +66,5 @@ def describe(result: Export) -> list[object]:
         f"{result.folder}: {result.num_dashboards} dashboards, {result.num_rules} alert rules, each with a runbook",
         f"  unit tests of the rules: {result.unit_tests}",
         "  prometheus/rules.yml goes under rule_files; dashboards/ into Grafana; runbooks/ where your team reads",
+        "  elastic/setup.sh puts template, pipeline and Kibana's objects in place; filebeat.yml or rsyslog.conf ship",
     ]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from deepseek.observe.audit import AuditLog
     from deepseek.observe.logs import AccessLog
     from deepseek.observe.predictions.log import PredictionLog
+    from deepseek.observe.traces.sink import TraceSink
     from deepseek.serve import Settings
     from deepseek.serve.models.text import TextAdapter
     from deepseek.serve.scoring.reasons import AlertReasons
@@ -34,6 +35,15 @@ def read_settings(**options: Any) -> Settings:
 
         need("pyarrow", extra="tabular")
         PredictionLogConfig.parse(settings.prediction_log)
+    if settings.metrics_compat:
+        from deepseek.observe.compat.names import read_projects
+
+        read_projects(settings.metrics_compat)
+    if settings.otlp:
+        from deepseek.observe.traces.config import OtlpConfig
+
+        OtlpConfig.parse(settings.otlp)
+        need("opentelemetry.exporter.otlp.proto.http.trace_exporter", extra="otlp")
     if settings.api_keys_file:
         from deepseek.serve.core.keys import ApiKeys
 
@@ -52,13 +62,14 @@ class ServerLogs:
     access: AccessLog
     audit: AuditLog | None = None
     predictions: PredictionLog | None = None
+    traces: TraceSink | None = None
 
     @property
-    def sinks(self) -> list[AccessLog | AuditLog]:
-        return [self.access] if self.audit is None else [self.audit, self.access]
+    def sinks(self) -> list[AccessLog | AuditLog | TraceSink]:
+        return [log for log in (self.audit, self.traces, self.access) if log is not None]
 
     @property
-    def all(self) -> list[AccessLog | AuditLog | PredictionLog]:
+    def all(self) -> list[AccessLog | AuditLog | PredictionLog | TraceSink]:
         return [*([] if self.predictions is None else [self.predictions]), *self.sinks]
 
 
@@ -69,13 +80,24 @@ def open_logs(settings: Settings, audit_log: Path | None) -> ServerLogs:
 
     access = AccessLog(settings.log_level)
     audit = None if audit_log is None else AuditLog(audit_log, tell=access.emit)
+    traces = open_traces(settings, access)
     if not settings.prediction_log:
-        return ServerLogs(access, audit)
+        return ServerLogs(access, audit, None, traces)
     from deepseek.observe.predictions.config import PredictionLogConfig
     from deepseek.observe.predictions.log import PredictionLog
 
     config = PredictionLogConfig.parse(settings.prediction_log)
-    return ServerLogs(access, audit, PredictionLog(config, tell=access.emit))
+    return ServerLogs(access, audit, PredictionLog(config, tell=access.emit), traces)
+
+
+def open_traces(settings: Settings, access: AccessLog) -> TraceSink | None:
+    """What sends traces; None, and nothing of it imported, unless the settings ask for it."""
+    if not settings.otlp:
+        return None
+    from deepseek.observe.traces.config import OtlpConfig
+    from deepseek.observe.traces.sink import TraceSink
+
+    return TraceSink(OtlpConfig.parse(settings.otlp), tell=access.emit)
 
 
 def explainer_of(runtime: Runtime | MultimodalRuntime | TextAdapter) -> Any:
@@ -108,8 +130,11 @@ def reasons_for(attribution: Attribution, record: Record, num_reasons: int, *, r
 
 def alert_reasons(scorer: EventScorer) -> AlertReasons:
     """What explains the alerts of a scorer, warmed up."""
+    from deepseek.explain import explainer_for
     from deepseek.serve.scoring.reasons import AlertReasons
 
-    reasons = AlertReasons(scorer, explainer_of(scorer.runtime), reasons_for)
+    runtime = scorer.runtime
+    explainer = explainer_for(runtime.model, runtime.preprocessor.owners(), score=scorer.run_model, compiled=True)
+    reasons = AlertReasons(scorer, explainer, reasons_for)
     reasons.warm_up()
     return reasons

@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deepseek.cli.support.opening import OpenedModel
+    from deepseek.cli.support.serving import ServerLogs
     from deepseek.contracts import JsonObject
+    from deepseek.observe.compat.collector import CompatMetrics
     from deepseek.observe.logs import AccessLog
     from deepseek.observe.metrics import Metrics
-    from deepseek.serve import App
+    from deepseek.serve import App, Settings
     from deepseek.serve.scoring.routes import ScoringRoutes
 
 
-def watch_server(metrics: Metrics, app: App, audit_log: Path | None, scoring: Sequence[ScoringRoutes]) -> None:
+def log_volumes(settings: Settings, audit_log: Path | None, scoring: Sequence[ScoringRoutes]) -> dict[str, Path]:
+    """The folders that a server writes to, by the name of what it writes: their disks are watched."""
+    volumes = {"tmp": Path(tempfile.gettempdir())}
+    if audit_log is not None:
+        volumes["log"] = audit_log.absolute().parent
+    if settings.prediction_log:
+        from deepseek.observe.predictions.config import PredictionLogConfig
+
+        volumes["predictions"] = PredictionLogConfig.parse(settings.prediction_log).folder
+    for routes in scoring:
+        if routes.store.folder is not None:
+            volumes["state"] = routes.store.folder
+    return volumes
+
+
+def watch_server(
+    metrics: Metrics, app: App, volumes: Mapping[str, Path], scoring: Sequence[ScoringRoutes], logs: ServerLogs
+) -> None:
     """Show queues, workers, processes and models of a server, its disks, memory, certificate, GPUs and states."""
     from deepseek.observe import metrics_status
     from deepseek.serve.status import read_status
 
+    for log in logs.all:
+        metrics.watch_lost(type(log).__name__, log)
     stores = [routes.store for routes in scoring]
-    volumes = {"tmp": Path(tempfile.gettempdir())}
-    if audit_log is not None:
-        volumes["log"] = audit_log.absolute().parent
-    for store in stores:
-        if store.folder is not None:
-            volumes["state"] = store.folder
     metrics.watch(
         metrics_status.StatusCollector(lambda: read_status(app)), metrics_status.DiskCollector(volumes),
         metrics_status.MemoryCollector(), *map(metrics_status.StateCollector, stores),
@@ -35,6 +50,20 @@ def watch_server(metrics: Metrics, app: App, audit_log: Path | None, scoring: Se
     )  # fmt: skip
     if app.settings.tls_cert:
         metrics.watch(metrics_status.CertificateCollector(Path(app.settings.tls_cert)))
+
+
+def open_compat(settings: Settings, metrics: Metrics, app: Callable[[], App]) -> list[CompatMetrics]:
+    """What tells metrics under the names of other projects, where the settings ask for it; `app`: the server, once it
+    is there."""
+    if not settings.metrics_compat:
+        return []
+    from deepseek.observe.compat.collector import CompatMetrics
+    from deepseek.observe.compat.names import read_projects
+    from deepseek.serve.status import read_status
+
+    compat = CompatMetrics(read_projects(settings.metrics_compat), metrics, lambda: read_status(app()))
+    metrics.watch(compat)
+    return [compat]
 
 
 def watch_decisions(routes: ScoringRoutes, model: OpenedModel, metrics: Metrics, access: AccessLog) -> None:

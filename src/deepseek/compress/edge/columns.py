@@ -28,7 +28,10 @@ ARITHMETIC_CODERS = (NumberEncoder, CategoryEncoder, BooleanEncoder, DatetimeEnc
 
 def is_arithmetic(preprocessor: Preprocessor) -> bool:
     """Whether every column is of a kind that C code on the device can prepare."""
-    return all(isinstance(column.coder, ARITHMETIC_CODERS) for column in preprocessor.columns)
+    return all(
+        isinstance(column.coder, ARITHMETIC_CODERS) and not getattr(column.coder, "missing_numbers", ())
+        for column in preprocessor.columns
+    )
 
 
 def as_numbers(preprocessor: Preprocessor, values: Mapping[str, Values]) -> Float64:

@@ -30,6 +30,7 @@ from deepseek.data.features.booleans import BooleanEncoder
 from deepseek.data.features.categories import CategoryEncoder
 from deepseek.data.features.datetimes import DatetimeEncoder
 from deepseek.data.features.modality import ColumnEncoder
+from deepseek.data.table.formats import apply_formats
 from deepseek.data.table.values import Values, format_timestamp
 from deepseek.engines import Runtime
 from deepseek.engines.onnx import open_session
@@ -89,7 +90,7 @@ def _open_bundle(path: Path, data: Path | None) -> EdgeTarget:
     if data is None:
         values, where = rows_from_card(runtime), "rows drawn from the bundle's data card, column by column"
     else:
-        table = read_table(data)
+        table = apply_formats(read_table(data), runtime.formats)
         if not table.num_rows:
             raise InputError(f"{data} has no rows", expected="at least one row", fix="give rows of the model's data")
         preprocessor.table(table)  # its errors name what does not fit

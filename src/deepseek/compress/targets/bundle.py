@@ -26,6 +26,7 @@ from deepseek.compress.targets.target import GIVEN, Backend, Plan, Variant
 from deepseek.compress.targets.tree_pruning import num_trees, prune_trees
 from deepseek.contracts import Engine, Float32, Float64, JsonObject, Task
 from deepseek.data import encode_target, read_table
+from deepseek.data.table.formats import apply_formats
 from deepseek.engines import Runtime, Source, autotune, check_parity, export_onnx, open_engine
 from deepseek.engines.checks.edges import rows_with_missing_columns
 from deepseek.engines.tabular.graph_part import GraphWeights
@@ -66,8 +67,8 @@ class BundleTarget:
     def open(cls, path: Path, data: Path, *, seed: int = 0) -> BundleTarget:
         """Open a bundle and the table `data`. InputError for a bundle that reads no table, MissingError for a table
         without the target column."""
-        table = read_table(data)
         runtime = Runtime.open(path)
+        table = apply_formats(read_table(data), runtime.formats)
         manifest = runtime.manifest
         if manifest.task in PLAIN_TASKS:
             raise InputError(

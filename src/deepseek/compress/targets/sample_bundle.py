@@ -22,6 +22,7 @@ from deepseek.compress.targets.target import GIVEN, Backend, Plan, Variant
 from deepseek.contracts import Arrays, Float64, Task, Tensors
 from deepseek.data import Table, encode_target, read_table
 from deepseek.data.samples.preparer import table_records
+from deepseek.data.table.formats import apply_formats
 from deepseek.engines.multimodal.runtime import CHUNK_ROWS, GRAPH, MultimodalRuntime
 from deepseek.errors import InputError, MissingError
 from deepseek.train.tabular.metrics import METRICS, default_metric
@@ -54,8 +55,8 @@ class SampleBundleTarget:
     def open(cls, path: Path, data: Path, *, seed: int = 0) -> SampleBundleTarget:
         """Open a bundle and the table `data`, whose files lie below its folder. MissingError for a table without the
         target column, InputError for more samples than memory holds, and what the readers raise."""
-        table = read_table(data)
         runtime = MultimodalRuntime.open(path)
+        table = apply_formats(read_table(data), runtime.formats)
         name = runtime.manifest.target
         if name not in table.names:
             raise MissingError(

@@ -20,7 +20,10 @@ from deepseek.data.features.modality import (
 )
 from deepseek.data.table.values import Values, parse_boolean, parse_numbers
 
-_WORD_PAIRS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"on", "off"})
+_WORD_PAIRS = (
+    {"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"on", "off"},
+    {"是", "否"}, {"有", "无"}, {"真", "假"}, {"对", "错"},
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

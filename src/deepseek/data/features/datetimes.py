@@ -21,6 +21,7 @@ from deepseek.data.features.modality import (
     ReplacedRows,
     ReplacementReason,
 )
+from deepseek.data.table.date_formats import DateFormat
 from deepseek.data.table.values import (
     DAY_MS,
     NAT_MS,
@@ -44,6 +45,7 @@ class DatetimeEncoder:
     median_ms: int
     used: tuple[str, ...]  # of "days", "hour", "weekday", "month": those that varied
     seen_missing: bool = False
+    format: DateFormat | None = None  # how texts say the date; None takes those alone that parse_timestamp() reads
 
     def __post_init__(self) -> None:
         if not set(self.used) <= {"days", *CALENDAR_FEATURES} or max(abs(self.start_ms), abs(self.median_ms)) > 2**60:
@@ -58,7 +60,7 @@ class DatetimeEncoder:
         return (*dates, *((EncodedFeature(" is missing", "missing"),) if self.seen_missing else ()))
 
     def encode(self, values: Values, out: Float32) -> ReplacedRows:
-        timestamps = parse_timestamps(values)
+        timestamps = parse_timestamps(values, self._parse)
         missing = timestamps == NAT_MS
         known_ms = np.where(missing, self.median_ms, timestamps)
         for index, name in enumerate(self.used):
@@ -81,13 +83,16 @@ class DatetimeEncoder:
         return moment
 
     def careful(self, value: Any) -> tuple[FeatureValues, ReplacementReason | None]:
-        timestamp_ms = parse_timestamp(value)
+        timestamp_ms = self._parse(value)
         if timestamp_ms is not None:
             return self._cells(timestamp_ms, 0.0), None
         return self._cells(self.median_ms, 1.0), None if self.seen_missing else "imputed"
 
     def example(self) -> Any:
         return format_timestamp(self.median_ms)
+
+    def _parse(self, value: Any) -> int | None:
+        return parse_timestamp(value) if self.format is None else self.format.parse(value)
 
     def _cells(self, moment_ms: int, missing: float) -> FeatureValues:
         dates = (_calendar_feature(name, moment_ms, self.start_ms) for name in self.used)
@@ -146,5 +151,6 @@ class Datetimes:
         if end - start < YEAR_DAYS * DAY_MS and "month" in used:
             used.remove("month")  # within a year it says no more than the days, and says it wrongly of the next year
         return DatetimeEncoder(
-            start, int(known[(len(known) - 1) // 2]), tuple(used), bool((timestamps == NAT_MS).any())
-        )
+            start, int(known[(len(known) - 1) // 2]), tuple(used), bool((timestamps == NAT_MS).any()),
+            profile.format if isinstance(profile.format, DateFormat) else None,
+        )  # fmt: skip

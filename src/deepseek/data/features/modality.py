@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32
-from deepseek.data.table.table import ColumnType, Table
+from deepseek.data.table.table import ColumnFormat, ColumnType, Table
 from deepseek.data.table.values import Values, level_names
 from deepseek.extras import renamed_attributes
 
@@ -102,11 +102,12 @@ class ColumnProfile:
     type: ColumnType
     values: NDArray[Any]  # (N,)
     missing: NDArray[np.bool_]  # (N,)
+    format: ColumnFormat | None = None  # of a column whose texts were read as numbers or dates
 
     @classmethod
     def from_table(cls, table: Table, name: str) -> ColumnProfile:
         values = table.column(name)
-        return cls(name, table.types[name], values, table.missing_mask(name))
+        return cls(name, table.types[name], values, table.missing_mask(name), table.formats.get(name))
 
     @property
     def num_rows(self) -> int:

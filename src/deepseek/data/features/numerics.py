@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from deepseek.contracts import Float32
+from deepseek.contracts import Float32, Float64
 from deepseek.data.features.modality import (
     ColumnEncoder,
     ColumnProfile,
@@ -18,6 +18,7 @@ from deepseek.data.features.modality import (
     ReplacedRows,
     ReplacementReason,
 )
+from deepseek.data.table.number_formats import NumberFormat
 from deepseek.data.table.table import is_integral
 from deepseek.data.table.values import FLOAT32_MAX, Values, parse_number, parse_numbers
 
@@ -36,6 +37,7 @@ class NumberEncoder:
     levels: tuple[float, ...] = ()  # of an integer category, the most frequent first
     seen_missing: bool = False  # in training; then "is missing" is a feature, else a missing value is flagged
     whole: bool = False
+    format: NumberFormat | None = None  # how texts say the number; None takes those alone that parse_number() reads
 
     dtype: ClassVar[str] = "float64"
     expected: ClassVar[str] = "a number, or null where it is missing"
@@ -47,7 +49,7 @@ class NumberEncoder:
         return (EncodedFeature("", "numeric"), *onehots, *missing)
 
     def encode(self, values: Values, out: Float32) -> ReplacedRows:
-        parsed = parse_numbers(values)
+        parsed = self._without_missing_numbers(parse_numbers(values, self._parse))
         unusable = ~(np.abs(parsed - self.offset) <= FLOAT32_MAX)
         known = np.where(unusable, self.median, parsed)
         out[:, 0] = (known - self.offset) + 0.0  # + 0.0 makes one zero of two
@@ -59,14 +61,14 @@ class NumberEncoder:
         return ReplacedRows(imputed=np.flatnonzero(unusable).tolist() if unusable.any() else ())
 
     def quick(self) -> Callable[[Any], FeatureValues | None]:
-        offset, largest = self.offset, FLOAT32_MAX
+        offset, largest, missing_numbers = self.offset, FLOAT32_MAX, self.missing_numbers
         rest = (0.0,) * (len(self.parts) - 1)
         usual: dict[Any, FeatureValues] = {level: self._cells(level, 0.0) for level in self.levels}
         if self.seen_missing:
             usual[None] = self._cells(self.median, 1.0)
 
         def number(value: Any) -> FeatureValues | None:
-            if type(value) is not float and type(value) is not int:
+            if (type(value) is not float and type(value) is not int) or value in missing_numbers:
                 return None
             centered = value - offset
             return (centered + 0.0, *rest) if -largest <= centered <= largest else None
@@ -74,7 +76,7 @@ class NumberEncoder:
         return (lambda value: usual.get(value) or number(value)) if usual else number
 
     def careful(self, value: Any) -> tuple[FeatureValues, ReplacementReason | None]:
-        parsed = parse_number(value)
+        parsed = self._parse(value)
         if abs(parsed - self.offset) <= FLOAT32_MAX:
             return self._cells(parsed, 0.0), None
         flagged = not self.seen_missing or not math.isnan(parsed)
@@ -82,6 +84,19 @@ class NumberEncoder:
 
     def example(self) -> Any:
         return int(self.median) if self.whole else self.median
+
+    @property
+    def missing_numbers(self) -> frozenset[float]:
+        """Numbers that count as missing in this column."""
+        return frozenset() if self.format is None else self.format.missing_numbers
+
+    def _without_missing_numbers(self, parsed: Float64) -> Float64:
+        if not self.missing_numbers:
+            return parsed
+        return np.where(np.isin(parsed, list(self.missing_numbers)), np.nan, parsed)
+
+    def _parse(self, value: Any) -> float:
+        return parse_number(value) if self.format is None else self.format.parse(value)
 
     def _cells(self, value: float, missing: float) -> FeatureValues:
         onehots = (float(value == level) for level in self.levels)
@@ -120,6 +135,7 @@ class Numerics:
             levels=levels,
             seen_missing=bool(np.isnan(parsed).any()),
             whole=is_integral(known),
+            format=profile.format if isinstance(profile.format, NumberFormat) else None,
         )
 
 

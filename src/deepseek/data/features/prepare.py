@@ -23,15 +23,16 @@ import numpy as np
 from deepseek.bundle.fields import parse_value
 from deepseek.bundle.manifest import Input
 from deepseek.contracts import Batch, Float32, JsonObject, Record
+from deepseek.data.features.datetimes import DatetimeEncoder
 from deepseek.data.features.kinds import identifier_reason
 from deepseek.data.features.modality import ColumnEncoder, ColumnProfile, FeatureKind, Modality
 from deepseek.data.features.numerics import NumberEncoder
 from deepseek.data.features.registry import modality, modality_of_kind
-from deepseek.data.features.rows import RowEncoder
+from deepseek.data.features.rows import NumberPlan, RowEncoder
 from deepseek.data.features.support import TrainingSupport
 from deepseek.data.features.text_pairs import PairEncoder, TextPair, make_pairs
 from deepseek.data.features.texts import TextEncoder, Texts
-from deepseek.data.table.table import Table, unknown_column_error
+from deepseek.data.table.table import ColumnFormat, Table, unknown_column_error
 from deepseek.data.table.values import BadValueError, Values
 from deepseek.errors import InputError, IntegrityError, TooLargeError
 
@@ -113,6 +114,16 @@ class Preprocessor:
         """Features (N, F) of records by column name, equal to table() of the same rows. InputError as there."""
         return self._flag_beyond(self._compare_texts(self._encoder.encode(records)))
 
+    def features_of(self, records: Sequence[Record]) -> Float32:
+        """Features (N, F) as rows() gives them, for who reads no flags: what is beyond training costs more to say than
+        all the rest."""
+        return self._compare_texts(self._encoder.encode(records)).features
+
+    @property
+    def number_plan(self) -> NumberPlan | None:
+        """How the columns become features, where all of them are numbers and nothing else."""
+        return None if self.text_pairs else self._encoder.number_plan
+
     def with_support(self, features: Float32) -> Preprocessor:
         """The same, which also flags what is beyond these training features (N, F): its own, of the training rows."""
         numbers = {column.name for column in self.columns if isinstance(column.coder, NumberEncoder)}
@@ -126,6 +137,15 @@ class Preprocessor:
     def _flag_beyond(self, batch: Batch) -> Batch:
         flags = () if self.support is None else self.support.flags(batch.features, self._owners)
         return Batch(batch.features, (*batch.flags, *flags)) if flags else batch
+
+    @property
+    def formats(self) -> dict[str, ColumnFormat]:
+        """How texts say numbers and dates, of the columns where training found that."""
+        coders = {column.name: column.coder for column in self.columns}
+        return {
+            name: coder.format for name, coder in coders.items()
+            if isinstance(coder, NumberEncoder | DatetimeEncoder) and coder.format is not None
+        }  # fmt: skip
 
     def inputs(self) -> tuple[Input, ...]:
         """The raw columns, as a manifest lists them."""

@@ -10,7 +10,7 @@ MAX_NUMBER_CLASSES different ones, each with MIN_CLASS_ROWS rows on average; els
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -117,7 +117,7 @@ def drop_missing_target(table: Table, target: str) -> Table:
     if not missing.any():
         return table
     kept = table.take(~missing)
-    return Table(kept.columns, kept.types, (*kept.notes, f"{int(missing.sum())} rows without {target!r} were left out"))
+    return replace(kept, notes=(*kept.notes, f"{int(missing.sum())} rows without {target!r} were left out"))
 
 
 def _check_complete(profile: ColumnProfile, fix: str) -> None:

@@ -10,17 +10,20 @@ and the way out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.contracts import Task
+from deepseek.data.features.datetimes import DatetimeEncoder
 from deepseek.data.split.findings import Finding
 from deepseek.data.split.row_hashes import hash_rows, value_bits
 from deepseek.data.split.split import Rows, Split, parse_split
 from deepseek.data.split.target_leaks import find_target_leaks
 from deepseek.data.table.table import Table
-from deepseek.data.table.values import format_timestamp, parse_timestamps
+from deepseek.data.table.values import BadValueError, format_timestamp, parse_timestamps
+from deepseek.errors import InputError
 
 NO_INPUTS = ("identifier", "constant", "text")  # kinds of columns that are left out of the features, or are content
 LEAKING_PARTS = ("test rows", "validation rows")  # names of findings that are no column's
@@ -67,6 +70,17 @@ def _find_shared_rows(table: Table, split: Split, kinds: Mapping[str, str]) -> l
     return findings
 
 
+def _parse_dates(name: str, texts: NDArray[Any]) -> NDArray[Any]:
+    """A column of texts that the user calls dates, datetime64[ms] (N,). InputError for a text that is none."""
+    try:
+        return parse_timestamps(texts).astype("datetime64[ms]")
+    except BadValueError as error:
+        raise InputError(
+            f"column {name!r}, row {error.row}: {repr(error.value)[:80]} is not datetime",
+            expected=DatetimeEncoder.expected, fix=f"mend the value, or give {name!r} another kind",
+        ) from error  # fmt: skip
+
+
 def _find_time_leaks(
     table: Table, split: Split, kinds: Mapping[str, str], method: str, own_files: bool
 ) -> list[Finding]:
@@ -80,7 +94,7 @@ def _find_time_leaks(
         by_time = f"split by time:{name} (in the shell --split time:{name})"
         values = table.column(name)
         if values.dtype == object:
-            values = parse_timestamps(values).astype("datetime64[ms]")
+            values = _parse_dates(name, values)
         is_present = ~table.missing_mask(name)
         train, test = (values[rows[is_present[rows]]] for rows in (split.train, split.test))
         num_later = int((train > test.min()).sum()) if len(train) and len(test) else 0

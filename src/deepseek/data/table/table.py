@@ -13,18 +13,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Record
+from deepseek.data.table.date_formats import DateFormat
+from deepseek.data.table.number_formats import NumberFormat
 from deepseek.data.table.values import MAX_EXACT_INTEGER, format_timestamp
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean_column
 
 ColumnType = Literal["number", "boolean", "text", "datetime"]
+ColumnFormat = NumberFormat | DateFormat
 DTYPES: dict[ColumnType, str] = {
     "number": "float64",
     "boolean": "float64",
@@ -35,7 +38,8 @@ DTYPES: dict[ColumnType, str] = {
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """N rows. `notes` says what reading changed, in words for the user.
+    """N rows. `notes` says what reading changed, in words for the user; `formats` how columns of texts that say numbers
+    or dates were read (formats.py).
 
     >>> table = Table({"age": np.array([31.0, np.nan]), "city": np.array(["Rome", None], object)},
     ...               {"age": "number", "city": "text"})
@@ -46,6 +50,7 @@ class Table:
     columns: Mapping[str, NDArray[Any]]
     types: Mapping[str, ColumnType]
     notes: tuple[str, ...] = ()
+    formats: Mapping[str, ColumnFormat] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, values in self.columns.items():
@@ -75,7 +80,7 @@ class Table:
 
     def take(self, rows: NDArray[Any]) -> Table:
         """The rows with these numbers, in this order, or where a mask (N,) is true."""
-        return Table({name: values[rows] for name, values in self.columns.items()}, self.types, self.notes)
+        return replace(self, columns={name: values[rows] for name, values in self.columns.items()})
 
     def drop(self, names: Iterable[str]) -> Table:
         """The table without these columns. InputError for one that does not exist."""
@@ -83,7 +88,9 @@ class Table:
         for name in sorted(dropped):
             self.column(name)
         kept = [name for name in self.names if name not in dropped]
-        return Table({name: self.columns[name] for name in kept}, {name: self.types[name] for name in kept}, self.notes)
+        return replace(
+            self, columns={name: self.columns[name] for name in kept}, types={name: self.types[name] for name in kept}
+        )
 
     def missing_mask(self, name: str) -> NDArray[np.bool_]:
         """Which values of a column are missing (N,)."""
@@ -146,7 +153,8 @@ def concat(tables: Sequence[Table], called: Sequence[str]) -> Table:
             )
         types[name] = next(iter(file_by_type), tables[0].types[name])
         columns[name] = np.concatenate([_as_type(table.columns[name], types[name]) for table in tables])
-    return Table(columns, types, tuple(dict.fromkeys(note for table in tables for note in table.notes)))
+    notes = tuple(dict.fromkeys(note for table in tables for note in table.notes))
+    return Table(columns, types, notes, tables[0].formats)
 
 
 def _check_same_columns(table: Table, called: str, first: Table, first_called: str) -> None:

@@ -27,8 +27,8 @@ from deepseek.null_words import NULL_WORDS
 Values = NDArray[Any] | Sequence[Any]  # one column: float64, object or datetime64[ms]; or plain Python values
 Result = TypeVar("Result")
 
-TRUE_WORDS = frozenset({"true", "yes", "y", "t", "on", "1"})
-FALSE_WORDS = frozenset({"false", "no", "n", "f", "off", "0"})
+TRUE_WORDS = frozenset({"true", "yes", "y", "t", "on", "1", "是", "有", "真", "对"})
+FALSE_WORDS = frozenset({"false", "no", "n", "f", "off", "0", "否", "无", "假", "错"})
 MAX_DIGITS = 1_100  # of a number; float() copies a text that is none into its error, however long it is
 FLOAT32_MAX = float(np.finfo(np.float32).max)  # features are float32; a number beyond it counts as missing
 MAX_EXACT_INTEGER = 2.0**53  # whole numbers beyond it are not exact as float64
@@ -207,14 +207,14 @@ def parse_numbers(values: Values, convert: Callable[[Any], float] = parse_number
     return np.array(map_distinct(values, convert), np.float64)
 
 
-def parse_timestamps(values: Values) -> NDArray[np.int64]:
+def parse_timestamps(values: Values, convert: Callable[[Any], int | None] = parse_timestamp) -> NDArray[np.int64]:
     """A column as milliseconds since 1970 (N,), missing as the number of NaT. BadValueError as in parse_numbers()."""
     if isinstance(values, np.ndarray):
         if values.dtype.kind == "M":
             return values.astype("M8[ms]").astype(np.int64)
         values = to_list(values)
     return np.array(
-        [NAT_MS if timestamp is None else timestamp for timestamp in map_distinct(values, parse_timestamp)], np.int64
+        [NAT_MS if timestamp is None else timestamp for timestamp in map_distinct(values, convert)], np.int64
     )
 
 

@@ -30,6 +30,8 @@ from deepseek.data.media.example import make_example
 from deepseek.data.samples.faults import FILE_ERRORS, find_faults, name_all_faults
 from deepseek.data.samples.preparer import PRESENT_SUFFIX, BrokenPolicy, Fault, SamplePreparer, Samples, table_records
 from deepseek.data.samples.requests import decode_requests, first_fault
+from deepseek.data.table.formats import target_format
+from deepseek.data.table.table import ColumnFormat
 from deepseek.engines.checks.edges import make_edge_samples
 from deepseek.engines.checks.finite import check_numbers
 from deepseek.engines.checks.gate import EdgeCheck, absolute_errors, check_edges
@@ -264,6 +266,13 @@ class MultimodalRuntime:
             data if table is None else table, root=root, broken=broken, faults=faults, first_row=first_row
         )
         return self.decision.apply(outputs, flags)
+
+    @property
+    def formats(self) -> dict[str, ColumnFormat]:
+        """How texts say numbers and dates in rows for this model, the target with them, as training found it."""
+        target = target_format(self.manifest.lineage.config)
+        columns = {} if self.preparer.table is None else self.preparer.table.formats
+        return columns | ({} if target is None else {self.manifest.target: target})
 
     def outputs(
         self,

@@ -27,6 +27,8 @@ from deepseek.bundle.fields import parse_json_object
 from deepseek.bundle.manifest import PLAIN_TASKS
 from deepseek.contracts import Batch, Engine, Flag, Float32, JsonObject, Prediction, Record, Scores, Task
 from deepseek.data import Preprocessor, Table, read_table
+from deepseek.data.table.formats import target_format
+from deepseek.data.table.table import ColumnFormat
 from deepseek.engines.checks.finite import check_answers, check_numbers
 from deepseek.engines.decide import Decision
 from deepseek.engines.measuring import LossyEngines
@@ -177,6 +179,10 @@ class Runtime:
         """Prepared features of raw records; InputError for what does not fit the model's columns."""
         return self.preprocessor.rows(records)
 
+    def prepare_features(self, records: Sequence[Record]) -> Float32:
+        """The features (N, F) alone, for who reads no flags."""
+        return self.preprocessor.features_of(records)
+
     def prepare_table(self, table: Table) -> Batch:
         """Prepared features of a table's rows."""
         return self.preprocessor.table(table)
@@ -186,9 +192,10 @@ class Runtime:
         return self._engine(len(features)).score(features)
 
     def outputs(self, table: Table, *, first_row: int = 0, flags: list[Flag] | None = None) -> Float32:
-        """Outputs (N, C) or (N, 1) of a table's rows; `flags` gets those of the rows. NonFiniteError as predict()."""
+        """Outputs (N, C) or (N, 1) of a table's rows, values within the bundle's range; `flags` gets those of the rows.
+        NonFiniteError as predict()."""
         batch = self.prepare_table(table)
-        output = self.score(batch.features).output
+        output = self.decision.clip(self.score(batch.features).output)
         if flags is not None:
             flags += batch.flags
         check_numbers(output, self.manifest.outputs[-1].name, model=self.name, first_row=first_row)
@@ -211,6 +218,12 @@ class Runtime:
         prediction = self.decide(self.score(batch.features), batch.flags)
         check_answers(prediction, model=self.name, first_row=first_row)
         return prediction
+
+    @property
+    def formats(self) -> dict[str, ColumnFormat]:
+        """How texts say numbers and dates in rows for this model, the target with them, as training found it."""
+        target = target_format(self.manifest.lineage.config)
+        return self.preprocessor.formats | ({} if target is None else {self.manifest.target: target})
 
     def close(self) -> None:
         """Let the engines go."""

@@ -1,15 +1,16 @@
 """The prediction log as a RowSink: rows wait in memory for `flush_s`, then a file of them appears.
 
-Making columns and writing them happens in a thread of its own. What a killed process loses are the rows of the last
-`flush_s` seconds. A disk that takes no more loses rows, which are counted; predictions go on. `close` writes what
-waits.
+A request leaves its figures and the bytes of its values (requests.py): columns are made of a thousand rows at once, in
+a thread of its own, which writes them too. What a killed process loses are the rows of the last `flush_s` seconds. A
+disk that takes no more loses rows, which are counted; predictions go on. `close` writes what waits.
 """
 
 from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,8 @@ from deepseek.errors import InputError
 from deepseek.extras import need
 from deepseek.observe.lines import LineWriter
 from deepseek.observe.predictions.config import PredictionLogConfig
-from deepseek.observe.predictions.rows import LoggedRequest, RowFormat, requests_to_table
+from deepseek.observe.predictions.requests import LoggedRequest, keep_request
+from deepseek.observe.predictions.rows import RowFormat, requests_to_table
 from deepseek.observe.predictions.segments import SegmentStore, concat_tables, read_key
 from deepseek.observe.predictions.selection import is_selected
 
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_WAITING_ROWS = 200_000  # beyond it rows are lost: the disk is slower than the answers
-ROWS_PER_TABLE = 512
+ROWS_PER_TABLE = 1_024
 ROWS_PER_FILE = 50_000  # as many are written before their time
+MAX_INTERVAL_S = 0.5  # between two looks for rows that wait
 GIB = 1 << 30
 
 
@@ -49,15 +52,19 @@ class PredictionLog:
                 expected="a folder that may be made and written", fix="name another folder, or mend its rights",
             ) from error  # fmt: skip
         self._form = RowFormat(host, config.inputs, config.sample, key)
-        self._requests: dict[str, list[LoggedRequest]] = {}  # without columns yet, by model
+        # Once before the first request: pyarrow's first array imports pandas where there is one, which takes a second.
+        requests_to_table([keep_request(Event("request"), None, 0.0, keeps_inputs=False)], self._form)
+        self._share, self._keeps_inputs = config.sample, config.inputs != "none"
+        self._requests: deque[LoggedRequest] = deque()  # without columns yet
         self._tables: dict[str, list[pa.Table]] = {}  # not written yet, by model
-        self._num_loose = 0  # rows without columns yet
-        self._oldest_s = 0.0  # when the first row that waits came
-        self._num_waiting = 0  # rows without columns, and of tables
+        self._oldest_s = 0.0  # when the first row that waits was seen
+        self._num_tabled = 0  # rows of tables
         self._num_taken = self._num_handled = 0  # rows; each changed by one thread
         self._num_dropped = self._num_failed = 0  # rows that are lost, as above
         self._is_failing = False
-        self._writer = LineWriter(self._append, max_lines=MAX_WAITING_ROWS, name="prediction-log", gather=self._tick)
+        self._writer: LineWriter[LoggedRequest] = LineWriter(
+            len, name="prediction-log", gather=self._tick, interval_s=min(MAX_INTERVAL_S, config.flush_s / 2)
+        )
 
     @property
     def num_lost(self) -> int:
@@ -65,15 +72,14 @@ class PredictionLog:
         return self._num_dropped + self._num_failed
 
     def emit_rows(self, event: Event, rows: AnsweredRows | None) -> None:
-        request_id = event.fields.get("request_id", "")
-        if self._config.sample < 1 and not is_selected(request_id, self._config.sample):
+        if self._share < 1 and not is_selected(event.fields.get("request_id", ""), self._share):
             return
-        request = LoggedRequest(event, rows, time())
-        if self._num_taken - self._num_handled + request.num_rows > MAX_WAITING_ROWS:
-            self._num_dropped += request.num_rows
+        num_rows = event.num_rows or 1
+        if self._num_taken - self._num_handled + num_rows > MAX_WAITING_ROWS:
+            self._num_dropped += num_rows
             return
-        self._num_taken += request.num_rows
-        self._writer.write([request])
+        self._num_taken += num_rows
+        self._requests.append(keep_request(event, rows, time(), keeps_inputs=self._keeps_inputs))
 
     def close(self) -> None:
         """Write what waits, and make one file of this process's last ones."""
@@ -82,33 +88,36 @@ class PredictionLog:
         with contextlib.suppress(OSError):  # the pieces stand as they are
             self._store.merge()
 
-    def _append(self, requests: Sequence[LoggedRequest]) -> int:
-        if not self._num_waiting:
+    def _tick(self) -> None:
+        """Make columns once there are many rows, and write them when it is time."""
+        num_waiting = self._num_taken - self._num_handled
+        if not num_waiting:
+            return
+        if not self._oldest_s:
             self._oldest_s = monotonic()
-        for each in requests:
-            self._requests.setdefault(each.event.model_name, []).append(each)
-            self._num_waiting += each.num_rows
-            self._num_loose += each.num_rows
-        if self._num_loose >= ROWS_PER_TABLE:
+        while self._num_taken - self._num_handled - self._num_tabled >= ROWS_PER_TABLE:
             self._make_tables()
-        if self._num_waiting >= ROWS_PER_FILE:
+            if self._num_tabled >= ROWS_PER_FILE:
+                self._flush()
+        if monotonic() - self._oldest_s >= self._config.flush_s:
             self._flush()
-        return len(requests)
 
     def _make_tables(self) -> None:
-        """Make columns of the rows that came: some at a time, since each table costs as much as hundreds of rows, and
-        all together they would hold Python's lock for long."""
-        requests, self._requests, self._num_loose = self._requests, {}, 0
-        for model, entries in requests.items():
-            self._tables.setdefault(model, []).append(requests_to_table(entries, self._form))
-
-    def _tick(self) -> None:
-        if self._num_waiting and monotonic() - self._oldest_s >= self._config.flush_s:
-            self._flush()
+        """Make columns of some of the rows that came: not of all together, which would hold Python's lock for long."""
+        by_model: dict[str, list[LoggedRequest]] = {}
+        num_rows = 0
+        while self._requests and num_rows < ROWS_PER_TABLE:
+            request = self._requests.popleft()
+            num_rows += request.num_rows
+            by_model.setdefault(request.model, []).append(request)
+        for model, requests in by_model.items():
+            self._tables.setdefault(model, []).append(requests_to_table(requests, self._form))
+        self._num_tabled += num_rows
 
     def _flush(self) -> None:
         """Write a file for each model. Rows that the disk does not take are lost, and counted."""
-        self._make_tables()
+        while self._requests:
+            self._make_tables()
         tables, self._tables = self._tables, {}
         write_error: OSError | None = None
         for model, pieces in tables.items():
@@ -118,8 +127,8 @@ class PredictionLog:
             except OSError as error:
                 write_error = error
                 self._num_failed += table.num_rows
-        self._num_handled += self._num_waiting
-        self._num_waiting = 0
+        self._num_handled += self._num_tabled
+        self._num_tabled, self._oldest_s = 0, 0.0
         if tables:
             self._report(write_error)
             with contextlib.suppress(OSError):  # tried again after the next piece

@@ -10,50 +10,28 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
-from deepseek.contracts import AnsweredRows, Event, Prediction, Record, Tensors
+from deepseek.contracts import Prediction
+from deepseek.data.table.columns import ColumnarRows
+from deepseek.observe.predictions.requests import LoggedRequest, plain_values
+from deepseek.observe.predictions.segments import concat_tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 #: A column of one value for each row.
-Values = list[Any]
+Values = Sequence[Any]
+Indices = np.ndarray[Any, np.dtype[np.int64]]
 INPUT_PREFIX, PROBABILITY_PREFIX = "input.", "probability."
-MAX_TEXT = 256  # characters of a text that are kept: enough to know it again
 HASH_BYTES = 8
-#: Columns of every log whose type does not depend on what is in them.
-TEXTS = (
-    "request_id",
-    "model",
-    "version",
-    "digest",
-    "route",
-    "client",
-    "host",
-    "worker",
-    "error",
-    "prediction",
-    "flags",
-)
-FLOATS = ("duration_s", "queue_s", "compute_s", "sample", "confidence", "value")
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedRequest:
-    """A request, its rows if they were computed, and when its answer left, in seconds since 1970."""
-
-    event: Event
-    rows: AnsweredRows | None
-    epoch_s: float
-
-    @property
-    def num_rows(self) -> int:
-        return max(1, self.event.num_rows)
+_unpack = msgspec.msgpack.Decoder().decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,138 +44,191 @@ class RowFormat:
     key: bytes = b""  # of the hashes
 
 
-#: Columns that are the same for all rows of a request, and what they hold.
-ALIKE: Mapping[str, Callable[[LoggedRequest], Any]] = {
-    "time": lambda each: round(each.epoch_s * 1e6),
-    "request_id": lambda each: each.event.fields.get("request_id", ""),
-    "num_rows": lambda each: each.event.num_rows,
-    "model": lambda each: each.event.model_name,
-    "version": lambda each: each.event.model_version,
-    "digest": lambda each: each.event.fields.get("digest", ""),
-    "route": lambda each: each.event.fields.get("route", ""),
-    "client": lambda each: each.event.fields.get("client"),
-    "worker": lambda each: str(each.rows.worker_pid) if each.rows is not None and each.rows.worker_pid else None,
-    "status": lambda each: each.event.status,
-    "error": lambda each: each.event.fields.get("error"),
-    "duration_s": lambda each: each.event.duration_s,
-    "queue_s": lambda each: each.event.queue_s,
-    "compute_s": lambda each: each.rows.compute_s if each.rows is not None else None,
-}
-
-
 def requests_to_table(requests: Sequence[LoggedRequest], form: RowFormat) -> pa.Table:
-    """The table of some requests of one model, in their order."""
+    """The table of some requests of one model, in their order.
+
+    Requests whose rows are held alike become columns together: a column of many values costs a few ns a value, and some
+    us however few there are.
+    """
+    groups: dict[object, list[int]] = {}
+    for index, request in enumerate(requests):
+        groups.setdefault(_row_kind(request), []).append(index)
+    tables = [_group_to_table([requests[index] for index in indices], form) for indices in groups.values()]
+    if len(tables) == 1:
+        return tables[0]
+    counts = np.array([request.num_rows for request in requests])
+    starts = np.cumsum(counts) - counts
+    order = [np.arange(starts[index], starts[index] + counts[index]) for group in groups.values() for index in group]
+    return concat_tables(tables).take(np.argsort(np.concatenate(order)))
+
+
+def _row_kind(request: LoggedRequest) -> object:
+    """A key that is equal for requests whose rows can become columns together."""
+    packed, prediction = request.packed, request.prediction
+    answers = None if prediction is None else (prediction.labels_known, prediction.labels is None)
+    form = type(packed.values) if isinstance(packed, ColumnarRows) else type(packed)
+    return request.names, form, request.is_numeric, answers, bool(request.figures[2])
+
+
+def _group_to_table(requests: Sequence[LoggedRequest], form: RowFormat) -> pa.Table:
+    """The table of requests that are of one kind."""
     import pyarrow as pa
 
-    counts = [each.num_rows for each in requests]
-    num_rows = sum(counts)
-    columns: dict[str, Values] = {"host": [form.host] * num_rows, "sample": [form.sample] * num_rows}
-    for name, value_of in ALIKE.items():
-        values = [value_of(each) for each in requests]
-        columns[name] = values if num_rows == len(values) else _repeat(values, counts)
-    columns["row"] = [row for each in requests for row in (range(each.num_rows) if each.event.num_rows else (None,))]
-    place = 0
-    for each, count in zip(requests, counts, strict=True):
-        for name, values in _row_columns(each, count, form):
-            if len(values) == count:  # rows that were refused may not fit together
-                columns.setdefault(name, [None] * num_rows)[place : place + count] = values
-        place += count
-    types = {"time": pa.timestamp("us", "UTC"), "row": pa.int64()} | dict.fromkeys(FLOATS, pa.float64())
-    types |= dict.fromkeys(TEXTS, pa.string())
-    return pa.table(
-        {
-            name: pa.array(values, types[name]) if name in types else _typed_array(values)
-            for name, values in columns.items()
-        }
-    )
+    counts = np.array([request.num_rows for request in requests])
+    num_rows = int(counts.sum())
+    columns = _request_columns(requests, form)
+    if num_rows != len(requests):
+        owners = pa.array(np.repeat(np.arange(len(requests)), counts))
+        columns = {name: column.take(owners) for name, column in columns.items()}
+    place = np.arange(num_rows) - np.repeat(np.cumsum(counts) - counts, counts)  # of each row in its request
+    columns["row"] = pa.array(place) if requests[0].figures[2] else pa.nulls(num_rows, pa.int64())
+    if requests[0].prediction is not None:
+        columns |= _answer_columns(requests, counts, place)
+    if requests[0].packed is not None:
+        encode = _to_array if form.inputs == "values" else _hasher(form.key)
+        for name, values in _input_columns(requests):
+            columns[INPUT_PREFIX + name] = encode(values)
+    return pa.table(columns)
 
 
-def _repeat(values: Values, counts: Sequence[int]) -> Values:
-    return [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
+def _request_columns(requests: Sequence[LoggedRequest], form: RowFormat) -> dict[str, pa.Array]:
+    """What is the same for all rows of a request: one value a request."""
+    import pyarrow as pa
+
+    columns = [list(column) for column in zip(*[request.figures for request in requests], strict=True)]
+    time_s, request_id, num_rows, model, version, digest, route, client, status, error, *durations_s = columns
+    duration_s, queue_s, pids, compute_s = durations_s
+
+    def texts(values: list[str | None]) -> pa.Array:
+        """A column of texts; one that stands in every row costs next to nothing."""
+        if values.count(values[0]) != len(values):
+            return pa.array(values, pa.string())
+        return pa.nulls(len(values), pa.string()) if values[0] is None else pa.repeat(values[0], len(values))
+
+    microseconds = np.rint(np.multiply(time_s, 1e6)).astype(np.int64)
+    return {
+        "host": pa.repeat(form.host, len(requests)), "sample": pa.array(np.full(len(requests), form.sample)),
+        "time": pa.array(microseconds).cast(pa.timestamp("us", "UTC")),
+        "request_id": pa.array(request_id, pa.string()), "num_rows": pa.array(num_rows, pa.int64()),
+        "model": texts(model), "version": texts(version), "digest": texts(digest), "route": texts(route),
+        "client": texts(client), "worker": texts([str(pid) if pid else None for pid in pids]),
+        "status": pa.array(status, pa.int64()), "error": texts(error),
+        "duration_s": pa.array(duration_s, pa.float64()), "queue_s": pa.array(queue_s, pa.float64()),
+        "compute_s": pa.array(compute_s, pa.float64()),
+    }  # fmt: skip
 
 
-def _row_columns(request: LoggedRequest, num_rows: int, form: RowFormat) -> Iterator[tuple[str, Values]]:
-    """What differs from row to row: the answers, and the inputs."""
-    event, rows = request.event, request.rows
-    if rows is None or not event.num_rows:
-        return
-    if rows.predict is not None and event.status < 400:
-        yield from _answer_columns(rows.predict(), num_rows)
-    if form.inputs == "none":
-        return
-    hide = _hasher(form.key) if form.inputs == "hashed" else None
-    for name, values in _input_columns(rows.records):
-        plain = [value if type(value) is float else _plain_value(value) for value in values]
-        yield INPUT_PREFIX + name, plain if hide is None else [hide(value) for value in plain]
-
-
-def _answer_columns(prediction: Prediction, num_rows: int) -> Iterator[tuple[str, Values]]:
+def _answer_columns(requests: Sequence[LoggedRequest], counts: Indices, place: Indices) -> dict[str, pa.Array]:
     """What was answered; nothing for answers that are neither classes nor numbers."""
-    if len(prediction) != num_rows:
-        return
-    if prediction.labels is not None:
-        yield "prediction", prediction.labels.tolist()
-    if prediction.probabilities is not None:
-        yield "confidence", prediction.probabilities.max(axis=1).tolist()
-        for label, shares in zip(prediction.labels_known, prediction.probabilities.T, strict=True):
-            yield PROBABILITY_PREFIX + label, shares.tolist()
-    if prediction.values is not None:
-        yield "value", prediction.values.tolist()
-    flags = [""] * num_rows
-    if not prediction.flags:
-        yield "flags", flags
-        return
-    for flag in prediction.flags:
-        flags[flag.row] += f"{',' if flags[flag.row] else ''}{flag.what}:{flag.column}"
-    yield "flags", flags
+    import pyarrow as pa
+
+    predictions, first_rows = _distinct_predictions(requests)
+    index = np.repeat(first_rows, counts) + place  # of each row in all predictions together
+    columns: dict[str, pa.Array] = {}
+    first = predictions[0]
+    if first.labels is not None:
+        columns["prediction"] = pa.array(_take([each.labels for each in predictions], index).tolist(), pa.string())
+    if first.probabilities is not None:
+        shares = _take([each.probabilities for each in predictions], index).astype(np.float64)
+        columns["confidence"] = pa.array(shares.max(axis=1))
+        for label, column in zip(first.labels_known, shares.T, strict=True):
+            columns[PROBABILITY_PREFIX + label] = pa.array(column.copy())
+    if first.values is not None:
+        columns["value"] = pa.array(_take([each.values for each in predictions], index).astype(np.float64))
+    return columns | {"flags": pa.array(_flag_texts(requests, counts), pa.string())}
 
 
-def _input_columns(records: Sequence[Record] | Tensors | None) -> Iterator[tuple[str, Iterable[Any]]]:
-    """The raw columns of records, however they are held. Tensors and rows without records have none."""
-    if records is None or isinstance(records, Tensors):
-        return
-    names, values = getattr(records, "names", None), getattr(records, "values", None)
-    if names is not None and values is not None:  # by column already
+def _distinct_predictions(requests: Sequence[LoggedRequest]) -> tuple[list[Prediction], Indices]:
+    """The predictions, of which several requests may share one, and the first row of each request (N,) in all of them
+    together."""
+    offsets: dict[int, int] = {}
+    predictions: list[Prediction] = []
+    first_rows, end = [], 0
+    for request in requests:
+        prediction = request.prediction or Prediction()  # requests of one kind all have one
+        offset = offsets.get(id(prediction))
+        if offset is None:
+            offset = offsets[id(prediction)] = end
+            predictions.append(prediction)
+            end += len(prediction)
+        first_rows.append(offset + request.start)
+    return predictions, np.array(first_rows)
+
+
+def _take(arrays: Sequence[Any], index: Indices) -> np.ndarray[Any, Any]:
+    rows: np.ndarray[Any, Any] = np.concatenate(arrays)[index]
+    return rows
+
+
+def _flag_texts(requests: Sequence[LoggedRequest], counts: Indices) -> list[str]:
+    """The flags of each row: "unseen:city,imputed:age"."""
+    texts = [""] * int(counts.sum())
+    first = 0
+    for request in requests:
+        prediction, start = request.prediction, request.start
+        for flag in request.flags:
+            _add_flag(texts, first + flag.row, f"{flag.what}:{flag.column}")
+        for flag in () if prediction is None else prediction.flags:
+            if start <= flag.row < start + request.num_rows:
+                _add_flag(texts, first + flag.row - start, f"{flag.what}:{flag.column}")
+        first += request.num_rows
+    return texts
+
+
+def _add_flag(texts: list[str], row: int, text: str) -> None:
+    texts[row] += f",{text}" if texts[row] else text
+
+
+def _input_columns(requests: Sequence[LoggedRequest]) -> Iterator[tuple[str, Values]]:
+    """The raw columns of the rows of requests of one kind. A value that a row lacks is None."""
+    packed: list[Any] = [request.packed for request in requests]
+    names = requests[0].names
+    if names is None:
+        records = list(chain.from_iterable(map(_unpack, packed)))
+        for name in dict.fromkeys(chain.from_iterable(records)):
+            yield str(name), [record.get(name) for record in records]
+    elif requests[0].is_numeric:
+        matrix = np.frombuffer(b"".join(packed), np.float64).reshape(-1, len(names))
+        yield from ((str(name), column.copy()) for name, column in zip(names, matrix.T, strict=True))
+    elif isinstance(packed[0], bytes):
+        rows = chain.from_iterable(map(_unpack, packed))
+        yield from zip(map(str, names), map(list, zip(*rows, strict=True)), strict=True)
+    else:
         for index, name in enumerate(names):
-            yield name, (values[:, index] if isinstance(values, np.ndarray) else values[index])
-        return
-    for name in dict.fromkeys(name for record in records for name in record):
-        yield str(name), [record.get(name) for record in records]
+            if isinstance(packed[0].values, np.ndarray):
+                yield str(name), np.concatenate([each.values[:, index] for each in packed])
+            else:
+                yield str(name), plain_values(list(chain.from_iterable(each.values[index] for each in packed)))
 
 
-def _plain_value(value: Any) -> Any:
-    """A number, a boolean, a short text or None. Of a file or a list, what it is and how large."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int | float):
-        return float(value) if -1e308 < value < 1e308 else None
-    if isinstance(value, str):
-        return value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]}… ({len(value)} characters)"
-    size = len(value) if hasattr(value, "__len__") else 0
-    return f"<{type(value).__name__} of {size}>"
+def _to_array(values: Values) -> pa.Array:
+    """Numbers as numbers, texts as texts; a column that has both as texts."""
+    import pyarrow as pa
+
+    if isinstance(values, np.ndarray):
+        return pa.array(values if values.dtype.kind == "b" else values.astype(np.float64))
+    kinds = set(map(type, values)) - {type(None)}
+    if kinds <= {float}:
+        return pa.array(values, pa.float64())
+    if len(kinds) == 1:
+        return pa.array(values, pa.bool_() if kinds == {bool} else pa.string())
+    return pa.array([None if value is None else _to_text(value) for value in values], pa.string())
 
 
-def _hasher(key: bytes) -> Callable[[Any], str | None]:
-    """A keyed hash, so that equal values stay equal and nobody without the key can try values out."""
+def _to_text(value: float | bool | str) -> str:
+    """A value of a column that has several kinds, as Arrow casts it: tables of one log agree."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else repr(value).removesuffix(".0")
 
-    def hide(value: Any) -> str | None:
+
+def _hasher(key: bytes) -> Callable[[Values], pa.Array]:
+    """Makes a column of keyed hashes: equal values stay equal, and nobody without the key can try values out."""
+    import pyarrow as pa
+
+    def hash_value(value: Any) -> str | None:
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return None
         return hashlib.blake2b(repr(value).encode(), digest_size=HASH_BYTES, key=key).hexdigest()
 
-    return hide
-
-
-def _typed_array(values: Values) -> pa.Array:
-    """Numbers as numbers, texts as texts; a column that has both as texts."""
-    import pyarrow as pa
-
-    kinds = {type(value) for value in values} - {type(None)}
-    if kinds <= {float, int}:
-        return pa.array(values, pa.int64() if kinds == {int} else pa.float64())
-    if kinds == {bool}:
-        return pa.array(values, pa.bool_())
-    texts = [value if value is None or isinstance(value, str) else str(value) for value in values]
-    return pa.array(texts, pa.string())
+    return lambda values: pa.array([hash_value(value) for value in plain_values(values)], pa.string())

@@ -40,10 +40,12 @@ def join_labels(logs: Logs, path: Path) -> None:
     by_row = "row" in names and "row" in logs.columns
     key = "request_id, CAST(row AS BIGINT) AS row" if by_row else "request_id"
     order = "CAST(time AS VARCHAR)" if "time" in names else "place"
+    logs.query("SET preserve_insertion_order = true")  # or "the last one" is whichever thread was last
     logs.query(
         f"CREATE TEMP TABLE labels AS SELECT {key}, CAST(arg_max(label, {order}) AS VARCHAR) AS label FROM "
         f"(SELECT *, row_number() OVER () AS place FROM {source}) GROUP BY ALL"
     )
+    logs.query("SET preserve_insertion_order = false")
     using = "USING (request_id, row)" if by_row else "USING (request_id)"
     logs.notes.num_labels = logs.count("SELECT count(*) FROM labels")
     logs.notes.num_unknown_labels = logs.count(f"SELECT count(*) FROM labels ANTI JOIN rows {using}")

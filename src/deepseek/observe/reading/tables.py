@@ -47,6 +47,10 @@ class ReadingNotes:
     clock_offsets_s: dict[str, float] = field(default_factory=dict)  # host -> how far its clock is ahead
     num_unknown_labels: int = 0  # labels of requests that are not in the log
     num_labels: int = 0
+    num_system_events: int = 0  # of machines and containers, that were trouble
+    num_unjoined_system: int = 0  # of these, of hosts that the log does not have
+    num_broken_system: int = 0  # lines of system logs that have no known form
+    num_dropped_system: int = 0  # events beyond what is kept
 
 
 class Logs:

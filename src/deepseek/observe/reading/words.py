@@ -45,4 +45,30 @@ def reading_words(notes: ReadingNotes) -> list[Text]:
                 f"{all_} 个标签中有 {some} 个对应的请求不在日志中。",
             )
         )
+    return lines + system_words(notes)
+
+
+def system_words(notes: ReadingNotes) -> list[Text]:
+    """What became of the events of machines and containers."""
+    lines = []
+    for number, en, zh in (
+        (
+            notes.num_broken_system,
+            "lines of the system's log have no known form and were passed over.",
+            "行系统日志格式未知，已跳过。",
+        ),
+        (
+            notes.num_unjoined_system,
+            "system events are of hosts that the log does not have.",
+            "个系统事件所属主机不在日志中。",
+        ),
+        (
+            notes.num_dropped_system,
+            "system events were too many, and the oldest were left out.",
+            "个系统事件过多，最早的未计入。",
+        ),
+    ):
+        if number:
+            count = numbers.count(number)
+            lines.append(Text(f"{count} {en}", f"{count} {zh}"))
     return lines

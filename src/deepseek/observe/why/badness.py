@@ -52,7 +52,7 @@ def _answer_kinds(logs: Logs, window: Window) -> list[Badness]:
     kinds = []
     if "prediction" in columns:
         if "label" in columns:
-            sql = "CAST(prediction AS VARCHAR) <> CAST(label AS VARCHAR)"
+            sql = _differ("prediction", "label")
             kinds.append(Badness("wrong", sql, columns=("label", "prediction")))
         labels = logs.query(
             f"SELECT CAST(prediction AS VARCHAR), count(*) FROM rows WHERE {window.past_sql} "
@@ -71,6 +71,16 @@ def _answer_kinds(logs: Logs, window: Window) -> list[Badness]:
             if (limit := _past_quantile(logs, window, "value", share)) is not None:
                 kinds.append(Badness("value", f"value {sign} {limit!r}", f"{sign} {limit:.6g}", ("value",)))
     return kinds
+
+
+def _differ(one: str, other: str) -> str:
+    """Whether two columns differ: as numbers where both are numbers, so that 1 and 1.0 are the same class."""
+    numbers = [f"TRY_CAST({name} AS DOUBLE)" for name in (one, other)]
+    texts = [f"CAST({name} AS VARCHAR)" for name in (one, other)]
+    return (
+        f"CASE WHEN {numbers[0]} IS NOT NULL AND {numbers[1]} IS NOT NULL THEN {' <> '.join(numbers)} "
+        f"ELSE {' <> '.join(texts)} END"
+    )
 
 
 def _past_quantile(logs: Logs, window: Window, expression: str, share: float) -> float | None:

@@ -6,6 +6,7 @@ chance among all slices that were looked at. Causes that say the same in other w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.observe.reading.tables import Logs
+from deepseek.observe.system.events import SYSTEM_FIELD
 from deepseek.observe.why.badness import Badness, list_badness
+from deepseek.observe.why.coding import CodedField
 from deepseek.observe.why.counting import KindCounter
 from deepseek.observe.why.sampling import Sample, take_sample
 from deepseek.observe.why.scoring import SliceCounts, SliceScores, bound_false_discoveries, score_slices
@@ -75,6 +78,8 @@ class Findings:
     num_slices: int  # that were looked at
     num_fields: int
     columns: tuple[str, ...] = field(default=())
+    now_s: float | None = None  # rows that are later were left out; None: there is no such moment
+    is_chosen: bool = False  # whether the user said what is bad
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,10 @@ def find_causes(logs: Logs, choice: WindowChoice, *, bad: str | None = None) -> 
     causes = _rank([each for each in candidates if each.evidence.p_value <= limit])
     causes = _mark_echoes(sample, causes)
     columns = tuple(logs.columns)
-    return Findings(window, tuple(kinds), tuple(causes), num_slices, len(sample.fields), columns)
+    now_s = choice.now_s if math.isfinite(choice.now_s) and choice.until_s is None else None
+    return Findings(
+        window, tuple(kinds), tuple(causes), num_slices, len(sample.fields), columns, now_s, bad is not None
+    )
 
 
 def _search_kind(
@@ -160,7 +168,7 @@ def _search_pairs(
     first = slices[index].conditions[slice_]
     rows = counter.rows[slices[index].masks[slice_][sample.fields[index].codes[counter.rows]]]
     for other, (field_, each) in enumerate(zip(sample.fields, slices, strict=True)):
-        if other == index or field_.name in kind.columns:
+        if other == index or field_.name in kind.columns or _is_one_moment(sample.fields[index], field_):
             continue
         counts = counter.slices(field_, each, rows)
         scores = score_slices(counts)
@@ -173,6 +181,12 @@ def _search_pairs(
         conditions = [(first, condition) for condition in each.conditions]
         num_tried = len(slices[index].conditions) * len(sample.fields)  # the seed is the best of so many
         yield _make_group(conditions, counts, scores, kind, chosen, num_tried)
+
+
+def _is_one_moment(one: CodedField, other: CodedField) -> bool:
+    """Whether a system event stands beside the second of the minute: it has a moment of its own."""
+    kinds = {one.kind, other.kind}
+    return "second" in kinds and SYSTEM_FIELD in (one.name, other.name)
 
 
 def _is_worth_telling(counts: SliceCounts, scores: SliceScores) -> NDArray[np.bool_]:

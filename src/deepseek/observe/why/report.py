@@ -10,6 +10,7 @@ from deepseek.look import Text
 from deepseek.observe.reading.tables import Logs
 from deepseek.observe.reading.words import reading_words
 from deepseek.observe.why.causes import Cause, Evidence, Findings
+from deepseek.observe.why.doubts import list_doubts
 from deepseek.observe.why.examples import ExampleRows, example_rows
 from deepseek.observe.why.slices import Condition
 from deepseek.observe.why.windows import moment_text
@@ -46,7 +47,8 @@ class WhyReport:
 def make_report(logs: Logs, findings: Findings) -> WhyReport:
     """The report of findings, with rows to look at."""
     examples = [example_rows(logs, findings, cause) for cause in findings.causes]
-    return WhyReport(findings, tuple(examples), tuple(reading_words(logs.notes)), logs.notes.num_rows)
+    notes = [*reading_words(logs.notes), *list_doubts(logs, findings)]
+    return WhyReport(findings, tuple(examples), tuple(notes), logs.notes.num_rows)
 
 
 def _cause_dict(rank: int, cause: Cause, examples: ExampleRows) -> JsonObject:

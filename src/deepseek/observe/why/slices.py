@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.observe.system.events import SYSTEM_FIELD
 from deepseek.observe.why.coding import CodedField
 
 
@@ -58,6 +59,8 @@ def list_slices(field: CodedField) -> FieldSlices:
     if field.kind == "category":
         for code, value in enumerate(field.values[:-3]):
             add(Condition(field.name, "is", value), [code])
+        if field.name == SYSTEM_FIELD:  # each event stands for itself, and that nothing happened is no cause
+            return FieldSlices(tuple(conditions), np.array(masks))
         names = tuple(field.values[code] for code in field.unseen if field.values[code])
         add(Condition(field.name, "unseen", values=names), list(field.unseen))
         add(Condition(field.name, "rare"), [field.other])

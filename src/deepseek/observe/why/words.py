@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deepseek.look import Text, numbers
+from deepseek.observe.system.events import SYSTEM_FIELD, event_action
 from deepseek.observe.why.causes import Cause, Evidence, Findings
 from deepseek.observe.why.slices import Condition
 from deepseek.observe.why.windows import moment_text
@@ -20,6 +21,8 @@ MOST_VALUES = 3  # that a sentence names
 def condition_words(condition: Condition) -> Text:
     """What a slice's field is."""
     name = condition.field.removeprefix("input.")
+    if condition.kind == "is" and condition.field == SYSTEM_FIELD:
+        return Text(f"after {condition.value}", f"系统事件之后：{condition.value}")
     if condition.kind == "is":
         return Text(f"{name} = {condition.value}", f"{name} = {condition.value}")
     if condition.kind == "missing":
@@ -142,6 +145,8 @@ OTHER_ACTION = Text("Look at what is special about {last} {value}.", "查看 {la
 def _one_action(condition: Condition, is_new: bool) -> Text:
     name, last = condition.field, condition.field.rsplit(".", 1)[-1]
     value = condition.value
+    if name == SYSTEM_FIELD and (action := event_action(value)) is not None:
+        return action
     usable = ACTIONS if is_new else ACTIONS[1:]  # the first one is of releases
     words = next((words for names, words in usable if last.lower() in names), OTHER_ACTION)
     if condition.kind in ("length", "second"):

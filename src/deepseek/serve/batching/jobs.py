@@ -6,7 +6,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
-from deepseek.contracts import Arrays, Flag
+from deepseek.contracts import Arrays, Flag, Prediction
 from deepseek.engines.checks.finite import are_finite
 from deepseek.errors import DeepseekError
 
@@ -60,15 +60,17 @@ def _ignore_result(_: JobOutputs | Exception) -> None:
 
 
 class JobOutputs:
-    """The outputs of one job: rows `start` to before `stop` of `batch`, which all jobs of the batch share."""
+    """The outputs of one job: rows `start` to before `stop` of `batch`, which all jobs of the batch share.
+    `prediction`: what was made of them, where it was made for this job alone."""
 
-    __slots__ = ("batch", "job", "start", "stop")
+    __slots__ = ("batch", "job", "prediction", "start", "stop")
 
     def __init__(self, job: Job, batch: BatchOutputs, start: int, stop: int) -> None:
         self.job = job
         self.batch = batch
         self.start = start
         self.stop = stop
+        self.prediction: Prediction | None = None
 
     @property
     def arrays(self) -> Arrays:
@@ -77,15 +79,16 @@ class JobOutputs:
 
 
 class BatchOutputs:
-    """The outputs of a batch. `rows`: its rendered rows, made once for all jobs of the batch."""
+    """The outputs of a batch. `prediction`, `rows`: made of them once for all jobs of the batch, and rendered."""
 
-    __slots__ = ("_finite", "_slices", "compute_s", "outputs", "rows", "worker_pid")
+    __slots__ = ("_finite", "_slices", "compute_s", "outputs", "prediction", "rows", "worker_pid")
 
     def __init__(self, outputs: Arrays, slices: list[JobSlice], *, worker_pid: int = 0, compute_s: float = 0.0) -> None:
         """`worker_pid`: the engine process that computed it in `compute_s`; 0 is this process, or several."""
         self.outputs = outputs
         self.worker_pid = worker_pid
         self.compute_s = compute_s
+        self.prediction: Prediction | None = None
         self.rows: Any = None
         self._slices = slices
         self._finite: bool | None = None  # None: not checked yet

@@ -9,30 +9,37 @@ import base64
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from deepseek.contracts import JsonObject
 from deepseek.errors import MissingError
-from deepseek.serve.core.request import HTML_TYPE, Response
+from deepseek.serve.core.accept import prefers
+from deepseek.serve.core.request import HTML_TYPE, Request, Response
 from deepseek.serve.core.routes import ModelRoutes
 from deepseek.serve.models.registry import ModelRegistry
 from deepseek.serve.openapi.document import openapi_document
 
 #: Prometheus text exposition format, version 0.0.4.
 EXPOSITION_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-PageHandler = Callable[[], Response | Awaitable[Response]]
+#: OpenMetrics, which carries exemplars: Prometheus asks for it by the header Accept.
+OPENMETRICS_TYPE = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
+PageHandler = Callable[[Request], Response | Awaitable[Response]]
+VARIES = ((b"vary", b"accept"),)
 _SCRIPT = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """Sources of /metrics and /v1/stats: `metrics` returns the exposition for Prometheus, `stats` the figures of the
-    last minutes. `refresh` is awaited before either is read, where other processes count as well."""
+    """Sources of /metrics and /v1/stats: `metrics` returns the exposition for Prometheus, `openmetrics` the same in
+    that form, for scrapers that ask for it, `stats` the figures of the last minutes. `refresh` is awaited before any of
+    them is read, where other processes count as well. `more`: other pages, by path."""
 
     metrics: Callable[[], bytes] | None = None
+    openmetrics: Callable[[], bytes] | None = None
     stats: Callable[[], Mapping[str, object]] | None = None
     refresh: Callable[[], Awaitable[None]] | None = None
+    more: Mapping[str, PageHandler] = field(default_factory=dict)
 
     def routes(
         self, models: ModelRegistry, generators: Collection[str] = (), more_routes: Sequence[ModelRoutes] = ()
@@ -44,28 +51,36 @@ class Pages:
             return openapi_document(models, generators, [routes.describe() for routes in more_routes])
 
         return {
-            "/": get_console,
-            "/docs": lambda: get_docs(document()),
-            "/openapi.json": lambda: Response.json(document()),
+            "/": lambda _: get_console(),
+            "/docs": lambda _: get_docs(document()),
+            "/openapi.json": lambda _: Response.json(document()),
             "/metrics": partial(self._answer_after_refresh, self._metrics),
             "/v1/stats": partial(self._answer_after_refresh, self._stats),
+            **self.more,
         }
 
-    def _answer_after_refresh(self, answer: Callable[[], Response]) -> Response | Awaitable[Response]:
+    def _answer_after_refresh(
+        self, answer: Callable[[Request], Response], request: Request
+    ) -> Response | Awaitable[Response]:
         """The answer: at once where this process alone counts."""
-        return answer() if self.refresh is None else self._refresh_then_answer(self.refresh, answer)
+        return answer(request) if self.refresh is None else self._refresh_then_answer(self.refresh, answer, request)
 
     @staticmethod
-    async def _refresh_then_answer(refresh: Callable[[], Awaitable[None]], answer: Callable[[], Response]) -> Response:
+    async def _refresh_then_answer(
+        refresh: Callable[[], Awaitable[None]], answer: Callable[[Request], Response], request: Request
+    ) -> Response:
         await refresh()
-        return answer()
+        return answer(request)
 
-    def _metrics(self) -> Response:
+    def _metrics(self, request: Request) -> Response:
         if self.metrics is None:
             raise _not_kept_error("metrics")
-        return Response(self.metrics(), media_type=EXPOSITION_TYPE)
+        accept = request.headers.get(b"accept", b"")
+        if self.openmetrics is not None and prefers(accept, b"application/openmetrics-text", b"text/plain"):
+            return Response(self.openmetrics(), media_type=OPENMETRICS_TYPE, headers=VARIES)
+        return Response(self.metrics(), media_type=EXPOSITION_TYPE, headers=VARIES)
 
-    def _stats(self) -> Response:
+    def _stats(self, _: Request) -> Response:
         if self.stats is None:
             raise _not_kept_error("statistics")
         return Response.json(self.stats())

@@ -65,6 +65,10 @@ class Router:
         def handler(_: Request) -> Response | Awaitable[Response]:
             return content()
 
+        self.add_page(path, handler, needs_key=needs_key, any_host=any_host)
+
+    def add_page(self, path: str, handler: Handler, *, needs_key: bool = True, any_host: bool = False) -> None:
+        """Add a GET route."""
         self.routes[path] = Route(path, "GET", handler, needs_key, MAX_SMALL_BODY_BYTES, any_host=any_host)
 
     def add_post(self, path: str, handler: Handler, max_body_bytes: int | None = None) -> None:

@@ -210,13 +210,15 @@ class ServedModel:
 
     def decide(self, part: JobOutputs) -> Prediction:
         """The prediction of one request, from its share of a batch."""
-        return self.adapter.decide(part.arrays, part.job.rows, part.job.flags)
+        part.prediction = self.adapter.decide(part.arrays, part.job.rows, part.job.flags)
+        return part.prediction
 
     def rows(self, part: JobOutputs, render: Callable[[Prediction], list[Any]]) -> list[Any]:
         """The rendered rows of one request. `render` is called once for all requests of a batch."""
         batch = part.batch
         if batch.rows is None:
-            batch.rows = render(self.adapter.decide(batch.outputs, batch.inputs, ()))
+            batch.prediction = self.adapter.decide(batch.outputs, batch.inputs, ())
+            batch.rows = render(batch.prediction)
         rows: list[Any] = batch.rows[part.start : part.stop]
         for flag in part.job.flags:
             row = rows[flag.row]  # coalesced requests may share the row, without the flag
@@ -240,8 +242,10 @@ class ServedModel:
         callback(result)
 
     def _answered_rows(self, part: JobOutputs) -> AnsweredRows:
-        batch = part.batch
-        return AnsweredRows(part.job.records, partial(self.decide, part), batch.worker_pid, batch.compute_s)
+        job, batch = part.job, part.batch
+        if part.prediction is not None:
+            return AnsweredRows(job.records, part.prediction, 0, (), batch.worker_pid, batch.compute_s)
+        return AnsweredRows(job.records, batch.prediction, part.start, job.flags, batch.worker_pid, batch.compute_s)
 
     def _fault_of(self, part: JobOutputs, request: Request) -> Exception | None:
         """The error of a request's rows: the adapter's, or blame_inputs() for NaN and infinite numbers; else None."""

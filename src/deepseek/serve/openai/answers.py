@@ -28,6 +28,7 @@ from deepseek.errors import DeepseekError, DrainingError
 from deepseek.serve.core.errors import openai_error_body
 from deepseek.serve.core.json_body import encode_json
 from deepseek.serve.openai.requests import CompletionRequest, Generation, TextGenerator
+from deepseek.serve.openai.timing import CompletionTimer, CompletionTimes
 
 STREAM_END = b"data: [DONE]\n\n"
 EVENT_STREAM_TYPE = b"text/event-stream"
@@ -133,6 +134,7 @@ class Completions:
     generator: TextGenerator
     pieces: asyncio.Queue[tuple[int, GenerationChunk]] = field(default_factory=asyncio.Queue)
     generations: list[Generation] = field(default_factory=list)
+    on_end: Callable[[tuple[CompletionTimes, ...]], None] = lambda _: None  # called once, when all have ended
     num_tokens: int = 0  # generated so far, in all completions
     num_characters: Counter[int] = field(default_factory=Counter)  # of each completion, for text offsets
     id: str = ""
@@ -186,9 +188,11 @@ class Completions:
     async def _iter_pieces(self) -> AsyncIterator[tuple[int, GenerationChunk]]:
         """Every piece of every completion with its index, until all are finished; leaving early cancels the rest."""
         num_unfinished = len(self.generations)
+        timer = CompletionTimer([len(generation.ids) for generation in self.generations])
         try:
             while num_unfinished:
                 index, piece = await self.pieces.get()
+                timer.take(index, piece)
                 self.num_tokens += len(piece.tokens)
                 if piece.error is not None:
                     raise piece.error
@@ -198,6 +202,7 @@ class Completions:
                 yield index, piece
         finally:
             self.cancel()
+            self.on_end(timer.times())
 
     def _first_event(self) -> bytes:
         """The event before the first piece: the role of a chat, or the prompts with "echo"; empty for none."""

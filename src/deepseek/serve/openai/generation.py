@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from deepseek.serve.openai.answers import Completions
     from deepseek.serve.openai.params import Params
     from deepseek.serve.openai.requests import CompletionRequest
+    from deepseek.serve.openai.timing import CompletionTimes
 
 CompletionKind = Literal["completion", "chat"]
 ModelPrecision = Literal["auto", "float32", "bfloat16", "int8"]
@@ -127,9 +128,13 @@ class GenerativeModel:
         request.take_rows(len(completion_request.prompts))
         completions = start_completions(completion_request, process)
         request.on_cancel = completions.cancel
+        completions.on_end = self._emit_times
         if completion_request.stream:
             return Response(b"", media_type=EVENT_STREAM_TYPE, chunks=completions.chunks())
         return Response(await self._await_completion(request, completions))
+
+    def _emit_times(self, times: tuple[CompletionTimes, ...]) -> None:
+        self._emit(Event("generation", self.name, self.version, num_rows=len(times), fields={"completions": times}))
 
     def _read(self, params: Params, kind: CompletionKind, process: LlmProcess) -> CompletionRequest:
         from deepseek.serve.openai.requests import parse_chat, parse_completion
