@@ -211,7 +211,8 @@ def delay_claims(names: Sequence[str], scale: Scale, *, with_rivals: bool) -> li
 
 
 def estimate_claims(names: Sequence[str], scale: Scale, *, with_rivals: bool) -> list[dict[str, Any]]:
-    ours, inside, rival = measure_estimates(names, scale.seeds, max_columns=scale.max_columns, with_rival=with_rivals)
+    seeds = tuple(seed + 2 for seed in scale.seeds)  # the first ones had been seen when the method was last changed
+    ours, inside, rival = measure_estimates(names, seeds, max_columns=scale.max_columns, with_rival=with_rivals)
     claims = []
     for figure in FIGURES:
         mean = float(np.mean([each for errors in ours[figure].values() for each in errors]))

@@ -62,7 +62,7 @@ class PastCalibration:
             return None
         known = past.has_label
         odds, labels = log_odds(past.probabilities[known]), past.labels[known].astype(np.float64)
-        return cls(fit_recalibration(odds, past.scores[known], labels), int(known.sum()))
+        return cls(fit_recalibration(odds, past.answers[known], past.scores[known], labels), int(known.sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def _fit_steps(now: AnsweredSample, past: PastCalibration | None) -> list[_Step]
     if now.can_calibrate:
         known, none = now.has_label, np.zeros((len(now.answers), 0))
         odds = log_odds(_set_right(now, steps, None))
-        fitted = fit_recalibration(odds[known], none[known], now.labels[known].astype(np.float64))
+        fitted = fit_recalibration(odds[known], now.answers[known], none[known], now.labels[known].astype(np.float64))
         steps.append(_Step(fitted, none))
     return steps
 
@@ -143,7 +143,7 @@ def _set_right(now: AnsweredSample, steps: Sequence[_Step], draw: int | None) ->
         return now.probabilities
     odds = log_odds(now.probabilities)
     for step in steps:
-        odds = step.recalibration.apply(odds, step.scores, draw)
+        odds = step.recalibration.apply(odds, now.answers, step.scores, draw)
     positive = 1 / (1 + np.exp(-odds))
     result: Float64 = np.column_stack([1 - positive, positive])
     return result
