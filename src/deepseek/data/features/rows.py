@@ -62,9 +62,8 @@ class RowEncoder:
         numeric = [coder if isinstance(coder, NumberEncoder) else None for coder in self._coders]
         self._offsets = np.array([coder.offset if coder else 0.0 for coder in numeric])
         self._medians = np.array([coder.median if coder else 0.0 for coder in numeric])
-        self._plain = np.array(
-            [coder is not None and not coder.levels and not coder.missing_numbers for coder in numeric], bool
-        )
+        plain = [coder is not None and not coder.levels and not coder.missing_numbers for coder in numeric]
+        self._plain = np.array(plain, bool)
         self._all_plain = bool(self._plain.all())
         self._has_gaps = np.array([bool(coder and coder.seen_missing) for coder in numeric]) & self._plain
         self._gap_columns = np.flatnonzero(self._has_gaps)

@@ -33,7 +33,7 @@ from deepseek.features import EventColumns, FeatureDefinition, FeatureStore
 from deepseek.features.status import Scores as FeatureScores
 from deepseek.features.status import Status
 from deepseek.features.tables import DEFINITION_FILE, read_definition
-from deepseek.serve.scoring.monitor import FRAUD_FILE, DecisionMonitor, DriftReference
+from deepseek.serve.scoring.monitor import FRAUD_FILE, DecisionMonitor, ReferenceBins
 from deepseek.serve.scoring.plain_answers import AnswerTemplate
 from deepseek.serve.scoring.preparing import CompiledPreparer
 from deepseek.serve.scoring.reading import Column, EventReader, Flags, RawRows, VerdictReader
@@ -264,7 +264,7 @@ def _open_monitor(runtime: Runtime, store: FeatureStore) -> DecisionMonitor:
     bundle = runtime.bundle
     reference = None
     if bundle.has(FRAUD_FILE):
-        reference = DriftReference.from_evidence(json.loads(bundle.read(FRAUD_FILE)))
+        reference = ReferenceBins.from_evidence(json.loads(bundle.read(FRAUD_FILE)))
     edges = DEFAULT_EDGES if reference is None else reference.chance.edges
     identity = hashlib.sha256(f"{bundle.digest} {edges}".encode()).digest()
     path = None if store.folder is None else store.folder / TALLY_FILE
