@@ -26,10 +26,10 @@ GROUPS = {
     "engines": "registry memory lifetime openvino measuring execution_mode graph decide checks first_run onnx parity "
     "export_torch int8 tabular multimodal tolerance onnx_file",
     "explain": "records modules shapley media tabular evaluation report",
-    "features": "core",
+    "features": "hidden core",
     "observe": "lines metrics_table metrics_labels metrics_status metrics_histograms metrics_models "
     "metrics_decisions metrics compat traces rules dashboards shipping predictions "
-    "reading system elastic why drift",
+    "reading system elastic why drift check history",
     "serve": "core batching models openai protocols openapi repository scoring streams replay",
     "train": "distributed checkpoint run_folder loop tabular multimodal candidates",
     "compress": "limits timing guard quantize distilling pruning targets edge",

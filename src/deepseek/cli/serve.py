@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from socket import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from deepseek.cli.support.cluster import cluster_options
+from deepseek.cli.support.history import history_page, live_states, open_history
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
 from deepseek.cli.support.serving import alert_reasons, explainer_of, open_logs, read_settings, reasons_for
-from deepseek.cli.support.watching import decision_figures, open_compat, watch_decisions, watch_server
+from deepseek.cli.support.watching import decision_figures, log_volumes, open_compat, watch_decisions, watch_server
 
 if TYPE_CHECKING:
     from deepseek.cli.support.opening import OpenedModel
@@ -40,11 +42,15 @@ The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C o
 """
 
 
+#: After which a thread of a process with a state lets another have Python's lock: between two compiled steps it would
+#: else wait for up to 5 ms while the event loop is busy.
+SWITCH_S = 0.0005
 LOSSY = "Let models run in bf16 or int8 where answers move no further, e.g. cosine=0.99,difference=0.1,agreement=0.99."
 PREDICTION_LOG = (
     "Keep every row and its answer as Parquet there; inputs=hashed|none, sample=SHARE, days=7, gib=1, flush_s=10.  "
     "[env: PREDICTION_LOG]"
 )
+PROMETHEUS = "Ask there which alerts fire, for the console.  [env: PROMETHEUS_URL]"
 METRICS_COMPAT = "Tell metrics under the names of vllm, triton, kserve, too.  [env: METRICS_COMPAT]"
 LLM_PRECISION = "How models compute that write.  [default: float32 weights, arithmetic as low as the CPU likes]"
 
@@ -89,6 +95,7 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--audit-log", type=FILE, help="Append one line per request to this file.")
 @click.option("--prediction-log", metavar="FOLDER[,NAME=VALUE]", help=PREDICTION_LOG)
 @click.option("--metrics-compat", metavar="NAME,...", help=METRICS_COMPAT)
+@click.option("--prometheus", metavar="URL", help=PROMETHEUS)
 @click.option("--otlp", metavar="URL[,sample=SHARE]", help="Send traces there.  [env: OTLP]")
 @click.option("--log-level", help="debug, info, warning, error, off.  [env: DEEPSEEK_LOG_LEVEL; default: info]")
 @click.option("--timeout", type=float, help="Seconds after which a request is given up.  [default: 30]")
@@ -119,7 +126,7 @@ def command(
     bundles: tuple[str, ...], host: str | None, port: int | None, grpc_port: int | None, batch_size: int | None,
     workers: str | int | None, front_ends: int | None, allowed_hosts: str | None, member: str | None,
     api_keys: Path | None, tls_cert: Path | None, tls_key: Path | None, audit_log: Path | None,
-    prediction_log: str | None, metrics_compat: str | None, otlp: str | None,
+    prediction_log: str | None, metrics_compat: str | None, otlp: str | None, prometheus: str | None,
     log_level: str | None, timeout: float | None, max_rows: int | None,
     max_body: int | None, max_connections: int | None, engine_timeout: float | None, open_timeout: float,
     open_memory: int, coalesce: bool | None, lossy: str | None, lossy_texts: Path | None, lossy_rows: Path | None,
@@ -135,7 +142,7 @@ def command(
         log_level=log_level, timeout_s=timeout, max_rows=max_rows, max_connections=max_connections,
         engine_timeout_s=engine_timeout, coalesce=coalesce, max_body_bytes=max_body, allowed_hosts=allowed_hosts,
         api_keys_file=api_keys and str(api_keys), tls_cert=tls_cert and str(tls_cert), tls_key=tls_key and str(tls_key),
-        prediction_log=prediction_log, metrics_compat=metrics_compat, otlp=otlp,
+        prediction_log=prediction_log, metrics_compat=metrics_compat, otlp=otlp, prometheus_url=prometheus,
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())
     check_what_is_served(chosen, repository, state, settings)
@@ -202,6 +209,7 @@ def open_scoring(
         raise InputError(f"{name!r} reads no events", expected="a bundle of a table", fix="serve it without --state")
     scorer = EventScorer.open(model.bundle.path, state, key=key)
     scorer.warm_up()
+    sys.setswitchinterval(SWITCH_S)
     return [ScoringRoutes(name, ScoringQueue(scorer, settings.max_queued_rows, alert_reasons(scorer)))]
 
 
@@ -264,13 +272,13 @@ def run_server(
     child = None
     if membership is not None:
         child = GroupMember(membership)
-        child.state = lambda: (metrics.exposition().decode(), live.state())
+        child.state = lambda: (metrics.exposition().decode(), history.state().to_list())
         audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.index}")  # a chain has one writer
     logs = open_logs(settings, audit_log)
     access = logs.access
     compat = open_compat(settings, metrics, lambda: app)
-    for log in logs.all:
-        metrics.watch_lost(type(log).__name__, log)
+    volumes = log_volumes(settings, audit_log, scoring)
+    history = open_history(live, lambda: app, logs, volumes, settings.tls_cert, child)
     app = create_app(
         models,
         settings=settings,
@@ -281,8 +289,9 @@ def run_server(
         pages=Pages(
             metrics=lambda: merged_exposition(metrics, child),
             openmetrics=lambda: merged_exposition(metrics, child, openmetrics=True),
-            stats=lambda: {**live.snapshot(other_states(child)), **decision_figures(scoring)},
+            stats=lambda: {**live.snapshot(live_states(child)), **decision_figures(scoring)},
             refresh=None if child is None else child.refresh_counts,
+            more={"/v1/history": history_page(history, settings, child)},
         ),
         parent=None if child is None else child.channel,
         repository=lifecycle.repository,
@@ -290,7 +299,7 @@ def run_server(
         more_routes=scoring,
         row_sink=logs.predictions,
     )
-    watch_server(metrics, app, audit_log, scoring)
+    watch_server(metrics, app, volumes, scoring, logs)
     for routes in scoring:
         watch_decisions(routes, models[routes.name], metrics, access)
     for name, model in models.items():
@@ -349,11 +358,6 @@ def read_lifecycle(
     if repository is not None:
         folder = Repository(repository, lambda path: open_checked(path, key, lazy=lazy), watch)
     return ModelLifecycle(folder, splits)
-
-
-def other_states(child: GroupMember | None) -> list[Any]:
-    """The figures of the last minutes of the other front ends."""
-    return [] if child is None else [live for _, live in child.others.values()]
 
 
 def merged_exposition(metrics: Metrics, child: GroupMember | None, *, openmetrics: bool = False) -> bytes:

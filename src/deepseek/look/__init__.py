@@ -10,7 +10,19 @@ Pure strings, no dependency. A page is one file without any request, in English 
 from __future__ import annotations
 
 from deepseek.look import flow, numbers, saliency
-from deepseek.look.charts import Bin, Line, band, curve, histogram, progress, reliability, scatter, sparkline, trace
+from deepseek.look.charts import (
+    Bin,
+    Line,
+    band,
+    curve,
+    histogram,
+    progress,
+    reliability,
+    scatter,
+    sparkline,
+    timeline,
+    trace,
+)
 from deepseek.look.matrix import confusion_matrix
 from deepseek.look.page import Section, page
 from deepseek.look.rows import Contribution, bars, beeswarm, intervals, waterfall
@@ -70,6 +82,7 @@ __all__ = [
     "sparkline",
     "table",
     "text_saliency",
+    "timeline",
     "trace",
     "verdict",
     "waterfall",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from deepseek.look import numbers
 from deepseek.look.dates import DAY, DateScale
@@ -212,6 +213,20 @@ def progress(lines: Sequence[Line], *, title: Words, width: float, x_label: Word
         _line(frame, _thin_points(line.points), f"curve {series}")
         if len(line.points) <= _MAX_DOTS:
             frame.canvas.dots([(frame.x(x), frame.y(y)) for x, y in line.points], "neutral")
+    return frame.canvas.svg()
+
+
+def timeline(lines: Sequence[Line], *, title: Words, width: float, x_label: Words, y_label: Words) -> Html:
+    """Lines over time from zero upwards, in rising order of x; NaN is a gap, and a point between two gaps a dot."""
+    points = [point for line in lines for point in line.points]
+    names = [(line.name, f"curve {series}") for line, series in zip(lines, SERIES_COLORS, strict=False) if line.name]
+    top = max((1.06 * y for _, y in points if math.isfinite(y)), default=0.0) or 1.0
+    frame = _frame(width, title, bounds([x for x, _ in points]), (0.0, top), x_label, y_label, names)
+    for line, series in zip(lines, SERIES_COLORS, strict=False):
+        for is_gap, part in groupby(line.points, lambda point: math.isnan(point[1])):
+            run = list(part)
+            if not is_gap:
+                _line(frame, run if len(run) > 1 else [run[0], run[0]], f"curve thin {series}")
     return frame.canvas.svg()
 
 

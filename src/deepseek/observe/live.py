@@ -16,8 +16,9 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from time import monotonic
-from typing import Literal, TypedDict, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +37,33 @@ _LOG_GROWTH = math.log(BUCKET_GROWTH)
 RequestKind = Literal["predict", "explain"]
 REQUEST_KINDS: tuple[RequestKind, ...] = get_args(RequestKind)
 
-#: What another process is sent, as JSON lists: number, num_requests, num_rows, num_errors, buckets.
-SlotState = tuple[int, int, int, int, list[int]]
+#: What another process is sent, as JSON lists: number, num_requests, num_rows, num_errors, buckets, and of the errors
+#: those that failed (5xx), were refused (429) and came too late (504).
+SlotState = tuple[int, int, int, int, list[int], tuple[int, int, int]]
 #: num_requests, num_rows, num_errors, and the slots that were used.
 WindowState = tuple[int, int, int, list[SlotState]]
 #: (name, version, kind, window) of each model's requests, and how often each of PROCESS_CHANGES came.
 LiveState = tuple[list[tuple[str, str, RequestKind, WindowState]], dict[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """What a front end of a group sends the others: its counts, its gauges, when it was started (s on the clock that
+    they share), and its ring of the last hours for one that has just come, else ""."""
+
+    live: LiveState
+    gauges: tuple[float, ...] = ()
+    started_s: float = 0.0
+    ring: str = ""
+
+    @classmethod
+    def read(cls, state: Sequence[Any]) -> GroupState:
+        """From the JSON list of to_list()."""
+        live, gauges, started_s, ring = state
+        return cls(tuple(live), tuple(gauges), started_s, ring)  # type: ignore[arg-type]
+
+    def to_list(self) -> list[Any]:
+        return [self.live, self.gauges, self.started_s, self.ring]
 
 
 class SlotSummary(TypedDict):
@@ -92,7 +114,8 @@ class LiveStats:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._start_s = clock()
+        self.started_s = clock()
+        self.on_slot: Callable[[], None] = lambda: None  # called when a slot is over, by the first request behind it
         self._models: dict[tuple[str, str, RequestKind], SlidingWindow] = {}
         self._changes: Counter[str] = Counter()  # of processes and files since the start, by PROCESS_CHANGES
         self._slot = 0  # of the pending events
@@ -103,7 +126,9 @@ class LiveStats:
             slot = int(self._clock()) // SLOT_S
             if slot != self._slot or len(self._pending) >= MAX_PENDING_EVENTS:
                 self._count_pending()
-                self._slot = slot
+                if slot != self._slot:
+                    self._slot = slot
+                    self.on_slot()
             self._pending.append(event)
         elif event.kind == "server" and (change := event.fields.get("change")) is not None:
             self._changes[f"{event.fields['process']}_{change}" if "process" in event.fields else change] += 1
@@ -131,7 +156,7 @@ class LiveStats:
         `others` are states of other processes, which count as well.
         """
         now_s = self._clock()
-        uptime_s = now_s - self._start_s
+        uptime_s = now_s - self.started_s
         windows: dict[tuple[str, str], ModelWindows] = {}
         changes: Counter[str] = Counter()
         for model_states, change_counts in (self.state(), *others):
@@ -160,15 +185,13 @@ class SlidingWindow:
         num_rows = sum([event.num_rows for event in events])
         num_errors = sum([event.status >= 400 for event in events])
         buckets = np.bincount(bucket_indices([event.duration_s for event in events]), minlength=NUM_BUCKETS).tolist()
-        self.merge((len(events), num_rows, num_errors, [(number, len(events), num_rows, num_errors, buckets)]))
+        errors = [event.status for event in events if event.status >= 400] if num_errors else []
+        kinds = sum(status >= 500 for status in errors), errors.count(429), errors.count(504)
+        self.merge((len(events), num_rows, num_errors, [(number, len(events), num_rows, num_errors, buckets, kinds)]))
 
     def state(self) -> WindowState:
         """Totals, and each slot that was used."""
-        slots = [
-            (slot.number, slot.num_requests, slot.num_rows, slot.num_errors, slot.buckets)
-            for slot in self._slots
-            if slot.number >= 0
-        ]
+        slots = [slot.state() for slot in self._slots if slot.number >= 0]
         return self.num_requests, self.num_rows, self.num_errors, slots
 
     def merge(self, state: WindowState) -> None:
@@ -177,15 +200,13 @@ class SlidingWindow:
         self.num_requests += num_requests
         self.num_rows += num_rows
         self.num_errors += num_errors
-        for number, requests, rows, errors, buckets in slots:
+        for state_of_slot in slots:
+            number = state_of_slot[0]
             slot = self._slots[number % NUM_SLOTS]
             if slot.number < number:
                 slot = self._slots[number % NUM_SLOTS] = TimeSlot(number)
             if slot.number == number:
-                slot.num_requests += requests
-                slot.num_rows += rows
-                slot.num_errors += errors
-                slot.buckets = [one + other for one, other in zip(slot.buckets, buckets, strict=True)]
+                slot.add(state_of_slot)
 
     def recent_slots(self, number: int) -> dict[int, TimeSlot]:
         """The slots of the window by their number, when the slot is `number`."""
@@ -241,12 +262,30 @@ class ModelWindows:
 class TimeSlot:
     """The counts of SLOT_S seconds."""
 
-    __slots__ = ("buckets", "num_errors", "num_requests", "num_rows", "number")
+    __slots__ = (
+        "buckets", "num_errors", "num_failed", "num_late", "num_refused", "num_requests", "num_rows", "number",
+    )  # fmt: skip
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.num_requests = self.num_rows = self.num_errors = 0
+        self.num_failed = self.num_refused = self.num_late = 0  # of the errors
         self.buckets = [0] * NUM_BUCKETS
+
+    def add(self, state: SlotState) -> None:
+        """Add the counts of the same seconds."""
+        _, requests, rows, errors, buckets, (failed, refused, late) = state
+        self.num_requests += requests
+        self.num_rows += rows
+        self.num_errors += errors
+        self.num_failed += failed
+        self.num_refused += refused
+        self.num_late += late
+        self.buckets = [one + other for one, other in zip(self.buckets, buckets, strict=True)]
+
+    def state(self) -> SlotState:
+        kinds = self.num_failed, self.num_refused, self.num_late
+        return self.number, self.num_requests, self.num_rows, self.num_errors, self.buckets, kinds
 
     def summary(self) -> SlotSummary:
         return {
@@ -254,6 +293,20 @@ class TimeSlot:
             "p50_s": quantile(self.buckets, 0.50),
             "p99_s": quantile(self.buckets, 0.99),
         }
+
+
+def merged_slots(states: Iterable[LiveState], number: int) -> dict[int, tuple[TimeSlot, TimeSlot]]:
+    """The slots of the window by their number, when the slot is `number`, over all models of several processes: all
+    requests, and the predictions alone."""
+    merged: dict[int, tuple[TimeSlot, TimeSlot]] = {}
+    for models, _ in states:
+        for _, _, kind, (*_, slots) in models:
+            for state in slots:
+                if number - NUM_SLOTS < state[0] <= number:
+                    both = merged.setdefault(state[0], (TimeSlot(state[0]), TimeSlot(state[0])))
+                    for slot in both if kind == "predict" else both[:1]:
+                        slot.add(state)
+    return merged
 
 
 def bucket_indices(durations_s: Sequence[float]) -> NDArray[np.intp]:

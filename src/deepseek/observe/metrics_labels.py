@@ -22,7 +22,7 @@ LABELS: dict[str, str] = {
     "label": f"the first {MAX_ANSWER_LABELS} labels of the bundle, and {OTHER_LABEL}",
     "engines": "one for each loaded version",
     "signature": "good, none, not checked",
-    "volume": "tmp, log, state",
+    "volume": "tmp, log, predictions, state",
     "gpu": "GPUs of the machine",
     "kind": "prompt, written; or log, snapshot",
     "event_status": "accepted, duplicate, late and so on: what the feature store says of an event",

@@ -162,3 +162,11 @@ def test_predictions_and_explanations_have_latencies_of_their_own(open_page: Ope
     expect(cells.nth(5)).to_contain_text(re.compile(r"of \d"), use_inner_text=True)
     stats = {one["name"]: one for one in httpx.get(f"{console_server.url}/v1/stats").json()["models"]}["loans"]
     assert sum(kind["num_requests"] for kind in stats["latency"].values()) == stats["num_requests"]
+
+
+def test_the_last_hours_stand_on_the_page_with_what_was_looked_at(open_page: OpenPage, console_server: Server) -> None:
+    ask(console_server, "loans", "predict", {"age": 33.5, "income": 2400.0, "purpose": "car"})
+    opened = open_page(console_server.url + "/", allow=console_server.url, width=390, dark=True)
+    expect(opened.locator("#hours")).to_contain_text("rules are looked at here", use_inner_text=True)
+    assert httpx.get(f"{console_server.url}/v1/history").json()["slot_s"] == 10
+    assert overflow_px(opened) <= 0

@@ -21,8 +21,8 @@ NAMES = frozenset(
         r"\S+",
         """
         English deepseek model server API JSON Prometheus OpenAPI OpenAI Open Inference Protocol HTTP GET POST Retry
-        After TreeSHAP DeepLift Rescale Shapley Owen null string number integer boolean object array kB MB ms min µs
-        query path curl COLUMN FILE VALUE predict explain multipart form data
+        After TreeSHAP DeepLift Rescale Shapley Owen null string number integer boolean object array kB MB MiB GiB
+        ms min µs query path curl COLUMN FILE VALUE predict explain multipart form data
         """,
     )
 )

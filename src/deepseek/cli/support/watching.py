@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deepseek.cli.support.opening import OpenedModel
+    from deepseek.cli.support.serving import ServerLogs
     from deepseek.contracts import JsonObject
     from deepseek.observe.compat.collector import CompatMetrics
     from deepseek.observe.logs import AccessLog
@@ -17,18 +18,31 @@ if TYPE_CHECKING:
     from deepseek.serve.scoring.routes import ScoringRoutes
 
 
-def watch_server(metrics: Metrics, app: App, audit_log: Path | None, scoring: Sequence[ScoringRoutes]) -> None:
+def log_volumes(settings: Settings, audit_log: Path | None, scoring: Sequence[ScoringRoutes]) -> dict[str, Path]:
+    """The folders that a server writes to, by the name of what it writes: their disks are watched."""
+    volumes = {"tmp": Path(tempfile.gettempdir())}
+    if audit_log is not None:
+        volumes["log"] = audit_log.absolute().parent
+    if settings.prediction_log:
+        from deepseek.observe.predictions.config import PredictionLogConfig
+
+        volumes["predictions"] = PredictionLogConfig.parse(settings.prediction_log).folder
+    for routes in scoring:
+        if routes.store.folder is not None:
+            volumes["state"] = routes.store.folder
+    return volumes
+
+
+def watch_server(
+    metrics: Metrics, app: App, volumes: Mapping[str, Path], scoring: Sequence[ScoringRoutes], logs: ServerLogs
+) -> None:
     """Show queues, workers, processes and models of a server, its disks, memory, certificate, GPUs and states."""
     from deepseek.observe import metrics_status
     from deepseek.serve.status import read_status
 
+    for log in logs.all:
+        metrics.watch_lost(type(log).__name__, log)
     stores = [routes.store for routes in scoring]
-    volumes = {"tmp": Path(tempfile.gettempdir())}
-    if audit_log is not None:
-        volumes["log"] = audit_log.absolute().parent
-    for store in stores:
-        if store.folder is not None:
-            volumes["state"] = store.folder
     metrics.watch(
         metrics_status.StatusCollector(lambda: read_status(app)), metrics_status.DiskCollector(volumes),
         metrics_status.MemoryCollector(), *map(metrics_status.StateCollector, stores),

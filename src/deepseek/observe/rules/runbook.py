@@ -35,19 +35,19 @@ def _lines(alert: Alert, thresholds: Thresholds) -> Iterator[str]:
     if alert.needs:
         yield f"Needs: {alert.needs}.\n"
     yield "## What to look at\n"
-    yield from (f"{number}. {_sentence(check)}" for number, check in enumerate(alert.checks, start=1))
+    yield from (f"{number}. {capital_sentence(check)}" for number, check in enumerate(alert.checks, start=1))
     yield "\n## What to do\n"
-    yield from (f"- {_sentence(action)}" for action in alert.actions)
+    yield from (f"- {capital_sentence(action)}" for action in alert.actions)
     if read := [metric for metric in metrics_in(expression) if not metric.name.startswith("process_")]:
         yield "\n## The metrics that it reads\n"
         yield from (f"- `{metric.name}`: {metric.meaning}." for metric in read)
     yield ""
 
 
-def _sentence(text: str) -> str:
+def capital_sentence(text: str) -> str:
     """With a capital, a point, and metrics as code.
 
-    >>> _sentence("deepseek_workers against the cores"), _sentence("start it again")
+    >>> capital_sentence("deepseek_workers against the cores"), capital_sentence("start it again")
     ('`deepseek_workers` against the cores.', 'Start it again.')
     """
     marked = re.sub(r"(?<!`)\b(?:deepseek|process)_[a-z_]+\b", r"`\g<0>`", text)

@@ -47,6 +47,7 @@ async function refresh() {
   try {
     const found = (await ask("/v1/models")).data || [];
     if (state.hasStats) await refreshStats();
+    await refreshHistory();
     const isNew = JSON.stringify(found.map(identity)) !== JSON.stringify((state.models || [{}]).map(identity));
     await refreshRepository(isNew);
     state.models = found;
@@ -85,6 +86,7 @@ function report() {
   const repository = failed ? null : repositoryTable();
   byId("repository").hidden = !repository;
   if (repository) show("versions", repository);
+  showHistory(failed);
   if (failed) reportFailure(failed);
   else if (state.models.length) {
     show("answer", summary());

@@ -1,7 +1,7 @@
 """The console at `/` and the API reference at `/docs`, as whole pages without a request to anywhere else.
 
-The console's script asks /v1/models and /v1/stats every 2 s; its form is made from /v1/models/M and filled in from
-/v1/models/M/example. Answers it expects of /v1/stats:
+The console's script asks /v1/models and /v1/stats every 2 s and /v1/history every 10 s; its form is made from
+/v1/models/M and filled in from /v1/models/M/example. Answers it expects of /v1/stats:
 
     {"uptime_s": 61.0, "window_s": 61.0, "models": [{"name", "version", "num_requests", "num_errors", "requests_per_s",
       "latency_p50_s", "latency_p99_s", "slot_s", "history": [{"requests_per_s", "p50_s", "p99_s"}],
@@ -58,6 +58,9 @@ button.act.plain{border-color:transparent;color:var(--soft);padding:6px 8px}
 td.state-of{white-space:nowrap}
 #joined{max-width:72ch}
 #models th.num{white-space:nowrap}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(356px,100%),1fr));gap:8px 24px}
+.plots figure{margin:8px 0;min-width:0}.plots h3{font-size:15px;margin:8px 0}
+details.alert{margin:8px 0}details.alert summary{cursor:pointer}details.alert>:not(summary){margin-left:24px}
 [hidden]{display:none!important}
 @media (max-width:600px){
 :is(#models,#versions) thead{display:none}
@@ -80,7 +83,7 @@ def console_script() -> str:
     folder = files("deepseek.serve.console")
     names = (
         "console_draw.js", "console_words.js", "console_picture.js", "console_form.js", "console_result.js",
-        "console_repository.js", "console.js",
+        "console_repository.js", "console_history.js", "console.js",
     )  # fmt: skip
     return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
 
@@ -101,6 +104,7 @@ def console_page() -> str:
         loading_text,
         [
             Section(Text("Models", "模型"), Html(models)),
+            Section(Text("The last hours", "最近几小时"), Html('<div id="hours"></div>'), id="history"),
             Section(Text("Repository", "模型仓库"), Html(versions), id="repository"),
             Section(Text("Try a row", "试一行数据"), _row_form(), id="try"),
         ],

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from deepseek.contracts import JsonObject
@@ -33,12 +33,13 @@ _SCRIPT = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL)
 class Pages:
     """Sources of /metrics and /v1/stats: `metrics` returns the exposition for Prometheus, `openmetrics` the same in
     that form, for scrapers that ask for it, `stats` the figures of the last minutes. `refresh` is awaited before any of
-    them is read, where other processes count as well."""
+    them is read, where other processes count as well. `more`: other pages, by path."""
 
     metrics: Callable[[], bytes] | None = None
     openmetrics: Callable[[], bytes] | None = None
     stats: Callable[[], Mapping[str, object]] | None = None
     refresh: Callable[[], Awaitable[None]] | None = None
+    more: Mapping[str, PageHandler] = field(default_factory=dict)
 
     def routes(
         self, models: ModelRegistry, generators: Collection[str] = (), more_routes: Sequence[ModelRoutes] = ()
@@ -55,6 +56,7 @@ class Pages:
             "/openapi.json": lambda _: Response.json(document()),
             "/metrics": partial(self._answer_after_refresh, self._metrics),
             "/v1/stats": partial(self._answer_after_refresh, self._stats),
+            **self.more,
         }
 
     def _answer_after_refresh(

@@ -3,7 +3,7 @@
     settings = Settings.read(os.environ, port=8123)      # options override the environment
 
 MODEL_PATH, BATCH_SIZE, PORT, GRPC_PORT, HOST, WORKERS, FRONT_ENDS, TLS_CERT, TLS_KEY, COALESCE,
-ALLOWED_HOSTS (names, between commas), PREDICTION_LOG, METRICS_COMPAT, OTLP, DEEPSEEK_API_KEYS_FILE and
+ALLOWED_HOSTS (names, between commas), PREDICTION_LOG, PROMETHEUS_URL, METRICS_COMPAT, OTLP, DEEPSEEK_API_KEYS_FILE and
 DEEPSEEK_LOG_LEVEL are read; an empty variable counts as unset.
 """
 
@@ -35,6 +35,7 @@ ENVIRONMENT = {
     "TLS_KEY": "tls_key",
     "COALESCE": "coalesce",
     "PREDICTION_LOG": "prediction_log",
+    "PROMETHEUS_URL": "prometheus_url",
     "METRICS_COMPAT": "metrics_compat",
     "OTLP": "otlp",
     "ALLOWED_HOSTS": "allowed_hosts",
@@ -79,6 +80,7 @@ class Settings:
     log_level: str = "info"
     prediction_log: str | None = None  # FOLDER[,NAME=VALUE]: keep rows and answers there, see observe/predictions
     metrics_compat: str | None = None  # projects whose names of metrics are told, too, see observe/compat
+    prometheus_url: str | None = None  # where the console asks which alerts fire
     otlp: str | None = None  # URL[,NAME=VALUE]: send traces there, see observe/traces
     max_body_bytes: int = 32 * MIB
     max_rows: int = 16_384  # rows of one request
@@ -123,6 +125,11 @@ class Settings:
                 expected="a port for each",
                 fix="give gRPC another; 0 picks a free one",
             )
+        if self.prometheus_url and not self.prometheus_url.startswith(("http://", "https://")):
+            raise InputError(
+                f"prometheus_url is {self.prometheus_url!r}", expected="a URL of http or https",
+                fix="--prometheus http://127.0.0.1:9090",
+            )  # fmt: skip
         if not self.host.strip():
             raise InputError("host is empty", expected="an address", fix="127.0.0.1, or 0.0.0.0 for every interface")
 
