@@ -50,7 +50,7 @@ def draw_history(frame: Frame, alerts: Sequence[FiringAlert], source: AlertSourc
             )
         )  # fmt: skip
     else:
-        parts.append(Html(f'<div class="plots">{"".join(_plots(thin(frame)))}</div>'))
+        parts.append(Html(f'<div class="plots">{"".join(_plots(thin_frame(frame)))}</div>'))
     return Html("".join(parts))
 
 
@@ -68,7 +68,7 @@ class ThinFrame:
     memory_bytes: Values
 
 
-def thin(frame: Frame) -> ThinFrame:
+def thin_frame(frame: Frame) -> ThinFrame:
     """At most MAX_POINTS points: sums of counts, and the worst of all else, so that no peak is lost."""
     num_slots = frame.num_slots
     step = max(1, math.ceil(num_slots / MAX_POINTS))
