@@ -6,11 +6,13 @@ The handbook's transactions with ids relabelled by a permutation that is drawn a
 draws terminals by the day, and whoever knows the ids could replay it. Verdicts are out after 7 days. Of each test week
 the trees learn from the six weeks that ended 7 days before it: every fraud, and a tenth of the genuine rows, which
 costs a ninth of the time; chances come out too high by one factor for all rows, which leaves their order as it is.
-Figures are means over weeks, cards known to be compromised left out, as in the handbook. `model`: `ship`'s boosted
-trees, margins of three seeds, on inputs that weeks of July chose. `graph`, paired: the same rows, seeds and settings,
-once on all features of `card_payments`, once with what fraud_messages.py passes along the graph beside them. `forest`:
-a random forest on the first of these tables, of one seed. `--develop`: weeks of July; nothing is recorded. What a
-network learned instead is in docs/log.md: nothing.
+Figures are means over weeks, cards known to be compromised left out, as in the handbook. Hidden states of cards and
+terminals are learned once, from verdicts that are out when the first test week begins, and followed by messages along
+the graph: a card tells each of its payments whether its amount is unusual, the payment tells its terminal whether a
+fraud needs it for an explanation, both tell the payment (docs/decisions). `model`: `ship`'s boosted trees, margins of
+three seeds, on inputs that weeks of July chose. `graph`, paired: the same rows, seeds and settings, once on all
+features of `card_payments`, once with those of hidden states beside them. `forest`: a random forest on the first of
+these tables, of one seed. `--develop`: weeks of July; nothing is recorded.
 """
 
 from __future__ import annotations
@@ -25,10 +27,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 from fraud_features import DAY_S, TARGET, cache_folder, data_folder, fraud_measures, read_transactions
-from fraud_messages import pass_messages
 from result import claim, finish, print_claims
 
 from deepseek.features import EventColumns, FeatureDefinition, card_payments, compute_offline
+from deepseek.features.definition import states_alone, with_states
+from deepseek.features.hidden.parameters import RunLength
+from deepseek.features.states.estimate import estimate_states
 from deepseek.train.candidates import BUILT_IN, FitData
 
 if TYPE_CHECKING:
@@ -47,15 +51,15 @@ GRAPH_BARS = {"recall_at_fpr_0.0002": 0.04, "average_precision": 0.0}  # gain ov
 LEAK = 0.80  # average precision above it is a leak: an oracle that knows the simulator's law has .776
 PARTS = ("model", "graph", "forest")
 SEEDS = {"model": 3, "graph": 2, "forest": 1}  # a forest takes as long as six of the others
-#: Inputs of the model, of the features and of the messages.
+STATES = (
+    "card.state_odds", "card.amount_odds", "card.fraud_odds", "card.usual_amount", "card.usual_ratio",
+    "card.usual_spread", "card.usual_chance", "terminal.state_odds", "terminal.state_known_odds", "terminal.state_days",
+    "terminal.fraud_odds",
+)  # fmt: skip
+#: Inputs of the model.
 CHOSEN = (
-    "amount", "card.amount_ratio.30d", "card.amount_zscore.30d", "card.mean.30d", "card.ordinary_ratio.30d",
-    "card.unusual_count.1d", "card.unusual_count.7d", "card.unusual_count.14d", "card.since_unusual",
-    "card.fraud_count.7d", "card.fraud_count.30d", "card.count.7d", "terminal.ordinary_fraud_count.7d",
-    "terminal.ordinary_fraud_count.30d", "terminal.ordinary_streak", "terminal.ordinary_streak_age",
-    "terminal.since_genuine", "terminal.since_ordinary_fraud", "terminal.first_ordinary_fraud.30d",
-    "terminal.genuine_since_ordinary", "terminal.fraud_count.30d", "terminal.fraud_streak", "terminal.known_count.30d",
-    "terminal.count.7d",
+    "amount", "card.count.7d", "card.count.30d", "terminal.count.7d", "terminal.known_count.30d",
+    "terminal.fraud_streak_age", *STATES,
 )  # fmt: skip
 
 
@@ -66,22 +70,18 @@ class Payments:
     raw: pa.Table  # as the handbook has them, ids relabelled
     time: Values  # (N,) seconds
     fraud: Values  # (N,) 0 or 1
-    names: tuple[str, ...]  # of F features
+    names: tuple[str, ...]  # of F features, those of hidden states behind the others
     features: Values  # (N, F) float32
-    message_names: tuple[str, ...]  # of M messages
-    messages: Values  # (N, M) float32
     card: Values  # (N,)
-    terminal: Values  # (N,)
 
     def read(self, rows: Values, names: tuple[str, ...]) -> Values:
         """The columns of these names of some rows, (R, len(names)) float32."""
-        known = (*self.names, *self.message_names)
-        both = np.concatenate([self.features[rows], self.messages[rows]], axis=1)
-        return np.ascontiguousarray(both[:, [known.index(name) for name in names]])
+        return np.ascontiguousarray(self.features[rows][:, [self.names.index(name) for name in names]])
 
 
-def load_payments() -> Payments:
-    """Read, relabel, compute the features."""
+def load_payments(first_week: str | None = None) -> Payments:
+    """Read, relabel, compute the features; those of hidden states, too, learned from what is known when that week
+    begins."""
     raw = read_transactions(data_folder() / "fraud-handbook")
     secret = np.random.default_rng()
     for name in ("CUSTOMER_ID", "TERMINAL_ID"):
@@ -96,9 +96,23 @@ def load_payments() -> Payments:
     events = EventColumns.from_columns(definition, columns)
     assert events.fraud is not None
     names, features = definition.names, compute_features(definition, events)
-    ratio = features[:, names.index("card.amount_ratio.30d")]
-    message_names, messages = pass_messages(events.time, raw["TX_AMOUNT"].to_numpy(), events.fraud, *events.keys, ratio)
-    return Payments(raw, events.time, events.fraud, names, features, message_names, messages, *events.keys)
+    if first_week is not None:
+        known = events.take(np.flatnonzero(events.time // DAY_S < first_day(first_week) - DELAY_DAYS))
+        states = learn_states(definition, known)
+        names, features = (*names, *states.names), np.concatenate([features, compute_features(states, events)], axis=1)
+    return Payments(raw, events.time, events.fraud, names, features, events.keys[0])
+
+
+def learn_states(definition: FeatureDefinition, known: EventColumns) -> FeatureDefinition:
+    """The features of hidden states, learned from these events."""
+    hidden = estimate_states(definition, known, card="card", terminal="terminal")
+    print(f"days of a run: cards {run_days(hidden.card_run):.1f}, terminals {run_days(hidden.terminal_run):.1f}")
+    return states_alone(with_states(definition, hidden))
+
+
+def run_days(run: RunLength) -> float:
+    """The mean number of days of a run."""
+    return float(np.cumprod([1.0, *(1 - end for end in run.ends[:-1])]).sum())
 
 
 def compute_features(definition: FeatureDefinition, events: EventColumns) -> Values:
@@ -144,8 +158,8 @@ def measure_part(part: str, payments: Payments, week: Week) -> dict[str, Figures
     test = payments.raw.take(pa.array(week.test))
     inputs = {
         "model": {"model": CHOSEN},
-        "graph": {"without": payments.names, "with": (*payments.names, *payments.message_names)},
-        "forest": {"forest": payments.names},
+        "graph": {"without": plain_names(payments), "with": payments.names},
+        "forest": {"forest": plain_names(payments)},
     }[part]
     family = "random_forest" if part == "forest" else "xgboost"
     scores: dict[str, list[Values]] = {name: [] for name in inputs}
@@ -156,6 +170,11 @@ def measure_part(part: str, payments: Payments, week: Week) -> dict[str, Figures
     if part == "model":
         return {"model": fraud_measures(test, np.mean(scores["model"], axis=0))}
     return {name: mean_figures([fraud_measures(test, score) for score in each]) for name, each in scores.items()}
+
+
+def plain_names(payments: Payments) -> tuple[str, ...]:
+    """The features that look at one card or one terminal alone."""
+    return tuple(name for name in payments.names if name not in STATES)
 
 
 def mean_figures(figures: Sequence[Figures]) -> Figures:
@@ -203,7 +222,7 @@ def main() -> int:
     options = parser.parse_args()
     weeks = DEVELOPMENT_WEEKS if options.develop else TEST_WEEKS
     weeks = tuple(options.weeks.split(",")) if options.weeks else weeks
-    payments = load_payments()
+    payments = load_payments(weeks[0])
     cuts = [cut_week(payments, start) for start in weeks]
     means: dict[str, Figures] = {}
     status, note = 0, f"mean of {len(weeks)} weekly folds"

@@ -94,7 +94,17 @@ def verbs() -> tuple[Verb, ...]:
         Verb("observe_drift", ("observe", "drift", "cancer", "log.ndjson", "--html", "drift.html")),
         Verb("bench", ("bench", "serve", "cancer", "--concurrency", "1", "--seconds", "1s")),
         Verb("recipe", ("recipe", "fraud", "--example", "--out", "cards", "--trials", "1")),
+        Verb(
+            "recipe_defects",
+            ("recipe", "defects", "--example", "--out", "surface", "--budget", "5s", "--html", "surface.html"),
+            quick=False,
+        ),
         Verb("recipe_rings", ("recipe", "rings", "--example", "--html", "rings.html")),
+        Verb(
+            "recipe_maintenance",
+            ("recipe", "maintenance", "--example", "--out", "machines", "--trials", "1", "--no-nets"),
+        ),
+        Verb("recipe_process", ("recipe", "process", "--example", "--html", "press.html")),
         Verb("stream", ("stream", "cards", "--state", "state")),
         Verb("replay", ("stream", "cards", "--replay", "tx.csv", "--inject", "card", "--html", "replay.html")),
         Verb("train", ("train", "run.toml", "--out", "trained"), quick=False),

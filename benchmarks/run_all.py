@@ -26,8 +26,8 @@ SCRIPTS = (
     "hostile", "hostile_network", "messy_columns", "serving", "root_cause", "observe",
     "custom_operator", "generation", "train_loop", "elastic", "compression", "compression_edge", "compression_distill",
     "compression_quantize", "compression_vision", "distributed", "pipeline", "optimizers", "reading", "multimodal",
-    "multimodal_photos", "multimodal_ct", "multimodal_autogluon", "first_hour", "fraud_stream", "fraud_stream_server",
-    "fraud_graph", "fraud_rings", "fraud_threshold", "fraud_snapshot",
+    "multimodal_photos", "multimodal_ct", "multimodal_autogluon", "first_hour", "fraud_stream", "fraud_stream_trees",
+    "fraud_stream_server", "process", "maintenance", "fraud_graph", "fraud_rings", "fraud_threshold", "fraud_snapshot",
     "ship_fraud", "ship_quality",
 )  # fmt: skip
 HEADER = """# Benchmarks

@@ -10,6 +10,7 @@ import click
 
 from deepseek.cli import VERBS, cli
 from deepseek.cli.observe import SUBCOMMANDS
+from deepseek.cli.recipe.process import SUBCOMMANDS as STEPS
 from deepseek.recipes.registry import RECIPES
 
 HELP = ["-h", "--help"]
@@ -40,6 +41,11 @@ def page() -> str:
         for name in {"recipe": RECIPES, "observe": SUBCOMMANDS}.get(verb, ()):
             above = click.Context(cli, info_name=f"deepseek {verb}", terminal_width=110, help_option_names=HELP)
             parts.append(f"### deepseek {verb} {name}\n\n```text\n{help_text(f'{verb}.{name}', above)}\n```\n")
+            for command in STEPS if (verb, name) == ("recipe", "process") else ():
+                info = f"deepseek {verb} {name}"
+                below = click.Context(cli, info_name=info, terminal_width=110, help_option_names=HELP)
+                text = help_text(f"{verb}.{name}.{command}", below)
+                parts.append(f"#### {info} {command}\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
 
 

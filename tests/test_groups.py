@@ -19,14 +19,14 @@ MOST_FILES = 20  # beside each other in a folder
 #: Of each room, its groups and the files beside them, lowest first: each imports only what stands before it. What is
 #: not named stands above them all.
 GROUPS = {
-    "automl": "options constraints evidence evaluate trial blend comparison",
+    "automl": "study options constraints evidence evaluate trial blend comparison",
     "citations": "corpus retrieval support checklist page",
     "cli": "support",
     "data": "table features media split samples stream view",
     "engines": "registry memory lifetime openvino measuring execution_mode graph decide checks first_run onnx parity "
     "export_torch int8 tabular multimodal tolerance onnx_file",
     "explain": "records modules shapley media tabular evaluation report",
-    "features": "core",
+    "features": "hidden core",
     "observe": "lines metrics_table metrics_labels metrics_status metrics_histograms metrics_models "
     "metrics_decisions metrics compat traces rules dashboards shipping predictions "
     "reading system elastic why drift check live history",

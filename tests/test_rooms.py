@@ -28,7 +28,7 @@ EXTRAS = """
     multipart torch_pruning torchvision transformers onnxscript PIL matplotlib
     av nibabel pydicom soundfile soxr numba
     nats redis pyflink
-    grafana_foundation_sdk pynvml yaml
+    grafana_foundation_sdk pynvml yaml pycocotools
     opentelemetry elasticsearch
 """
 HEAVY = frozenset(EXTRAS.split())

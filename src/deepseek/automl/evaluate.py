@@ -65,7 +65,7 @@ class ThresholdRates:
 class IntervalCoverage:
     """How many values lie inside the bundle's prediction interval."""
 
-    half_width: float  # in units of the target
+    half_width: float  # in units of the target; the mean, where it depends on the value
     coverage: float  # share of the rows, 0..1
 
     def to_dict(self) -> JsonObject:
@@ -222,11 +222,14 @@ def _interval_coverage(
     runtime: Runtime | MultimodalRuntime, target: NDArray[Any], output: Float64
 ) -> IntervalCoverage | None:
     """Half the width of the bundle's interval, and the share of answers inside; None where it has none."""
-    intervals = runtime.decision.apply(output[:1].astype(np.float32), ()).intervals
+    intervals = runtime.decision.apply(output.astype(np.float32), ()).intervals
     if intervals is None:
         return None
-    half_width = float(intervals[0, 1] - intervals[0, 0]) / 2
-    return IntervalCoverage(half_width, float(np.mean(np.abs(output[:, 0] - target) <= half_width)))
+    inside = (intervals[:, 0] <= target) & (target <= intervals[:, 1])
+    if runtime.decision.half_width is not None and not runtime.decision.group_half_widths:
+        half_width = runtime.decision.half_width
+        return IntervalCoverage(half_width, float(np.mean(np.abs(output[:, 0] - target) <= half_width)))
+    return IntervalCoverage(float(np.mean(intervals[:, 1] - intervals[:, 0])) / 2, float(np.mean(inside)))
 
 
 def files_root(data: Any, files: str | Path | None) -> Path | None:

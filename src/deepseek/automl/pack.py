@@ -34,6 +34,7 @@ from deepseek.data.table.formats import TARGET_FORMAT
 from deepseek.engines.decide import Decision
 from deepseek.train.tabular.contradictions import find_contradictions
 from deepseek.train.tabular.decide import Threshold, check_costs, choose_threshold, conformal_half_width
+from deepseek.train.tabular.group_intervals import IntervalGroup
 from deepseek.train.tabular.metrics import PairedFigures, default_metric
 from deepseek.train.tabular.operating_point import DecisionRule, measure_operating_point
 
@@ -45,6 +46,17 @@ class ConformalInterval:
     level: float  # the share of new values that it should hold, 0..1
     half_width: float  # in units of the target
     num_rows: int  # that it was set on
+    groups: tuple[IntervalGroup, ...] = ()  # widths by the predicted value, where one for all will not do
+
+    def to_dict(self) -> JsonObject:
+        """As decision.json holds it; a first group has no start."""
+        plain: JsonObject = {"level": self.level, "half_width": self.half_width, "num_rows": self.num_rows}
+        if self.groups:
+            plain["groups"] = [
+                asdict(group) | {"start": None if place == 0 else group.start}
+                for place, group in enumerate(self.groups)
+            ]
+        return plain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +69,7 @@ class ChosenDecision:
     interval: ConformalInterval | None = None  # of regression
     num_alarms_set: int | None = None  # by a bound: how many of num_negatives_set may be alarms
     max_alerts_per_day: float | None = None  # a limit that the threshold was set for
+    range: tuple[float, float] | None = None  # of regression: what a value may be
 
     @property
     def threshold_value(self) -> float | None:
@@ -69,7 +82,8 @@ class ChosenDecision:
             "threshold": self.threshold_value,
             "threshold_rule": None if self.threshold is None else self.threshold.to_dict(),
             "costs": None if self.costs is None else self.costs.tolist(),
-            "interval": None if self.interval is None else asdict(self.interval),
+            "interval": None if self.interval is None else self.interval.to_dict(),
+            **({} if self.range is None else {"range": list(self.range)}),
         }
 
     def classes(self, task: Task, labels: tuple[str, ...], output: Float64) -> NDArray[np.int64]:

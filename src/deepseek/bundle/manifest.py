@@ -34,13 +34,17 @@ THRESHOLD_RANGE = "a chance from 0 to 1, or null"
 
 #: The same words as contracts.Task, whose module would bring numpy.
 TableTask = Literal["binary", "multiclass", "regression"]
-#: Of a model that reads no table: a graph of tensors, a text model. Its files lie as another tool would write them.
-PlainTask = Literal["tensors", "embedding", "sequence-classification", "token-classification"]
+#: Of a model that reads no table: a graph of tensors, a text model, a detector of defects on pictures. Its files lie as
+#: another tool would write them.
+PlainTask = Literal["tensors", "embedding", "sequence-classification", "token-classification", "detection"]
 Task = Literal[TableTask, PlainTask]
 PLAIN_TASKS: tuple[PlainTask, ...] = get_args(PlainTask)
 
 _HASH = re.compile(r"[0-9a-f]{64}")
-_DIGEST_FILES = ("features.toml", "preprocess.json", "samples.json", "model.json", "model.onnx", "decision.json")
+_DIGEST_FILES = (
+    "features.toml", "windows.json", "warning.json", "preprocess.json", "samples.json", "model.json", "model.onnx",
+    "decision.json",
+)  # fmt: skip
 _DESCRIPTION_FILES = ("card.json", "example.json", "README.md")  # of a model that reads no table
 _DIGEST_FIELDS = ("inputs", "outputs", "labels", "threshold", "task", "target")
 

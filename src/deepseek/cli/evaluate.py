@@ -15,6 +15,7 @@ Examples:
   deepseek evaluate loans later.csv
   deepseek evaluate loans later.parquet --by branch --json
   deepseek evaluate patients later.csv --files scans --broken mask
+  deepseek evaluate line3 boxes.csv --files pictures
 """
 
 
@@ -34,11 +35,22 @@ def command(
     key: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure BUNDLE on the labelled rows of DATA, with bootstrap intervals."""
+    """Measure BUNDLE on the labelled rows of DATA, with bootstrap intervals.
+
+    A bundle of `recipe maintenance` takes raw sensors: remaining life in a column `rul`, or each machine's last row is
+    its failure. For a bundle of `recipe defects` DATA holds boxes, as in training, and --files the pictures.
+    """
+    from deepseek.cli.support.detection import evaluate_pictures, is_detector
+
+    if is_detector(bundle):
+        evaluate_pictures(bundle, data, files, key=key, as_json=as_json)
+        return
     from deepseek.automl.evaluate import evaluate_bundle
+    from deepseek.cli.support.machines import machine_rows
     from deepseek.cli.support.opening import warn_unchecked
 
-    result = evaluate_bundle(bundle, data, by=by, files=files, broken=broken, key=key)
+    rows = machine_rows(bundle, data, labelled=True)
+    result = evaluate_bundle(bundle, rows, by=by, files=files, broken=broken, key=key)
     warn_unchecked(bundle, key)
     output.warn(result.warnings)
     output.emit(result, as_json, result.summary_parts)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -35,6 +36,8 @@ Examples:
   deepseek predict loans new.csv --out scores.csv --broken skip
   deepseek predict loans new.csv --key release-key.pub
   deepseek predict cards july.parquet --history june.parquet --out scores.parquet
+  deepseek predict engines sensors.parquet --out rul.csv --html fleet.html
+  deepseek predict line3 new-pictures --out found.json
 """
 
 
@@ -47,23 +50,17 @@ Examples:
     "--history", type=FILE, multiple=True, metavar="FILE",
     help="Events before DATA, of a model that computes its features from raw events. May be given again.",
 )  # fmt: skip
+@click.option("--all", "all_rows", is_flag=True, help="Of machines: the remaining life at each time, not the last.")
+@click.option("--html", type=FILE, help="Of machines: write a page of the fleet there, the most urgent first.")
 @skip_options
 @bundle_key_option
 @first_run_options
 @output.json_option
 def command(
-    bundle: Path,
-    data: Path,
-    out: Path | None,
-    flags: bool,
-    history: tuple[Path, ...],
-    files: Path | None,
-    broken: Broken,
-    key: Path | None,
-    open_timeout: float,
-    open_memory: int,
+    bundle: Path, data: Path, out: Path | None, flags: bool, history: tuple[Path, ...], all_rows: bool,
+    html: Path | None, files: Path | None, broken: Broken, key: Path | None, open_timeout: float, open_memory: int,
     as_json: bool,
-) -> None:
+) -> None:  # fmt: skip
     """Score each row of DATA: row_id (its place, from 0), prediction, and probability_LABEL for each class.
 
     What was missing in a row (imputed), what training never saw (unseen), and what is outside of the training range
@@ -74,36 +71,70 @@ def command(
 
     A bundle of `recipe fraud` takes raw events: what cards and terminals did before each row of DATA, in DATA itself
     and in --history, becomes its features, and a verdict counts once it was out. Then DATA is read whole.
+
+    A bundle of `recipe maintenance` takes raw sensors, and writes unit, time, rul, low and high: the remaining life of
+    each machine at its last time, or with --all at each.
+
+    A bundle of `recipe defects` takes a folder of pictures: --out gets COCO results, all boxes with their scores, and
+    NAME.parts.csv beside it says which parts are defective.
     """
+    from deepseek.cli.support.detection import is_detector, predict_pictures
+
+    if is_detector(bundle):
+        predict_pictures(bundle, data, out, key=key, broken=broken, as_json=as_json)
+        return
+    from deepseek.engines.first_run import FirstRunLimits, use_limits
+
+    job = _RowsJob(bundle, data, out, history, files, broken, key, flags, all_rows, html, as_json)
+    with use_limits(FirstRunLimits(open_timeout, open_memory << 20)):
+        _predict_rows(job)
+
+
+@dataclass(frozen=True, slots=True)
+class _RowsJob:
+    """What was asked of the rows of a table."""
+
+    bundle: Path
+    data: Path
+    out: Path | None
+    history: tuple[Path, ...]
+    files: Path | None
+    broken: Broken
+    key: Path | None
+    with_flags: bool
+    all_rows: bool
+    html: Path | None
+    as_json: bool
+
+
+def _predict_rows(job: _RowsJob) -> None:
+    """Score the rows of a table, and say what was flagged and skipped."""
     from deepseek.cli.support.events import open_rows
+    from deepseek.cli.support.machines import MachineJob, predict_machines
     from deepseek.cli.support.opening import warn_unchecked
     from deepseek.cli.support.writers import RecordsWriter, check_suffix, open_writer
     from deepseek.engines import open_runtime
-    from deepseek.engines.first_run import FirstRunLimits, use_limits
 
-    limits = FirstRunLimits(open_timeout, open_memory << 20)
+    out, as_json = job.out, job.as_json
     if out is not None:
         check_suffix(out)
     records = RecordsWriter()
     counts: Counter[tuple[str, str]] = Counter()
-    with (
-        use_limits(limits),
-        open_runtime(bundle, key=key) as runtime,
-        closing(Progress()) as progress,
-    ):
-        warn_unchecked(bundle, key)
-        root = files or data.parent
-        with open_rows(runtime.bundle, data, history, _check_progress(progress)) as table:
-            parts = _report_parts(table.parts(), table.num_rows, progress)
-            if as_json and out is None:
-                skipped = _score(runtime, root, broken, parts, records, counts, with_flags=flags)
-            else:
-                with open_writer(out) as writer:
-                    skipped = _score(runtime, root, broken, parts, writer, counts, with_flags=flags)
+    with open_runtime(job.bundle, key=job.key) as runtime, closing(Progress()) as progress:
+        warn_unchecked(job.bundle, job.key)
+        if predict_machines(MachineJob(runtime, job.data, out, job.html, job.all_rows, as_json)):
+            return
+        with (
+            open_rows(runtime.bundle, job.data, job.history, _check_progress(progress)) as table,
+            nullcontext(records) if as_json and out is None else open_writer(out) as writer,
+        ):
             num_rows = table.num_rows
-    result: dict[str, object] = {"bundle": str(bundle), "digest": runtime.bundle.digest, "num_rows": num_rows}
+            parts = _report_parts(table.parts(), num_rows, progress)
+            root = job.files or job.data.parent
+            skipped = _score(runtime, root, job.broken, parts, writer, counts, with_flags=job.with_flags)
+    result: dict[str, object] = {"bundle": str(job.bundle), "digest": runtime.bundle.digest, "num_rows": num_rows}
     result |= _flag_counts(counts)
-    if broken == "skip":
+    if job.broken == "skip":
         result |= {"num_skipped": len(skipped), "skipped": [row.to_dict() for row in skipped]}
     result |= {"predictions": records.rows} if out is None else {"out": str(out)}
     _report_skipped(skipped, num_rows, out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,9 @@ The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C o
 """
 
 
+#: After which a thread of a process with a state lets another have Python's lock: between two compiled steps it would
+#: else wait for up to 5 ms while the event loop is busy.
+SWITCH_S = 0.0005
 LOSSY = "Let models run in bf16 or int8 where answers move no further, e.g. cosine=0.99,difference=0.1,agreement=0.99."
 PREDICTION_LOG = (
     "Keep every row and its answer as Parquet there; inputs=hashed|none, sample=SHARE, days=7, gib=1, flush_s=10.  "
@@ -205,6 +209,7 @@ def open_scoring(
         raise InputError(f"{name!r} reads no events", expected="a bundle of a table", fix="serve it without --state")
     scorer = EventScorer.open(model.bundle.path, state, key=key)
     scorer.warm_up()
+    sys.setswitchinterval(SWITCH_S)
     return [ScoringRoutes(name, ScoringQueue(scorer, settings.max_queued_rows, alert_reasons(scorer)))]
 
 

@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from deepseek.client.errors import UnreachableError, error_from_body
 from deepseek.client.messages import Request, RequestFlow, Response
+from deepseek.client.trace_context import trace_headers
 from deepseek.errors import DeadlineError, InputError
 
 TIMEOUT_S = 30.0
@@ -62,8 +63,9 @@ class Attempts:
             delay_s = self._retry_delay_s(response)
 
     def _headers(self, request: Request, left_s: float) -> dict[str, str]:
-        """The headers of a request, among them the time that is left and the key."""
-        headers = {"accept": "application/json", "x-timeout-ms": str(max(1, int(left_s * 1e3))), **request.headers}
+        """The headers of a request, among them the time that is left, the caller's trace and the key."""
+        headers = {"accept": "application/json", "x-timeout-ms": str(max(1, int(left_s * 1e3)))}
+        headers |= {**trace_headers(), **request.headers}
         return headers | ({"authorization": f"Bearer {self._api_key}"} if self._api_key else {})
 
     def _retry_delay_s(self, response: Response) -> float:

@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request. It changes nothing at the server, so that it may be sent twice."""
+    """One HTTP request. It changes nothing at the server, or nothing twice, so that it may be sent again."""
 
     method: str
     path: str  # below the server's address

@@ -29,8 +29,8 @@ class DeadlineConnection(HTTPConnection):
         self.due_s = 0.0
         self._tls = tls
 
-    def left_s(self) -> float:
-        """Seconds until the time is up. TimeoutError when it is."""
+    def left_s(self) -> float | None:
+        """Seconds until the time is up, None where there is no limit. TimeoutError when it is."""
         left = self.due_s - perf_counter()
         if left <= 0:
             raise TimeoutError("the time is up")
@@ -67,7 +67,7 @@ class DeadlineConnection(HTTPConnection):
 class _DeadlineSocket:
     """A socket with the methods that http.client calls, each of which ends in time."""
 
-    def __init__(self, inner: socket.socket, left_s: Callable[[], float]) -> None:
+    def __init__(self, inner: socket.socket, left_s: Callable[[], float | None]) -> None:
         self._inner = inner
         self._left_s = left_s
 
@@ -80,6 +80,10 @@ class _DeadlineSocket:
     def makefile(self, mode: str) -> io.BufferedReader:
         return io.BufferedReader(_DeadlineReader(self._inner, self._left_s))
 
+    def stop_transfer(self) -> None:
+        """Ends both directions, which wakes who waits in another thread."""
+        self._inner.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         self._inner.close()
 
@@ -87,7 +91,7 @@ class _DeadlineSocket:
 class _DeadlineReader(io.RawIOBase):
     """What a socket receives, read in time. The socket stays open while this is, also when its connection is closed."""
 
-    def __init__(self, inner: socket.socket, left_s: Callable[[], float]) -> None:
+    def __init__(self, inner: socket.socket, left_s: Callable[[], float | None]) -> None:
         self._inner = inner
         self._file = inner.makefile("rb", buffering=0)
         self._left_s = left_s

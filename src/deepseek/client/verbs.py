@@ -27,6 +27,7 @@ from deepseek.client.answers import (
     takes_tensors,
 )  # fmt: skip
 from deepseek.client.attempts import MAX_RETRIES, TIMEOUT_S, Attempts, normalize_key, split_url, tls_context
+from deepseek.client.decisions import NDJSON_TYPE, EventDecision, encode_lines, read_decisions
 from deepseek.client.messages import Request, RequestFlow
 from deepseek.client.rows import arrow_stream, arrow_table, encode_json, is_array, is_columnar, positional_rows
 from deepseek.errors import ExtraError, InputError
@@ -123,6 +124,19 @@ class BaseClient:
         body = positional_rows(rows).to_dict() | ({"reasons": reasons} if reasons else {})
         response = yield from attempts.send(_post(path, body))
         return parse_body(read_predictions, response.body)
+
+    @ApiMethod
+    def score(
+        self, rows: Any, *, model: str | None = None, timeout_s: float | None = None
+    ) -> RequestFlow[list[EventDecision]]:
+        """Decisions on N raw events, which change the state of the model: records, columns by name, or an Arrow table.
+        A request that is sent again after a break changes nothing twice: an event that is known by its id gets the
+        decision of then."""
+        attempts = self._attempts(timeout_s)
+        name = yield from self._model_name(model, attempts)
+        request = Request("POST", f"/v1/models/{quote(name)}:score", encode_lines(rows), {"content-type": NDJSON_TYPE})
+        response = yield from attempts.send(request)
+        return parse_body(read_decisions, response.body)
 
     @ApiMethod
     def explain(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,9 @@ from deepseek.bundle.manifest import THRESHOLD_RANGE, is_threshold
 from deepseek.contracts import Flag, Float32, Float64, Prediction, Task
 from deepseek.errors import IntegrityError
 
+FloatT = TypeVar("FloatT", np.float32, np.float64)
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
+MAX_GROUPS = 1_000  # of intervals
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,10 @@ class Decision:
     costs: Float64 | None = None  # multiclass (C, C): costs[truth][decision]
     half_width: float | None = None  # regression: of the interval
     level: float | None = None  # the share of values that the interval should hold
+    group_starts: tuple[float, ...] = ()  # regression: values from which on the next width holds, ascending
+    group_half_widths: tuple[float, ...] = ()  # one more than starts; () where half_width is that of all
+    low: float | None = None  # regression: values and intervals end here
+    high: float | None = None
     _names: NDArray[np.str_] = field(init=False, repr=False, compare=False)
     _positive_from: np.float32 = field(init=False, repr=False, compare=False)
 
@@ -42,9 +48,9 @@ class Decision:
 
     @classmethod
     def from_bytes(cls, data: bytes, *, task: Task, labels: tuple[str, ...]) -> Decision:
-        """From decision.json: {"threshold", "costs", "interval": {"level", "half_width"}}, each null or absent.
-        IntegrityError for rules that cannot be followed: a threshold that is no probability, costs that are not one
-        number for each pair of labels, an interval without a width."""
+        """From decision.json: {"threshold", "costs", "interval": {"level", "half_width", "groups"}, "range"}, each null
+        or absent. IntegrityError for rules that cannot be followed: a threshold that is no probability, costs that are
+        not one number for each pair of labels, an interval without a width, a range whose ends are turned."""
         document = parse_json_object(data, DECISION)
         threshold, costs, interval = document.get("threshold"), document.get("costs"), document.get("interval")
         if threshold is not None and not (_is_number(threshold) and is_threshold(threshold)):
@@ -56,12 +62,15 @@ class Decision:
         interval = interval or {}
         half_width = None if interval.get("half_width") is None else float(interval["half_width"])
         matrix = None if costs is None else _parse_cost_matrix(costs, len(labels))
-        return cls(task, labels, threshold, matrix, half_width, interval.get("level"))
+        starts, widths = _parse_groups(interval.get("groups"))
+        low, high = _parse_range(document.get("range"))
+        return cls(task, labels, threshold, matrix, half_width, interval.get("level"), starts, widths, low, high)
 
     def apply(self, output: Float32, flags: Sequence[Flag] = ()) -> Prediction:
         """Answers for outputs (N, C) or (N, 1)."""
         if self.task == "regression":
-            return Prediction(values=output[:, 0], intervals=self._intervals(output[:, 0]), flags=tuple(flags))
+            values = self.clip(output[:, 0])
+            return Prediction(values=values, intervals=self._intervals(values), flags=tuple(flags))
         return Prediction(self.labels, self._names[self.classes(output)], output, flags=tuple(flags))
 
     def classes(self, output: Float32) -> NDArray[np.int64]:
@@ -76,8 +85,17 @@ class Decision:
     def _intervals(self, values: Float32) -> Float32 | None:
         if self.half_width is None:
             return None
-        half = np.float32(self.half_width)
-        return np.stack([values - half, values + half], axis=1)
+        half: Any = np.float32(self.half_width)
+        if self.group_half_widths:
+            place = np.searchsorted(np.array(self.group_starts, np.float32), values, side="right")
+            half = np.array(self.group_half_widths, np.float32)[place]
+        return self.clip(np.stack([values - half, values + half], axis=1))
+
+    def clip(self, values: NDArray[FloatT]) -> NDArray[FloatT]:
+        """Numbers within the range of the target, NaN as it is."""
+        if self.low is None and self.high is None:
+            return values
+        return np.clip(values, self.low, self.high).astype(values.dtype)
 
 
 def _is_number(value: object) -> bool:
@@ -91,6 +109,33 @@ def _is_interval(interval: object) -> bool:
     half_width, level = interval.get("half_width"), interval.get("level")
     has_width = half_width is None or (_is_number(half_width) and 0 <= half_width <= MAX_FLOAT32)
     return bool(has_width and (level is None or (_is_number(level) and 0 < level < 1)))
+
+
+def _parse_groups(groups: object) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Starts (G - 1) and half widths (G) of decision.json's groups [{"start": null or number, "half_width"}, ...], of
+    which the first alone has no start. IntegrityError for anything else."""
+    if groups is None:
+        return (), ()
+    entries = groups if isinstance(groups, list) else []
+    starts = [entry.get("start") for entry in entries if isinstance(entry, dict)]
+    widths = [entry.get("half_width") for entry in entries if isinstance(entry, dict)]
+    good = bool(entries) and len(starts) == len(entries) <= MAX_GROUPS and starts[0] is None
+    good = good and all(_is_number(start) and abs(start) <= MAX_FLOAT32 for start in starts[1:])
+    good = good and all(_is_number(width) and 0 <= width <= MAX_FLOAT32 for width in widths)
+    if not good or sorted(starts[1:]) != starts[1:]:
+        raise _invalid_decision_error(
+            f"interval.groups is {repr(groups)[:80]}", "groups with ascending starts, and a half_width from 0 on each"
+        )
+    return tuple(map(float, starts[1:])), tuple(map(float, widths))
+
+
+def _parse_range(ends: object) -> tuple[float | None, float | None]:
+    """The two ends of decision.json's range [low, high]. IntegrityError for anything else."""
+    if ends is None:
+        return None, None
+    if not (isinstance(ends, list) and len(ends) == 2 and all(map(_is_number, ends)) and ends[0] < ends[1]):
+        raise _invalid_decision_error(f"range is {repr(ends)[:80]}", "two numbers, the smaller first, or null")
+    return float(ends[0]), float(ends[1])
 
 
 def _parse_cost_matrix(costs: Any, size: int) -> Float64:

@@ -19,6 +19,7 @@ from typing import Literal
 
 from deepseek.config import build_dataclass
 from deepseek.errors import InputError
+from deepseek.features.hidden.parameters import HiddenStates
 
 FORMAT = 1
 TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -35,7 +36,13 @@ HISTORY_FEATURES = ("amount_ratio", "amount_zscore")
 LABEL_WINDOW_FEATURES = ("known_count", "fraud_count", "fraud_share")
 #: Of a key, without a window.
 KEY_FEATURES = ("gap", "frauds_known", "fraud_streak", "fraud_streak_age", "since_fraud")
-LABEL_FEATURES = (*LABEL_WINDOW_FEATURES, *KEY_FEATURES[1:])
+#: Of hidden states, where a definition has them: of the key whose amounts tell, and of the one whose verdicts tell.
+CARD_STATE_FEATURES = (
+    "state_odds", "amount_odds", "fraud_odds", "usual_amount", "usual_ratio", "usual_spread", "usual_chance",
+)  # fmt: skip
+TERMINAL_STATE_FEATURES = ("state_odds", "state_known_odds", "state_days", "fraud_odds")
+STATE_FEATURES = tuple(dict.fromkeys((*CARD_STATE_FEATURES, *TERMINAL_STATE_FEATURES)))
+LABEL_FEATURES = (*LABEL_WINDOW_FEATURES, *KEY_FEATURES[1:], *STATE_FEATURES)
 WINDOWED = (*WINDOW_FEATURES, *HISTORY_FEATURES, *LABEL_WINDOW_FEATURES)
 
 
@@ -55,7 +62,7 @@ class KeyDefinition:
 
     column: str
     windows: tuple[str, ...]  # such as "1d", "12h"; ascending
-    features: tuple[str, ...]  # of WINDOWED (each over every window) and KEY_FEATURES
+    features: tuple[str, ...]  # of WINDOWED (each over every window), KEY_FEATURES and STATE_FEATURES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +97,7 @@ class FeatureDefinition:
     label_delay: str = "7d"  # a verdict counts from this long after the event
     bounds: Bounds = Bounds()
     format: int = FORMAT
+    hidden: HiddenStates | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -129,6 +137,8 @@ class FeatureDefinition:
         for name, key in self.keys.items():
             lines += ["", f"[keys.{_quote(name)}]", f"column = {_quote(key.column)}"]
             lines += [f"windows = {_quote(list(key.windows))}", f"features = {_quote(list(key.features))}"]
+        if self.hidden is not None:
+            lines += _hidden_lines(self.hidden)
         return "\n".join(lines) + "\n"
 
     @property
@@ -228,8 +238,37 @@ def card_payments(
     )
 
 
-def _quote(value: str | list[str]) -> str:
+def with_states(definition: FeatureDefinition, hidden: HiddenStates) -> FeatureDefinition:
+    """The definition with hidden states of two of its keys, and every feature of them."""
+    keys = dict(definition.keys)
+    for name, features in ((hidden.card, CARD_STATE_FEATURES), (hidden.terminal, TERMINAL_STATE_FEATURES)):
+        if name in keys:
+            keys[name] = dataclasses.replace(keys[name], features=(*keys[name].features, *features))
+    return dataclasses.replace(definition, keys=keys, hidden=hidden)
+
+
+def states_alone(definition: FeatureDefinition) -> FeatureDefinition:
+    """The same without any feature but those of hidden states."""
+    keys = {
+        name: dataclasses.replace(key, features=tuple(each for each in key.features if each in STATE_FEATURES))
+        for name, key in definition.keys.items()
+    }
+    return dataclasses.replace(definition, event_features=(), keys=keys)
+
+
+def _quote(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def _hidden_lines(hidden: HiddenStates) -> list[str]:
+    """The section of hidden states. A number as text is the shortest one that reads back as the same."""
+    plain, sections = ["", "[hidden]"], []
+    for name, value in dataclasses.asdict(hidden).items():
+        if isinstance(value, dict):
+            sections += ["", f"[hidden.{name}]", *(f"{key} = {_quote(each)}" for key, each in value.items())]
+        else:
+            plain.append(f"{name} = {_quote(value)}")
+    return plain + sections
 
 
 def _check(definition: FeatureDefinition) -> None:
@@ -250,10 +289,13 @@ def _check(definition: FeatureDefinition) -> None:
     _check_features(definition.event_features, EVENT_FEATURES, "event_features")
     for duration in (definition.label_delay, *dataclasses.astuple(definition.bounds)):
         duration_s(duration)
+    _check_hidden(definition)
     for name, key in definition.keys.items():
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
             raise InputError(f"{name!r} is no name of a key", expected="letters, digits and _", fix="rename it")
-        _check_features(key.features, (*WINDOWED, *KEY_FEATURES), f"keys.{name}.features")
+        _check_features(
+            key.features, (*WINDOWED, *KEY_FEATURES, *_state_features(definition, name)), f"keys.{name}.features"
+        )
         seconds = [duration_s(window) for window in key.windows]
         if not 1 <= len(seconds) <= MAX_WINDOWS or seconds != sorted(set(seconds)) or seconds[0] == 0:
             raise InputError(
@@ -263,6 +305,32 @@ def _check(definition: FeatureDefinition) -> None:
             )
     if not definition.features:
         raise InputError("the definition has no feature", expected="one or more", fix="name features of a key")
+
+
+def _check_hidden(definition: FeatureDefinition) -> None:
+    hidden = definition.hidden
+    if hidden is None:
+        return
+    pair = (hidden.card, hidden.terminal)
+    if len({*pair} & {*definition.keys}) < len(pair):
+        raise InputError(
+            f"hidden states of {hidden.card!r} and {hidden.terminal!r}",
+            expected=f"two of {', '.join(definition.keys)}", fix="name two keys of the definition",
+        )  # fmt: skip
+    for name in pair:  # what a state needs of a key is kept for its features
+        if not {*definition.keys[name].features} & {*STATE_FEATURES}:
+            raise InputError(
+                f"keys.{name} has hidden states and no feature of them",
+                expected=f"one or more of {', '.join(_state_features(definition, name))}",
+                fix="name one, or leave [hidden] out",
+            )  # fmt: skip
+
+
+def _state_features(definition: FeatureDefinition, key: str) -> tuple[str, ...]:
+    hidden = definition.hidden
+    if hidden is None:
+        return ()
+    return {hidden.card: CARD_STATE_FEATURES, hidden.terminal: TERMINAL_STATE_FEATURES}.get(key, ())
 
 
 def _check_features(features: tuple[str, ...], known: tuple[str, ...], where: str) -> None:

@@ -75,6 +75,7 @@ class KeyHistory:
         self.amounts: list[int] = []  # smallest units
         self.frauds: list[int] = []  # 1 where the verdict is fraud
         self.ids: list[int] = []  # codes
+        self.notes: list[int] = []  # of hidden states; 0 where the definition has none
         self.forgotten_frauds = 0  # known frauds among the events that were dropped
 
     def compute(self, feature: Feature, time: int, amount: int) -> float:
@@ -92,10 +93,11 @@ class KeyHistory:
         labeled_start = bisect_right(self.times, time - self.rules.delay - window)
         return self._label_feature(feature.kind, time, labeled_start, labeled_stop)
 
-    def keep(self, time: int, amount: int, identity: int) -> None:
+    def keep(self, time: int, amount: int, identity: int, note: int = 0) -> None:
         """Counts an event from now on."""
         place = bisect_right(self.times, time)
-        for column, value in ((self.times, time), (self.amounts, amount), (self.frauds, 0), (self.ids, identity)):
+        values = (time, amount, 0, identity, note)
+        for column, value in zip(self._columns(), values, strict=True):
             column.insert(place, value)
 
     def label(self, identity: int, time: int, *, fraud: bool) -> None:
@@ -118,8 +120,11 @@ class KeyHistory:
     def _drop(self, number: int) -> None:
         """Drops the first events. Of their frauds the number is kept."""
         self.forgotten_frauds += sum(self.frauds[:number])
-        for column in (self.times, self.amounts, self.frauds, self.ids):
+        for column in self._columns():
             del column[:number]
+
+    def _columns(self) -> tuple[list[int], ...]:
+        return self.times, self.amounts, self.frauds, self.ids, self.notes
 
     def _label_feature(self, kind: str, time: int, start: int, stop: int) -> float:
         """Over the events at start..stop, whose verdicts are known."""

@@ -98,10 +98,10 @@ class EventLog:
         return self.next_sequence - 1
 
     def sync(self) -> None:
-        """Waits until all that was appended is on the disk. After a StorageError nothing more is taken: what the disk
-        holds is not known."""
-        file = self._open_file()
-        if self.synced_sequence == self.next_sequence - 1:
+        """Waits until all that was appended is on the disk; another thread may append meanwhile. After a StorageError
+        nothing more is taken: what the disk holds is not known."""
+        file, last = self._open_file(), self.next_sequence - 1
+        if self.synced_sequence == last:
             return
         try:
             os.fdatasync(file)
@@ -111,7 +111,7 @@ class EventLog:
                 f"{self.path} could not be brought to the disk: {error.strerror}", expected="a disk that works",
                 fix="mend it, then open the store anew; it goes on from what is there",
             ) from error  # fmt: skip
-        self.synced_sequence = self.next_sequence - 1
+        self.synced_sequence = last
 
     @property
     def is_closed(self) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from deepseek.errors import InputError
-from deepseek.features.definition import TICKS_PER_SECOND, FeatureDefinition, KeyDefinition, has_labels
+from deepseek.features.definition import STATE_FEATURES, TICKS_PER_SECOND, FeatureDefinition, KeyDefinition, has_labels
 from deepseek.features.events import BAD_AMOUNT, BAD_TIME, EventColumns, Longs, Values
 
 DAY_S, HOUR_S = 86_400, 3_600
@@ -42,10 +42,11 @@ def compute_offline(definition: FeatureDefinition, events: EventColumns) -> Feat
     features = definition.features
     values = np.empty((len(events), len(features)))
     _write_event_features(definition, ordered, values)
+    _write_state_features(definition, ordered, values)
     for place, key in enumerate(definition.keys.values()):
         history = _KeyHistory(definition, key, ordered, place)
         for column, feature in enumerate(features):
-            if feature.key == place:
+            if feature.key == place and feature.kind not in STATE_FEATURES:
                 values[history.order, column] = history.compute(feature.kind, feature.window)
     unsorted = np.empty_like(values)
     unsorted[order] = values
@@ -226,6 +227,18 @@ def _write_event_features(definition: FeatureDefinition, events: EventColumns, v
             values[:, column] = seconds % DAY_S // HOUR_S
         elif feature.kind == "weekday":
             values[:, column] = (seconds // DAY_S + 3) % 7  # 1970-01-01 was a Thursday; Monday is 0
+
+
+def _write_state_features(definition: FeatureDefinition, events: EventColumns, values: Values) -> None:
+    if definition.hidden is None:
+        return
+    from deepseek.features.plan import answer_place
+    from deepseek.features.states.offline import compute_states
+
+    answers = compute_states(definition, events)
+    for column, feature in enumerate(definition.features):
+        if (place := answer_place(definition, feature)) >= 0:
+            values[:, column] = answers[:, place]
 
 
 def _check_events(events: EventColumns) -> None:

@@ -8,16 +8,21 @@ import numpy as np
 
 from deepseek.features.core import layout
 from deepseek.features.definition import (
+    CARD_STATE_FEATURES,
     EVENT_FEATURES,
     HISTORY_FEATURES,
     KEY_FEATURES,
+    STATE_FEATURES,
+    TERMINAL_STATE_FEATURES,
     TICKS_PER_SECOND,
     WINDOW_FEATURES,
     WINDOWED,
+    Feature,
     FeatureDefinition,
     has_labels,
 )
 from deepseek.features.events import Longs
+from deepseek.features.hidden.tables import HiddenTables, make_tables
 
 #: The number of each kind of feature in `Plan.features`.
 KINDS: dict[str, int] = {kind: getattr(layout, kind.upper()) for kind in (*EVENT_FEATURES, *WINDOWED, *KEY_FEATURES)}
@@ -42,6 +47,7 @@ class Plan(NamedTuple):
     id_retention: int  # ids are known for this long
     ticks_per_second: int
     scale: int  # smallest units in the unit of amounts
+    hidden: HiddenTables
 
 
 def make_plan(definition: FeatureDefinition) -> Plan:
@@ -50,7 +56,7 @@ def make_plan(definition: FeatureDefinition) -> Plan:
     windows = np.zeros((len(keys), max(len(key.windows) for key in keys)), np.int64)
     for place, key in enumerate(keys):
         windows[place, : len(key.windows)] = definition.windows(key)
-    features = [(KINDS[feature.kind], feature.key, feature.window) for feature in definition.features]
+    features = [(_number_of(definition, feature), feature.key, feature.window) for feature in definition.features]
     lateness = definition.ticks(definition.bounds.lateness)
     return Plan(
         features=np.array(features, np.int64),
@@ -69,7 +75,36 @@ def make_plan(definition: FeatureDefinition) -> Plan:
         id_retention=max(definition.label_horizon, definition.ticks(definition.bounds.duplicates)) + lateness,
         ticks_per_second=TICKS_PER_SECOND[definition.time_unit],
         scale=10**definition.amount_decimals,
+        hidden=_hidden_tables(definition),
     )
+
+
+def answer_place(definition: FeatureDefinition, feature: Feature) -> int:
+    """The place of a feature of hidden states among the answers of their filters; -1 for another feature."""
+    if feature.kind not in STATE_FEATURES or definition.hidden is None:
+        return -1
+    if feature.key == list(definition.keys).index(definition.hidden.card):
+        return CARD_STATE_FEATURES.index(feature.kind)
+    return len(CARD_STATE_FEATURES) + TERMINAL_STATE_FEATURES.index(feature.kind)
+
+
+def _number_of(definition: FeatureDefinition, feature: Feature) -> int:
+    place = answer_place(definition, feature)
+    return KINDS[feature.kind] if place < 0 else layout.STATE_ODDS + place
+
+
+def _hidden_tables(definition: FeatureDefinition) -> HiddenTables:
+    hidden = definition.hidden
+    if hidden is None:
+        return make_tables(None)
+    names = list(definition.keys)
+    card, terminal = names.index(hidden.card), names.index(hidden.terminal)
+    return make_tables(
+        hidden, card=card, terminal=terminal,
+        delay=definition.ticks(definition.label_delay), day=definition.ticks("1d"),
+        window=min(definition.windows(definition.keys[name])[-1] for name in (hidden.card, hidden.terminal)),
+        scale=float(10**definition.amount_decimals),
+    )  # fmt: skip
 
 
 def _longs(values: list[Any]) -> Longs:

@@ -2,14 +2,15 @@
 
     times = read_time_values(["2018-07-01T12:00:00", 1530446400], "s")
 
-What is no time, no amount or no key is marked as such: that event alone is refused and counted.
+What is no time, no amount or no key is marked as such: that event alone is refused and counted. An array holds numbers
+alone: amounts float64, the others int64.
 """
 
 from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,11 +18,14 @@ from deepseek.errors import InputError
 from deepseek.features.definition import TICKS_PER_SECOND
 from deepseek.features.events import BAD_TIME, Longs, code_of, read_amounts, read_times
 
+RawValues: TypeAlias = list[Any] | np.ndarray[Any, Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def read_time_values(values: list[Any], unit: str) -> Longs:
+def read_time_values(values: RawValues, unit: str) -> Longs:
     """Times (N,) in ticks; BAD_TIME where there is none. Texts are as in ISO 8601, in UTC where they do not say."""
+    if isinstance(values, np.ndarray):
+        return read_times(values, unit)
     types = set(map(type, values))
     if types in ({int}, {float}):
         try:
@@ -31,8 +35,10 @@ def read_time_values(values: list[Any], unit: str) -> Longs:
     return np.array([_read_time(value, unit) for value in values], np.int64)
 
 
-def read_amount_values(values: list[Any], decimals: int) -> Longs:
+def read_amount_values(values: RawValues, decimals: int) -> Longs:
     """Amounts (N,) in smallest units; BAD_AMOUNT where there is none."""
+    if isinstance(values, np.ndarray):
+        return read_amounts(values, decimals)
     if not set(map(type, values)) <= {int, float}:
         values = [value if type(value) in (int, float) else math.nan for value in values]
     try:
@@ -42,8 +48,10 @@ def read_amount_values(values: list[Any], decimals: int) -> Longs:
     return read_amounts(numbers, decimals)
 
 
-def read_code_values(values: list[Any], bad: set[int]) -> Longs:
+def read_code_values(values: RawValues, bad: set[int]) -> Longs:
     """Codes (N,) of keys or ids; the places of values that are none go into `bad`, and their code is 0."""
+    if isinstance(values, np.ndarray):
+        return values
     if set(map(type, values)) == {int}:
         try:
             return np.array(values, np.int64)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from bisect import bisect_right
 
 import numpy as np
 
 from deepseek.features.definition import FeatureDefinition
 from deepseek.features.events import EventColumns, Longs
 from deepseek.features.key_history import KeyHistory, KeyRules, check_values, compute_event_feature
-from deepseek.features.plan import make_plan
+from deepseek.features.plan import answer_place, make_plan
 from deepseek.features.status import Bytes, Scores, Status
 
 
@@ -84,16 +85,41 @@ class ReferenceStore:
 
     def _accept(self, time: int, amount: int, keys: tuple[int, ...], identity: int) -> list[float]:
         answer = []
+        if self.definition.hidden is not None:
+            self._follow_states(time, amount, keys)
         for feature in self.definition.features:
-            if feature.key < 0:
+            if (place := answer_place(self.definition, feature)) >= 0:
+                answer.append(float(self.plan.hidden.answers[place]))
+            elif feature.key < 0:
                 answer.append(compute_event_feature(self.plan, feature.kind, time, amount))
             else:
                 answer.append(self._history((feature.key, keys[feature.key])).compute(feature, time, amount))
         for key in enumerate(keys):
-            self._history(key).keep(time, amount, identity)
+            note = int(self.plan.hidden.notes[int(key[0] == self.plan.hidden.terminal)])
+            self._history(key).keep(time, amount, identity, note)
         self.watermark = time if self.watermark is None else max(time, self.watermark)
         self.known[identity] = _Known(time, keys, self.watermark, answer)
         return answer
+
+    def _follow_states(self, time: int, amount: int, keys: tuple[int, ...]) -> None:
+        """Fills the answers and notes of the plan's tables, by the functions that the store compiles."""
+        from deepseek.features.hidden.filters import answer_card, answer_terminal
+
+        hidden = self.plan.hidden
+        for key in (hidden.card, hidden.terminal):
+            history = self._history((key, keys[key]))
+            arena = [
+                (when, fraud, note)
+                for when, fraud, note in zip(history.times, history.frauds, history.notes, strict=True)
+            ]
+            events = np.array(arena, np.int64).reshape(-1, 3)
+            stop = bisect_right(history.times, time)
+            labeled = bisect_right(history.times, time - hidden.delay)
+            first = bisect_right(history.times, time - hidden.delay - hidden.window)
+            if key == hidden.card:
+                answer_card(hidden, events, first, stop, labeled, time, amount)
+            else:
+                answer_terminal(hidden, events, first, labeled, time)
 
     def _history(self, key: tuple[int, int]) -> KeyHistory:
         if key not in self.histories:

@@ -33,7 +33,7 @@ def empty_state(plan: Plan) -> State:
         words=np.zeros((FIRST_SLOTS + MAX_KEYS, layout.NUM_WORDS + 3 * width), np.int32),
         longs=np.zeros((FIRST_SLOTS + MAX_KEYS, layout.NUM_LONGS + width * (3 if has_squares else 1)), np.int64),
         table=np.zeros(2 * FIRST_SLOTS, np.int32),
-        arena=np.zeros((8 * FIRST_EVENTS, 2), np.int64),
+        arena=np.zeros((8 * FIRST_EVENTS, 3 if plan.hidden.is_on else 2), np.int64),
         sizes=np.array(BLOCK_SIZES, np.int64),
         free_blocks=np.full(len(BLOCK_SIZES), -1, np.int64),
         ids=np.zeros(FIRST_EVENTS, np.int64),
@@ -145,7 +145,7 @@ def _with_room(state: State) -> State:
     """An eighth more room for events: a snapshot has none, and the first key that outgrew its block would have all of
     them moved while somebody waits."""
     used = len(state.arena)
-    arena = np.zeros((used + used // 8, 2), np.int64)
+    arena = np.zeros((used + used // 8, state.arena.shape[1]), np.int64)
     arena[:used] = state.arena
     return state._replace(arena=arena)
 
@@ -187,7 +187,7 @@ def _compact_arena(plan: Plan, state: State) -> State:
     state.free_blocks[:] = -1
     state.counters[layout.ARENA_END] = len(events)
     room = max(len(events) // 8, 2 * int(sizes.max(initial=0)) + 8 * FIRST_EVENTS)
-    arena = np.zeros((len(events) + room, 2), np.int64)
+    arena = np.zeros((len(events) + room, state.arena.shape[1]), np.int64)
     arena[: len(events)] = events
     return state._replace(arena=arena)
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time as clock
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,7 +45,7 @@ VERDICT_STATUSES = (Status.ACCEPTED, Status.UNKNOWN_ID, Status.LABEL_LATE)
 
 
 class FeatureStore:
-    """The state of all keys, and what it answers. One thread at a time, one process a folder."""
+    """The state of all keys, and what it answers. One thread at a time, but for flush(); one process a folder."""
 
     def __init__(self, folder: Path | None, definition: FeatureDefinition, sync_rows: int, sync_ms: float) -> None:
         self.folder, self.definition, self.names = folder, definition, definition.names
@@ -52,6 +53,7 @@ class FeatureStore:
         self._sync_rows, self._sync_s = sync_rows, sync_ms / 1_000
         self._unsynced_rows, self._unsynced_since = 0, 0.0
         self._log: EventLog | None = None
+        self._syncing = threading.Lock()  # around syncs of the log, and its change for another
         self._lock: int | None = None
         if folder is None:
             self._state, self._sequence = empty_state(self._plan), 0
@@ -120,11 +122,13 @@ class FeatureStore:
         return status
 
     def flush(self) -> int:
-        """Brings all that came to the disk, and gives `synced_sequence`."""
-        if self._log is not None:
-            self._log.sync()
-            self._unsynced_rows = 0
-        return self.synced_sequence
+        """Brings all that came to the disk, and gives `synced_sequence`. Another thread may go on meanwhile: what it
+        brings waits for the next."""
+        with self._syncing:
+            if self._log is not None:
+                self._log.sync()
+                self._unsynced_rows = 0
+            return self.synced_sequence
 
     def snapshot(self) -> Path | None:
         """Writes the whole state, drops the log before it, and forgets keys that no window holds any more. StorageError
@@ -144,9 +148,10 @@ class FeatureStore:
             return None
         self.flush()
         log = EventLog.create(self.folder, self._sequence + 1)
-        if self._log is not None and self._log.path != log.path:
-            self._log.close()
-        self._log = log
+        with self._syncing:
+            if self._log is not None and self._log.path != log.path:
+                self._log.close()
+            self._log = log
         arrays = used_arrays(self._state)
         if is_copy:
             arrays = {name: array.copy() for name, array in arrays.items()}

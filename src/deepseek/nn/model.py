@@ -89,6 +89,8 @@ KINDS: dict[str, type[TreeTable] | type[Linear] | type[Perceptron] | type[TokenL
     "mlp": Perceptron,
     "tokens": TokenLinear,
     "graph": "deepseek.engines.tabular.graph_part:GraphWeights",
+    "lstm_attention": "deepseek.nn.recurrent.weights:LstmAttention",
+    "tcn": "deepseek.nn.recurrent.weights:Tcn",
 }
 
 

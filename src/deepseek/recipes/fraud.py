@@ -41,6 +41,7 @@ from deepseek.recipes.fraud_decision import (
 )
 from deepseek.recipes.fraud_figures import CARDS_A_DAY, FraudFigures, measure_scores
 from deepseek.recipes.fraud_periods import Period, Periods, cut_periods
+from deepseek.recipes.fraud_states import choose_states
 from deepseek.results import Result
 
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ def run_fraud(table: Table, options: FraudOptions) -> FraudResult:
         options.progress("computing features", 0.0)
     rows = prepare_rows(table, definition, options)
     periods = cut_periods(rows.column(options.columns.time), definition)
+    states = choose_states(table, rows, definition, periods)
+    definition, rows = states.definition, states.rows
     verdicts = rows.column(options.columns.target)
     labeled = ~np.isnan(verdicts)
     train, held, test = (period.rows[labeled[period.rows]] for period in (periods.train, periods.held, periods.test))
@@ -174,6 +177,7 @@ def run_fraud(table: Table, options: FraudOptions) -> FraudResult:
         tested.score, tested.fraud, tested.time_ms, cards, max_fpr=limits.max_fpr or DEFAULT_MAX_FPR
     )
     report = fraud_report(definition, periods, figures, alarms, limits)
+    report["hidden_states"] = states.report
     report["money"] = {
         "held": measure_money(judged, _are_alerts(finished, developed.held_out_output), limits),
         "test": measure_money(tested, _are_alerts(finished, finished.test.output), limits),

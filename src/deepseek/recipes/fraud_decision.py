@@ -152,14 +152,10 @@ def bound_rate(num_genuine: int, max_fpr: float) -> Bound:
     >>> bound_rate(18_443, 0.0002).num_alarms, bound_rate(100_000, 0.0002).num_alarms
     (0, 11)
     """
-    needed = num_rows_for_rate(max_fpr)
-    if needed is None or num_genuine < needed:
-        raise CheckError(
-            f"{num_genuine:,} genuine rows set the threshold: they cannot show a false-positive rate of {max_fpr:g}",
-            expected="a rate above 0" if needed is None else f"{needed:,} genuine rows in the period that sets it",
-            fix="bring more transactions, or allow more false alarms (--max-fpr)",
-        )
-    return Bound(max_fpr, num_genuine, _most_alarms(num_genuine, max_fpr))
+    return _bound_share(
+        num_genuine, max_fpr, ("genuine rows", f"a false-positive rate of {max_fpr:g}"),
+        "bring more transactions, or allow more false alarms (--max-fpr)",
+    )  # fmt: skip
 
 
 def bound_queue(num_rows: int, rows_per_day: float, queue: float) -> Bound:
@@ -169,15 +165,10 @@ def bound_queue(num_rows: int, rows_per_day: float, queue: float) -> Bound:
     >>> bound_queue(70_000, 10_000.0, 50.0).num_alarms
     313
     """
-    share = min(1.0, queue / rows_per_day)
-    needed = num_rows_for_rate(share)
-    if needed is None or num_rows < needed:
-        raise CheckError(
-            f"{num_rows:,} rows set the threshold: they cannot show {queue:g} alerts a day of {rows_per_day:,.0f} rows",
-            expected="a queue above 0" if needed is None else f"{needed:,} rows in the period that sets it",
-            fix="bring more transactions, or a longer queue (--queue)",
-        )
-    return Bound(share, num_rows, _most_alarms(num_rows, share))
+    return _bound_share(
+        num_rows, min(1.0, queue / rows_per_day), ("rows", f"{queue:g} alerts a day of {rows_per_day:,.0f} rows"),
+        "bring more transactions, or a longer queue (--queue)",
+    )  # fmt: skip
 
 
 def measure_money(rows: JudgedRows, alert: Values, limits: DecisionLimits) -> JsonObject:
@@ -233,6 +224,18 @@ def _costs_along(rows: JudgedRows, costs: ErrorCosts, num_false: Values) -> Valu
 def _alerts_per_day(alert: Values, rows_per_day: float) -> Rate:
     number, total = int(alert.sum()), len(alert)
     return Rate(number / total, *exact_interval(number, total)).multiply(rows_per_day)
+
+
+def _bound_share(num_rows: int, share: float, named: tuple[str, str], fix: str) -> Bound:
+    """The most of these rows that may be alarms, to show `share` or less. `named`: the rows and what they show, in
+    words. CheckError."""
+    needed, (rows, goal) = num_rows_for_rate(share), named
+    if needed is None or num_rows < needed:
+        raise CheckError(
+            f"{num_rows:,} {rows} set the threshold: they cannot show {goal}",
+            expected="a limit above 0" if needed is None else f"{needed:,} {rows} in the period that sets it", fix=fix,
+        )  # fmt: skip
+    return Bound(share, num_rows, _most_alarms(num_rows, share))
 
 
 def _most_alarms(num_rows: int, limit: float) -> int:

@@ -28,6 +28,12 @@ RECIPES: dict[str, Recipe] = {
         makes="a bundle that takes raw transactions",
         guide="fraud.md",
     ),
+    "maintenance": Recipe(
+        what="Sensors of machines become the life that each has left, with an interval that covers.",
+        takes="a table of sensor rows: machine, time, sensors",
+        makes="a bundle that takes raw sensor rows",
+        guide="maintenance.md",
+    ),
     "ct_record": Recipe(
         what="CT slice and patient record: leaks, a diagnosis from the slice, reports that find their slices.",
         takes="a folder with index.csv and its images",
@@ -45,5 +51,17 @@ RECIPES: dict[str, Recipe] = {
         takes="a table of payments: time, card, terminal, amount",
         makes="rings, the recall at each difficulty, and a page",
         guide="rings.md",
+    ),
+    "process": Recipe(
+        what="The settings of a process, improved trial by trial; in the safe mode few trials break a limit.",
+        takes="a study file: parameters, objectives, constraints, a recipe that holds",
+        makes="recipes to try, a log of their results, and a page",
+        guide="process.md",
+    ),
+    "defects": Recipe(
+        what="Pictures of parts, with boxes or of good parts alone, become a model that finds defects.",
+        takes="a folder of pictures, and boxes as CSV, COCO or YOLO",
+        makes="a bundle that answers pictures with boxes, a bound on missed parts, and a page",
+        guide="defects.md",
     ),
 }

@@ -67,6 +67,14 @@ def test_a_name_alone_makes_no_identifier(name: str, values: Any) -> None:
     assert kind(values, name) != "identifier"
 
 
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_numbers_of_rows_are_no_input_where_some_rows_were_left_out(is_sorted: bool) -> None:
+    kept = RNG.choice(2 * N, N, replace=False)
+    assert kind(np.sort(kept) if is_sorted else kept, "row") == "identifier"
+    assert kind(RNG.integers(0, 2 * N, N), "count") != "identifier"  # they repeat, as measures do
+    assert kind(np.arange(30) * 2 + RNG.integers(0, 2, 30), "few") != "identifier"
+
+
 def test_a_user_says_which_kind() -> None:
     table = read_table({"id": list(range(50)), "x": [0.5, 1.5] * 25, "y": [0.5] * 50})
     assert find_kinds(table, target="y", overrides={"id": "numeric"}) == {"id": "numeric", "x": "numeric"}

@@ -40,6 +40,18 @@ WARNINGS = (
         "of each class); leave 'note' out (--drop), or bring rows of every class that have it"
     ),
 )
+FORMATS = (
+    "column 'debt' is read as numbers: '$1,499' is 1499; '?' count as missing; its commas could be decimal commas, too",
+    "column 'debt' is read as numbers: '33%' is 33; 2 of 90 cells are no numbers and count as missing: '!'",
+    "column 'day' is read as dates: '13/01/2020' is 2020-01-13; 1 of 90 cells are no dates and count as missing: '!'",
+    (
+        "column 'day' is read as dates: '3/4/2020' is 2020-03-04; nothing in it tells the day from the month: the "
+        "month is taken to come first"
+    ),
+    "column 'debt' stays text: 9 of 90 cells are no numbers: '!'; mend them, or name the words that mean missing",
+    "column 'debt' has 999 in 12 rows, far from all others; if it means not known, say --missing 999",
+    "column 'debt': 999 counts as missing",
+)  # fmt: skip
 NOTES = (
     "there are so few columns, and orders of them, that hardly one lies beyond 95 % of random ones",
     "only the first 3 of 5 rows were measured, to keep to the time limit",
@@ -66,7 +78,7 @@ def evidence() -> dict[str, Any]:
             "trials": [{"number": i, "family": name, "loss": 0.2, "fit_cpu_s": 0.5} for i, name in enumerate(families)],
             "yardstick": {"family": families[0], "held_loss": 0.15},
         },
-        "data": {"warnings": list(WARNINGS)},
+        "data": {"warnings": [*WARNINGS, *FORMATS]},
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from deepseek.cli import main
 from deepseek.contracts import Event
 from deepseek.engines.llm.run.base import GenerationChunk
 from deepseek.errors import InputError
@@ -135,6 +136,11 @@ def test_front_ends_are_added_up_but_the_machine_is_one() -> None:
     assert 'nv_inference_count{model="loans",version="1"} 6.0' in merged
     line = next(line for line in text.decode().splitlines() if line.startswith("nv_cpu_memory_total_bytes "))
     assert line in merged
+
+
+def test_serve_refuses_a_project_before_it_opens_anything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "nowhere", "--metrics-compat", "vlm"]) == 2
+    assert "Did you mean 'vllm'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", " , ", "vlm", "vllm;triton", "VLLM", "vllm," + "x" * 1_000])

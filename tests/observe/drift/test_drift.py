@@ -21,9 +21,9 @@ from deepseek.data.view.card import make_card
 from deepseek.errors import InputError
 from deepseek.observe.drift.drift import DriftReport, find_drift
 from deepseek.observe.drift.page import render_page
-from deepseek.observe.drift.performance import estimate_performance, expected_auc
+from deepseek.observe.drift.performance import AnsweredSample, estimate_performance, expected_auc
 from deepseek.observe.drift.reference import read_reference
-from deepseek.observe.drift.words import answer_words, fault_words
+from deepseek.observe.drift.words import answer_words, fault_words, joint_words, performance_words
 from deepseek.observe.reading.labels import join_labels
 from deepseek.observe.reading.tables import ReadLimits, open_logs
 from support.servers.fixtures import build
@@ -77,7 +77,9 @@ def test_rows_like_those_of_training_have_not_drifted(
     report = drift_of(cancer_bundle, tmp_path, training_rows)
     assert report.drifted_columns == ()
     assert report.joint is not None
+    assert report.joint.p_value is not None
     assert report.joint.p_value > 1e-4
+    assert not report.joint.changes.is_alarm
     assert "None of 30 columns" in answer_words(report).en
 
 
@@ -146,7 +148,13 @@ def test_all_columns_together_are_held_against_earlier_rows(
     report = drift_of(cancer_bundle, tmp_path, columns, since_s=60.0 * 999.5)
     assert report.drifted_columns == ()
     assert report.joint is not None
+    assert report.joint.p_value is not None
     assert report.joint.p_value < 1e-6
+    assert report.joint.changes.is_alarm
+    words = joint_words(report)[0]
+    assert "mean_area" in words.en
+    assert "关系变化：" in words.zh
+    assert report.to_dict()["change"]["alarm"]
 
 
 def test_what_cannot_be_compared_is_said(cancer_bundle: Path, tmp_path: Path, training_rows: Columns) -> None:
@@ -190,12 +198,14 @@ def test_the_estimate_covers_what_calibrated_probabilities_come_true_as() -> Non
         positive = rng.beta(0.6, 0.6, 400)
         probabilities, truth = np.column_stack([1 - positive, positive]), (rng.random(400) < positive).astype(np.int64)
         answers = (positive >= 0.5).astype(np.int64)
-        result = estimate_performance(probabilities, answers, np.full(400, -1), ("no", "yes"))
+        sample = AnsweredSample(probabilities, answers, np.full(400, -1), np.zeros((400, 0)))
+        result = estimate_performance(sample)
         assert result is not None
         figure = result.estimated["accuracy"]
         inside += figure.low <= (answers == truth).mean() <= figure.high
     assert inside >= 22  # of 30 at 90 %: by chance fewer once in a thousand times
-    assert estimate_performance(probabilities[:9], answers[:9], np.full(9, -1), ("no", "yes")) is None
+    few = AnsweredSample(probabilities[:9], answers[:9], np.full(9, -1), np.zeros((9, 0)))
+    assert estimate_performance(few) is None
     assert expected_auc(np.array([1.0, 1.0]), np.array([0.0, 1.0])) == 0.5
 
 
@@ -207,3 +217,49 @@ def test_the_document_is_what_expose_reads(cancer_bundle: Path, tmp_path: Path, 
     columns = json.loads(result.stdout)["columns"]
     assert {"column", "psi", "impact", "drifted"} <= columns[0].keys()
     assert len(columns) == 30
+
+
+def test_logs_without_rows_are_refused(cancer_bundle: Path, tmp_path: Path, training_rows: Columns) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match=r"no log in .* 0 files"):
+        open_logs([empty], ReadLimits(threads=1))
+    names = [name for name in training_rows if name != "truth"]
+    pq.write_table(pa.table({name: training_rows[name][:0] for name in names}), empty / "none.parquet")
+    with pytest.raises(InputError, match=r"no row of .* has a time"):
+        open_logs([empty], ReadLimits(threads=1))
+    (tmp_path / "empty.ndjson").write_text("")
+    with pytest.raises(InputError, match="none with rows in it"):
+        open_logs([tmp_path / "empty.ndjson"], ReadLimits(threads=1))
+    with pytest.raises(InputError, match=r"the window has no row.*--since"):
+        drift_of(cancer_bundle, tmp_path, training_rows, until_s=START_S + 1e7)
+
+
+def test_labels_of_unknown_requests_are_said(cancer_bundle: Path, tmp_path: Path, training_rows: Columns) -> None:
+    names = [name for name in training_rows if name != "truth"]
+    pq.write_table(pa.table({name: training_rows[name] for name in names}), tmp_path / "log.parquet")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("request_id,row,label\nr1,0,benign\nnobody,0,benign\nnor,0,benign\n")
+    result = CliRunner().invoke(command, [str(cancer_bundle), str(tmp_path / "log.parquet"), "--labels", str(labels)])
+    assert result.exit_code == 0, result.output
+    assert "2 of 3 labels are of requests that the log does not have" in " ".join(result.output.split())
+
+
+def test_labels_of_earlier_rows_set_the_estimate_right(
+    cancer_bundle: Path, tmp_path: Path, training_rows: Columns
+) -> None:
+    """A model that is too sure, as labels of earlier rows say."""
+    rng = np.random.default_rng(0)
+    wrong = rng.random(NUM_ROWS) < 0.2
+    others = np.where(training_rows["truth"] == "benign", "malignant", "benign")
+    truth = np.where(wrong, others, training_rows["truth"])
+    half = NUM_ROWS // 2
+    labels = tmp_path / "labels.csv"
+    lines = [f"r{number},0,{truth[number]}\n" for number in range(half)]
+    labels.write_text("request_id,row,label\n" + "".join(lines))
+    report = drift_of(cancer_bundle, tmp_path, training_rows, labels, since_s=60.0 * (half - 0.5))
+    assert report.performance is not None
+    assert (report.performance.num_labels, report.performance.num_past_labels) == (0, half)
+    accuracy = float((np.array(training_rows["prediction"])[half:] == truth[half:]).mean())
+    assert report.performance.estimated["accuracy"].value == pytest.approx(accuracy, abs=0.05)
+    assert f"{half:,} earlier rows" in " ".join(line.en for line in performance_words(report))

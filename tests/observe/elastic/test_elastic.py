@@ -19,7 +19,7 @@ from deepseek.cli import main
 from deepseek.cli.observe.why import command
 from deepseek.client.errors import UnreachableError
 from deepseek.errors import DeepseekError, InputError, MissingError
-from deepseek.observe.elastic.fetch import fetch_lines
+from deepseek.observe.elastic.fetch import Span, fetch_lines
 from deepseek.observe.elastic.source import ElasticSource, parse_utc, read_api_key
 from support.servers.recording import ELASTIC_HEADERS, Answer, Asked, Recorder, recording
 
@@ -65,7 +65,7 @@ def holding(documents: list[Any], total: int | None = None) -> Callable[[Asked],
 
 def fetched(record: Recorder, tmp_path: Path, **options: Any) -> tuple[list[Any], float]:
     file = tmp_path / "lines.ndjson"
-    share = fetch_lines(ElasticSource(record.url, **options), START_S, START_S + 60, file)
+    share = fetch_lines(ElasticSource(record.url, **options), Span(START_S, START_S + 60), file)
     return [json.loads(line) for line in file.read_bytes().split(b"\n") if line], share
 
 
@@ -192,8 +192,45 @@ def test_why_asks_it_for_the_window_and_its_past(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     assert report["causes"][0]["conditions"] == [{"field": "client", "kind": "is", "value": "t4"}]
-    span = searches(record)[0]["query"]["range"]["@timestamp"]
+    within, exists = searches(record)[0]["query"]["bool"]["filter"]
+    span = within["range"]["@timestamp"]
     assert (span["gte"], span["lte"]) == (round(START_S * 1e3), round((START_S + 6_600) * 1e3))
+    assert exists == {"exists": {"field": "http.response.status_code"}}  # lines of machines are no requests
+
+
+def test_what_machines_said_is_asked_for_too(tmp_path: Path) -> None:
+    requests = [
+        {
+            "@timestamp": f"{np.datetime64(round((START_S + 3.3 * number) * 1e3), 'ms')}Z", "host": {"name": "node-7"},
+            "http": {"response": {"status_code": 503 if 6_300 < 3.3 * number < 6_350 else 200}},
+        }
+        for number in range(2_000)
+    ]  # fmt: skip
+    killed = {
+        "@timestamp": "2026-01-01T01:45:00.000Z", "host": {"hostname": "node-7"}, "systemd": {"transport": "kernel"},
+        "message": "Out of memory: Killed process 4242 (python) total-vm:9132kB", "syslog": {"identifier": "kernel"},
+    }  # fmt: skip
+    pits: dict[str, list[Any]] = {}
+
+    def answer(asked: Asked) -> Answer:
+        if asked.path.endswith("/_pit?keep_alive=2m"):
+            pits[asked.path] = requests if "/logs-deepseek.*/" in asked.path else [killed]
+            return 200, {"id": asked.path}
+        if asked.path == "/_pit":
+            return 200, {"succeeded": True, "num_freed": 1}
+        status, document = holding(pits[asked.json["pit"]["id"]])(asked)
+        return status, {**document, "pit_id": asked.json["pit"]["id"]}
+
+    with sink(answer) as record:
+        words = ["--elastic", record.url, "--until", "2026-01-01T01:50:00Z", "--past", "100m", "--json"]
+        done = CliRunner().invoke(command, words)
+    assert done.exit_code == 0, done.output
+    first = json.loads(done.stdout)["causes"][0]["title"]
+    assert first == "after the kernel killed python (pid 4242) for want of memory on node-7 at 01:45:00"
+    assert {path.split("/")[1] for path in pits} == {
+        "logs-deepseek.*",
+        "logs-deepseek.journal-*,logs-deepseek.syslog-*",
+    }
 
 
 def test_why_says_that_nobody_answers_with_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:

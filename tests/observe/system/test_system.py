@@ -112,6 +112,26 @@ def test_the_service_manager_and_containers_and_kubernetes_are_read(tmp_path: Pa
     ]  # fmt: skip
 
 
+def test_the_journal_is_read_as_filebeat_writes_it_and_a_forged_line_is_none(tmp_path: Path) -> None:
+    def line(transport: str | None, program: str, host: Any = "node-7") -> dict[str, Any]:
+        more = {} if transport is None else {"systemd": {"transport": transport}}
+        return {
+            "@timestamp": "2026-01-01T10:00:00.000Z", "message": KILL, "host": {"hostname": host},
+            "log": {"syslog": {"appname": program}}, **more,
+        }  # fmt: skip
+
+    forged, request = line("stdout", "kernel"), {"@timestamp": "2026-01-01T10:00:00Z", "http": {}}
+    odd = [
+        {"@timestamp": "never", "message": "x"},
+        {**line("kernel", "x"), "systemd": 3},
+        {**line("kernel", "x"), "host": []},
+    ]
+    events = read(tmp_path, line("kernel", "x"), line(None, "kernel"), forged, line(None, "app"), request, *odd)
+    assert [(event.kind, event.host) for event in events.events[:2]] == [("oom_kill", "node-7")] * 2
+    assert all(event.host == "" for event in events.events[2:])  # of a host that is none
+    assert events.num_broken == 2
+
+
 def test_a_document_of_kubernetes_is_read_whole_and_in_one_line(tmp_path: Path) -> None:
     document = {
         "kind": "List",

@@ -18,7 +18,10 @@ pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.proto.trace.v1.trace_pb2 import Status as SpanStatus
+from opentelemetry.sdk.trace import TracerProvider
 
+from deepseek.cli import main
+from deepseek.client import Client
 from deepseek.contracts import Event
 from deepseek.errors import InputError
 from deepseek.observe.traces import sink as sink_module
@@ -174,6 +177,11 @@ def test_an_address_or_a_knob_that_is_none_is_named(text: str) -> None:
         OtlpConfig.parse(text)
 
 
+def test_serve_refuses_an_address_before_it_opens_anything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "nowhere", "--otlp", "collector:4318"]) == 2
+    assert "no address" in capsys.readouterr().err
+
+
 def test_a_real_server_sends_what_it_answered(loans: Path, loan: dict[str, Any]) -> None:
     with receiving() as receiver, started(loans, "--workers", "0", "--otlp", receiver.url) as server:
         headers = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
@@ -183,6 +191,22 @@ def test_a_real_server_sends_what_it_answered(loans: Path, loan: dict[str, Any])
         assert {span.trace_id.hex() for span in receiver.spans} == {TRACE}
         assert receiver.resources[0]["service.name"] == "deepseek"
         assert server.stop() == 0
+
+
+def test_a_client_within_a_span_hands_its_trace_to_the_server(loans: Path, loan: dict[str, Any]) -> None:
+    tracer = TracerProvider().get_tracer("test")
+    with receiving() as receiver, started(loans, "--workers", "0", "--otlp", f"{receiver.url},sample=0") as server:
+        with Client(server.url) as client:
+            client.predict([loan])  # outside of a span: not sampled
+            with tracer.start_as_current_span("caller") as span:
+                client.predict([loan])
+        until(lambda: len(receiver.spans) >= 6)
+        assert server.stop() == 0
+    context = span.get_span_context()
+    whole = next(each for each in receiver.spans if each.kind == Span.SPAN_KIND_SERVER)
+    assert int.from_bytes(whole.trace_id) == context.trace_id
+    assert int.from_bytes(whole.parent_span_id) == context.span_id
+    assert len([each for each in receiver.spans if each.kind == Span.SPAN_KIND_SERVER]) == 1
 
 
 def test_nothing_of_it_is_imported_unless_it_is_asked_for() -> None:

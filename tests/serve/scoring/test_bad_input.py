@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 import shutil
 from collections.abc import Callable, Iterator
@@ -68,7 +69,12 @@ EVENTS: list[tuple[dict[str, Any], str]] = [
     ({"amount": -0.01}, "bad_amount"),
     ({"amount": 1e18}, "bad_amount"),
     ({"amount": None}, "bad_amount"),
+    ({"amount": math.nan}, "bad_amount"),  # which is no JSON, but what Python writes
+    ({"amount": -math.inf}, "bad_amount"),
+    ({"time": math.nan}, "bad_time"),
+    ({"terminal": math.nan}, "bad_key"),
     ({"card": "never seen"}, "accepted"),
+    ({"card": "NaN"}, "accepted"),
     ({"terminal": 10**12}, "accepted"),
     ({"card": None}, "bad_key"),
     ({"terminal": ""}, "accepted"),  # a text like others
@@ -99,6 +105,7 @@ VERDICTS: list[tuple[dict[str, Any], str]] = [
     ({"id": None}, "bad_key"),
     ({"label": 2}, "bad_label"),
     ({"label": None}, "bad_label"),
+    ({"label": math.nan}, "bad_label"),
 ]
 
 

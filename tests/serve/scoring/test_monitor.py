@@ -17,7 +17,7 @@ from deepseek.features import FeatureStore
 from deepseek.features.definition import duration_s
 from deepseek.observe.metrics import Metrics
 from deepseek.operating_point import OperatingPoint, Rate
-from deepseek.serve.scoring.monitor import DecisionMonitor, DriftReference
+from deepseek.serve.scoring.monitor import DecisionMonitor, ReferenceBins
 from deepseek.serve.scoring.reading import RawRows
 from deepseek.serve.scoring.scorer import TALLY_FILE, EventScorer
 from deepseek.serve.scoring.tally import DecisionTally
@@ -171,7 +171,7 @@ def test_chances_and_features_that_move_are_seen(bundle: Path, history: list[dic
     scorer = EventScorer.open(bundle, None)
     features = np.random.default_rng(0).gamma(2.0, 1_000.0, (8_000, 1))
     same = make_bins(features[:, 0])
-    reference = DriftReference.from_evidence(
+    reference = ReferenceBins.from_evidence(
         {"reference": {"chance": {"edges": [0.9], "counts": [0, 900, 0]}, "features": {"amount": same.to_dict()}}}
     )
     assert reference is not None

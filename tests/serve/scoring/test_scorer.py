@@ -10,10 +10,18 @@ import numpy as np
 import pytest
 
 from deepseek.engines import Runtime
+from deepseek.engines.tabular.compiled_trees import add_trees
 from deepseek.errors import InputError
+from deepseek.explain import explainer_for, reason_codes
+from deepseek.explain.tabular.trees.compiled_tables import add_rows
 from deepseek.features import FeatureStore, compute_offline
+from deepseek.serve.scoring.plain_answers import write_rows
+from deepseek.serve.scoring.plain_json import read_rows, replace_words
+from deepseek.serve.scoring.preparing import fill_inputs
 from deepseek.serve.scoring.reading import RawRows
+from deepseek.serve.scoring.reasons import AlertReasons
 from deepseek.serve.scoring.scorer import EventScorer
+from deepseek.serve.scoring.writing import answer_rows
 from support.servers.cards import build_cards, columns_of, definition, events_of, payments
 
 
@@ -64,3 +72,20 @@ def test_a_snapshot_is_written_while_events_come_and_nothing_is_lost(tmp_path: P
     verified = FeatureStore.verify(tmp_path / "state")
     assert (verified.ok, verified.num_events, verified.digest) == (True, 600, digest)
     assert len(list((tmp_path / "state").glob("snapshot-*"))) == 1
+
+
+def test_a_scorer_that_is_warm_compiles_nothing_at_its_first_event(cards: Path) -> None:
+    scorer = EventScorer.open(cards, None)
+    scorer.warm_up()
+    owners = scorer.runtime.preprocessor.owners()
+    AlertReasons(scorer, explainer_for(scorer.runtime.model, owners, compiled=True), reason_codes).warm_up()
+    kernels = [read_rows, replace_words, write_rows, fill_inputs, add_trees, add_rows]
+    before = [len(kernel.signatures) for kernel in kernels]
+    body = b"\n".join(json.dumps(event).encode() for event in events_of(payments(300)))
+    scored = scorer.score(scorer.reader.read(body, b"application/x-ndjson", 1_000))
+    without_amounts = body.replace(b'"amount": ', b'"amount": NaN, "x": ')
+    scorer.score(scorer.reader.read(without_amounts, b"application/x-ndjson", 1_000))
+    assert answer_rows(scored)[0].startswith(b'{"id":0,"status":"accepted"')
+    scorer.close()
+    assert min(before) > 0
+    assert [len(kernel.signatures) for kernel in kernels] == before

@@ -90,7 +90,7 @@ def describe(report: DriftReport) -> list[object]:
             numbers.number(each.impact), numbers.number(each.missing_share), numbers.number(each.p_value),
             column_state(each).en,
         )  # fmt: skip
-    lines = [*performance_words(report), joint_words(report), *fault_words(report)]
+    lines = [*performance_words(report), *joint_words(report), *fault_words(report)]
     return [
         output.escape_text(answer_words(report).en),
         "",

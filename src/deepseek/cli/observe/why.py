@@ -114,20 +114,27 @@ def open_source(url: str, index: str, key_file: Path | None, ca_file: Path | Non
 
 
 def explain_elastic(options: WhyOptions, source: ElasticSource) -> WhyReport:
-    """The causes of a window by the lines that Elasticsearch has of it and of its past, beside the logs."""
+    """The causes of a window by the lines that Elasticsearch has of it and of its past, beside the logs. Of our own
+    data streams those of requests are rows, and those of machines are looked through for what happened to them."""
     import tempfile
     from time import time
 
-    from deepseek.observe.elastic.fetch import fetch_lines
-    from deepseek.observe.elastic.source import parse_utc
+    from deepseek.observe.elastic.fetch import Span, fetch_lines
+    from deepseek.observe.elastic.source import DEFAULT_INDEX, MESSAGE_FIELD, REQUEST_FIELD, SYSTEM_INDEX, parse_utc
     from deepseek.observe.why.windows import MAX_PAST_WINDOWS
 
     end_s = time() if options.until is None else parse_utc(options.until)
     past_s = options.past_s or MAX_PAST_WINDOWS * options.since_s
+    is_ours = source.index == DEFAULT_INDEX
+    span = Span(end_s - options.since_s - past_s, end_s, REQUEST_FIELD if is_ours else "")
     with tempfile.TemporaryDirectory(prefix="deepseek-elastic-") as folder:
-        file = Path(folder) / "lines.ndjson"
-        share = fetch_lines(source, end_s - options.since_s - past_s, end_s, file)
-        return explain_window(replace(options, paths=(*options.paths, file)), share)
+        file, machines, system = Path(folder) / "lines.ndjson", Path(folder) / "system.ndjson", options.system
+        share = fetch_lines(source, span, file)
+        if is_ours:
+            said = replace(span, field=MESSAGE_FIELD)
+            fetch_lines(replace(source, index=SYSTEM_INDEX), said, machines, may_be_none=True)
+            system = (*system, machines)
+        return explain_window(replace(options, paths=(*options.paths, file), system=system), share)
 
 
 def explain_window(options: WhyOptions, line_share: float = 1.0) -> WhyReport:

@@ -15,6 +15,7 @@ Examples:
   deepseek recipe --list
   deepseek recipe imagenet --example --out runs/colors
   deepseek recipe ct_record covid-ct --html ct.html
+  deepseek recipe process init press --example
 """
 
 

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from deepseek.bundle import Bundle
     from deepseek.engines import MultimodalRuntime, Runtime
     from deepseek.engines.text.tuning.gate import PrecisionGate
+    from deepseek.serve.models.detector import DetectorAdapter
     from deepseek.serve.models.graph import GraphAdapter
     from deepseek.serve.models.text import TextAdapter
     from deepseek.serve.openai.generation import GenerativeModel, ModelPrecision
 
-    OpenedModel = Runtime | MultimodalRuntime | TextAdapter | GraphAdapter | GenerativeModel
+    OpenedModel = Runtime | MultimodalRuntime | TextAdapter | GraphAdapter | DetectorAdapter | GenerativeModel
 
 
 def open_models(
@@ -220,7 +221,7 @@ def check_exists(text: str, path: Path) -> None:
 
 def open_checked(
     path: Path, key: Path | None, *, lazy: bool
-) -> Runtime | MultimodalRuntime | TextAdapter | GraphAdapter:
+) -> Runtime | MultimodalRuntime | TextAdapter | GraphAdapter | DetectorAdapter:
     """A model of a repository, once every byte of its bundle was found to be what it says."""
     from deepseek.bundle import verify_bundle
     from deepseek.cli.support.opening_plain import is_plain, open_verified

@@ -1,4 +1,4 @@
-"""Opens a bundle of a model that reads no table, as `compress` writes them: a graph, or a text model.
+"""Opens a bundle of a model that reads no table: a graph or a text model, as `compress` writes them, or a detector.
 
     open_plain(Path("small"), None).name
 
@@ -18,6 +18,7 @@ from deepseek.errors import IntegrityError
 
 if TYPE_CHECKING:
     from deepseek.engines.onnx_file import OnnxFile
+    from deepseek.serve.models.detector import DetectorAdapter
     from deepseek.serve.models.graph import GraphAdapter
     from deepseek.serve.models.text import TextAdapter
 
@@ -29,7 +30,7 @@ def is_plain(path: Path) -> bool:
     return open_bundle(path).manifest.task in PLAIN_TASKS
 
 
-def open_plain(path: Path, key: Path | None) -> TextAdapter | GraphAdapter:
+def open_plain(path: Path, key: Path | None) -> TextAdapter | GraphAdapter | DetectorAdapter:
     """IntegrityError for a bundle that is not whole, or not signed by `key` where one is given."""
     check_whole(path, key)
     return open_verified(path, key)
@@ -47,10 +48,15 @@ def check_whole(path: Path, key: Path | None) -> None:
         )
 
 
-def open_verified(path: Path, key: Path | None) -> TextAdapter | GraphAdapter:
+def open_verified(path: Path, key: Path | None) -> TextAdapter | GraphAdapter | DetectorAdapter:
     """A bundle whose bytes were checked."""
     bundle = open_bundle(path, key=key)
     manifest = bundle.manifest
+    if manifest.task == "detection":
+        from deepseek.engines.detector.runtime import DetectorRuntime
+        from deepseek.serve.models.detector import DetectorAdapter
+
+        return DetectorAdapter(DetectorRuntime(bundle, lazy=True))
     model = _open_graph(path, manifest) if manifest.task == "tensors" else _open_text(path, manifest)
     model.name = manifest.name
     model.version = manifest.version

@@ -130,8 +130,11 @@ def reasons_for(attribution: Attribution, record: Record, num_reasons: int, *, r
 
 def alert_reasons(scorer: EventScorer) -> AlertReasons:
     """What explains the alerts of a scorer, warmed up."""
+    from deepseek.explain import explainer_for
     from deepseek.serve.scoring.reasons import AlertReasons
 
-    reasons = AlertReasons(scorer, explainer_of(scorer.runtime), reasons_for)
+    runtime = scorer.runtime
+    explainer = explainer_for(runtime.model, runtime.preprocessor.owners(), score=scorer.run_model, compiled=True)
+    reasons = AlertReasons(scorer, explainer, reasons_for)
     reasons.warm_up()
     return reasons

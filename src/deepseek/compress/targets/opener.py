@@ -70,11 +70,16 @@ def open_target(
 
 
 def _open_bundle_target(path: Path, data: Path, seed: int) -> CompressionTarget:
-    """The target of a bundle of a table, or of one that reads files or texts."""
+    """The target of a bundle of a table, of one that reads files or texts, or of one that finds defects."""
     from deepseek.bundle import open_bundle
     from deepseek.engines.multimodal.runtime import is_multimodal
 
-    if is_multimodal(open_bundle(path)):
+    bundle = open_bundle(path)
+    if bundle.manifest.task == "detection":
+        from deepseek.compress.targets.detector import DetectorTarget
+
+        return DetectorTarget.open(path, data, seed=seed)
+    if is_multimodal(bundle):
         from deepseek.compress.targets.sample_bundle import SampleBundleTarget
 
         return SampleBundleTarget.open(path, data, seed=seed)

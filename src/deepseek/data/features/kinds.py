@@ -31,6 +31,7 @@ Kind = Literal[
 KINDS: tuple[str, ...] = get_args(Kind)
 
 MIN_IDENTIFIER_ROWS = 20  # below that, values that are all different say nothing
+MIN_GAPPED_ROWS, MAX_GAPPED_SPAN = 50, 2.5  # rows, and numbers in the range for each, of a counter with gaps
 MIN_DISTINCT = 50  # distinct values from which a column with the name of an identifier is taken for one
 MIN_DISTINCT_SHARE = 0.95  # share of distinct values from which nearly all are different
 _ID_NAME = re.compile(
@@ -110,10 +111,12 @@ def identifier_reason(profile: ColumnProfile) -> str:
 
 
 def _is_row_counter(profile: ColumnProfile) -> bool:
-    """Whether whole numbers, all different, rise evenly row by row or fill a range without a gap."""
+    """Whether whole numbers, all different, rise evenly row by row or fill most of a range, as the numbers of rows do
+    of which some were left out. Of many rows, a measure would have repeated in so short a range."""
     steps = np.diff(profile.present)
-    full = profile.present.max() - profile.present.min() + 1 == len(profile.present)
-    return bool(full or (np.all(steps > 0) and np.all(steps == steps[0])))
+    span, num_rows = profile.present.max() - profile.present.min() + 1, len(profile.present)
+    is_full = span == num_rows or (num_rows >= MIN_GAPPED_ROWS and span <= MAX_GAPPED_SPAN * num_rows)
+    return bool(is_full or (np.all(steps > 0) and np.all(steps == steps[0])))
 
 
 def _reads_as_values(profile: ColumnProfile) -> bool:

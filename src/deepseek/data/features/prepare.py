@@ -28,7 +28,7 @@ from deepseek.data.features.kinds import identifier_reason
 from deepseek.data.features.modality import ColumnEncoder, ColumnProfile, FeatureKind, Modality
 from deepseek.data.features.numerics import NumberEncoder
 from deepseek.data.features.registry import modality, modality_of_kind
-from deepseek.data.features.rows import RowEncoder
+from deepseek.data.features.rows import NumberPlan, RowEncoder
 from deepseek.data.features.support import TrainingSupport
 from deepseek.data.features.text_pairs import PairEncoder, TextPair, make_pairs
 from deepseek.data.features.texts import TextEncoder, Texts
@@ -113,6 +113,16 @@ class Preprocessor:
     def rows(self, records: Sequence[Record]) -> Batch:
         """Features (N, F) of records by column name, equal to table() of the same rows. InputError as there."""
         return self._flag_beyond(self._compare_texts(self._encoder.encode(records)))
+
+    def features_of(self, records: Sequence[Record]) -> Float32:
+        """Features (N, F) as rows() gives them, for who reads no flags: what is beyond training costs more to say than
+        all the rest."""
+        return self._compare_texts(self._encoder.encode(records)).features
+
+    @property
+    def number_plan(self) -> NumberPlan | None:
+        """How the columns become features, where all of them are numbers and nothing else."""
+        return None if self.text_pairs else self._encoder.number_plan
 
     def with_support(self, features: Float32) -> Preprocessor:
         """The same, which also flags what is beyond these training features (N, F): its own, of the training rows."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -34,6 +35,19 @@ _NUMBER_TYPES = frozenset([float, int])
 _VALUE_ERRORS = (ValueError, TypeError, OverflowError)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class NumberPlan:
+    """How P columns that are numbers and nothing else become F features: encode_matrix() in numbers, for who computes
+    it elsewhere."""
+
+    names: tuple[str, ...]
+    num_features: int
+    offsets: NDArray[np.float64]  # (P,) what is subtracted
+    medians: NDArray[np.float64]  # (P,) what stands for a number that is missing or too large
+    places: NDArray[np.int64]  # (P,) the feature of each number
+    gap_places: NDArray[np.int64]  # (P,) the feature that says that it is missing; -1 where there is none
+
+
 class RowEncoder:
     """Compiled once from the fitted columns. `ignored`: names that a record may hold and that are not read."""
 
@@ -44,16 +58,29 @@ class RowEncoder:
         sizes = [len(coder.parts) for coder in self._coders]
         self._num_features = sum(sizes)
         self._starts = np.cumsum([0, *sizes])  # (P + 1,) where the features of each column begin
-        # Of each column: what to subtract, and whether that is all there is to do for a number that is not missing.
+        # Of each column: what to subtract, what stands for a missing number, and whether that is all there is to do.
         numeric = [coder if isinstance(coder, NumberEncoder) else None for coder in self._coders]
         self._offsets = np.array([coder.offset if coder else 0.0 for coder in numeric])
-        self._plain = np.array(
-            [coder is not None and not coder.levels and not coder.missing_numbers for coder in numeric]
-        )
+        self._medians = np.array([coder.median if coder else 0.0 for coder in numeric])
+        plain = [coder is not None and not coder.levels and not coder.missing_numbers for coder in numeric]
+        self._plain = np.array(plain, bool)
         self._all_plain = bool(self._plain.all())
+        self._has_gaps = np.array([bool(coder and coder.seen_missing) for coder in numeric]) & self._plain
+        self._gap_columns = np.flatnonzero(self._has_gaps)
+        self._gap_places = self._starts[1:][self._has_gaps] - 1  # their last feature says where they are missing
         get = itemgetter(*self.names)
         self._get: Callable[[Record], tuple[Any, ...]] = get if len(self.names) > 1 else lambda record: (get(record),)
         self._fast_encoders = tuple((coder.quick(), index) for index, coder in enumerate(self._coders))
+
+    @property
+    def number_plan(self) -> NumberPlan | None:
+        """None where a column is more than a number."""
+        if not self._all_plain:
+            return None
+        gap_places = np.where(self._has_gaps, self._starts[1:] - 1, -1)
+        return NumberPlan(
+            self.names, self._num_features, self._offsets, self._medians, self._starts[:-1].astype(np.int64), gap_places
+        )
 
     def encode(self, records: Sequence[Record]) -> Batch:
         """Features (N, F) of N records. InputError names the row and the column that does not fit."""
@@ -88,10 +115,19 @@ class RowEncoder:
         fits = np.abs(centered) <= FLOAT32_MAX
         features = np.zeros((len(values), self._num_features), np.float32)
         flags: list[Flag] = []
-        with np.errstate(over="ignore"):  # the columns with numbers that do not fit are written again
-            features[:, self._starts[:-1]] = centered + 0.0
-        for index in np.flatnonzero(~(self._plain & fits.all(axis=0))).tolist():
-            flags += self._encode(index, values[:, index], features)
+        others = ~self._plain  # columns that are not done with at once
+        if not fits.all():
+            centered = np.where(fits, centered, self._medians - self._offsets)
+            features[:, self._gap_places] = ~fits[:, self._gap_columns]
+            imputed = ~fits & ~(self._has_gaps & np.isnan(values))
+            others = others | imputed.any(axis=0)
+        features[:, self._starts[:-1]] = centered + 0.0
+        for index in np.flatnonzero(others).tolist():
+            if self._plain[index]:
+                name = self.names[index]
+                flags += [Flag(row, name, "imputed") for row in np.flatnonzero(imputed[:, index]).tolist()]
+            else:
+                flags += self._encode(index, values[:, index], features)
         return Batch(features, tuple(flags))
 
     def _encode_columnar(self, columns: ColumnarRows) -> Batch:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, ClassVar, Final, Self, TypedDict
@@ -148,6 +148,15 @@ class ImageReader:
             pixels = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
         return np.ascontiguousarray(_apply_orientation(pixels, orientation))
 
+    def read_natural(self, source: Source) -> NDArray[np.uint8]:
+        """One picture in its own size, (channels, height, width), whatever `size` says. Errors as read() raises
+        them."""
+        image, orientation = _open(source)
+        mode = "L" if self.channels == 1 else "RGB"
+        pixels = np.asarray(_flatten_image(_load_pixels(image, source), source, self.white).convert(mode))
+        pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        return np.ascontiguousarray(_apply_orientation(pixels, orientation))
+
     def _scaled_size(self, upright: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the whole picture, scaled, before it is cropped or padded."""
         if self.aspect == "squash":
@@ -194,6 +203,24 @@ class ImageReader:
             out[:, top : top + pixels.shape[1], left : left + pixels.shape[2]] = pixels
             return out
         return np.ascontiguousarray(pixels[:, top : top + height, left : left + width])
+
+
+def upright_size(source: Source) -> tuple[int, int]:
+    """Height and width by the header alone. BrokenError and TooLargeError as ImageReader.read raises them."""
+    image, orientation = _open(source)
+    width, height = image.size if orientation < 5 else image.size[::-1]
+    return height, width
+
+
+def white_level(sources: Iterable[Source]) -> int:
+    """What is white in gray files of 16 bits: the least of 8, 10, 12, 14 and 16 bits that holds every number of them;
+    65,535 where no file has 16 bits."""
+    most = 0
+    for source in sources:
+        image, _ = _open(source)
+        if image.mode.startswith("I;16"):
+            most = max(most, int(np.asarray(_load_pixels(image, source)).max()))
+    return next(level for level in _WHITE_LEVELS if level >= most) if most else 65_535
 
 
 class ImageFacts(TypedDict):

@@ -88,7 +88,7 @@ def _find_missing_numbers(name: str, values: NDArray[Any], words: tuple[str, ...
         return None, ""
     return None, (
         f"column {name!r} has {code:g} in {int(np.sum(values == code))} rows, far from all others; "
-        f"if it means not known, say missing=[{f'{code:g}'!r}] (in the shell --missing {code:g})"
+        f"if it means not known, say --missing {code:g}"
     )
 
 
@@ -165,7 +165,7 @@ def find_missing_code(values: NDArray[np.float64]) -> float | None:
     999.0
     """
     known = values[np.isfinite(values)]
-    for code in MISSING_CODES & {known.min(initial=np.inf), known.max(initial=-np.inf)}:
+    for code in MISSING_CODES & {float(known.min(initial=np.inf)), float(known.max(initial=-np.inf))}:
         num_rows = int(np.sum(known == code))
         others = known[known != code]
         if num_rows < max(MIN_CODE_ROWS, MIN_CODE_SHARE * len(known)) or len(np.unique(others[:1_000])) < MIN_CODE_ROWS:

@@ -15,6 +15,7 @@ from deepseek.engines.tabular.runtime import Runtime
 from deepseek.errors import IntegrityError
 
 if TYPE_CHECKING:
+    from deepseek.engines.detector.runtime import DetectorRuntime
     from deepseek.engines.multimodal.runtime import MultimodalRuntime
     from deepseek.engines.text import TextEngine
     from deepseek.engines.text.serve.engine import TextEngineOptions
@@ -85,7 +86,7 @@ class ServedSamples:
         return cls(runtime)
 
 
-def check_digest(runtime: Runtime | MultimodalRuntime, path: str, digest: str) -> None:
+def check_digest(runtime: Runtime | MultimodalRuntime | DetectorRuntime, path: str, digest: str) -> None:
     """IntegrityError when it is not the bundle that the front end has opened."""
     if runtime.manifest.digest != digest:
         raise IntegrityError(
@@ -117,11 +118,22 @@ def open_onnx(spec: Any) -> ServedModel:
     return GraphEngines.open(spec)
 
 
+def open_detector(spec: ModelSpec) -> ServedModel:
+    """Open a bundle that looks at pictures. IntegrityError as for a table's bundle."""
+    from deepseek.engines.detector.runtime import DetectorRuntime
+    from deepseek.engines.detector.served import ServedDetector
+
+    runtime = DetectorRuntime.open(spec["path"])
+    check_digest(runtime, spec["path"], spec["digest"])
+    return ServedDetector(runtime)
+
+
 _OPENERS: Mapping[str, Callable[[ModelSpec], ServedModel]] = {
     "bundle": ServedTable.open,
     "samples": ServedSamples.open,
     "text": ServedText.open,
     "onnx": open_onnx,
+    "detector": open_detector,
 }
 
 

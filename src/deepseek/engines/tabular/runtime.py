@@ -179,6 +179,10 @@ class Runtime:
         """Prepared features of raw records; InputError for what does not fit the model's columns."""
         return self.preprocessor.rows(records)
 
+    def prepare_features(self, records: Sequence[Record]) -> Float32:
+        """The features (N, F) alone, for who reads no flags."""
+        return self.preprocessor.features_of(records)
+
     def prepare_table(self, table: Table) -> Batch:
         """Prepared features of a table's rows."""
         return self.preprocessor.table(table)
@@ -188,9 +192,10 @@ class Runtime:
         return self._engine(len(features)).score(features)
 
     def outputs(self, table: Table, *, first_row: int = 0, flags: list[Flag] | None = None) -> Float32:
-        """Outputs (N, C) or (N, 1) of a table's rows; `flags` gets those of the rows. NonFiniteError as predict()."""
+        """Outputs (N, C) or (N, 1) of a table's rows, values within the bundle's range; `flags` gets those of the rows.
+        NonFiniteError as predict()."""
         batch = self.prepare_table(table)
-        output = self.score(batch.features).output
+        output = self.decision.clip(self.score(batch.features).output)
         if flags is not None:
             flags += batch.flags
         check_numbers(output, self.manifest.outputs[-1].name, model=self.name, first_row=first_row)

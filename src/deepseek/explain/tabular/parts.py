@@ -49,14 +49,14 @@ _MIN_CHANGE = 1e-10
 
 
 def part_attributor(
-    weights: PartWeights, margin: int, *, column_of: NDArray[np.int64], num_threads: int
+    weights: PartWeights, margin: int, *, column_of: NDArray[np.int64], num_threads: int, compiled: bool = False
 ) -> PartAttributor:
     """The function that attributes margin `margin` of a part: values (N, P) of features (N, F). `column_of` (F,): the
-    column that owns each feature."""
+    column that owns each feature. `compiled`: by numba where the trees are shallow, for few rows at a time."""
     if isinstance(weights, TreeTable):
         shape = TableShape(weights, margin)
         if shape.num_bytes(int(column_of.max()) + 1) <= MAX_TABLE_BYTES:
-            tables = LeafTables(weights, margin, column_of=column_of, shape=shape)
+            tables = _tables_class(compiled)(weights, margin, column_of=column_of, shape=shape)
             return lambda features: ScoreAttribution(*tables.explain(features))
         walk = TreeWalk(weights, margin, column_of=column_of, num_threads=num_threads)
         return lambda features: ScoreAttribution(*walk.explain(features))
@@ -68,6 +68,14 @@ def part_attributor(
     if not hasattr(foreign, "contributions"):
         return lambda features: attribute_opaque(foreign, margin, features, column_of)
     return lambda features: sum_by_column(attribute_other(foreign, margin, features), column_of)
+
+
+def _tables_class(compiled: bool) -> type[LeafTables]:
+    if not compiled:
+        return LeafTables
+    from deepseek.explain.tabular.trees.compiled_tables import CompiledLeafTables
+
+    return CompiledLeafTables
 
 
 def sum_by_column(explained: ScoreAttribution, column_of: NDArray[np.int64]) -> ScoreAttribution:

@@ -122,6 +122,8 @@ def make_room(plan: Any, state: State, slot: int) -> bool:
     for index in range(live):
         arena[block + index, 0] = arena[old + start + index, 0]
         arena[block + index, 1] = arena[old + start + index, 1]
+        if plan.hidden.is_on:
+            arena[block + index, 2] = arena[old + start + index, 2]
     if block != old and size_class >= 0:
         arena[old, 0] = state.free_blocks[size_class]
         state.free_blocks[size_class] = old

@@ -6,13 +6,27 @@ for it, and not documented: a release without it fails at import, not in silence
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
 
 F = TypeVar("F", bound=Callable[..., Any])
 _compile = cast("Any", njit)
+
+
+def _digest_sources() -> str:
+    core = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in [*sorted(core.glob("*.py")), *sorted((core.parent / "hidden").glob("filters.py"))]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+#: Of all that is compiled: numba's cache looks at the age of one file alone.
+SOURCE = _digest_sources()
 
 
 def compile_once(function: F) -> F:

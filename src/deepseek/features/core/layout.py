@@ -10,6 +10,7 @@ import numpy as np
 AMOUNT, HOUR, WEEKDAY = 0, 1, 2
 COUNT, SUM, MEAN, AMOUNT_RATIO, AMOUNT_ZSCORE, KNOWN_COUNT, FRAUD_COUNT, FRAUD_SHARE = 3, 4, 5, 6, 7, 8, 9, 10
 GAP, FRAUDS_KNOWN, FRAUD_STREAK, FRAUD_STREAK_AGE, SINCE_FRAUD = 11, 12, 13, 14, 15
+STATE_ODDS = 16  # from here on the answers of the filters of hidden states
 # What becomes of an event or a verdict.
 ACCEPTED, DUPLICATE, DUPLICATE_OLD, LATE, AHEAD, BAD_AMOUNT, BAD_TIME, KEY_FULL, UNKNOWN_ID, LABEL_LATE = range(10)
 NUM_STATUSES = 10
@@ -38,7 +39,8 @@ class State(NamedTuple):
     words: np.ndarray[Any, np.dtype[np.int32]]  # (S, ...): records; slots below K are for late events
     longs: np.ndarray[Any, np.dtype[np.int64]]  # (S, ...)
     table: np.ndarray[Any, np.dtype[np.int32]]  # (power of 2,): key -> slot, 0 where free
-    arena: np.ndarray[Any, np.dtype[np.int64]]  # (A, 2): time; amount, tag of the id and verdict in one
+    arena: np.ndarray[Any, np.dtype[np.int64]]  # (A, 2): time; amount, tag of the id and verdict in one; (A, 3) with
+    # hidden states: and a note
     sizes: np.ndarray[Any, np.dtype[np.int64]]  # sizes of blocks, ascending
     free_blocks: np.ndarray[Any, np.dtype[np.int64]]  # of each size the first free block, -1 for none
     ids: np.ndarray[Any, np.dtype[np.int64]]  # (M,), a power of 2: ids in the order of arrival, a ring

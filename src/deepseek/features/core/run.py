@@ -6,13 +6,12 @@ the one file alone in which a function stands.
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
 from deepseek.features.core.answers import compute_event_feature, compute_key_feature
 from deepseek.features.core.blocks import copy_row, find_or_add_slot, find_slot, hash_code, make_room
-from deepseek.features.core.compilation import compile_cached, compile_inline
+from deepseek.features.core.compilation import SOURCE, compile_cached, compile_inline
+from deepseek.features.core.hidden import answer_hidden
 from deepseek.features.core.ids import answer_known, find_id, forget_ids, make_entry
 from deepseek.features.core.layout import (
     ACCEPTED,
@@ -39,6 +38,7 @@ from deepseek.features.core.layout import (
     NUM_STATUSES,
     ROW_MASK,
     START,
+    STATE_ODDS,
     TAG_BITS,
     TAG_MASK,
     TAIL,
@@ -88,6 +88,9 @@ def compute_answer(plan: Any, state: State, time: int, amount: int, slots: Any, 
         if group < 0:
             answer[column] = compute_event_feature(plan, kind, time, amount)
             continue
+        if kind >= STATE_ODDS:
+            answer[column] = plan.hidden.answers[kind - STATE_ODDS]
+            continue
         slot = slots[group]
         if time < state.longs[slot, LATEST]:
             if computed != group:
@@ -118,10 +121,13 @@ def score_event(
     status = prepare_keys(plan, state, time, keys, slots)
     if status != ACCEPTED or counters[NEED] != NOTHING:
         return status
+    if plan.hidden.is_on:
+        answer_hidden(plan.hidden, state.arena, state.words, state.longs, slots, time, amount)
     compute_answer(plan, state, time, amount, slots, answer)
     value = (amount << (TAG_BITS + 1)) | ((hash_code(identity, 1) & TAG_MASK) << 1)
     for group in range(len(keys)):
-        keep_event(plan, state, slots[group], group, time, value)
+        note = plan.hidden.notes[1 if group == plan.hidden.terminal else 0]
+        keep_event(plan, state, slots[group], group, time, value, note)
     row = counters[HEAD] & (len(state.ids) - 1)
     state.ids[row], state.times[row] = identity, time
     copy_row(slots, state.slots[row])
@@ -231,14 +237,6 @@ def _make_index_keys(source: str) -> Any:
     return index_keys
 
 
-def _digest_sources() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-SOURCE = _digest_sources()
 score_events = _make_score_events(SOURCE)
 label_events = _make_label_events(SOURCE)
 locate_ids = _make_locate_ids(SOURCE)

@@ -110,16 +110,21 @@ def read_record_at(plan: Any, state: State, slot: int, group: int, now: int) -> 
 
 
 @compile_inline
-def keep_event(plan: Any, state: State, slot: int, group: int, now: int, value: int) -> None:
-    """Puts an event into the block of its key and into the windows that hold it. There is room."""
+def keep_event(plan: Any, state: State, slot: int, group: int, now: int, value: int, note: int) -> None:
+    """Puts an event into the block of its key and into the windows that hold it. There is room. `note`: kept where the
+    definition has hidden states."""
     words, longs, arena = state.words[slot], state.longs[slot], state.arena
     block, end, width = longs[BLOCK], words[END], plan.windows.shape[1]
     latest, amount = longs[LATEST], value >> (TAG_BITS + 1)
     place = end
     while place > words[START] and arena[block + place - 1, 0] > now:
         arena[block + place, 0], arena[block + place, 1] = arena[block + place - 1, 0], arena[block + place - 1, 1]
+        if plan.hidden.is_on:
+            arena[block + place, 2] = arena[block + place - 1, 2]
         place -= 1
     arena[block + place, 0], arena[block + place, 1] = now, value
+    if plan.hidden.is_on:
+        arena[block + place, 2] = note
     words[END] = end + 1
     for window in range(plan.num_windows[group]):
         if now > latest - plan.windows[group, window]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from deepseek.errors import InputError
 from deepseek.features.definition import FeatureDefinition
 from deepseek.features.flink.messages import Kind, Message
 from deepseek.features.key_history import check_values
@@ -50,6 +51,16 @@ class Admission(NamedTuple):
     event: int  # number of the accepted event that it is about; its own where there is none
     message: Message  # of a verdict with the time and the keys of its event
     clock: int | None
+
+
+def check_definition(definition: FeatureDefinition) -> None:
+    """InputError for what the job does not compute: what a card says to a terminal would have to pass from one key to
+    another within one answer."""
+    if definition.hidden is not None:
+        raise InputError(
+            "the definition has hidden states, which are not in the job on Flink",
+            expected="windows, histories and verdicts alone", fix="leave [hidden] and its features out, or use a store",
+        )  # fmt: skip
 
 
 class Gate:

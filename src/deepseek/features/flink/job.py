@@ -18,7 +18,7 @@ from typing import Any
 
 from deepseek.extras import need
 from deepseek.features.definition import TICKS_PER_SECOND, FeatureDefinition
-from deepseek.features.flink.gate import BAD_INPUT, Admission, Gate, GatePlace
+from deepseek.features.flink.gate import BAD_INPUT, Admission, Gate, GatePlace, check_definition
 from deepseek.features.flink.messages import Kind, Message, read_message
 from deepseek.features.key_history import KeyHistory, KeyRules, compute_event_feature
 from deepseek.features.plan import make_plan
@@ -60,6 +60,7 @@ def build_job(definition: FeatureDefinition, messages: DataStream) -> DataStream
     `messages` should come in about the order of time: of several partitions what is further behind than the bound of
     lateness is refused. What is before the histories has one instance, the rest the environment's parallelism.
     """
+    check_definition(definition)
     text = definition.to_toml()
     delay = Duration.of_millis(1_000 * definition.ticks(definition.bounds.lateness) // _rate(definition))
     watermarks = WatermarkStrategy.for_bounded_out_of_orderness(delay)

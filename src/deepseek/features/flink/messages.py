@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import json
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from deepseek.contracts import JsonObject
 from deepseek.errors import InputError
@@ -71,7 +71,7 @@ def _code(value: Any, name: str) -> int:
 
 
 def _read_record(text: str) -> JsonObject:
-    record = json.loads(text, object_pairs_hook=_as_record, parse_constant=_refuse)
+    record = json.loads(text, object_pairs_hook=_as_record, parse_constant=_null_for_nan)
     if not isinstance(record, dict):
         raise ValueError("no object")
     return record
@@ -85,5 +85,5 @@ def _as_record(pairs: list[tuple[str, Any]]) -> JsonObject:
     return record
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+def _null_for_nan(_: str) -> None:
+    """NaN and Infinity are no JSON, but what many libraries write for a missing number."""

@@ -165,6 +165,28 @@ _DATA: Final = {
     "its name is that of an identifier ({num} values in {all} rows), and a new row may have a value that no row had "
     "before": "其名称像标识（{all} 行中有 {num} 个取值），新的一行可能出现从未有过的取值",
     "to use it as a category: {how}": "若要作为类别使用：{how}",
+    "column {name} is read as numbers: {text} is {value}": "列 {name} 按数字读取：{text} 即 {value}",
+    "column {name} is read as dates: {text} is {value}": "列 {name} 按日期读取：{text} 即 {value}",
+    "{words} count as missing": "{words} 按缺失处理",
+    "{num} of {all} cells are no numbers and count as missing: {cells}": (
+        "{all} 个单元格中有 {num} 个不是数字，按缺失处理：{cells}"
+    ),
+    "{num} of {all} cells are no dates and count as missing: {cells}": (
+        "{all} 个单元格中有 {num} 个不是日期，按缺失处理：{cells}"
+    ),
+    "its commas could be decimal commas, too": "其中的逗号也可能是小数点",
+    "nothing in it tells the day from the month: the day is taken to come first": "无法区分日和月：按日在前读取",
+    "nothing in it tells the day from the month: the month is taken to come first": "无法区分日和月：按月在前读取",
+    "column {name} stays text: {num} of {all} cells are no numbers: {cells}": (
+        "列 {name} 保持文本：{all} 个单元格中有 {num} 个不是数字：{cells}"
+    ),
+    "column {name} stays text: {num} of {all} cells are no dates: {cells}": (
+        "列 {name} 保持文本：{all} 个单元格中有 {num} 个不是日期：{cells}"
+    ),
+    "mend them, or name the words that mean missing": "请修正，或指明表示缺失的词",
+    "column {name}: {words} counts as missing": "列 {name}：{words} 按缺失处理",
+    "column {name} has {code} in {num} rows, far from all others": "列 {name} 有 {num} 行为 {code}，与其他取值相差很远",
+    "if it means not known, say {how}": "若表示未知，请写 {how}",
     "{num} rows without {name} were left out": "去掉了 {num} 行没有 {name} 的数据",
     "class {label} of {name} has a single row: it is learned from, never tested": (
         "{name} 的类别 {label} 只有一行：仅用于训练，从未测试"

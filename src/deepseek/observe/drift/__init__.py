@@ -2,8 +2,10 @@
 still is without labels.
 
     with open_logs([Path("predictions")], ReadLimits()) as logs:
-        report = find_drift(open_bundle("loans"), logs, DriftChoice())
+        report = find_drift(open_bundle("loans"), logs)
 
-reference.py reads the data card, columns.py tests each column against it, joint.py tests all of them together against
-earlier rows, performance.py estimates accuracy and AUC, drift.py is the whole way, words.py and page.py tell it.
+reference.py reads the data card, columns.py tests each column against it. scores.py, counts.py and texts.py make
+numbers of rows, change.py tests all of them together, joint.py does so against earlier rows of the log. calibration.py
+sets probabilities right by labels, performance.py estimates accuracy and AUC, answers.py reads what that takes from the
+log. drift.py is the whole way, words.py and page.py tell it.
 """

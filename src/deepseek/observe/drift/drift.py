@@ -13,18 +13,21 @@ from deepseek.bundle.read import Bundle
 from deepseek.contracts import JsonObject
 from deepseek.errors import InputError
 from deepseek.look import Text
+from deepseek.observe.drift.answers import measure_performance, probability_columns
+from deepseek.observe.drift.change import Changes
 from deepseek.observe.drift.columns import ColumnDrift, measure_columns
-from deepseek.observe.drift.joint import JointDrift, measure_jointly
-from deepseek.observe.drift.performance import Performance, estimate_performance
-from deepseek.observe.drift.reference import read_reference
+from deepseek.observe.drift.joint import SPANS, JointDrift, Span, measure_jointly
+from deepseek.observe.drift.performance import Performance
+from deepseek.observe.drift.reference import ColumnReference, read_reference
+from deepseek.observe.drift.texts import read_text_encoders
 from deepseek.observe.predictions.rows import HASH_BYTES
 from deepseek.observe.reading.ndjson import quote_name, quote_text
 from deepseek.observe.reading.tables import Logs
 from deepseek.observe.why.windows import moment_text
 
-INPUT_PREFIX, PROBABILITY_PREFIX = "input.", "probability."
+INPUT_PREFIX = "input."
+DESCRIBED = ("text", "image", "audio", "video", "series", "volume")  # compared by what can be measured of a value
 DAY_S = 86_400.0
-MAX_ANSWERS = 50_000  # from which performance is estimated
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class DriftReport:
             "joint": None if self.joint is None else {
                 "auc": self.joint.auc, "p_value": self.joint.p_value, "num_rows": self.joint.num_rows
             },
+            "change": None if self.joint is None else _changes_dict(self.joint.changes),
             "performance": None if self.performance is None else _performance_dict(self.performance),
             "promised": self.expected_metrics, "unknown": list(self.unknown), "absent": list(self.absent),
             "withheld": list(self.withheld), "num_other_models": self.num_other_models,
@@ -92,9 +96,10 @@ def find_drift(
     num_rows = logs.count(f"SELECT count(*) FROM rows WHERE {where}")
     if not num_rows:
         raise InputError("the window has no row", expected="rows of this model", fix="give a longer --since")
-    past = f"({is_ours} AND time < {end_s - since_s!r})"
-    joint = measure_jointly(logs, where, past, [prefix + each.name for each in known])
-    classes = bundle.manifest.labels
+    classes, encoders = bundle.manifest.labels, read_text_encoders(bundle)
+    span, columns = Span(is_ours, end_s, since_s), _compared_columns(bundle, names, known, prefix)
+    outputs = probability_columns(logs, classes)[1:] or [name for name in ("value",) if name in names]
+    joint = measure_jointly(logs, span, [*columns, *outputs], encoders, prefix)
     target = reference.target
     answer = None
     if target is not None and "prediction" in names and target.kind == "category":
@@ -104,9 +109,20 @@ def find_drift(
     return DriftReport(
         max(end_s - since_s, logs.query(f"SELECT min(time) FROM rows WHERE {where}")[0][0]), end_s, num_rows,
         reference.num_rows, tuple(measure_columns(logs, where, known, prefix)), answer, joint,
-        _performance(logs, where, classes), _read_promised_metrics(bundle), _unknown_columns(bundle, names, prefix),
+        measure_performance(logs, span, classes, columns, encoders, prefix), _read_promised_metrics(bundle),
+        _unknown_columns(bundle, names, prefix),
         tuple(each.name for each in reference.columns if each not in known), reference.withheld, num_other, notes,
     )  # fmt: skip
+
+
+def _compared_columns(
+    bundle: Bundle, names: Mapping[str, str], known: Sequence[ColumnReference], prefix: str
+) -> list[str]:
+    """Columns of the log that are held against earlier rows: those of the card, and free texts and files."""
+    others = [
+        each.name for each in bundle.manifest.inputs if each.modality in DESCRIBED and prefix + each.name in names
+    ]
+    return [prefix + name for name in dict.fromkeys([*(each.name for each in known), *others])]
 
 
 def _check_not_hashed(logs: Logs, where: str, columns: Sequence[str]) -> None:
@@ -167,25 +183,6 @@ def _read_promised_metrics(bundle: Bundle) -> dict[str, float]:
     return {name: float(metrics[name]["value"]) for name in ("accuracy", "auc") if name in metrics}
 
 
-def _performance(logs: Logs, where: str, classes: tuple[str, ...]) -> Performance | None:
-    """None for a regression, and for a log without probabilities."""
-    columns = logs.columns
-    names = [PROBABILITY_PREFIX + label for label in classes]
-    if len(classes) < 2 or "prediction" not in columns or any(name not in columns for name in names):
-        return None
-    label = "CAST(label AS VARCHAR)" if "label" in columns else "NULL::VARCHAR"
-    listed = ", ".join(map(quote_text, classes))
-    table = logs.table(
-        f"SELECT {', '.join(map(quote_name, names))}, list_position([{listed}], CAST(prediction AS VARCHAR)) - 1 AS "
-        f"answered, COALESCE(list_position([{listed}], {label}) - 1, -1) AS labeled FROM rows "
-        f"WHERE {where} AND {quote_name(names[0])} IS NOT NULL AND prediction IS NOT NULL "
-        f"ORDER BY hash(rowid) LIMIT {MAX_ANSWERS}"
-    )
-    probabilities = np.column_stack([table[name].to_numpy() for name in names]).astype(np.float64)
-    answers = table["answered"].to_numpy().astype(np.int64)
-    return estimate_performance(probabilities, answers, table["labeled"].to_numpy().astype(np.int64), classes)
-
-
 def _column_dict(column: ColumnDrift) -> JsonObject:
     return {
         "column": column.name, "kind": column.kind, "num_rows": column.num_rows, "psi": column.psi,
@@ -196,11 +193,28 @@ def _column_dict(column: ColumnDrift) -> JsonObject:
     }  # fmt: skip
 
 
+def _changes_dict(changes: Changes) -> JsonObject:
+    return {
+        "p_value": changes.p_value, "alarm": changes.is_alarm,
+        "spans": [
+            {
+                "windows": num_windows, "num_rows": each.num_rows, "p_value": each.p_value,
+                "signs": [
+                    {"test": sign.family, "columns": list(sign.columns), "detail": sign.detail, "p_value": sign.p_value}
+                    for sign in each.signs
+                ],
+            }
+            for num_windows, each in zip(SPANS, changes.spans, strict=False)
+        ],
+    }  # fmt: skip
+
+
 def _performance_dict(performance: Performance) -> JsonObject:
     observed = performance.observed
     return {
         "estimated": {name: figure.to_dict() for name, figure in performance.estimated.items()},
         "observed": None if observed is None else {name: figure.to_dict() for name, figure in observed.items()},
         "num_rows": performance.num_rows, "num_labels": performance.num_labels,
+        "num_past_labels": performance.num_past_labels,
         "recalibrated": performance.is_recalibrated,
     }  # fmt: skip

@@ -8,9 +8,18 @@ from typing import Literal
 from deepseek import look
 from deepseek.look import Column, Html, Section, Text, Words, numbers
 from deepseek.look.tables import Cell
+from deepseek.observe.drift.change import Changes
 from deepseek.observe.drift.columns import FALSE_DISCOVERY_SHARE, ColumnDrift
 from deepseek.observe.drift.drift import DriftReport
-from deepseek.observe.drift.words import answer_words, column_state, fault_words, joint_words, performance_words
+from deepseek.observe.drift.joint import SPANS
+from deepseek.observe.drift.words import (
+    answer_words,
+    column_state,
+    fault_words,
+    joint_words,
+    performance_words,
+    sign_words,
+)
 from deepseek.observe.why.windows import moment_text
 
 MOST_COLUMNS = 12  # whose shares are shown; --json has all
@@ -37,7 +46,7 @@ def render_page(report: DriftReport, name: str, bundle: str) -> str:
         )
     )
     sections.append(Section(Text("How good the answers still are", "回答质量如何"), good, id="performance"))
-    together: list[Words | Html] = [joint_words(report)]
+    together: list[Words | Html] = [*joint_words(report)]
     if report.answer is not None:
         state, psi = column_state(report.answer), numbers.number(report.answer.psi)
         together.append(
@@ -46,9 +55,10 @@ def render_page(report: DriftReport, name: str, bundle: str) -> str:
                 f"所答与训练行目标相比：{state.zh.split('：')[0]}，PSI {psi}。",
             )
         )
-    sections.append(
-        Section(Text("All columns together, and the answers", "联合检验与回答"), look.bullet_list(together), id="joint")
-    )
+    body = look.bullet_list(together)
+    if report.joint is not None:
+        body = Html(body + _span_table(report.joint.changes))
+    sections.append(Section(Text("All columns together, and the answers", "联合检验与回答"), body, id="joint"))
     sections += [
         Section(Text(f"{column.name} then and now", f"{column.name}：当时与现在"), _shares(column), folded=True)
         for column in report.columns[:MOST_COLUMNS]
@@ -95,6 +105,23 @@ def _column_table(columns: Sequence[ColumnDrift], *, data: object = None) -> Htm
         ]  # fmt: skip
         rows.append(row + ([each.missing_share, each.past_missing_share] if has_missing else []))
     return look.table(heads, rows, data=data)
+
+
+def _span_table(changes: Changes) -> Html:
+    """A row for each span of windows."""
+    columns = [
+        Column(Text("The last windows", "最近窗口数")), Column(Text("Rows", "行数")), Column("p"),
+        Column(Text("What differs from earlier rows", "与更早的行的不同"), "text"),
+    ]  # fmt: skip
+    rows: list[list[Cell]] = [
+        [count, each.num_rows, each.p_value, sign_words(each)]
+        for count, each in zip(SPANS, changes.spans, strict=False)
+    ]
+    caption = Text(
+        "p is of everything that was looked at in a span; an alarm at 0.01 is false once in a hundred windows",
+        "p 涵盖该段内检验的全部内容；以 0.01 报警，每一百个窗口误报一次",
+    )
+    return look.table(columns, rows, caption=caption)
 
 
 def _shares(column: ColumnDrift) -> Html:

@@ -1,13 +1,14 @@
 """How good the answers are: by labels as far as they have come, and for all rows by the model's own confidence.
 
 A calibrated probability says how often it is right: the expected accuracy is the mean probability of what was answered,
-the expected AUC follows from the probabilities as shares of labels. Where at least MIN_LABELS rows have labels, the
-probabilities are first set right by them (logistic recalibration of the log-odds), so that a loss which the model does
-not know of is seen as soon as some labels come. Intervals: labels are drawn from the probabilities again and again,
-with rows and, where there are labels, the recalibration drawn anew. They hold where probabilities given the inputs are
-right; a change of what the labels mean, with inputs as they were, cannot be seen without labels. (Guillory et al.
-2021; Garg et al.
-2022)
+the expected AUC follows from the probabilities as shares of labels. Labels set the probabilities right first, twice.
+Those of earlier rows say where among the inputs the model is too sure or not sure enough, which is how an estimate
+follows inputs that move (calibration.py). Those of the window itself, as soon as MIN_LABELS have come, show a loss that
+no input shows.
+
+Intervals are for these very rows: labels are drawn from the probabilities again and again, and the corrections from
+what the labels leave open. They hold where probabilities given the inputs are right; a change of what the labels mean,
+with inputs as they were, cannot be seen without labels. (Guillory et al. 2021; Garg et al. 2022)
 """
 
 from __future__ import annotations
@@ -19,12 +20,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Figure, Float64
+from deepseek.observe.drift.calibration import NUM_DRAWS, Recalibration, fit_recalibration, log_odds
 
-NUM_DRAWS = 200
 SHARE_INSIDE = 0.9
 MIN_LABELS = 200
 MIN_ROWS = 50
-NEWTON_STEPS = 25
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredSample:
+    """N rows: probabilities (N, C), the class that was answered (N,), the true one, -1 where it is not known (N,), and
+    standardized scores of the inputs (N, F), F may be 0."""
+
+    probabilities: Float64
+    answers: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    scores: Float64
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        return self.labels >= 0
+
+    @property
+    def can_calibrate(self) -> bool:
+        """Whether there are labels enough of both of two classes."""
+        known = self.labels[self.known]
+        return self.probabilities.shape[1] == 2 and len(known) >= MIN_LABELS and 0 < known.sum() < len(known)
+
+
+@dataclass(frozen=True, slots=True)
+class PastCalibration:
+    """What earlier rows with labels say of the probabilities; `num_labels`: how many there were."""
+
+    recalibration: Recalibration
+    num_labels: int
+
+    @classmethod
+    def fit(cls, past: AnsweredSample) -> PastCalibration | None:
+        """Rows without a label are passed over. None where there are too few with one, or of one class alone."""
+        if not past.can_calibrate:
+            return None
+        known = past.known
+        odds, labels = log_odds(past.probabilities[known]), past.labels[known].astype(np.float64)
+        return cls(fit_recalibration(odds, past.scores[known], labels), int(known.sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,38 +73,35 @@ class Performance:
     observed: dict[str, Figure] | None
     num_rows: int
     num_labels: int
-    is_recalibrated: bool
+    num_past_labels: int  # of earlier rows, by which the probabilities were set right; 0: they were not
+    is_recalibrated: bool  # by labels of the window
 
 
 def estimate_performance(
-    probabilities: Float64,
-    answers: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    classes: Sequence[str],
-    *,
-    seed: int = 0,
+    now: AnsweredSample, *, past: PastCalibration | None = None, seed: int = 0
 ) -> Performance | None:
-    """Accuracy, and AUC of two classes, of N rows: probabilities (N, C), the class that was answered (N,), and the true
-    one, -1 where it is not known (N,). None for fewer than MIN_ROWS rows."""
-    if len(answers) < MIN_ROWS:
+    """Accuracy, and AUC of two classes; with `past`, of scores by the same scorer. None for fewer than MIN_ROWS
+    rows."""
+    num_rows, num_labels = len(now.answers), int(now.known.sum())
+    if num_rows < MIN_ROWS:
         return None
     rng = np.random.default_rng(seed)
-    known = labels >= 0
-    num_labels = int(known.sum())
-    recalibrates = len(classes) == 2 and num_labels >= MIN_LABELS and 0 < labels[known].sum() < num_labels
+    steps = _fit_steps(now, past)
+    center = _expected(now, _set_right(now, steps, None))
     draws: dict[str, list[float]] = {}
-    for _ in range(NUM_DRAWS):
-        shares = _recalibrate(probabilities, labels, known, rng) if recalibrates else probabilities
-        rows = rng.integers(0, len(answers), len(answers))
-        drawn = (rng.random(len(rows))[:, None] > np.cumsum(shares[rows], axis=1)[:, :-1]).sum(axis=1)
-        _append(draws, _figures(probabilities[rows], answers[rows], drawn))
-    shares = _recalibrate(probabilities, labels, known, None) if recalibrates else probabilities
-    center = {"accuracy": float(shares[np.arange(len(answers)), answers].mean())}
-    if len(classes) == 2:
-        center["auc"] = expected_auc(probabilities[:, 1], shares[:, 1])
+    shares = now.probabilities
+    for draw in range(NUM_DRAWS):
+        if steps:
+            shares = _set_right(now, steps, draw)
+        drawn = (rng.random(num_rows)[:, None] > np.cumsum(shares, axis=1)[:, :-1]).sum(axis=1)
+        _append(draws, _figures(now.probabilities, now.answers, drawn))
     estimated = {name: _interval(center[name], draws[name]) for name in center}
-    observed = _observe(probabilities[known], answers[known], labels[known], rng) if num_labels >= MIN_ROWS else None
-    return Performance(estimated, observed, len(answers), num_labels, bool(recalibrates))
+    known = now.known
+    observed = None
+    if num_labels >= MIN_ROWS:
+        observed = _observe(now.probabilities[known], now.answers[known], now.labels[known], rng)
+    used = 0 if past is None else past.num_labels
+    return Performance(estimated, observed, num_rows, num_labels, used, now.can_calibrate)
 
 
 def expected_auc(scores: Float64, shares: Float64) -> float:
@@ -81,6 +116,44 @@ def expected_auc(scores: Float64, shares: Float64) -> float:
     below = np.cumsum(negative) - negative
     pairs = positive.sum() * negative.sum()
     return float((positive * (below + negative / 2)).sum() / pairs) if pairs > 0 else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A correction, and the scores (N, F) of the rows that it looks at."""
+
+    recalibration: Recalibration
+    scores: Float64
+
+
+def _fit_steps(now: AnsweredSample, past: PastCalibration | None) -> list[_Step]:
+    """What sets the probabilities of `now` right: earlier labels, then its own."""
+    steps = [] if past is None else [_Step(past.recalibration, now.scores)]
+    if now.can_calibrate:
+        known, none = now.known, np.zeros((len(now.answers), 0))
+        odds = log_odds(_set_right(now, steps, None))
+        fitted = fit_recalibration(odds[known], none[known], now.labels[known].astype(np.float64))
+        steps.append(_Step(fitted, none))
+    return steps
+
+
+def _set_right(now: AnsweredSample, steps: Sequence[_Step], draw: int | None) -> Float64:
+    """Probabilities (N, C); by a draw of each correction where its number is given."""
+    if not steps:
+        return now.probabilities
+    odds = log_odds(now.probabilities)
+    for step in steps:
+        odds = step.recalibration.apply(odds, step.scores, draw)
+    positive = 1 / (1 + np.exp(-odds))
+    result: Float64 = np.column_stack([1 - positive, positive])
+    return result
+
+
+def _expected(now: AnsweredSample, shares: Float64) -> dict[str, float]:
+    figures = {"accuracy": float(shares[np.arange(len(now.answers)), now.answers].mean())}
+    if shares.shape[1] == 2:
+        figures["auc"] = expected_auc(now.probabilities[:, 1], shares[:, 1])
+    return figures
 
 
 def _figures(probabilities: Float64, answers: NDArray[np.int64], labels: NDArray[np.int64]) -> dict[str, float]:
@@ -109,41 +182,3 @@ def _interval(center: float, draws: Sequence[float]) -> Figure:
     tail = (1 - SHARE_INSIDE) / 2
     low, high = np.nanquantile(np.array(draws), [tail, 1 - tail]).tolist()
     return Figure(center, min(low, center), max(high, center))
-
-
-def _recalibrate(
-    probabilities: Float64, labels: NDArray[np.int64], known: NDArray[np.bool_], rng: np.random.Generator | None
-) -> Float64:
-    """Probabilities (N, 2) set right by the rows with labels; by a draw of these with `rng`."""
-    odds = np.log(np.clip(probabilities[:, 1], 1e-6, 1 - 1e-6)) - np.log(np.clip(probabilities[:, 0], 1e-6, 1 - 1e-6))
-    rows = np.flatnonzero(known)
-    if rng is not None:
-        rows = rng.choice(rows, len(rows))
-    intercept, slope = _fit_logistic(odds[rows], labels[rows].astype(np.float64))
-    positive = 1 / (1 + np.exp(-np.clip(intercept + slope * odds, -30, 30)))
-    result: Float64 = np.column_stack([1 - positive, positive])
-    return result
-
-
-def _fit_logistic(odds: Float64, labels: Float64) -> tuple[float, float]:
-    """Intercept and slope by Newton's method, with steps halved until they help, drawn a little to 0 and 1, what a
-    calibrated model has."""
-    design, center = np.column_stack([np.ones(len(odds)), odds]), np.array([0.0, 1.0])
-
-    def loss(weights: Float64) -> float:
-        margin = design @ weights
-        return float(np.logaddexp(0, margin).sum() - labels @ margin + ((weights - center) ** 2).sum() / 2)
-
-    weights, current = center.copy(), loss(center)
-    for _ in range(NEWTON_STEPS):
-        chance = 1 / (1 + np.exp(-np.clip(design @ weights, -30, 30)))
-        gradient = design.T @ (labels - chance) - (weights - center)
-        curvature = (design * (chance * (1 - chance))[:, None]).T @ design + np.eye(2)
-        step = np.linalg.solve(curvature, gradient)
-        while (reached := loss(weights + step)) > current and np.abs(step).max() > 1e-8:
-            step = step / 2
-        weights = weights + step
-        if current - reached < 1e-9 * abs(current):
-            break
-        current = reached
-    return float(weights[0]), float(weights[1])

@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 from deepseek.look import Text, numbers
+from deepseek.observe.drift.change import Change, Changes, Sign
 from deepseek.observe.drift.columns import ColumnDrift
-from deepseek.observe.drift.drift import DriftReport
+from deepseek.observe.drift.drift import INPUT_PREFIX, DriftReport
+from deepseek.observe.drift.joint import SPANS
 
 FIGURE_NAMES = {"accuracy": Text("accuracy", "准确率"), "auc": Text("AUC", "AUC")}
 
 
 def answer_words(report: DriftReport) -> Text:
-    """The answer in one sentence."""
+    """The answer: columns against training, and whether anything has changed against earlier rows."""
+    words = _column_words(report)
+    if report.joint is None or not report.joint.changes.is_alarm:
+        return words
+    count = SPANS[told_span(report.joint.changes)]
+    when = Text("Its rows", "窗口内") if count == 1 else Text(f"The last {count} windows", f"最近 {count} 个窗口")
+    return Text(
+        f"{words.en} {when.en} differ from earlier rows of the log.", f"{words.zh}{when.zh}的行与日志中更早的行不同。"
+    )
+
+
+def told_span(changes: Changes) -> int:
+    """Which span is told of: the window where it shows the change by itself, else the one that shows it best."""
+    if changes.spans[0].p_value <= MAX_SIGN_P / 2:
+        return 0
+    return min(range(len(changes.spans)), key=lambda index: changes.spans[index].p_value)
+
+
+def _column_words(report: DriftReport) -> Text:
+    """What each column by itself says."""
     touching = [each.name for each in report.columns if each.touches_answers]
     harmless = [each.name for each in report.drifted_columns if not each.touches_answers]
     rows, total = numbers.count(report.num_rows), len(report.columns)
@@ -70,30 +91,97 @@ def performance_words(report: DriftReport) -> list[Text]:
                     f"{count} 个有标签行上的{title.zh}：{text}。",
                 )
             )
-    if performance.is_recalibrated:
+    if performance.num_past_labels or performance.is_recalibrated:
+        earlier, own = numbers.count(performance.num_past_labels), numbers.count(performance.num_labels)
+        from_en, from_zh = [], []
+        if performance.num_past_labels:
+            from_en.append(f"{earlier} earlier rows")
+            from_zh.append(f"{earlier} 个更早的行")
+        if performance.is_recalibrated:
+            from_en.append(f"{own} rows of the window")
+            from_zh.append(f"窗口内的 {own} 行")
         lines.append(
             Text(
-                "The probabilities were set right by the rows with labels before the estimate.",
-                "估计前已用有标签的行校准概率。",
+                f"The probabilities were set right by the labels of {' and of '.join(from_en)} before the estimate.",
+                f"估计前已用{'和'.join(from_zh)}的标签校准概率。",
             )
         )
     return lines
 
 
-def joint_words(report: DriftReport) -> Text:
+SIGN_WORDS = {
+    "level": Text("the values of", "取值变化："), "shape": Text("the shape of", "分布形状："),
+    "relation": Text("the relation of", "关系变化："),
+    "structure": Text("what several columns obey together", "多列之间的共同规律"),
+    "overall": Text("many columns a little", "许多列各有少量变化"),
+    "missing": Text("missing values in", "缺失值："),
+    "beyond": Text("values beyond all earlier ones in", "超出以往范围："),
+    "unseen": Text("values never seen before in", "从未出现的取值："), "level ": Text("a category of", "类别："),
+    "value": Text("a value that repeats in", "重复的取值："), "rounded": Text("rounded values in", "取整的数值："),
+}  # fmt: skip
+MAX_SIGN_P = 0.01  # of a sign that is told
+
+
+def joint_words(report: DriftReport) -> list[Text]:
+    """Whether anything has changed against earlier rows, where, and how far a classifier can tell now from then."""
     joint = report.joint
     if joint is None:
-        return Text(
-            "The columns were not tested together: the log has too few rows before the window.",
-            "未做联合检验：窗口之前的日志行太少。",
+        return [
+            Text(
+                "The columns were not tested together: the log has too few rows before the window.",
+                "未做联合检验：窗口之前的日志行太少。",
+            )
+        ]
+    changes, p_value = joint.changes, numbers.number(joint.changes.p_value)
+    lines = [
+        Text(f"Nothing has changed against earlier rows: p = {p_value}.", f"与更早的行相比没有变化：p = {p_value}。")
+    ]
+    if changes.is_alarm:
+        place = told_span(changes)
+        count = SPANS[place]
+        when = Text("in the window", "窗口内")
+        if place:
+            when = Text(
+                f"over the last {count} windows, too little to see in one", f"最近 {count} 个窗口，单个窗口看不出"
+            )
+        what = sign_words(changes.spans[place])
+        lines = [
+            Text(
+                f"Something has changed against earlier rows, {when.en} (p = {p_value}): {what.en}.",
+                f"与更早的行相比有变化（{when.zh}，p = {p_value}）：{what.zh}。",
+            )
+        ]
+    if joint.auc is not None and joint.p_value is not None:
+        tells, auc = joint.p_value < MAX_SIGN_P, numbers.number(joint.auc)
+        p_value = numbers.number(joint.p_value)
+        lines.append(
+            Text(
+                f"A classifier {'can' if tells else 'cannot'} tell the rows of the window from those before it: "
+                f"AUC {auc}, p = {p_value}.",
+                f"分类器{'能' if tells else '不能'}区分窗口内外的行：AUC {auc}，p = {p_value}。",
+            )
         )
-    tells = joint.p_value < 0.01
-    auc = numbers.number(joint.auc)
-    return Text(
-        f"A classifier {'can' if tells else 'cannot'} tell the rows of the window from those before it: AUC {auc}, "
-        f"p = {numbers.number(joint.p_value)}.",
-        f"分类器{'能' if tells else '不能'}区分窗口内外的行：AUC {auc}，p = {numbers.number(joint.p_value)}。",
-    )
+    return lines
+
+
+def sign_words(change: Change) -> Text:
+    """What differs, each family's best that is beyond chance; a dash for nothing."""
+    signs = [_sign_words(sign) for sign in change.signs if sign.p_value <= MAX_SIGN_P]
+    if not signs:
+        return Text("—", "—")
+    return Text("; ".join(sign.en for sign in signs), "；".join(sign.zh for sign in signs))
+
+
+def _sign_words(sign: Sign) -> Text:
+    """What one family of tests found: of an event its kind, its column and its value."""
+    kind, _, value = sign.detail.partition(" ")
+    key = kind + " " * (kind == "level") if sign.family == "event" else sign.family
+    names = [name.removeprefix(INPUT_PREFIX) for name in sign.columns]
+    words = SIGN_WORDS[key]
+    if not names:
+        return words
+    told = f" ({value})" if value else ""
+    return Text(f"{words.en} {' and '.join(names)}{told}", f"{words.zh}{'、'.join(names)}{told}")
 
 
 def fault_words(report: DriftReport) -> list[Text]:

@@ -2,5 +2,5 @@
 reading/ takes like any other: `deepseek observe why --elastic URL`.
 
     source = ElasticSource("https://logs.bank.example:9200", api_key=key)
-    share = fetch_lines(source, start_s, end_s, Path("lines.ndjson"))
+    share = fetch_lines(source, Span(start_s, end_s), Path("lines.ndjson"))
 """

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,28 @@ TIME_FIELD = "@timestamp"
 EXCLUDED = ("error.stack_trace", "event.original")
 
 
-def fetch_lines(source: ElasticSource, start_s: float, end_s: float, file: Path) -> float:
-    """Write the lines of a span of time (since 1970) as NDJSON, the oldest first. The share of them that was asked for:
-    1 unless there are more than max_rows. InputError where there is none, or more than max_bytes; MissingError for an
-    index that is not there; UnreachableError where no Elasticsearch answers."""
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From when to when lines are asked for, in s since 1970, and the field that they must have; "": any."""
+
+    start_s: float
+    end_s: float
+    field: str = ""
+
+    @property
+    def query(self) -> JsonObject:
+        bounds = {"gte": round(self.start_s * 1e3), "lte": round(self.end_s * 1e3), "format": "epoch_millis"}
+        within: JsonObject = {"range": {TIME_FIELD: bounds}}
+        return {"bool": {"filter": [within, {"exists": {"field": self.field}}]}} if self.field else within
+
+
+def fetch_lines(source: ElasticSource, span: Span, file: Path, *, may_be_none: bool = False) -> float:
+    """Write the lines of a span of time as NDJSON, the oldest first. The share of them that was asked for: 1 unless
+    there are more than max_rows. InputError where there is none, unless there `may_be_none`, or more than max_bytes;
+    MissingError for an index that is not there; UnreachableError where no Elasticsearch answers."""
     with _errors_in_words(source), _open_client(source) as client, file.open("wb") as out:
         num_rows = num_bytes = 0
-        pages = _Pages(client, source, start_s, end_s)
+        pages = _Pages(client, source, span)
         for hit in pages:
             document = hit.get("_source")
             if not isinstance(document, dict):
@@ -46,7 +62,7 @@ def fetch_lines(source: ElasticSource, start_s: float, end_s: float, file: Path)
                     expected="fewer", fix="give a shorter --since or --past",
                 )  # fmt: skip
             out.write(line)
-    if not num_rows:
+    if not num_rows and not may_be_none:
         raise InputError(
             f"{source.shown_url} has no lines of {source.index} in this span", expected="lines with @timestamp",
             fix="look at --since, --until and --elastic-index",
@@ -57,10 +73,8 @@ def fetch_lines(source: ElasticSource, start_s: float, end_s: float, file: Path)
 class _Pages:
     """The hits of a search, a page at a time."""
 
-    def __init__(self, client: Elasticsearch, source: ElasticSource, start_s: float, end_s: float) -> None:
-        self._client, self._source = client, source
-        bounds = {"gte": round(start_s * 1e3), "lte": round(end_s * 1e3), "format": "epoch_millis"}
-        self._query: JsonObject = {"range": {TIME_FIELD: bounds}}
+    def __init__(self, client: Elasticsearch, source: ElasticSource, span: Span) -> None:
+        self._client, self._source, self._query = client, source, span.query
         self.share = 1.0
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:

@@ -11,6 +11,10 @@ from urllib.parse import urlsplit
 from deepseek.errors import InputError
 
 DEFAULT_INDEX = "logs-deepseek.*"
+#: Where Filebeat puts what machines say, and the field that a request has and they have not.
+SYSTEM_INDEX, REQUEST_FIELD, MESSAGE_FIELD = (
+    "logs-deepseek.journal-*,logs-deepseek.syslog-*", "http.response.status_code", "message"
+)  # fmt: skip
 MAX_KEY_BYTES = 4_096
 #: What an index may be called, with patterns and several between commas.
 _INDEX = re.compile(r"[a-z0-9.*][a-z0-9._*:,@-]{0,254}")

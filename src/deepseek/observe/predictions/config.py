@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
@@ -50,15 +49,23 @@ class PredictionLogConfig:
         if not folder.strip():
             raise _config_error("the prediction log has no folder", "FOLDER, or FOLDER,NAME=VALUE,...")
         names = [each.name for each in fields(cls) if each.name != "folder"]
-        values: dict[str, Any] = {}
+        numbers: dict[str, float] = {}
+        settings = cls(Path(folder.strip()))
+        inputs = settings.inputs
         for part in parts:
             name, _, value = (piece.strip() for piece in part.partition("="))
             if name not in names:
                 raise _config_error(
                     f"the prediction log has no option {name!r}.{did_you_mean(name, names)}", ", ".join(names)
                 )
-            values[name] = value if name == "inputs" else _parse_number(name, value)
-        return cls(Path(folder.strip()), **values)
+            if name == "inputs":
+                inputs = value
+            else:
+                numbers[name] = _parse_number(name, value)
+        return cls(
+            settings.folder, inputs, numbers.get("sample", settings.sample), numbers.get("days", settings.days),
+            numbers.get("gib", settings.gib), numbers.get("flush_s", settings.flush_s),
+        )  # fmt: skip
 
 
 def _parse_number(name: str, text: str) -> float:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+
+from deepseek.contracts import JsonObject
 
 SNIFFED_LINES = 2_000  # of each of the first files, at their beginning, and in their middle where they are plain
 SNIFFED_FILES = 8
@@ -65,25 +66,23 @@ def _is_prefix(short: KeyPath, long: KeyPath) -> bool:
     return len(short) < len(long) and long[: len(short)] == short
 
 
-def column_types(fields: Sequence[LineField]) -> Mapping[str, str]:
-    """The columns as read_json() takes them: nested keys as STRUCT.
+def column_types(fields: Sequence[LineField], depth: int = 0) -> Mapping[str, str]:
+    """The columns as read_json() takes them: nested keys as STRUCT. `depth`: keys that are above them.
 
     >>> column_types([LineField(("a",), True), LineField(("b", "c.d"), False)])
     {'a': 'DOUBLE', 'b': 'STRUCT("c.d" VARCHAR)'}
     """
-    tree: dict[str, Any] = {}
+    below: dict[str, list[LineField]] = {}
     for field in fields:
-        branch = tree
-        for key in field.keys[:-1]:
-            branch = branch.setdefault(key, {})
-        branch[field.keys[-1]] = "DOUBLE" if field.is_number else "VARCHAR"
-    return {key: _struct_type(value) for key, value in tree.items()}
+        below.setdefault(field.keys[depth], []).append(field)
+    return {key: _column_type(inner, depth + 1) for key, inner in below.items()}
 
 
-def _struct_type(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return f"STRUCT({', '.join(f'{quote_name(key)} {_struct_type(each)}' for key, each in value.items())})"
+def _column_type(fields: Sequence[LineField], depth: int) -> str:
+    """Of a key's fields: its own type, or that of the object that holds them."""
+    if len(fields[0].keys) == depth:
+        return "DOUBLE" if fields[0].is_number else "VARCHAR"
+    return f"STRUCT({', '.join(f'{quote_name(key)} {kind}' for key, kind in column_types(fields, depth).items())})"
 
 
 def quote_name(name: str) -> str:
@@ -96,7 +95,7 @@ def quote_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _leaves(document: Mapping[str, Any], above: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+def _leaves(document: JsonObject, above: KeyPath = ()) -> Iterator[tuple[KeyPath, object]]:
     for key, value in document.items():
         keys = (*above, str(key))
         if isinstance(value, dict):

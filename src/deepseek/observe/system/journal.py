@@ -38,6 +38,21 @@ def read_journal_entry(entry: Mapping[str, Any]) -> SystemEvent | None:
     )
 
 
+def read_ecs_entry(entry: Mapping[str, Any]) -> SystemEvent | None:
+    """What a line of the journal or of syslog tells as Filebeat writes it: with names of the Elastic Common Schema,
+    objects in objects, and the journal's transport under "systemd". ValueError for one without a time."""
+    time_s = datetime.fromisoformat(str(entry["@timestamp"])).timestamp()
+    text = entry.get("message")
+    if not isinstance(text, str):
+        return None
+    host, log, systemd = (entry.get(name) or {} for name in ("host", "log", "systemd"))
+    name = clean_text(_field_text(host.get("hostname") or host.get("name")), MAX_HOST)
+    program = _field_text((log.get("syslog") or {}).get("appname") or (entry.get("syslog") or {}).get("identifier"))
+    program = program or _field_text((entry.get("process") or {}).get("name"))
+    is_kernel = systemd["transport"] == "kernel" if "transport" in systemd else program == "kernel"
+    return read_message(time_s, name, "kernel" if is_kernel else program, text, is_kernel=is_kernel)
+
+
 def _field_text(value: object) -> str:
     """A field's text, also of one that the journal gives as bytes, or several times."""
     if isinstance(value, list):

@@ -17,7 +17,7 @@ from typing import IO, Any
 from deepseek.errors import InputError, MissingError
 from deepseek.observe.system.containers import read_container_event, read_kubernetes_event
 from deepseek.observe.system.events import SystemEvent
-from deepseek.observe.system.journal import JOURNAL_TIME, read_journal_entry, read_syslog_line
+from deepseek.observe.system.journal import JOURNAL_TIME, read_ecs_entry, read_journal_entry, read_syslog_line
 
 MAX_LINE_BYTES = 1 << 20
 MAX_DOCUMENT_BYTES = 64 << 20
@@ -135,13 +135,20 @@ def _take_line(line: bytes, latest_s: float, result: SystemEvents) -> None:
                 result.num_lines -= 1
                 _take_document(document, result)
                 return
-            event = read_journal_entry(document) if JOURNAL_TIME in document else read_container_event(document)
+            event = _read_json(document)
         else:
             event = read_syslog_line(text, latest_s)
     except BROKEN:
         result.num_broken += 1
         return
     _keep(event, result)
+
+
+def _read_json(document: Any) -> SystemEvent | None:
+    """What a line of JSON tells, by the form that it has."""
+    if JOURNAL_TIME in document:
+        return read_journal_entry(document)
+    return read_ecs_entry(document) if "@timestamp" in document else read_container_event(document)
 
 
 def _take_document(document: Any, result: SystemEvents) -> None:

@@ -23,6 +23,7 @@ function headline(predicted) {
     const shape = make("strong", { id: "predicted" }, said(`${count} numbers: `, `${count} 个数：`));
     return make("p", { class: "answer" }, shape, `${first}, …`);
   }
+  if (predicted.boxes) return defects(predicted);
   if (predicted.entities) {
     const found = predicted.entities.map((one) => make("li", null, make("strong", null, one.text), ` ${one.label} ${number(one.probability)}`));
     return make("ul", { class: "answer", id: "predicted" }, ...(found.length ? found : [make("li", null, said("none found", "没有找到"))]));
@@ -30,6 +31,42 @@ function headline(predicted) {
   const answer = make("strong", { id: "predicted" }, isClass ? predicted.label : number(predicted.value));
   const interval = predicted.interval ? ` [${predicted.interval.map(number).join(", ")}]` : "";
   return make("p", { class: "answer" }, target, answer, interval);
+}
+
+// Boxes over the picture that was sent, and beside it what each is.
+function defects(predicted) {
+  const held = state.last.row && state.last.row[state.model.inputs[0].name];
+  const words = predicted.defective ? said("Defective", "有缺陷") : said("No defect", "无缺陷");
+  const mark = predicted.defective ? "✗ " : "✓ ";
+  const title = make("p", { class: "answer" }, make("strong", { id: "predicted" }, mark, words), ` ${number(predicted.score)}`);
+  const list = make("ol", { id: "boxes" }, ...predicted.boxes.map((one) => make("li", null, make("strong", null, one.category),
+    ` ${number(one.score)} [${one.box.map((side) => Math.round(side)).join(", ")}]`)));
+  const url = pictureUrl(held);
+  if (!url) return make("div", null, title, list);
+  const image = new Image();
+  const canvas = make("canvas", { id: "drawn", style: "max-width:100%" });
+  image.addEventListener("load", () => drawBoxes(canvas, image, predicted.boxes));
+  image.src = url;
+  return make("div", null, title, canvas, list);
+}
+
+function drawBoxes(canvas, image, boxes) {
+  const scale = Math.max(1, Math.min(4, 480 / Math.max(image.naturalWidth, image.naturalHeight)));
+  canvas.width = image.naturalWidth * scale;
+  canvas.height = image.naturalHeight * scale;
+  const pen = canvas.getContext("2d");
+  pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+  pen.lineWidth = 2;
+  pen.font = "14px system-ui";
+  boxes.forEach((one, place) => {
+    const [left, top, right, bottom] = one.box.map((side) => side * scale);
+    pen.strokeStyle = "#c2410c";
+    pen.strokeRect(left, top, right - left, bottom - top);
+    pen.fillStyle = "#c2410c";
+    pen.fillRect(left, Math.max(0, top - 18), 18, 18);
+    pen.fillStyle = "#ffffff";
+    pen.fillText(String(place + 1), left + 4, Math.max(14, top - 4));
+  });
 }
 
 // What a bare graph gives, by name: the first numbers of each output.

@@ -166,6 +166,11 @@ def _predictions_schema(model: ServedModel) -> Schema:
         entity = object_of({"text": TEXT, "label": TEXT, "start": NUMBER, "end": NUMBER, "probability": NUMBER})
         answer = object_of({"entities": array_of(entity)})
         by_column = object_of({"entities": array_of(array_of(entity))})
+    elif model.task == "detection":
+        box = object_of({"box": array_of(NUMBER), "category": TEXT, "score": NUMBER})
+        mask = object_of({"b64": TEXT, "height": NUMBER, "width": NUMBER})
+        answer = object_of({"defective": {"type": "boolean"}, "score": NUMBER, "boxes": array_of(box), "mask": mask})
+        by_column = object_of({"defects": array_of(answer)})
     elif labels:
         shares = object_of(dict.fromkeys(labels, NUMBER))
         answer = object_of({"label": {"type": "string", "enum": list(labels)}, "probabilities": shares})

@@ -221,6 +221,8 @@ def prediction_rows(prediction: Prediction) -> list[JsonObject]:
         rows = [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
     elif prediction.embeddings is not None:
         rows = [{"embedding": encode_floats(embedding)} for embedding in prediction.embeddings]
+    elif prediction.defects is not None:
+        rows = [dict(answer) for answer in prediction.defects]
     else:
         rows = [{"entities": entities} for entities in prediction.entities or ()]
     if prediction.intervals is not None:

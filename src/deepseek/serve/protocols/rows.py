@@ -226,6 +226,7 @@ class ColumnarResponse(msgspec.Struct):
     embeddings: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     outputs: dict[str, list[Any]] | msgspec.UnsetType = msgspec.UNSET  # of a graph, by name
     entities: Any = msgspec.UNSET
+    defects: Any = msgspec.UNSET
     intervals: list[list[float]] | msgspec.UnsetType = msgspec.UNSET
     flags: tuple[Flag, ...] | msgspec.UnsetType = msgspec.UNSET
     reasons: Any = msgspec.UNSET
@@ -250,6 +251,8 @@ def encode_columns(prediction: Prediction, reasons: Sequence[Any] = ()) -> bytes
         response.outputs = {name: array.tolist() for name, array in prediction.tensors.arrays.items()}
     elif prediction.entities is not None:
         response.entities = prediction.entities
+    elif prediction.defects is not None:
+        response.defects = prediction.defects
     if prediction.intervals is not None:
         response.intervals = prediction.intervals.tolist()
     if prediction.flags:

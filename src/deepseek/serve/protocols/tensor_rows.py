@@ -52,8 +52,8 @@ def output_metadata(model: ServedModel) -> list[TensorMetadata]:
 
 
 def output_tensors(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
-    """A prediction as named arrays: label and probabilities, value and interval, embedding, entities as JSON, or the
-    outputs of a graph."""
+    """A prediction as named arrays: label and probabilities, value and interval, embedding, entities or defects as
+    JSON, or the outputs of a graph."""
     if prediction.tensors is not None:
         return output_arrays(prediction.tensors)
     arrays = {
@@ -63,12 +63,13 @@ def output_tensors(prediction: Prediction) -> dict[str, np.ndarray[Any, Any]]:
         "interval": prediction.intervals,
         "embedding": prediction.embeddings,
         "entities": None if prediction.entities is None else _encode_entities(prediction.entities),
+        "defects": None if prediction.defects is None else _encode_entities(prediction.defects),
     }
     return {name: array for name, array in arrays.items() if array is not None}
 
 
 def _encode_entities(entities: Sequence[Any]) -> np.ndarray[Any, Any]:
-    """The entities of each text as one JSON text, because they differ in number."""
+    """The entities of each text, or the defects of each picture, as one JSON text, because they differ in number."""
     return np.array([encode_json(row_entities).decode() for row_entities in entities], object)
 
 

@@ -33,14 +33,14 @@ FRAUD_FILE = "evidence/fraud.json"
 
 
 @dataclass(frozen=True, slots=True)
-class DriftReference:
+class ReferenceBins:
     """What chances and features were on the test rows of a bundle."""
 
     chance: Bins
     features: Mapping[str, Bins]
 
     @classmethod
-    def from_evidence(cls, report: JsonObject) -> DriftReference | None:
+    def from_evidence(cls, report: JsonObject) -> ReferenceBins | None:
         """Of evidence/fraud.json; None where an older release wrote none. InputError where it does not fit."""
         plain = report.get("reference")
         if plain is None:
@@ -88,7 +88,7 @@ class DecisionMonitor:
     """Figures of one model and one state. Who changes the state holds `lock`; figures wait for it, in any thread."""
 
     def __init__(
-        self, point: OperatingPoint | None, reference: DriftReference | None, tally: DecisionTally, store: FeatureStore
+        self, point: OperatingPoint | None, reference: ReferenceBins | None, tally: DecisionTally, store: FeatureStore
     ) -> None:
         self._point, self._reference, self.tally, self._store = point, reference, tally, store
         self.lock = threading.RLock()

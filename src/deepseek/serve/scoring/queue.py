@@ -5,11 +5,11 @@
     queue.label(raw, on_labeled)       # on_labeled(status or error)
     queue.answer(lines, on_answered)   # on_answered(answers or error): events and verdicts, as they come by a stream
 
-Alerts are explained once their group is scored, in the thread that then syncs it: all alerts of a group together.
-
-What comes while the disk is busy is the next group (group commit): the slower the disk, the larger the groups. Nothing
-is answered before it is on the disk, so nothing that was acknowledged is lost. The store is touched by one thread at a
-time: a group begins when the one before it is on the disk.
+One thread scores, another writes the answers of the group before, explains its alerts, all together, and syncs it: what
+both compute is compiled, so that two cores work. What comes while the disk is busy is the next group (group commit):
+the slower the disk, the larger the groups. A group begins when the one before it is on the disk, or with MIN_OVERLAPPED
+events when that one is scored: smaller ones cost more than they gain. Nothing is answered before it is on the disk, so
+nothing that was acknowledged is lost. The store is touched by one thread at a time, and groups keep their order.
 """
 
 from __future__ import annotations
@@ -30,15 +30,17 @@ from deepseek.serve.scoring.reasons import AlertExplainer
 from deepseek.serve.scoring.scorer import EventScorer, ScoredEvents
 from deepseek.serve.scoring.writing import add_reasons, answer_rows
 
-#: Events up to which a group is scored in the event loop: about 3 ms.
+#: Requests of one event up to which a group is scored in the event loop: about 3 ms.
 INLINE_EVENTS = 512
+#: Events that wait from which on a group is scored while the one before it is synced.
+MIN_OVERLAPPED = 512
 #: Alerts of one request that are explained; a body of which more are alerts is no stream of payments.
 MAX_EXPLAINED = 64
 
 
 class ScoredPart(NamedTuple):  # a frozen dataclass costs 1.5 us more, one for each request
-    """The events `start` to `stop` of a group, which are those of one request. `rows`: of the group, as JSON.
-    `reasons`: of alerts of the group by their row, as JSON."""
+    """The events `start` to `stop` of a group, which are those of one request. `rows`: of the group, as JSON, which are
+    there once it is synced. `reasons`: of alerts of the group by their row, as JSON."""
 
     scored: ScoredEvents
     rows: list[bytes]
@@ -69,8 +71,9 @@ class ScoringQueue:
         self._max_rows = max_rows
         self._num_rows = 0  # of what waits
         self._waiting: list[_Waiting] = []
-        self._is_working = False
-        self._thread = ThreadPoolExecutor(1, "state")
+        self._is_scheduled = self._is_scoring = False
+        self._num_syncing = 0  # groups that are scored and not yet on the disk
+        self._state_thread, self._sync_thread = ThreadPoolExecutor(1, "state"), ThreadPoolExecutor(1, "sync")
         self.num_groups = 0  # that were synced, for who measures
 
     def score(self, rows: RawRows | bytes, on_scored: OnScored) -> None:
@@ -88,7 +91,8 @@ class ScoringQueue:
 
     def close(self) -> None:
         """Close the scorer; nothing waits any more."""
-        self._thread.shutdown()
+        self._state_thread.shutdown()
+        self._sync_thread.shutdown()
         self.scorer.close()
 
     def _add(self, waiting: _Waiting, num_rows: int) -> None:
@@ -100,42 +104,59 @@ class ScoringQueue:
             )
         self._num_rows += num_rows
         self._waiting.append(waiting)
-        if not self._is_working:
-            self._is_working = True
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """Begins a group with what will have come in this turn of the event loop."""
+        if not self._is_scheduled and self._waiting:
+            self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._start_group)
 
     def _start_group(self) -> None:
+        self._is_scheduled = False
+        least = 1 if not self._num_syncing else MIN_OVERLAPPED
+        if self._is_scoring or self._num_syncing > 1 or self._num_rows < least:
+            return  # the end of that work schedules again
+        self._is_scoring = True
         group, self._waiting = self._waiting, []
         num_rows, self._num_rows = self._num_rows, 0
-        loop = asyncio.get_running_loop()
-        if num_rows <= INLINE_EVENTS and not any(type(waiting.rows) is list for waiting in group):
-            answers = self._answer(group)
-            work = loop.run_in_executor(self._thread, self._explain_and_sync, answers)
-        else:
-            work = loop.run_in_executor(self._thread, self._answer_and_sync, group)
-        work.add_done_callback(lambda done: self._finish_group(group, done))
+        if num_rows <= INLINE_EVENTS and all(type(waiting.rows) is bytes for waiting in group):
+            self._sync_group(group, self._answer(group))
+            return
+        work = asyncio.get_running_loop().run_in_executor(self._state_thread, self._answer, group)
+        work.add_done_callback(lambda done: self._sync_group(group, _result_or_errors(done, len(group))))
 
-    def _finish_group(self, group: Sequence[_Waiting], done: asyncio.Future[list[Any]]) -> None:
-        error = done.exception()
-        answers = [error] * len(group) if error is not None else done.result()
+    def _sync_group(self, group: Sequence[_Waiting], answers: list[Any]) -> None:
+        """Brings a group that is scored to the disk. The state is free for the next once its tally is written."""
+        loop = asyncio.get_running_loop()
+        self._num_syncing += 1
+        synced = loop.run_in_executor(self._sync_thread, self._explain_and_sync, answers)
+        synced.add_done_callback(lambda done: self._finish_group(group, _result_or_errors(done, len(group))))
+        loop.run_in_executor(self._state_thread, self.scorer.save).add_done_callback(self._free_state)
+
+    def _free_state(self, _: asyncio.Future[None]) -> None:
+        self._is_scoring = False
+        self._schedule()
+
+    def _finish_group(self, group: Sequence[_Waiting], answers: list[Any]) -> None:
         self.num_groups += 1
-        if self._waiting:  # before the answers, so that the disk is busy while they are sent
-            asyncio.get_running_loop().call_soon(self._start_group)
-        else:
-            self._is_working = False
+        self._num_syncing -= 1
+        self._schedule()  # before the answers, so that the state is busy while they are sent
         for waiting, answer in zip(group, answers, strict=True):
             waiting.deliver(answer)
 
-    def _answer_and_sync(self, group: Sequence[_Waiting]) -> list[Any]:
-        return self._explain_and_sync(self._answer(group))
-
     def _explain_and_sync(self, answers: list[Any]) -> list[Any]:
-        if self._reasons is not None:
-            parts = [part for part in answers if type(part) is ScoredPart]
-            for scored in {id(part.scored): part.scored for part in parts if len(part.scored.alert_inputs)}.values():
-                self._explain(scored, [part for part in parts if part.scored is scored], self._reasons)
-        self.scorer.sync()
+        parts = [part for part in answers if type(part) is ScoredPart]
+        for scored in {id(part.scored): part.scored for part in parts}.values():
+            self._write(scored, [part for part in parts if part.scored is scored])
+        self.scorer.store.flush()
         return answers
+
+    def _write(self, scored: ScoredEvents, parts: Sequence[ScoredPart]) -> None:
+        """Writes the answers of a group into the rows that its parts share."""
+        parts[0].rows.extend(answer_rows(scored))
+        if self._reasons is not None and len(scored.alert_inputs):
+            self._explain(scored, parts, self._reasons)
 
     def _explain(self, scored: ScoredEvents, parts: Sequence[ScoredPart], reasons: AlertExplainer) -> None:
         """Add reasons to the alerts of a group, MAX_EXPLAINED of each request: they share rows and reasons."""
@@ -168,7 +189,7 @@ class ScoringQueue:
 
     def _score(self, parts: list[RawRows | bytes]) -> list[Any]:
         scored = self.scorer.score(self._read(parts))
-        rows = answer_rows(scored)
+        rows: list[bytes] = []
         reasons: dict[int, bytes] = {}
         if len(parts) == len(scored):  # one event each
             return [ScoredPart(scored, rows, row, row + 1, reasons) for row in range(len(parts))]
@@ -202,6 +223,11 @@ class ScoringQueue:
                 bodies = []
             joined.append(part)
         return join_raw([*joined, reader.read_records(bodies)] if bodies else joined)
+
+
+def _result_or_errors(done: asyncio.Future[list[Any]], number: int) -> list[Any]:
+    error = done.exception()
+    return done.result() if error is None else [error] * number
 
 
 def _count(rows: RawRows | bytes) -> int:

@@ -7,9 +7,12 @@
 What is no JSON, or lacks a column, is the sender's error, of the whole body. A time or an amount that is none is left
 to the store, which refuses and counts that event alone; a key that is none is refused by the scorer, as one row, too.
 
-Small bodies of records are decoded into their columns at once. Large ones, and objects that hold rows, go the way of
-every other route (core/json_body.py): they are looked at before they are decoded, and then decoded in slices, so that
-nobody waits for them. On both ways a key stands once in a record, and a value of a column is no array and no object.
+Events of numbers alone, as most senders write them, are read by compiled code (plain_json.py), whatever their number.
+Other small bodies of records are decoded into their columns at once. Large ones, and objects that hold rows, go the way
+of every other route (core/json_body.py): they are looked at before they are decoded, and then decoded in slices, so
+that nobody waits for them. On all ways a key stands once in a record, and a value of a column is neither array nor
+object. NaN and Infinity are no JSON, but what many libraries write for a missing number: they count as null, so that
+their event alone is refused.
 """
 
 from __future__ import annotations
@@ -36,10 +39,12 @@ from deepseek.serve.core.bodies.slices import free_in_slices
 from deepseek.serve.core.bodies.stream import is_ndjson
 from deepseek.serve.core.bodies.structure import PAUSE_S
 from deepseek.serve.core.json_body import decode_value, json_type_name
+from deepseek.serve.scoring.plain_json import PlainColumns, null_for_nan
 
 Flags: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]
 #: What a column of an event may hold. msgspec refuses a nested value before it builds it.
 Scalar: TypeAlias = str | int | float | bool | None
+Column: TypeAlias = list[Any] | np.ndarray[Any, Any]
 _SCALARS = frozenset([str, int, float, bool, type(None)])
 #: Lines of a large body that are decoded before others get Python's lock.
 PAUSE_LINES = 64
@@ -49,9 +54,10 @@ BodyForm: TypeAlias = Literal["record", "array", "instances", "lines", "columns"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RawRows:
-    """N events or verdicts as they came: one list of N values for each column of the reader, in its order."""
+    """N events or verdicts as they came: N values for each column of the reader, in its order, as a list, or as an
+    array where all of them are numbers."""
 
-    columns: tuple[list[Any], ...]
+    columns: tuple[Column, ...]
     form: BodyForm
 
     def __len__(self) -> int:
@@ -80,6 +86,15 @@ class RowReader:
 
     def read(self, body: bytes, media_type: bytes, max_rows: int) -> RawRows:
         """The rows of a body. MalformedError, InputError, TooLargeError."""
+        try:
+            return self._read_strictly(body, media_type, max_rows)
+        except MalformedError:
+            mended = null_for_nan(body)
+            if mended == body:
+                raise
+            return self._read_strictly(mended, media_type, max_rows)
+
+    def _read_strictly(self, body: bytes, media_type: bytes, max_rows: int) -> RawRows:
         is_lines = is_ndjson(media_type)
         if is_lines and len(body) > INLINE_BYTES:
             return self._read_large_lines(body, max_rows)
@@ -101,6 +116,9 @@ class RowReader:
         try:
             records = list(map(self._decode, bodies))
         except (msgspec.DecodeError, RecursionError) as error:  # of which ValidationError is one
+            mended = list(map(null_for_nan, bodies))
+            if mended != list(bodies):
+                return self.read_records(mended)
             raise MalformedError("a body is no record", expected=self._requirement, fix=_FIX) from error
         return RawRows(self._columns_of(records, b"\n".join(bodies), bodies), "record")
 
@@ -227,6 +245,32 @@ class EventReader(RowReader):
         super().__init__(required, [name for name in extra_columns if name not in required])
         self._definition = definition
         self._places = {name: place for place, name in enumerate(self.names)}
+        codes = (names.time, names.id, *self.key_names)
+        is_plain = len(self.names) == len(required) and names.amount not in codes
+        self._plain = None
+        if is_plain:
+            self._plain = PlainColumns(self.names, decimal=names.amount, decimals=definition.amount_decimals)
+
+    def read(self, body: bytes, media_type: bytes, max_rows: int) -> RawRows:
+        plain = None if self._plain is None else self._plain.read(body, is_lines=is_ndjson(media_type))
+        if plain is not None and len(plain.columns[0]) <= max_rows:
+            return RawRows(plain.columns, plain.form)
+        return super().read(body, media_type, max_rows)
+
+    def read_records(self, bodies: Sequence[bytes]) -> RawRows:
+        if self._plain is not None:
+            joined = b"\n".join(bodies)
+            plain = self._plain.read(joined, is_lines=True)
+            is_one_each = plain is not None and len(plain.columns[0]) == len(bodies) == joined.count(b"\n") + 1
+            if plain is not None and is_one_each:
+                return RawRows(plain.columns, "record")
+        return super().read_records(bodies)
+
+    def warm_up(self) -> None:
+        """Loads what the first body would wait for."""
+        body = json.dumps(dict.fromkeys(self.names, 1)).encode()
+        self.read(body, b"application/json", 1)
+        null_for_nan(b"NaN")
 
     def columns(self, raw: RawRows) -> CodedEvents:
         """The events for the store."""
@@ -243,7 +287,7 @@ class EventReader(RowReader):
         )
         return CodedEvents(events, _mark(bad, len(raw)) if bad else None)
 
-    def values(self, raw: RawRows, name: str) -> list[Any]:
+    def values(self, raw: RawRows, name: str) -> Column:
         """The values of one column as they came."""
         return raw.columns[self._places[name]]
 
@@ -279,7 +323,13 @@ def join_raw(parts: Sequence[RawRows]) -> RawRows:
     if len(parts) == 1:
         return parts[0]
     columns = zip(*(part.columns for part in parts), strict=True)
-    return RawRows(tuple(list(chain.from_iterable(values)) for values in columns), "lines")
+    return RawRows(tuple(map(_join_columns, columns)), "lines")
+
+
+def _join_columns(parts: tuple[Column, ...]) -> Column:
+    if all(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate(parts)
+    return list(chain.from_iterable(part.tolist() if isinstance(part, np.ndarray) else part for part in parts))
 
 
 def _as_list(value: Any, name: str) -> list[Any]:

@@ -15,23 +15,28 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deepseek.bundle.agreement import MODEL
 from deepseek.bundle.inspect import read_promises
-from deepseek.contracts import Float32
+from deepseek.contracts import Float32, Scores
 from deepseek.data.table.columns import ColumnarRows
 from deepseek.engines import Runtime
+from deepseek.engines.tabular.compiled_trees import CompiledModel
 from deepseek.errors import InputError, NonFiniteError, StorageError
 from deepseek.features import EventColumns, FeatureDefinition, FeatureStore
-from deepseek.features.status import Scores, Status
+from deepseek.features.status import Scores as FeatureScores
+from deepseek.features.status import Status
 from deepseek.features.tables import DEFINITION_FILE, read_definition
-from deepseek.serve.scoring.monitor import FRAUD_FILE, DecisionMonitor, DriftReference
-from deepseek.serve.scoring.reading import EventReader, Flags, RawRows, VerdictReader
+from deepseek.serve.scoring.monitor import FRAUD_FILE, DecisionMonitor, ReferenceBins
+from deepseek.serve.scoring.plain_answers import AnswerTemplate
+from deepseek.serve.scoring.preparing import CompiledPreparer
+from deepseek.serve.scoring.reading import Column, EventReader, Flags, RawRows, VerdictReader
 from deepseek.serve.scoring.tally import DecisionTally
 
 #: The log is synced by sync() alone, once for each group.
@@ -47,7 +52,7 @@ STATUS_NAMES = tuple(status.name.lower() for status in Status)
 class ScoredEvents:
     """The answers to N events. Rows that the store refused have the status why, and no chance."""
 
-    ids: list[Any]  # as they came
+    ids: Column  # as they came
     status: np.ndarray[Any, np.dtype[np.int8]]  # (N,) of Status
     chances: np.ndarray[Any, np.dtype[np.float32]]  # (N,) of the positive class; NaN where there is no answer
     is_alert: np.ndarray[Any, np.dtype[np.bool_]]  # (N,)
@@ -76,6 +81,8 @@ class EventScorer:
                 fix="make it by: deepseek recipe fraud",
             )  # fmt: skip
         self.runtime, self.definition, self.store = runtime, definition, store
+        self.run_model = _fastest_score(runtime)
+        self._labels = (runtime.labels[0], runtime.labels[1])
         self._feature_names = definition.names  # which makes them anew each time
         known = frozenset(self._feature_names)
         self.extra_columns = tuple(column.name for column in runtime.manifest.inputs if column.name not in known)
@@ -89,6 +96,7 @@ class EventScorer:
         wanted = frozenset(column.name for column in runtime.manifest.inputs)
         self._places = np.array([place for place, name in enumerate(self._feature_names) if name in wanted], np.int64)
         self._names = tuple(self._feature_names[place] for place in self._places)
+        self._preparer = CompiledPreparer.of(runtime.preprocessor, self._feature_names)
 
     @classmethod
     def open(cls, bundle: Path, state: Path | None, *, key: Path | None = None) -> EventScorer:
@@ -132,7 +140,7 @@ class EventScorer:
         inputs = np.empty((0, 0), np.float32)
         if len(rows):
             inputs = self._prepare(raw, scores.features, rows)
-            output = self.runtime.score(inputs).output
+            output = self.run_model(inputs).output
             if not np.isfinite(output).all():
                 raise NonFiniteError(
                     "the model answers with a number that is none", expected="chances", fix="make the bundle again"
@@ -142,10 +150,9 @@ class EventScorer:
             self.monitor.tally.add(scores.status, chances, is_alert)
             self.monitor.sample(scores.features if len(rows) == len(raw) else scores.features[rows])
         alerts = np.flatnonzero(is_alert)
-        labels = self.runtime.labels
         return ScoredEvents(
             self.reader.values(raw, self.definition.columns.id), scores.status, chances, is_alert,
-            inputs[np.searchsorted(rows, alerts)], scores.features[alerts], (labels[0], labels[1]),
+            inputs[np.searchsorted(rows, alerts)], scores.features[alerts], self._labels,
         )  # fmt: skip
 
     def label(self, raw: RawRows) -> np.ndarray[Any, np.dtype[np.int8]]:
@@ -165,34 +172,39 @@ class EventScorer:
         self.monitor.warn()
         return status
 
-    def _score_usable(self, events: EventColumns, is_bad: Flags) -> Scores:
+    def _score_usable(self, events: EventColumns, is_bad: Flags) -> FeatureScores:
         """The answers to events of which some have no key: the store gets the others alone."""
         usable = np.flatnonzero(~is_bad)
         scores = self.store.score(events.take(usable))
         features = np.full((len(events), len(self._feature_names)), np.nan)
         status = np.full(len(events), Status.BAD_KEY, np.int8)
         features[usable], status[usable] = scores.features, scores.status
-        return Scores(scores.names, features, status, scores.sequence)
+        return FeatureScores(scores.names, features, status, scores.sequence)
 
     def sync(self) -> None:
-        """Returns once all that was scored and labeled is on the disk. From time to time it begins a snapshot, so that
-        the log begins anew: everybody waits until the state is copied, and nobody until the copy is written. Without
-        room for it the log goes on until the next."""
+        """Returns once all that was scored and labeled is on the disk."""
         self.store.flush()
+        self.save()
+
+    def save(self) -> None:
+        """Writes the tally. From time to time it begins a snapshot, so that the log begins anew: everybody waits until
+        the state is copied, and nobody until the copy is written. Without room for it the log goes on until the next.
+        """
         self.monitor.tally.save()
         if self._num_logged < self._snapshot_events:
             return
         if self._snapshot is not None and not self._snapshot.done():
             return
-        work = self.store.start_snapshot()
-        self._num_logged = 0
-        if work is not None:
-            self._snapshot = self._writer.submit(work.write)
+        with contextlib.suppress(StorageError, OSError):
+            work = self.store.start_snapshot()
+            self._num_logged = 0
+            if work is not None:
+                self._snapshot = self._writer.submit(work.write)
 
     def describe(self, values: Sequence[float]) -> dict[str, float | None]:
         """The features of one event by name, for reasons in words; None where there is no value."""
         return {
-            name: None if np.isnan(value) else float(value)
+            name: None if value != value else float(value)  # noqa: PLR0124 - NaN
             for name, value in zip(self._feature_names, values, strict=True)
         }
 
@@ -203,9 +215,11 @@ class EventScorer:
         with FeatureStore.open(None, self.definition) as other:  # compiles, or reads what was compiled before
             other.score(events)
             other.label(one, one)
+        self.reader.warm_up()
+        AnswerTemplate(self._labels, STATUS_NAMES).rows(one, one.astype(np.int8), np.ones(1, np.float32), one == 1)
         blank = self.blank_inputs()
         if blank is not None:
-            self.runtime.score(blank)
+            self.run_model(blank)
 
     def blank_inputs(self) -> Float32 | None:
         """A prepared row (1, F) of zeros, to warm up with; None where the model reads columns of the event, too."""
@@ -227,13 +241,21 @@ class EventScorer:
 
     def _prepare(self, raw: RawRows, features: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> Float32:
         values = features if len(rows) == len(features) else features[rows]
+        if self._preparer is not None:
+            return self._preparer.inputs(values)
         if len(self._places) < features.shape[1]:
             values = values[:, self._places]
         if not self.extra_columns:
-            return self.runtime.prepare(ColumnarRows(self._names, values)).features
+            return self.runtime.prepare_features(ColumnarRows(self._names, values))
         extra = [[self.reader.values(raw, name)[row] for row in rows.tolist()] for name in self.extra_columns]
         columns = ColumnarRows((*self._names, *self.extra_columns), [*values.T, *extra])
-        return self.runtime.prepare(columns).features
+        return self.runtime.prepare_features(columns)
+
+
+def _fastest_score(runtime: Runtime) -> Callable[[Float32], Scores]:
+    """What answers prepared rows (N, F): shallow trees compiled, as the store is, else the engines of the bundle."""
+    compiled = CompiledModel.of(runtime.model) if runtime.bundle.has(MODEL) else None
+    return runtime.score if compiled is None else compiled.score
 
 
 def _open_monitor(runtime: Runtime, store: FeatureStore) -> DecisionMonitor:
@@ -242,7 +264,7 @@ def _open_monitor(runtime: Runtime, store: FeatureStore) -> DecisionMonitor:
     bundle = runtime.bundle
     reference = None
     if bundle.has(FRAUD_FILE):
-        reference = DriftReference.from_evidence(json.loads(bundle.read(FRAUD_FILE)))
+        reference = ReferenceBins.from_evidence(json.loads(bundle.read(FRAUD_FILE)))
     edges = DEFAULT_EDGES if reference is None else reference.chance.edges
     identity = hashlib.sha256(f"{bundle.digest} {edges}".encode()).digest()
     path = None if store.folder is None else store.folder / TALLY_FILE

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
+from deepseek.serve.scoring.plain_answers import AnswerTemplate
 from deepseek.serve.scoring.reading import BodyForm
 from deepseek.serve.scoring.scorer import STATUS_NAMES, ScoredEvents
 
@@ -19,6 +22,11 @@ def answer_rows(scored: ScoredEvents) -> list[bytes]:
     """One JSON object for each event: its id, the status, and where it has an answer the chance and the decision.
     Nine digits tell apart all float32."""
     ids = scored.ids
+    if isinstance(ids, np.ndarray):
+        rows = _template(scored.labels).rows(ids, scored.status, scored.chances, scored.is_alert)
+        if rows is not None:
+            return rows
+        ids = ids.tolist()
     shown = [b"%d" % value for value in ids] if set(map(type, ids)) == {int} else list(map(_encode, ids))
     decisions = tuple(_encode(label) for label in scored.labels)
     return [
@@ -52,7 +60,7 @@ def answer_columns(scored: ScoredEvents, start: int, stop: int, reasons: Mapping
     status = scored.status[start:stop].tolist()
     chances: list[Any] = [None if value != value else value for value in scored.chances[start:stop].tolist()]  # noqa: PLR0124 - NaN
     columns = {
-        "ids": scored.ids[start:stop],
+        "ids": list(scored.ids[start:stop]),
         "status": [STATUS_NAMES[one] for one in status],
         "chances": chances,
         "decisions": [
@@ -62,6 +70,11 @@ def answer_columns(scored: ScoredEvents, start: int, stop: int, reasons: Mapping
         "reasons": {str(place): msgspec.Raw(text) for place, text in reasons.items()},
     }
     return _encode(columns)
+
+
+@functools.lru_cache(16)
+def _template(labels: tuple[str, str]) -> AnswerTemplate:
+    return AnswerTemplate(labels, STATUS_NAMES)
 
 
 def verdict_rows(ids: Sequence[Any], status: Sequence[int]) -> list[bytes]:

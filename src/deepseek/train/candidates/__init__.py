@@ -26,6 +26,6 @@ BUILT_IN: tuple[Candidate, ...] = (
 BASELINE = BUILT_IN[0].name
 TEXT_BASELINE = "text_logistic"
 
-__all__ = ["BASELINE", "BUILT_IN", "TEXT_BASELINE", "Candidate", "FitData", "FittedCandidate", "Params"]
+__all__ = ["BASELINE", "BUILT_IN", "TEXT_BASELINE", "Candidate", "FitData", "FittedCandidate", "Params", "XGBoost"]
 
 __getattr__ = renamed_attributes(__name__, {"Fitted": "FittedCandidate"})

@@ -1,6 +1,8 @@
-"""Candidates that read numbers, on tables that have texts too: they see the features that are no n-grams.
+"""Candidates that see some of the features: where there are texts those that are no n-grams, of a course in time what
+was summed up of it.
 
 search_candidate = WithoutTexts(XGBoost())        # fits as XGBoost does; its weights read whole rows
+search_candidate = OfFeatures(XGBoost(), kept)    # kept (K,): the features that it sees
 """
 
 from __future__ import annotations
@@ -27,22 +29,54 @@ class WithoutTexts:
         self.name = inner.name
         self.needs = inner.needs
 
+    def feature_indices(self, data: FitData) -> NDArray[np.int64]:
+        """The features (K,) that `inner` sees."""
+        return _numbers(data)
+
     def supports(self, data: FitData) -> bool:
-        return bool(len(_numbers(data))) and self.inner.supports(_narrow(data))
+        return bool(len(self.feature_indices(data))) and self.inner.supports(self._narrow(data))
 
     def cost_s(self, data: FitData) -> float:
-        return self.inner.cost_s(_narrow(data))
+        return self.inner.cost_s(self._narrow(data))
 
     def defaults(self, data: FitData) -> Params:
-        return self.inner.defaults(_narrow(data))
+        return self.inner.defaults(self._narrow(data))
 
     def suggest(self, trial: Any, data: FitData) -> Params:
-        return self.inner.suggest(trial, _narrow(data))
+        return self.inner.suggest(trial, self._narrow(data))
 
     def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> FittedCandidate:
-        held_out = None if validation is None else _narrow(validation)
-        fitted = self.inner.fit(_narrow(data), params, seed=seed, validation=held_out)
-        return _widen(fitted, _numbers(data), len(data.kinds))
+        held_out = None if validation is None else self._narrow(validation)
+        fitted = self.inner.fit(self._narrow(data), params, seed=seed, validation=held_out)
+        return _widen(fitted, self.feature_indices(data), len(data.kinds))
+
+    def _narrow(self, data: FitData) -> FitData:
+        return _narrow(data, self.feature_indices(data))
+
+
+class OfFeatures(WithoutTexts):
+    """The same for features by their places (K,); `name` tells it from others of the same family. It is fitted on each
+    `row_step`-th row: trees gain nothing from neighboring moments, and cost by the row."""
+
+    def __init__(
+        self, inner: Candidate, kept: NDArray[np.int64], *, name: str | None = None, row_step: int = 1
+    ) -> None:
+        super().__init__(inner)
+        self.name = name or inner.name
+        self.row_step = row_step
+        self._kept = kept
+
+    def cost_s(self, data: FitData) -> float:
+        return super().cost_s(self._thin(data))
+
+    def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> FittedCandidate:
+        return super().fit(self._thin(data), params, seed=seed, validation=validation)
+
+    def _thin(self, data: FitData) -> FitData:
+        return data.rows(np.arange(0, len(data.target), self.row_step))
+
+    def feature_indices(self, data: FitData) -> NDArray[np.int64]:
+        return self._kept
 
 
 def _numbers(data: FitData) -> NDArray[np.int64]:
@@ -50,9 +84,8 @@ def _numbers(data: FitData) -> NDArray[np.int64]:
     return np.flatnonzero([kind not in TOKEN_KINDS for kind in data.kinds])
 
 
-def _narrow(data: FitData) -> FitData:
+def _narrow(data: FitData, kept: NDArray[np.int64]) -> FitData:
     """The same rows with those features alone."""
-    kept = _numbers(data)
     kinds, num_levels, monotone = (
         tuple(values[place] for place in kept) for values in (data.kinds, data.num_levels, data.monotone)
     )

@@ -6,19 +6,21 @@ import numpy as np
 import pytest
 
 from deepseek.explain.tabular import parts
+from deepseek.explain.tabular.trees.compiled_tables import CompiledLeafTables
 from deepseek.explain.tabular.trees.leaf_tables import MAX_TABLE_BYTES, LeafTables, TableShape
 from support.nets.treegames import NUM_FEATURES, contributions, forest
 
 COLUMN_OF = np.arange(NUM_FEATURES)
 
 
+@pytest.mark.parametrize("tables", [LeafTables, CompiledLeafTables])
 @pytest.mark.parametrize("depths", [[0], [1, 0, 3], [6, 2, 6, 7]], ids=["a leaf", "shallow", "as deep as it goes"])
-def test_tables_give_the_values_of_xgboost_and_the_score(depths: list[int]) -> None:
+def test_tables_give_the_values_of_xgboost_and_the_score(depths: list[int], tables: type[LeafTables]) -> None:
     table = forest(depths)
     rows = np.random.default_rng(1).normal(size=(300, NUM_FEATURES)).astype(np.float32)
     rows[7, 1] = np.nan  # goes right
     expected, expected_base = contributions(table, rows)
-    values, base, score = LeafTables(table, 0, column_of=COLUMN_OF).explain(rows)
+    values, base, score = tables(table, 0, column_of=COLUMN_OF).explain(rows)
     np.testing.assert_allclose(values, expected, atol=2e-6)
     np.testing.assert_allclose(base, expected_base, atol=2e-6)
     np.testing.assert_allclose(score, table.margin(rows)[:, 0], atol=1e-6)

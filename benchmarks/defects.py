@@ -1,0 +1,329 @@
+"""Defects on surfaces, boards and tiles: how many are found, how many missed, how sure that is, and how fast.
+
+    python benchmarks/defects.py [--quick] [--only CLAIM] [--budget 3h] [--seeds 3] [--work DIR]
+
+Everything goes through what `deepseek recipe defects` does. NEU-DET: trained on its train split for --budget of CPU
+time a seed, from the weights that rapidocr carries (where it is installed) and from random ones, judged once on its
+test split. DeepPCB: candidates and net from the authors' trainval boards alone, a fifth of which set the threshold;
+judged on all 500 test boards by the authors' protocol (class and overlap above .33). Magnetic tiles: boxes and masks,
+or the good parts alone, of the train split; judged on its test split. The miss bound: 1,000 resamples of the scores of
+the defective test tiles, each as a held sample, against the share of them all that its threshold misses; the rival
+takes the quantile of the sample itself. Latency: CPU time of a picture of 200 x 200, from pixels to boxes, on one
+thread.
+
+With --work DIR trainings leave their checkpoints there, and a run that was cut off goes on from them. --quick trains
+nothing that takes longer than a minute: it runs the one-class tiles, the bound and the latency.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from defects_data import boards, neu, tiles
+from result import claim, finish, found_before, options
+
+from deepseek.automl.detection.fit import DetectionResult, fit_detection
+from deepseek.automl.detection.measure import PictureResult, inspect_all
+from deepseek.automl.detection.options import DetectionOptions
+from deepseek.automl.detection.patch_fit import fit_good_parts
+from deepseek.automl.detection.references import reference_reader
+from deepseek.cli.support.options import duration
+from deepseek.data.labels import LabelSet, read_labels
+from deepseek.data.labels.pictures import PictureStore
+from deepseek.engines.detector.runtime import DetectorRuntime
+from deepseek.nn.detector.onnx_trunk import find_pretrained
+from deepseek.train.detect.figures import average_precision, match_boxes, part_figures
+from deepseek.train.detect.miss_bound import choose_threshold
+
+NAME = "defects"
+PAIR_OVERLAP, MAX_STRAY = 0.33, 0.2
+BOUND_RESAMPLES, BOUND_SAMPLE, BOUND_MISS, BOUND_CONFIDENCE = 1_000, 200, 0.05, 0.95
+TEMPLATE = ("_test", "_temp")
+NEU_BARS = {"rapidocr": 0.78, "random": 0.74}
+CLAIMS = (
+    "neu_map50_pretrained", "neu_map50_random", "neu_classes", "neu_scratches_missed", "boards_map", "boards_f_score",
+    "boards_missed", "tiles_auc", "tiles_missed_at_5_percent_alarms", "tiles_one_class_auc", "miss_bound", "latency",
+)  # fmt: skip
+Claim = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was asked for on the command line."""
+
+    work: Path
+    budget_s: float
+    num_seeds: int
+
+    def options(self, name: str, **fields: Any) -> DetectionOptions:
+        return DetectionOptions(
+            out=self.work / name,
+            overwrite=True,
+            checkpoint=self.work / f"{name}.safetensors",
+            progress=show(name),
+            **fields,
+        )
+
+
+def show(name: str) -> Callable[[str, float], None]:
+    """Progress on stderr, a line a minute."""
+    latest = [0.0]
+
+    def report(message: str, share: float) -> None:
+        if time.monotonic() - latest[0] > 60:
+            latest[0] = time.monotonic()
+            print(f"{name}: {100 * share:.0f} % {message}", file=sys.stderr, flush=True)
+
+    return report
+
+
+def neu_claims(run: Run, trunk: str) -> list[Claim]:
+    """Boxes, classes of pictures, and scratched pictures taken for something else; the mean over seeds."""
+    pictures, labels = neu(run.work)
+    results: list[DetectionResult] = []
+    for seed in range(run.num_seeds):
+        fit = run.options(f"neu-{trunk}-{seed}", budget_s=run.budget_s, trunk=trunk, seed=seed)
+        results.append(fit_detection(pictures, fit, labels=labels))
+    maps = [each.figures.precision.mean.value for each in results if each.figures.precision is not None]
+    accuracies = [class_accuracy(each) for each in results]
+    missed = [scratches_missed(each) for each in results]
+    by_class = {
+        name: float(np.mean([each.figures.precision.by_class[name] for each in results if each.figures.precision]))
+        for name in results[0].config.classes
+    }
+    note = (
+        f"test split, {run.budget_s:.0f} CPU s a seed; by seed {', '.join(f'{value:.4f}' for value in maps)}; by class "
+        + ", ".join(f"{name} {value:.3f}" for name, value in by_class.items())
+    )
+    kind = "pretrained" if trunk == "rapidocr" else "random"
+    claims = [
+        claim(f"neu_map50_{kind}", ours=float(np.mean(maps)), unit="mAP at overlap .5", op=">=", bar=NEU_BARS[trunk],
+              rival=0.823, rival_name="DDN-ResNet50 (published, another split)", num_seeds=len(maps), note=note)
+    ]  # fmt: skip
+    if trunk == ("rapidocr" if find_pretrained() else "random"):
+        claims += [
+            claim("neu_classes", ours=float(np.mean(accuracies)), unit="of 300 test pictures", op=">=", bar=0.993,
+                  rival=0.99, rival_name="frozen trunk and a linear classifier", num_seeds=len(maps),
+                  note=f"by seed {', '.join(f'{value:.4f}' for value in accuracies)}"),
+            claim("neu_scratches_missed", ours=float(np.max(missed)), unit="scratched test pictures", op="<=", bar=0,
+                  num_seeds=len(maps), note=f"taken for another class, by seed {missed}"),
+        ]  # fmt: skip
+    return claims
+
+
+def class_accuracy(result: DetectionResult) -> float:
+    """The share of the test pictures whose highest score is that of the class in their name."""
+    classes = result.config.classes
+    named = [classes[int(np.argmax(seen.inspection.class_scores))] for seen in result.results]
+    return float(np.mean([
+        name == labeled.file.rpartition("_")[0] for name, labeled in zip(named, result.split.held.pictures, strict=True)
+    ]))  # fmt: skip
+
+
+def scratches_missed(result: DetectionResult) -> int:
+    """Scratched pictures whose highest score is another class's."""
+    classes = result.config.classes
+    return sum(
+        labeled.file.startswith("scratches") and classes[int(np.argmax(seen.inspection.class_scores))] != "scratches"
+        for labeled, seen in zip(result.split.held.pictures, result.results, strict=True)
+    )
+
+
+def board_claims(run: Run) -> list[Claim]:
+    pictures, labels = boards(run.work, "trainval")
+    fit = run.options("boards", budget_s=min(run.budget_s, 1_800), template=TEMPLATE)
+    result = fit_detection(pictures, replace(fit, checkpoint=None), labels=labels)
+    config = result.config
+    stray_level = level_for_stray(result.split.held, result.results, config.classes)
+    pictures, labels = boards(run.work, "test")
+    known, seen = look_at(run.work / "boards", pictures, labels)
+    detections = [each.inspection.boxes for each in seen]
+    precision = average_precision(known, detections, config.classes, min_overlap=PAIR_OVERLAP, num_resamples=20)
+    best = match_boxes(known, detections, config.classes, threshold=config.box_threshold, min_overlap=PAIR_OVERLAP)
+    loose = match_boxes(known, detections, config.classes, threshold=stray_level, min_overlap=PAIR_OVERLAP)
+    missed = int(loose.confusion[:-1, -1].sum())
+    stray = loose.confusion[-1, :-1].sum() / len(known.pictures)
+    note = f"{len(known.pictures)} test boards; {result.training}"
+    return [
+        claim("boards_map", ours=precision.mean.value, rival=0.986, rival_name="Tang et al. 2019 (published)",
+              unit="mAP at overlap .33", op=">=", bar=0.986, note=f"{note}; by class {precision.by_class}"),
+        claim("boards_f_score", ours=best.f_score, rival=0.982, rival_name="Tang et al. 2019 (published)", unit="F",
+              op=">=", bar=0.982, note=f"at the threshold of the held trainval boards, {config.box_threshold:.3f}"),
+        claim("boards_missed", ours=missed / best.num_labeled, unit="of the boxes", op="<=", bar=0.003,
+              note=f"at {stray:.3f} stray boxes a board (limit {MAX_STRAY}); the threshold is that of the held boards"),
+    ]  # fmt: skip
+
+
+def level_for_stray(held: LabelSet, results: Sequence[PictureResult], classes: Sequence[str]) -> float:
+    """The lowest threshold with at most .8 MAX_STRAY stray boxes a held board."""
+    detections = [each.inspection.boxes for each in results]
+    levels = np.linspace(0.02, 0.98, 49)
+    for level in levels:
+        confusion = match_boxes(held, detections, classes, threshold=float(level), min_overlap=PAIR_OVERLAP).confusion
+        if confusion[-1, :-1].sum() <= 0.8 * MAX_STRAY * len(held.pictures):
+            return float(level)
+    return float(levels[-1])
+
+
+def look_at(bundle: Path, pictures: Path, labels: Path) -> tuple[LabelSet, list[PictureResult]]:
+    """Every labelled part of a folder of boards."""
+    known = read_labels(labels, pictures)
+    places = [place for place, each in enumerate(known.pictures) if TEMPLATE[0] in each.file]
+    known = known.take(places)
+    with DetectorRuntime.open(bundle) as runtime:
+        store = PictureStore(pictures, runtime.image_reader)
+        return known, inspect_all(
+            runtime, store, known, reference=reference_reader(store, TEMPLATE), progress=show("boards")
+        )
+
+
+def tile_scores(bundle: Path, run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each test tile is defective, and its score; kept in the work folder."""
+    pictures, labels, _ = tiles(run.work, "test")
+    known = read_labels(labels, pictures)
+    with DetectorRuntime.open(bundle) as runtime:
+        results = inspect_all(runtime, PictureStore(pictures, runtime.image_reader), known, progress=show(name))
+    truth = np.array([each.is_defective for each in known.pictures])
+    scores = np.array([each.inspection.score for each in results])
+    (run.work / f"{name}-scores.json").write_text(json.dumps({"truth": truth.tolist(), "scores": scores.tolist()}))
+    return truth, scores
+
+
+def tile_claims(run: Run) -> list[Claim]:
+    pictures, labels, masks = tiles(run.work, "train")
+    fit = run.options("tiles", budget_s=min(run.budget_s, 3_600), masks=masks, held_share=0.1)
+    fit_detection(pictures, fit, labels=labels)
+    truth, scores = tile_scores(run.work / "tiles", run, "tiles")
+    figures = part_figures(truth, scores)
+    assert figures is not None
+    note = f"{figures.num_defective} defective and {figures.num_good} good test tiles"
+    return [
+        claim("tiles_auc", ours=figures.auc.value, rival=0.942, rival_name="frozen trunk and a linear classifier",
+              unit="AUC of parts", op=">=", bar=0.98, note=f"{note}; [{figures.auc.low:.3f}, {figures.auc.high:.3f}]"),
+        claim("tiles_missed_at_5_percent_alarms", ours=figures.miss_rate, rival=0.239,
+              rival_name="frozen trunk and a linear classifier", unit="of defective tiles", op="<=", bar=0.05,
+              note=note),
+    ]  # fmt: skip
+
+
+def one_class_claims(run: Run) -> list[Claim]:
+    pictures, _, _ = tiles(run.work, "train", only_good=True)
+    result = fit_good_parts(pictures, run.options("tiles-good", trunk="auto"))
+    truth, scores = tile_scores(run.work / "tiles-good", run, "tiles-good")
+    figures = part_figures(truth, scores)
+    assert figures is not None
+    note = f"{result.training}; [{figures.auc.low:.3f}, {figures.auc.high:.3f}] on {len(truth)} test tiles"
+    return [
+        claim("tiles_one_class_auc", ours=figures.auc.value, rival=0.779, rival_name="frozen trunk, mean features",
+              unit="AUC of parts", op=">=", bar=0.9, note=note)
+    ]  # fmt: skip
+
+
+def bound_claims(run: Run) -> list[Claim]:
+    """Scores of the best model that this work folder has seen; else those of the one-class model."""
+    path = next(
+        (file for name in ("tiles", "tiles-good") if (file := run.work / f"{name}-scores.json").is_file()), None
+    )
+    if path is None:
+        one_class_claims(run)
+        path = run.work / "tiles-good-scores.json"
+    stored = json.loads(path.read_text())
+    pool = np.array(stored["scores"])[np.array(stored["truth"])]
+    rng = np.random.default_rng(20_261)
+    ours = rival = 0
+    for _ in range(BOUND_RESAMPLES):
+        sample = rng.choice(pool, BOUND_SAMPLE)
+        ours += (pool < choose_threshold(sample, BOUND_MISS, BOUND_CONFIDENCE).threshold).mean() <= BOUND_MISS
+        rival += (pool < np.quantile(sample, BOUND_MISS)).mean() <= BOUND_MISS
+    note = f"{BOUND_RESAMPLES} samples of {BOUND_SAMPLE} of {len(pool)} defective tiles, at most {BOUND_MISS:g} missed"
+    return [
+        claim("miss_bound", ours=ours / BOUND_RESAMPLES, rival=rival / BOUND_RESAMPLES,
+              rival_name="quantile of the sample", unit="of the promises hold", op=">=", bar=BOUND_CONFIDENCE,
+              num_seeds=BOUND_RESAMPLES, note=note)
+    ]  # fmt: skip
+
+
+def latency_claims(run: Run) -> list[Claim]:
+    """An untrained net answers as fast as a trained one; boxes above least_score are none, which is as on a good
+    part."""
+    pictures, labels = neu(run.work)
+    picture = None
+    costs: dict[str, float] = {}
+    for trunk in ("random", *(["rapidocr"] if find_pretrained() else [])):
+        fit = run.options(f"latency-{trunk}", max_steps=1, trunk=trunk)
+        small = subset(run.work, pictures, labels)
+        result = fit_detection(small[0], replace(fit, checkpoint=None), labels=small[1])
+        with DetectorRuntime.open(result.bundle.path, num_threads=1) as runtime:
+            picture = runtime.read(next(iter(sorted(small[0].iterdir()))))
+            times = []
+            for _ in range(220):
+                start = time.process_time()
+                runtime.inspect(picture)
+                times.append(time.process_time() - start)
+        costs[trunk] = 1e3 * float(np.median(times[20:]))
+    own = costs["rapidocr"] if "rapidocr" in costs else costs["random"]
+    note = "CPU time from pixels to boxes, median of 200; " + ", ".join(
+        f"{name} {ms:.2f} ms" for name, ms in costs.items()
+    )
+    return [claim("latency", ours=own, unit="ms a picture of 200 px on one core", op="<=", bar=6.0, note=note)]
+
+
+def subset(work: Path, pictures: Path, labels: Path) -> tuple[Path, Path]:
+    """Two pictures of each class: enough for a net that is not trained."""
+    folder, rows = work / "latency", labels.read_text("utf-8").splitlines()
+    folder.mkdir(exist_ok=True)
+    names = sorted(path.name for path in pictures.iterdir() if path.stem.endswith(("_1", "_2")))
+    for name in names:
+        (folder / name).write_bytes((pictures / name).read_bytes())
+    out = work / "latency.csv"
+    kept = [row.rpartition(",")[0] + "," for row in rows[1:] if row.partition(",")[0] in names]
+    out.write_text("\n".join([rows[0], *kept]) + "\n", "utf-8")
+    return folder, out
+
+
+PARTS: dict[tuple[str, ...], Callable[[Run], list[Claim]]] = {
+    ("tiles_one_class_auc",): one_class_claims,
+    ("miss_bound",): bound_claims,
+    ("latency",): latency_claims,
+    ("tiles_auc", "tiles_missed_at_5_percent_alarms"): tile_claims,
+    ("boards_map", "boards_f_score", "boards_missed"): board_claims,
+    ("neu_map50_pretrained", "neu_classes", "neu_scratches_missed"): lambda run: neu_claims(run, "rapidocr"),
+    ("neu_map50_random",): lambda run: neu_claims(run, "random"),
+}
+QUICK = ("tiles_one_class_auc", "miss_bound", "latency")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = options(__doc__, CLAIMS, quick="Only what trains nothing.")
+    parser.add_argument("--budget", type=duration, default=10_800.0, help="CPU time of a training on NEU-DET.")
+    parser.add_argument("--seeds", type=int, default=3, help="Seeds on NEU-DET.")
+    parser.add_argument("--work", type=Path, help="Folder of pictures, bundles and checkpoints; else a temporary one.")
+    chosen = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="deepseek-defects-") as scratch:
+        work = (chosen.work or Path(scratch)).resolve()
+        work.mkdir(parents=True, exist_ok=True)
+        run = Run(work, chosen.budget, chosen.seeds)
+        claims = [] if chosen.only else [each for each in found_before(NAME) if each["claim"] in CLAIMS]
+        not_run: list[str] = []
+        for names, measure in PARTS.items():
+            if {each["claim"] for each in claims} >= set(names) or (chosen.only and chosen.only not in names):
+                continue
+            needs_package = "neu_map50_pretrained" in names and find_pretrained() is None
+            if needs_package or (chosen.quick and names[0] not in QUICK):
+                not_run += [f"{name}{' (rapidocr is not installed)' if needs_package else ''}" for name in names]
+                continue
+            claims += measure(run)
+            status = finish(NAME, claims, not_run=not_run)
+    return status if claims else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

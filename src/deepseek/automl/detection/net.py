@@ -1,0 +1,95 @@
+"""Labelled pictures -> a trained net and its graph: sizes by the pictures, a trunk, the training, the export."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.automl.detection.options import DetectionOptions, TrunkSource
+from deepseek.data.labels.labeled_picture import LabelSet
+from deepseek.data.labels.pictures import PictureStore
+from deepseek.engines.detector.config import DetectorConfig
+from deepseek.engines.detector.export import export_detector
+from deepseek.engines.detector.views import MULTIPLE
+from deepseek.errors import ExtraError
+from deepseek.nn.detector.detector import Detector, DetectorShape
+from deepseek.nn.detector.onnx_trunk import OnnxTrunk, find_pretrained
+from deepseek.nn.detector.trunk import ResidualTrunk, Trunk, TrunkShape
+from deepseek.train.detect.augment import AugmentConfig, PictureSampler
+from deepseek.train.detect.loop import FitConfig, is_bf16_faster, train_detector
+
+WHOLE_SIDE_PX = 1_024  # pictures up to here are seen whole, larger ones in tiles
+LARGEST_WHOLE_PX, TILE_PX = 640, 512
+TRAINED_TRUNK_RATE = 0.25  # learning rate of a trunk that has learned elsewhere, as a share of the head's
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedNet:
+    """What the training leaves."""
+
+    graph: bytes  # ONNX
+    parity: float  # largest difference of the graph to torch
+    trunk: str  # where its weights came from
+    num_steps: int
+    num_epochs: float
+    cpu_s: float
+    losses: tuple[float, ...]
+
+
+def choose_size(labels: LabelSet, size: int | None) -> tuple[int, float | None]:
+    """How large the net sees pictures, and their scale where they are cut into tiles. Small pictures are seen in about
+    their own size."""
+    longest = float(np.median([max(each.width_px, each.height_px) for each in labels.pictures]))
+    if size is None and longest > WHOLE_SIDE_PX:
+        return TILE_PX, 1.0
+    wanted = size or min(LARGEST_WHOLE_PX, longest)
+    return max(2 * MULTIPLE, MULTIPLE * math.ceil(wanted / MULTIPLE)), None
+
+
+def build_trunk(source: TrunkSource) -> tuple[Trunk, str]:
+    """A trunk, and where its weights came from. ExtraError where rapidocr is asked for and not installed."""
+    pretrained = find_pretrained() if source in ("auto", "rapidocr") else None
+    if pretrained is not None:
+        path, known = pretrained
+        return OnnxTrunk.read(path.read_bytes(), known.laterals), f"{known.package}/{known.file} ({known.license})"
+    if source == "rapidocr":
+        raise ExtraError(
+            "rapidocr is not installed", expected="the package whose weights are the start",
+            fix="pip install --no-deps rapidocr, or --trunk random",
+        )  # fmt: skip
+    return ResidualTrunk(TrunkShape()), "random weights"
+
+
+def fit_net(
+    store: PictureStore, labels: LabelSet, config: DetectorConfig, options: DetectionOptions,
+    read_mask: Callable[[str], NDArray[np.uint8] | None] | None,
+) -> FittedNet:  # fmt: skip
+    """Train on these pictures for the options' budget. The same seed on one thread draws the same pictures."""
+    import torch
+
+    torch.manual_seed(options.seed)
+    trunk, source = build_trunk(options.trunk)
+    net = Detector(DetectorShape(len(config.classes), config.num_channels), trunk)
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    augment = AugmentConfig(quarter_turns=options.quarter_turns)
+    sampler = PictureSampler(store.read, labels, config.size, augment, scale=config.scale, read_mask=read_mask)
+    fit = FitConfig(
+        budget_s=options.budget_s, max_steps=options.max_steps, seed=options.seed,
+        trunk_rate=1.0 if source == "random weights" else TRAINED_TRUNK_RATE,
+    )  # fmt: skip
+    if options.max_steps > 100:  # measuring costs some steps
+        from dataclasses import replace
+
+        fit = replace(fit, bf16=is_bf16_faster(net, sampler, fit))
+    checkpoint: Path | None = options.checkpoint
+    trained = train_detector(
+        net, sampler, len(labels.pictures), fit, checkpoint=checkpoint,
+        report=lambda message, share: options.progress(f"training: {message}", 0.9 * share),
+    )  # fmt: skip
+    graph, parity = export_detector(trained.net, config.size)
+    return FittedNet(graph, parity, source, trained.num_steps, trained.num_epochs, trained.cpu_s, trained.losses)

@@ -1,0 +1,46 @@
+"""What may be chosen when a detector of defects is made, checked before anything heavy is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from deepseek.errors import InputError
+
+TrunkSource = Literal["auto", "random", "rapidocr"]
+ReportProgress = Callable[[str, float], object]
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionOptions:
+    """Everything but pictures and labels."""
+
+    out: Path
+    name: str = ""
+    max_miss: float | None = None  # share of defective parts that may be missed; None: no promise is asked for
+    confidence: float = 0.95  # of the promise
+    budget_s: float = 600.0  # CPU time of the training
+    max_steps: int = 10**9  # of the training, whichever is first
+    trunk: TrunkSource = "auto"  # auto: of rapidocr where that is installed, else random weights
+    size: int | None = None  # pixels of the longer side as the net sees it; None: by the pictures
+    quarter_turns: bool = False  # the direction of a defect means nothing: pictures are also turned by 90 degrees
+    masks: Path | None = None  # folder of drawn masks, by the names of the pictures
+    template: tuple[str, str] | None = None  # in a file's name: what stands for the part, and for its reference picture
+    held_share: float = 0.2  # of the pictures, where the labels keep none back
+    checkpoint: Path | None = None
+    seed: int = 0
+    key: Path | None = None
+    overwrite: bool = False
+    command: str | None = None
+    progress: ReportProgress = lambda _message, _share: None
+
+    def __post_init__(self) -> None:
+        for name, value in (("max-miss", self.max_miss), ("confidence", self.confidence)):
+            if value is not None and not 0 < value < 1:
+                raise InputError(f"{name} is {value}", expected="above 0 and below 1", fix="for 0.3 % write 0.003")
+        if not 0 < self.held_share < 1:
+            raise InputError(f"held_share is {self.held_share}", expected="above 0 and below 1", fix="write 0.2")
+        if self.size is not None and not 32 <= self.size <= 2_048:
+            raise InputError(f"size is {self.size}", expected="32 to 2,048 pixels", fix="write 224")

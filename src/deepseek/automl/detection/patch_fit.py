@@ -1,0 +1,146 @@
+"""Pictures of good parts alone -> a bundle that finds what is unlike them.
+
+A share of the good parts is held back: what is called 1 is the 99th percentile of their hottest cells, and the
+threshold lets the stated share of good parts through. Of misses nothing is known without a defective part, and nothing
+is promised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepseek.automl.detection.fit import DetectionResult, finish
+from deepseek.automl.detection.fitted import GRAPH, FittedModel
+from deepseek.automl.detection.net import choose_size
+from deepseek.automl.detection.options import DetectionOptions
+from deepseek.automl.detection.split import LEAST_PICTURES, LabelSplit
+from deepseek.bundle import check_target
+from deepseek.contracts import Float32, JsonObject
+from deepseek.data.labels.labeled_picture import LabeledPicture, LabelSet
+from deepseek.data.labels.pictures import PictureStore, fit_reader, list_pictures, picture_size
+from deepseek.engines.detector.config import DetectorConfig
+from deepseek.engines.export_torch import export_torch_module
+from deepseek.errors import CheckError, InputError
+from deepseek.nn.detector.onnx_trunk import OnnxTrunk, find_pretrained
+from deepseek.nn.detector.patch_net import GaborTrunk, PatchNet
+from deepseek.nn.detector.trunk import Trunk
+
+CLASS = "anomaly"
+MAX_PATCHES = 200_000
+UNIT_QUANTILE = 0.99
+MULTIPLE = 32
+
+
+def fit_good_parts(pictures: Path, options: DetectionOptions) -> DetectionResult:
+    """Make the bundle. InputError for too few pictures; CheckError when a promise on misses is asked for: good parts
+    alone support none."""
+    check_target(options.out, overwrite=options.overwrite, key=options.key)
+    if options.max_miss is not None:
+        raise CheckError(
+            "good parts alone say nothing about how many defects are missed",
+            expected="held defective parts with labels",
+            fix="give --labels, or leave --max-miss out",
+        )  # fmt: skip
+    files = list_pictures(pictures)
+    if len(files) < LEAST_PICTURES:
+        raise InputError(
+            f"there are {len(files)} pictures", expected=f"{LEAST_PICTURES} or more", fix="take more pictures"
+        )
+    store = PictureStore(pictures, fit_reader(pictures, files))
+    labels = LabelSet(tuple(LabeledPicture(file, *picture_size(pictures / file)) for file in files), ())
+    order = np.random.default_rng(options.seed).permutation(len(files))
+    num_held = min(len(files) - 2, max(1, round(options.held_share * len(files))))
+    split = LabelSplit(labels.take(sorted(order[num_held:])), labels.take(sorted(order[:num_held])), ())
+    fitted = fit_patches(store, split, options)
+    return finish(pictures, store, split, fitted, options, None, [
+        "all pictures were taken for good parts: how many defects would be missed is not known"
+    ])  # fmt: skip
+
+
+def patch_trunk(source: str) -> tuple[Trunk, str]:
+    """A trained trunk where a package carries one, else fixed filters."""
+    pretrained = None if source == "random" else find_pretrained()
+    if pretrained is None:
+        return GaborTrunk(), "fixed filters (no package with trained weights is installed)"
+    path, known = pretrained
+    return OnnxTrunk.read(path.read_bytes(), known.laterals), f"{known.package}/{known.file} ({known.license})"
+
+
+def fit_patches(store: PictureStore, split: LabelSplit, options: DetectionOptions) -> FittedModel:
+    """Learn from the training pictures, set the unit by the held ones, export."""
+    import torch
+
+    size, scale = choose_size(split.train, options.size)
+    trunk, source = patch_trunk(options.trunk)
+    net = PatchNet(trunk, store.reader.channels).eval().requires_grad_(False)
+    config = DetectorConfig(
+        method="patches", classes=(CLASS,), num_channels=store.reader.channels, size=size, scale=scale,
+        white=store.reader.white, threshold=0.5, box_threshold=0.5,
+    )  # fmt: skip
+    rng = np.random.default_rng(options.seed)
+    num = len(split.train.pictures)
+    patches = []
+    for place, each in enumerate(split.train.pictures):
+        own = _patches(net, store, each.file, config)
+        patches.append(own[rng.permutation(len(own))[: max(1, MAX_PATCHES // num)]])
+        options.progress(f"{place + 1} of {num} good parts read", 0.6 * (place + 1) / num)
+    net.fit_good(np.concatenate(patches), options.seed)
+    with torch.no_grad():
+        hottest = [
+            float(net(torch.tensor(view.pixels[None])).max())
+            for each in split.held.pictures
+            for view in config.views(store.read(each.file))
+        ]
+    net.unit.fill_(max(float(np.quantile(hottest, UNIT_QUANTILE)), 1e-6))
+    graph, parity = _export(net, config)
+    training: JsonObject = {"trunk": source, "num_patches": sum(map(len, patches)), "bank_size": len(net.bank)}
+    return FittedModel({GRAPH: graph}, replace(config, light=_light_range(store, split)), training, parity)
+
+
+def _light_range(store: PictureStore, split: LabelSplit) -> tuple[float, float]:
+    from deepseek.automl.detection.measure import brightness_range
+
+    return brightness_range(store, split.train)
+
+
+def _patches(net: PatchNet, store: PictureStore, file: str, config: DetectorConfig) -> Float32:
+    """Features (M, D) of one picture's cells, without those of padding."""
+    import torch
+
+    parts = []
+    for view in config.views(store.read(file)):
+        with torch.no_grad():
+            features = net.features(torch.tensor(view.pixels[None]))[0]
+        high, wide = (-(-side // 8) for side in view.inner)
+        parts.append(features[:, :high, :wide].flatten(1).T.numpy())
+    joined: Float32 = np.concatenate(parts)
+    return joined
+
+
+def _export(net: PatchNet, config: DetectorConfig) -> tuple[bytes, float]:
+    """The graph, and its largest difference to torch. CheckError above a thousandth."""
+    import torch
+
+    from deepseek.engines.onnx import open_session
+
+    sample = torch.randint(0, 256, (2, config.num_channels, config.size, config.size + MULTIPLE), dtype=torch.uint8)
+    rows, high, wide = (torch.export.Dim(name, min=1) for name in ("rows", "high", "wide"))
+    with torch.no_grad():
+        model: Any = export_torch_module(
+            net, (sample,), input_names=["pictures"], output_names=["heat"],
+            dynamic_shapes=({0: rows, 2: MULTIPLE * high, 3: MULTIPLE * wide},),
+        )  # fmt: skip
+        expected = net(sample).numpy()
+    graph: bytes = model.SerializeToString()
+    (actual,) = open_session(graph, GRAPH, num_threads=1).run(None, {"pictures": sample.numpy()})
+    parity = float((np.abs(expected - actual) / np.maximum(1, np.abs(expected))).max())
+    if not parity <= 1e-3:
+        raise CheckError(
+            f"the exported graph differs from the net by {parity:.2g}", expected="at most 0.001",
+            fix="report it: this is a fault of the exporter",
+        )  # fmt: skip
+    return graph, parity

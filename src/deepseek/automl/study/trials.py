@@ -1,0 +1,76 @@
+"""The entries of a log -> the trials of a study, as proposals and reports look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from deepseek.automl.study.definition import Definition
+from deepseek.automl.study.log import Entry
+from deepseek.automl.study.space import Value
+
+State = Literal["pending", "done", "failed", "history"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One recipe and what is known of it."""
+
+    number: int
+    recipe: Mapping[str, Value]
+    state: State
+    values: Mapping[str, float] = field(default_factory=dict)  # of all that is measured, when done or history
+    reason: str = ""  # why it was proposed, where history comes from, or why it has failed
+    chance: float | None = None  # that every limit holds, as the model had it when the trial was proposed
+    time: str = ""  # of the last that was said of it
+
+    @property
+    def is_measured(self) -> bool:
+        return self.state in ("done", "history")
+
+
+def collect_trials(entries: Iterable[Entry]) -> list[Trial]:
+    """In the order of their numbers; the last that was told of a trial counts."""
+    trials: dict[int, Trial] = {}
+    for entry in entries:
+        number, at = entry.trial, entry.time
+        if entry.event == "ask":
+            trials[number] = Trial(number, entry.recipe, "pending", {}, entry.reason, entry.chance, at)
+        elif entry.event == "history":
+            trials[number] = Trial(number, entry.recipe, "history", entry.values, entry.reason, None, at)
+        elif number in trials and entry.event == "fail":
+            trials[number] = replace(trials[number], state="failed", reason=entry.reason, time=at)
+        elif number in trials:
+            state: State = "history" if trials[number].state == "history" else "done"
+            trials[number] = replace(trials[number], state=state, values=entry.values, time=at)
+    return [trials[number] for number in sorted(trials)]
+
+
+def holding(definition: Definition, trials: Iterable[Trial]) -> list[Trial]:
+    """The measured trials that break no constraint."""
+    return [trial for trial in trials if trial.is_measured and not definition.is_broken(trial.values)]
+
+
+def best_trial(definition: Definition, trials: Iterable[Trial]) -> Trial | None:
+    """Of those that hold, the best by the first objective; None where none holds."""
+    objective = definition.objectives[0]
+    return min(
+        holding(definition, trials), key=lambda trial: objective.sign * trial.values[objective.name], default=None
+    )
+
+
+def pareto_front(definition: Definition, trials: Iterable[Trial]) -> list[Trial]:
+    """Of those that hold, the trials that no other beats in every objective, the best by the first one first."""
+    candidates = holding(definition, trials)
+
+    def losses(trial: Trial) -> tuple[float, ...]:
+        return tuple(objective.sign * trial.values[objective.name] for objective in definition.objectives)
+
+    front = []
+    for trial in candidates:
+        own = losses(trial)
+        others = (losses(other) for other in candidates if other is not trial)
+        if not any(all(a <= b for a, b in zip(each, own, strict=True)) and each != own for each in others):
+            front.append(trial)
+    return sorted(front, key=losses)

@@ -1,0 +1,133 @@
+"""A bundle that finds defects as a compression target: its graph with weights in int8, and the rest as it was.
+
+    target = DetectorTarget.open(Path("line3"), Path("held/boxes.csv"))     # pictures below the labels' folder
+
+Judged is what is decided of each picture: its class, or that it is good. The threshold stays, and so does no promise:
+the compressed bundle has other scores, and its detector.json promises nothing of misses until `recipe defects` has held
+parts judged again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.bundle import EngineEntry, Manifest, now
+from deepseek.compress.quantize.graph_weights import quantize_graph_weights
+from deepseek.compress.targets.evaluator import Evaluator, split_rows
+from deepseek.compress.targets.target import GIVEN, Backend, Plan, Variant
+from deepseek.contracts import Arrays, Float64
+from deepseek.data.labels import LabelSet, read_labels
+from deepseek.data.labels.pictures import PictureStore
+from deepseek.engines.detector.config import CONFIG, GRAPH
+from deepseek.engines.detector.inspection import InspectionModel
+from deepseek.engines.detector.runtime import DetectorRuntime, open_model
+from deepseek.errors import InputError
+
+PLACES = "places"  # the only array: which pictures
+
+
+class DetectorTarget:
+    """CompressionTarget of a bundle of `recipe defects` that needs no reference picture."""
+
+    kind = "bundle"
+
+    def __init__(self, runtime: DetectorRuntime, store: PictureStore, labels: LabelSet, digest: str, seed: int) -> None:
+        self.runtime, self.manifest, self.seed, self.data_digest = runtime, runtime.manifest, seed, digest
+        self.name = self.manifest.name
+        self.digest = f"{self.manifest.digest} {digest} {seed}"
+        self._store = store
+        _, evaluation = split_rows(len(labels.pictures), seed)  # as for other bundles; nothing here is calibrated
+        self._labels = labels.take(evaluation.tolist())
+        self.evaluator = Evaluator.labels(self._truth(), seed)
+        self._size_bytes = len(runtime.bundle.read(GRAPH))
+        self.original = Variant(GIVEN, runtime.bundle.path, self._size_bytes)
+
+    @classmethod
+    def open(cls, path: Path, data: Path, *, seed: int = 0) -> DetectorTarget:
+        """Open a bundle and labels, whose pictures lie beside them. InputError for a bundle that compares parts with
+        references, and what the readers raise."""
+        import hashlib
+        import json
+
+        from deepseek.data.labels import to_coco
+
+        runtime = DetectorRuntime.open(path)
+        if runtime.config.template is not None:
+            raise InputError(
+                f"{path} compares parts with reference pictures, and its net is small already",
+                expected="a detector or one of good parts", fix="serve it as it is",
+            )  # fmt: skip
+        labels = read_labels(data, data.parent)
+        digest = hashlib.sha256(json.dumps(to_coco(labels), sort_keys=True).encode()).hexdigest()
+        return cls(runtime, PictureStore(data.parent, runtime.image_reader), labels, digest, seed)
+
+    def methods(self) -> tuple[str, ...]:
+        return ("int8",)
+
+    def plans(self, methods: Sequence[str]) -> list[Plan]:
+        return [Plan((method,)) for method in methods]
+
+    def make(self, plan: Plan, folder: Path) -> Variant:
+        graph = quantize_graph_weights(self.runtime.bundle.read(GRAPH))
+        (folder / GRAPH).write_bytes(graph)
+        return Variant(plan.name, folder, len(graph), ("weights alone are int8",))
+
+    def backends(self, variant: Variant) -> list[Backend]:
+        model: InspectionModel = self.runtime
+        if variant.name != GIVEN:
+            model = open_model(lambda name: (variant.folder / name).read_bytes(), self.runtime.config)
+
+        def run(arrays: Arrays) -> Float64:
+            return np.stack([self._decision(model, int(place)) for place in arrays[PLACES]])
+
+        return [Backend("onnxruntime", True, run, lambda: None)]
+
+    def outputs(self, backend: Backend, num_rows: int | None = None) -> NDArray[Any]:
+        size = self.evaluator.num_rows if num_rows is None else num_rows
+        outputs: NDArray[Any] = backend.run({PLACES: np.arange(size)})
+        return outputs
+
+    def rows(self, number: int, batch: int) -> Arrays:
+        return {PLACES: np.arange(number * batch, (number + 1) * batch) % self.evaluator.num_rows}
+
+    def describe(self, variant: Variant, engine: str) -> tuple[Manifest, Mapping[str, bytes]]:
+        bundle = self.runtime.bundle
+        config = replace(self.runtime.config, max_miss=None, confidence=None)
+        lineage = replace(
+            self.manifest.lineage, parent=self.manifest.digest, data=self.data_digest, seed=self.seed,
+            config={**self.manifest.lineage.config, "compress": variant.name},
+        )  # fmt: skip
+        manifest = replace(
+            self.manifest, created=now(), lineage=lineage, files={}, digest="",
+            engines=(EngineEntry(engine, GRAPH, 0.0, self.evaluator.num_rows),),
+        )  # fmt: skip
+        kept = [
+            name for name in self.manifest.files if not name.startswith("evidence/") and name not in (GRAPH, CONFIG)
+        ]
+        files = {name: bundle.read(name) for name in kept}
+        return manifest, files | {CONFIG: config.to_bytes(), GRAPH: (variant.folder / GRAPH).read_bytes()}
+
+    def close(self) -> None:
+        self.runtime.close()
+
+    def _truth(self) -> NDArray[np.int64]:
+        """(N,) the class of each picture as a place in the bundle's classes; their number where it is good. A bundle of
+        good parts knows one class of what is unlike them."""
+        classes = self.runtime.config.classes
+        return np.array([
+            len(classes) if not each.is_defective
+            else classes.index(each.picture_class) if each.picture_class in classes else 0
+            for each in self._labels.pictures
+        ], np.int64)  # fmt: skip
+
+    def _decision(self, model: InspectionModel, place: int) -> Float64:
+        """(K + 1,) the scores of the classes, and the threshold as that of a good part."""
+        seen = model.inspect(self._store.read(self._labels.pictures[place].file))
+        scores: Float64 = np.append(seen.class_scores.astype(np.float64), self.runtime.config.threshold)
+        return scores

@@ -1,0 +1,68 @@
+"""Parts compared with good ones, patch by patch: a heat map, its regions as boxes, a score of the part."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deepseek.contracts import Float32
+from deepseek.engines.detector.config import GRAPH, DetectorConfig
+from deepseek.engines.detector.inspection import Inspection, Picture
+from deepseek.engines.detector.views import View, join_heat
+from deepseek.engines.onnx import compute_error, open_session, runtime_errors
+from deepseek.extras import need
+from deepseek.nn.detector.boxes import BoxSet
+
+TOP_SHARE, TOP_CELLS = 0.05, 3  # of the cells of a part: the mean of the hottest is its score
+
+
+class PatchModel:
+    """nn.detector.PatchNet, exported: pictures -> heat from 0, about 1 as far as good patches lie."""
+
+    def __init__(self, graph: bytes, config: DetectorConfig, *, num_threads: int = 1) -> None:
+        self.config = config
+        self._session = open_session(graph, GRAPH, num_threads=num_threads, flush_denormals=True)
+        self._refusals = runtime_errors(need("onnxruntime", extra="serve"))
+
+    def inspect(self, picture: Picture, reference: Picture | None = None) -> Inspection:
+        """Heat and scores are distances d squeezed to 0 to 1 by d / (1 + d): 0.5 is as far as good patches lie."""
+        config = self.config
+        parts: list[tuple[View, Float32]] = []
+        views = config.views(picture)
+        for view in views:
+            try:
+                (heat,) = self._session.run(None, {"pictures": view.pixels[None]})
+            except self._refusals as error:
+                raise compute_error(GRAPH, error) from error
+            parts.append((view, heat[0, 0]))
+        heat = join_heat(parts)
+        score = part_score(heat)
+        heat = heat / (1 + heat)
+        boxes = regions(heat, config.threshold, picture.shape[2], picture.shape[1])
+        return Inspection(boxes, score, np.array([score], np.float32), heat)
+
+
+def part_score(heat: Float32) -> float:
+    """The mean of the hottest cells, squeezed.
+
+    >>> part_score(np.array([[0.0, 1.0], [1.0, 1.0]], np.float32))
+    0.5
+    """
+    num = max(TOP_CELLS, round(TOP_SHARE * heat.size))
+    hottest = float(np.sort(heat, axis=None)[-num:].mean())
+    return hottest / (1 + hottest)
+
+
+def regions(heat: Float32, threshold: float, width: int, height: int) -> BoxSet:
+    """Connected cells from the threshold on as boxes in pixels, each with its largest value as score."""
+    ndimage = need("scipy.ndimage", extra="tabular")
+    labels, num = ndimage.label(heat >= threshold, np.ones((3, 3)))
+    if not num:
+        return BoxSet.empty()
+    down, across = height / heat.shape[0], width / heat.shape[1]
+    boxes = [
+        (columns.start * across, rows.start * down, columns.stop * across, rows.stop * down)
+        for rows, columns in ndimage.find_objects(labels)
+    ]
+    scores = np.asarray(ndimage.maximum(heat, labels, np.arange(1, num + 1)), np.float32)
+    order = np.argsort(-scores, kind="stable")
+    return BoxSet(np.array(boxes, np.float32)[order], scores[order], np.zeros(num, np.int64))

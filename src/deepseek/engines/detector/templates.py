@@ -1,0 +1,52 @@
+"""Parts compared with their reference pictures: candidates that differ, each named by a small net."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deepseek.engines.detector.config import GRAPH, DetectorConfig
+from deepseek.engines.detector.inspection import Inspection, Picture
+from deepseek.engines.detector.views import HEAT_STRIDE
+from deepseek.engines.onnx import compute_error, open_session, runtime_errors
+from deepseek.extras import need
+from deepseek.nn.detector.boxes import BoxSet, suppress
+from deepseek.nn.detector.difference import align, apply_deltas, check_sizes, cut_crops, propose
+
+
+class PairModel:
+    """nn.detector.PairNet, exported: crops -> probabilities (N, K + 1), deltas (N, 4)."""
+
+    def __init__(self, graph: bytes, config: DetectorConfig, *, num_threads: int = 1) -> None:
+        self.config = config
+        self._session = open_session(graph, GRAPH, num_threads=num_threads, flush_denormals=True)
+        self._refusals = runtime_errors(need("onnxruntime", extra="serve"))
+
+    def inspect(self, picture: Picture, reference: Picture | None = None) -> Inspection:
+        """Boxes in pixels of the part as it lies, before it was moved onto its reference."""
+        other = check_sizes(picture, reference)
+        part, shift = align(picture, other)
+        boxes = propose(part, other)
+        num_classes, (height, width) = len(self.config.classes), picture.shape[1:]
+        heat = np.zeros((-(-height // HEAT_STRIDE), -(-width // HEAT_STRIDE)), np.float32)
+        if not len(boxes):
+            return Inspection(BoxSet.empty(), 0.0, np.zeros(num_classes, np.float32), heat)
+        try:
+            chances, deltas = self._session.run(None, {"crops": cut_crops(part, other, boxes)})
+        except self._refusals as error:
+            raise compute_error(GRAPH, error) from error
+        moved = apply_deltas(boxes, deltas) + np.array(shift * 2, np.float32)
+        moved = np.clip(moved, 0, np.array([width, height] * 2, np.float32))
+        row, number = np.nonzero(chances[:, :num_classes] >= self.config.least_score)
+        scores = chances[row, number]
+        order = np.argsort(-scores, kind="stable")
+        detections = BoxSet(moved[row[order]], scores[order], number[order].astype(np.int64))
+        sides = (detections.boxes[:, 2:] - detections.boxes[:, :2]).min(1, initial=np.inf)
+        detections = suppress(detections.take(np.flatnonzero(sides >= 1)), self.config.max_overlap, vote=False)
+        best = np.zeros(num_classes, np.float32)
+        np.maximum.at(best, detections.classes, detections.scores)
+        for box, score in zip(detections.boxes[::-1], detections.scores[::-1], strict=True):
+            left, top = (box[:2] // HEAT_STRIDE).astype(int)
+            right, bottom = np.ceil(box[2:] / HEAT_STRIDE).astype(int)
+            cells = heat[top:bottom, left:right]
+            np.maximum(cells, score, out=cells)
+        return Inspection(detections, float(best.max(initial=0.0)), best, heat)

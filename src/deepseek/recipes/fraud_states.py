@@ -1,0 +1,97 @@
+"""Whether a bundle follows hidden states of cards and terminals: held rows decide.
+
+chosen = choose_states(table, rows, definition, periods)
+chosen.definition, chosen.rows, chosen.report
+
+States are learned from the verdicts of the training period. Trees that see them and trees that do not are fitted once
+on that period, with the settings they have by default; states stay where the held rows are ranked better with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from deepseek.contracts import JsonObject
+from deepseek.data.table.table import Table
+from deepseek.errors import InputError
+from deepseek.extras import is_installed
+from deepseek.features.definition import FeatureDefinition, states_alone, with_states
+from deepseek.features.tables import add_features, read_events
+from deepseek.recipes.fraud_periods import Periods
+from deepseek.train.candidates import BUILT_IN, FitData
+from deepseek.train.tabular.metrics import average_precision
+
+MAX_GENUINE = 40_000  # rows that the two fits see, beside every fraud
+ROUNDS = 100
+CARD, TERMINAL = "card", "terminal"  # the keys of `card_payments`
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChosenStates:
+    """The definition and the rows with its features, and why: evidence/fraud.json, "hidden_states"."""
+
+    definition: FeatureDefinition
+    rows: Table
+    report: JsonObject
+
+
+def choose_states(table: Table, rows: Table, definition: FeatureDefinition, periods: Periods) -> ChosenStates:
+    """`rows`: the N rows of `table` with the features of `definition`, which has no hidden states."""
+    from deepseek.features.states.estimate import estimate_states
+
+    if not is_installed("numba"):
+        return ChosenStates(definition, rows, {"used": False, "reason": "numba is not installed (extra: features)"})
+    verdicts = rows.column(definition.columns.label)
+    known = rows.column(definition.columns.time).astype("datetime64[ms]").astype(np.int64) < periods.train.end_ms
+    past = np.flatnonzero(known & ~np.isnan(verdicts))
+    try:
+        hidden = estimate_states(definition, read_events(definition, table).take(past), card=CARD, terminal=TERMINAL)
+    except InputError as error:
+        return ChosenStates(definition, rows, {"used": False, "reason": str(error)})
+    followed = with_states(definition, hidden)
+    raw = table.drop([name for name in table.names if name not in _event_columns(definition)])
+    states = states_alone(followed)
+    columns_of_states = add_features(states, raw)
+    wider = Table(
+        {**rows.columns, **{name: columns_of_states.columns[name] for name in states.names}},
+        {**rows.types, **{name: columns_of_states.types[name] for name in states.names}},
+        rows.notes,
+    )  # fmt: skip
+    without = _measure_precision(rows, definition.names, verdicts, periods)
+    precision = _measure_precision(wider, followed.names, verdicts, periods)
+    report: JsonObject = {
+        "used": precision > without, "held_average_precision": precision, "held_average_precision_without": without,
+        "card_run": asdict(hidden.card_run), "terminal_run": asdict(hidden.terminal_run),
+    }  # fmt: skip
+    return ChosenStates(followed, wider, report) if precision > without else ChosenStates(definition, rows, report)
+
+
+def _event_columns(definition: FeatureDefinition) -> set[str]:
+    names = definition.columns
+    return {names.time, names.amount, names.id, names.label, *(key.column for key in definition.keys.values())}
+
+
+def _measure_precision(rows: Table, names: tuple[str, ...], verdicts: Any, periods: Periods) -> float:
+    """Average precision on the held rows, of boosted trees that learned from the training period."""
+    train, held = (part[~np.isnan(verdicts[part])] for part in (periods.train.rows, periods.held.rows))
+    genuine = train[verdicts[train] == 0]
+    if len(genuine) > MAX_GENUINE:
+        genuine = np.random.default_rng(0).choice(genuine, MAX_GENUINE, replace=False)
+    train = np.sort(np.append(genuine, train[verdicts[train] == 1]))
+    candidate = next(each for each in BUILT_IN if each.name == "xgboost")
+    number = len(names)
+    data = FitData(
+        _matrix(rows, names, train), verdicts[train].astype(np.int64), np.ones(len(train)), "binary", 2,
+        ("numeric",) * number, (0,) * number, (0,) * number,
+    )  # fmt: skip
+    fitted = candidate.fit(data, {**candidate.defaults(data), "rounds": ROUNDS}, seed=0)
+    margin = fitted.margin(_matrix(rows, names, held))[:, 0]
+    fraud = verdicts[held] == 1
+    return average_precision(fraud.astype(np.int64), np.stack([-margin, margin], axis=1), np.ones(len(held)))
+
+
+def _matrix(rows: Table, names: tuple[str, ...], places: Any) -> Any:
+    return np.stack([rows.column(name)[places] for name in names], axis=1).astype(np.float32)

@@ -1,0 +1,1 @@
+"""The settings of a process, improved trial by trial: verbs.py does it, page.py shows it, server.py serves it."""

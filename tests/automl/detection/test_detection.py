@@ -1,0 +1,265 @@
+"""From pictures to a bundle that finds defects, and what is refused on the way."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+for module in ("torch", "onnxscript", "PIL", "scipy", "pycocotools"):
+    pytest.importorskip(module)
+
+from PIL import Image  # noqa: E402
+
+from deepseek.automl.detection.fit import DetectionResult, fit_detection  # noqa: E402
+from deepseek.automl.detection.folder import evaluate_detector, predict_folder, write_results  # noqa: E402
+from deepseek.automl.detection.options import DetectionOptions  # noqa: E402
+from deepseek.automl.detection.patch_fit import fit_good_parts  # noqa: E402
+from deepseek.automl.detection.references import parse_template, reference_name  # noqa: E402
+from deepseek.automl.detection.split import split_labels  # noqa: E402
+from deepseek.bundle import open_bundle, verify_bundle  # noqa: E402
+from deepseek.data.labels import LabelSet, read_labels  # noqa: E402
+from deepseek.data.labels.labeled_picture import LabeledPicture  # noqa: E402
+from deepseek.data.media.source import BrokenError  # noqa: E402
+from deepseek.engines.detector.runtime import DetectorRuntime  # noqa: E402
+from deepseek.engines.detector.served import ServedDetector, pack_pictures  # noqa: E402
+from deepseek.errors import CheckError, InputError  # noqa: E402
+from deepseek.recipes.defects.example import draw_surface, write_example  # noqa: E402
+from deepseek.recipes.defects.page import render_page  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_example(tmp_path_factory.mktemp("surface"), num_defective=24, num_good=8)
+
+
+@pytest.fixture(scope="module")
+def fitted(example: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> DetectionResult:
+    """A net of two steps: what it finds is of no worth, the bundle is whole."""
+    out = tmp_path_factory.mktemp("bundle") / "surface"
+    options = DetectionOptions(out=out, max_steps=2, trunk="random", max_miss=0.6, confidence=0.9, size=64)
+    return fit_detection(example[0], options, labels=example[1])
+
+
+def test_the_bundle_is_whole_and_says_what_it_promises(fitted: DetectionResult) -> None:
+    bundle = open_bundle(fitted.bundle.path)
+    assert verify_bundle(fitted.bundle.path) == []
+    assert (bundle.manifest.task, bundle.manifest.labels) == ("detection", ("pit", "scratch"))
+    assert fitted.bound is not None
+    assert fitted.bound.upper <= 0.6
+    evidence = json.loads(bundle.read("evidence/metrics.json"))
+    assert evidence["miss_bound"] == fitted.bound.to_dict()
+    assert fitted.figures.num_missed == fitted.bound.num_missed
+    json.dumps(fitted.to_dict(), allow_nan=False)
+
+
+def test_a_folder_gives_coco_results_of_every_picture(
+    fitted: DetectionResult, example: tuple[Path, Path], tmp_path: Path
+) -> None:
+    predictions = predict_folder(fitted.bundle.path, example[0])
+    parts = write_results(predictions, tmp_path / "found.json")
+    rows = json.loads((tmp_path / "found.json").read_text())
+    assert all({"image_id", "category_id", "file_name", "category", "bbox", "score"} == set(row) for row in rows)
+    assert all(row["bbox"][0] >= 0 and row["bbox"][0] + row["bbox"][2] <= 96.01 for row in rows)
+    assert len(parts.read_text().splitlines()) == 1 + 32
+    assert predictions.warnings == ()
+
+
+def test_evaluate_takes_the_labels_of_training(fitted: DetectionResult, example: tuple[Path, Path]) -> None:
+    result = evaluate_detector(fitted.bundle.path, example[1], example[0])
+    assert (result.figures.num_pictures, result.figures.num_defective) == (32, 24)
+    assert set(result.figures.metrics()) == {"map50", "part_auc"}
+
+
+def test_other_sizes_depths_and_black_pictures_are_answered_and_other_light_is_told(
+    fitted: DetectionResult, tmp_path: Path
+) -> None:
+    Image.fromarray(np.zeros((96, 96), np.uint8)).save(tmp_path / "black.png")
+    Image.fromarray(np.full((50, 700), 130, np.uint8)).save(tmp_path / "wide.png")
+    Image.fromarray(np.full((40, 40, 3), 130, np.uint8)).save(tmp_path / "color.png")
+    Image.fromarray(np.full((96, 96), 33_000, np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(np.full((1, 1), 130, np.uint8)).save(tmp_path / "one.png")
+    predictions = predict_folder(fitted.bundle.path, tmp_path)
+    assert len(predictions.results) == 5
+    assert all(np.isfinite(each.inspection.score) for each in predictions.results)
+    assert "1 of 5 pictures are darker than those of training" in predictions.warnings[0]
+
+
+def test_a_broken_picture_is_named_or_skipped(fitted: DetectionResult, tmp_path: Path) -> None:
+    Image.fromarray(np.full((96, 96), 130, np.uint8)).save(tmp_path / "good.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:60])
+    with pytest.raises(BrokenError, match=r"cut\.png"):
+        predict_folder(fitted.bundle.path, tmp_path)
+    predictions = predict_folder(fitted.bundle.path, tmp_path, skip_broken=True)
+    assert [name for name, _ in predictions.skipped] == ["cut.png"]
+    assert len(predictions.results) == 1
+
+
+def test_a_served_picture_gets_boxes_score_and_mask_and_a_broken_one_its_reason(
+    fitted: DetectionResult, example: tuple[Path, Path]
+) -> None:
+    picture = next(iter(sorted(example[0].iterdir()))).read_bytes()
+    with DetectorRuntime.open(fitted.bundle.path) as runtime:
+        outputs = ServedDetector(runtime).run(pack_pictures([(picture, None), (b"no picture", None)]))
+    answer = json.loads(outputs["answers"][0])
+    assert set(answer) == {"defective", "score", "boxes", "mask"}
+    assert (answer["mask"]["height"], answer["mask"]["width"]) == (8, 8)
+    assert outputs["answers"][1] == b""
+    assert json.loads(outputs["faults"][1])["kind"] == "BrokenError"
+
+
+def test_the_adapter_of_a_server_answers_a_request(fitted: DetectionResult, example: tuple[Path, Path]) -> None:
+    pytest.importorskip("msgspec")
+    from deepseek.serve.models.detector import DetectorAdapter
+    from deepseek.serve.protocols.records import prediction_rows
+
+    picture = base64.b64encode(next(iter(sorted(example[0].iterdir()))).read_bytes()).decode()
+    adapter = DetectorAdapter(DetectorRuntime.open(fitted.bundle.path, lazy=True))
+    rows = adapter.prepare([{"picture": {"b64": picture}}, adapter.example]).features
+    outputs = adapter.run(adapter.join([rows]))
+    assert adapter.fault(outputs) is None
+    answers = prediction_rows(adapter.decide(outputs, rows, ()))
+    assert [set(answer) for answer in answers] == [{"defective", "score", "boxes", "mask"}] * 2
+    broken = adapter.run(adapter.join([adapter.prepare([{"picture": {"b64": "AAAA"}}]).features]))
+    assert isinstance(adapter.fault(broken), BrokenError)
+    for record in ({}, {"picture": None}, {"picture": {"b64": picture}, "other": 1}):
+        with pytest.raises(InputError, match="row 0"):
+            adapter.prepare([record])
+
+
+def test_compression_keeps_the_bundle_and_takes_back_the_promise(
+    fitted: DetectionResult, example: tuple[Path, Path], tmp_path: Path
+) -> None:
+    from deepseek.bundle import write_bundle
+    from deepseek.compress.targets.detector import DetectorTarget
+    from deepseek.compress.targets.target import Plan
+
+    labels = example[0] / "boxes.csv"
+    labels.write_bytes(example[1].read_bytes())
+    target = DetectorTarget.open(fitted.bundle.path, labels)
+    labels.unlink()
+    variant = target.make(Plan(("int8",)), tmp_path)
+    assert variant.size_bytes < 0.5 * target.original.size_bytes
+    outputs = target.outputs(target.backends(variant)[0], 3)
+    assert outputs.shape == (3, 3)
+    bundle = write_bundle(tmp_path / "small", *target.describe(variant, "onnxruntime"))
+    with DetectorRuntime.open(bundle.path) as runtime:
+        assert runtime.config.max_miss is None
+        assert np.isfinite(runtime.inspect(np.zeros((1, 64, 64), np.uint8)).score)
+
+
+def test_the_page_shows_the_promise_and_no_request(fitted: DetectionResult) -> None:
+    page = render_page(fitted, "surface")
+    assert "At most 60 % of defective parts are missed, at a confidence of 90 %" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert len(page) < 2_000_000
+
+
+def test_a_claim_that_the_held_parts_cannot_support_is_refused_before_training(
+    example: tuple[Path, Path], tmp_path: Path
+) -> None:
+    options = DetectionOptions(out=tmp_path / "out", max_miss=0.003, budget_s=1e9)
+    with pytest.raises(CheckError, match=r"4 held defective parts cannot support at most 0\.3 % missed") as caught:
+        fit_detection(example[0], options, labels=example[1])
+    assert "998" in caught.value.expected
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_without_any_box_are_refused(example: tuple[Path, Path], tmp_path: Path) -> None:
+    path = tmp_path / "boxes.csv"
+    path.write_text("image,class,xmin,ymin,xmax,ymax\n0000.png,,,,,\n")
+    with pytest.raises(InputError, match="hold no box"):
+        fit_detection(example[0], DetectionOptions(out=tmp_path / "out"), labels=path)
+
+
+def test_a_class_with_two_examples_trains_and_judges_and_is_warned_of() -> None:
+    box = np.array([[1, 1, 5, 5]], np.float32)
+    many = [LabeledPicture(f"{place}", 9, 9, box, ("pit",)) for place in range(20)]
+    few = [LabeledPicture(f"few{place}", 9, 9, box, ("dent",)) for place in range(2)]
+    split = split_labels(LabelSet((*many, *few), ("dent", "pit")), held_share=0.2, seed=0)
+    assert sum(each.classes == ("dent",) for each in split.train.pictures) == 1
+    assert sum(each.classes == ("dent",) for each in split.held.pictures) == 1
+    assert "'dent' has 1 pictures to learn from and 1 that judge" in split.warnings[0]
+    assert "rate of false alarms is not known" in split.warnings[1]
+
+
+def test_labels_that_keep_a_part_back_are_followed() -> None:
+    box = np.array([[1, 1, 5, 5]], np.float32)
+    parts = ["train"] * 4 + ["test"] * 2
+    pictures = tuple(LabeledPicture(f"{n}", 9, 9, box, ("pit",), part) for n, part in enumerate(parts))
+    split = split_labels(LabelSet(pictures, ("pit",)), held_share=0.5, seed=0)
+    assert [each.file for each in split.held.pictures] == ["4", "5"]
+
+
+def test_good_parts_alone_promise_nothing(example: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(CheckError, match="good parts alone say nothing"):
+        fit_good_parts(example[0], DetectionOptions(out=tmp_path / "out", max_miss=0.1))
+
+
+def test_templates_are_found_by_their_names() -> None:
+    template = parse_template("_test=_temp")
+    assert reference_name("a/7_test.png", template) == "a/7_temp.png"
+    with pytest.raises(InputError, match="--template"):
+        parse_template("_test")
+    with pytest.raises(InputError, match="has no '_test' in its name"):
+        reference_name("a/7.png", template)
+
+
+@pytest.mark.slow
+def test_good_parts_teach_what_is_unlike_them(tmp_path: Path) -> None:
+    """A pit of another brightness lies farther from good patches than any held good part."""
+    good, _ = write_example(tmp_path / "good", num_defective=0, num_good=30, seed=1)
+    bad, labels = write_example(tmp_path / "bad", num_defective=12, num_good=12, seed=2)
+    result = fit_good_parts(good, DetectionOptions(out=tmp_path / "out", trunk="random"))
+    assert result.config.method == "patches"
+    evaluation = evaluate_detector(tmp_path / "out", labels, bad)
+    assert evaluation.figures.parts is not None
+    assert evaluation.figures.parts.auc.value > 0.9
+    assert "how many defects would be missed is not known" in result.warnings[0]
+
+
+def write_boards(folder: Path, num: int, rng: np.random.Generator) -> Path:
+    """Boards of random lines with a blob more or a hole on each, beside their templates."""
+    rows = ["image,class,xmin,ymin,xmax,ymax"]
+    for number in range(num):
+        template = np.kron(rng.integers(0, 2, (8, 8)), np.ones((16, 16))).astype(np.uint8) * 255
+        part = template.copy()
+        x, y = rng.integers(8, 110, 2)
+        kind = "hole" if part[y + 4, x + 4] else "blob"
+        part[y : y + 8, x : x + 8] = 255 - part[y + 4, x + 4]
+        rows.append(f"{number}_test.png,{kind},{x - 3},{y - 3},{x + 11},{y + 11}")
+        Image.fromarray(part).save(folder / f"{number}_test.png")
+        Image.fromarray(template).save(folder / f"{number}_temp.png")
+    path = folder.parent / f"{folder.name}.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.mark.slow
+def test_boards_are_compared_with_their_templates(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("train", "test"):
+        (tmp_path / name).mkdir()
+    train, test = (write_boards(tmp_path / name, 60, rng) for name in ("train", "test"))
+    options = DetectionOptions(out=tmp_path / "out", template=("_test", "_temp"), max_steps=150)
+    result = fit_detection(tmp_path / "train", options, labels=train)
+    assert result.training["num_labels_without_candidate"] == 0
+    figures = evaluate_detector(tmp_path / "out", test, tmp_path / "test").figures
+    assert figures.precision is not None
+    assert figures.precision.mean.value > 0.8
+    predictions = predict_folder(tmp_path / "out", tmp_path / "test")
+    assert all("_test" in each.file for each in predictions.results)
+
+
+def test_a_surface_is_drawn_the_same_for_a_seed() -> None:
+    one, other = (draw_surface(np.random.default_rng(3)) for _ in range(2))
+    assert (one == other).all()
+
+
+def test_the_example_has_labels_that_fit_its_pictures(example: tuple[Path, Path]) -> None:
+    labels = read_labels(example[1], example[0])
+    assert labels.warnings == ()
+    assert labels.num_boxes == 24

@@ -1,0 +1,118 @@
+"""Early warning: own best level, hysteresis, latch, reason."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deepseek.features.machines.definition import Sensor, WindowDefinition
+from deepseek.features.machines.history import History
+from deepseek.features.machines.life import Life
+from deepseek.features.machines.warning import BEST_WIDTH, WIDTH, WarningRule, find_alarm, fit_warning, index_drop
+
+#: The index is 0.6 a - 0.8 b: it falls when a falls and when b rises.
+DEFINITION = WindowDefinition(
+    "unit", "hour", "rul", 100.0, (Sensor("a", 0.0, 1.0, -9, 9, 0.6), Sensor("b", 5.0, 2.0, -9, 9, -0.8))
+)
+RULE = WarningRule(on=2.0, off=1.0, hold=5, num_machines=1, num_found=1, num_early=0, median_lead=0.5)
+
+
+def machine(a: np.ndarray, b: np.ndarray) -> History:
+    """Courses in spreads."""
+    values = np.column_stack([a, 5 + 2 * b])
+    return History("m", np.arange(len(values)) / 2, values, np.arange(len(values)))
+
+
+def noise(num_rows: int, seed: int) -> np.ndarray:
+    return 0.2 * np.random.default_rng(seed).normal(size=num_rows)
+
+
+def test_a_quiet_machine_has_no_alarm_whatever_its_own_level_is() -> None:
+    assert find_alarm(DEFINITION, RULE, machine(-7 + noise(300, 0), 3 + noise(300, 1))) is None
+
+
+def test_a_machine_that_runs_in_is_compared_with_its_best() -> None:
+    running_in = np.concatenate([np.linspace(-3, 0, 100), np.zeros(100), np.full(50, -4.0)])
+    drop = index_drop(DEFINITION, machine(running_in, np.zeros(250)))
+    assert drop[:200].max() < 0.2
+    np.testing.assert_allclose(drop[230:], 0.6 * 4)
+    assert (drop[: BEST_WIDTH - 1] == 0).all()
+
+
+def test_an_alarm_says_since_when_and_by_which_sensor_and_wild_values_raise_none() -> None:
+    course = noise(300, 2)
+    course[[60, 90, 91]] += 50  # wild
+    course[200:] += 4
+    alarm = find_alarm(DEFINITION, RULE, machine(noise(300, 3), course))
+    assert alarm is not None
+    assert 200 < alarm.row <= 200 + WIDTH + RULE.hold
+    assert alarm.time == alarm.row / 2
+    assert alarm.reasons[0].sensor == "b"
+    assert 3.5 < alarm.reasons[0].change < 4.5
+    assert alarm.reasons[0].share > 0.9
+    assert alarm.is_active
+
+
+def test_an_alarm_stays_latched_when_it_is_quiet_again_and_counts_how_often_it_came() -> None:
+    course = noise(400, 4)
+    course[100:150] -= 5
+    course[250:300] -= 5
+    alarm = find_alarm(DEFINITION, RULE, machine(course, noise(400, 5)))
+    assert alarm is not None
+    assert (alarm.is_active, alarm.num_episodes) == (False, 2)
+    assert alarm.row < 150
+
+
+def test_between_the_two_levels_an_alarm_neither_begins_nor_ends() -> None:
+    course = np.zeros(400)
+    course[100:150] -= 4  # a drop of 2.4
+    course[150:300] -= 2.5  # of 1.5
+    alarm = find_alarm(DEFINITION, RULE, machine(course, np.zeros(400)))
+    assert alarm is not None
+    assert alarm.num_episodes == 1
+    low = np.zeros(400)
+    low[150:300] -= 2.5
+    assert find_alarm(DEFINITION, RULE, machine(low, np.zeros(400))) is None
+
+
+def test_a_sensor_that_falls_silent_does_not_end_an_alarm_nor_raise_one() -> None:
+    course = noise(300, 6)
+    course[150:] -= 5
+    course[200:] = np.nan
+    alarm = find_alarm(DEFINITION, RULE, machine(course, noise(300, 7)))
+    assert alarm is not None
+    assert alarm.is_active
+    silent = 6 + noise(300, 8)  # far from what is usual
+    silent[150:] = np.nan
+    assert find_alarm(DEFINITION, RULE, machine(silent, noise(300, 9))) is None
+
+
+def test_an_alarm_never_depends_on_rows_after_it() -> None:
+    course = noise(300, 8)
+    course[200:] -= 5
+    whole = machine(course, noise(300, 9))
+    alarm = find_alarm(DEFINITION, RULE, whole)
+    assert alarm is not None
+    stop = alarm.row + 1
+    again = find_alarm(DEFINITION, RULE, History("m", whole.time[:stop], whole.values[:stop], whole.rows[:stop]))
+    assert again is not None
+    assert (again.row, again.reasons) == (alarm.row, alarm.reasons)
+    drop = index_drop(DEFINITION, whole)
+    part = History("m", whole.time[:40], whole.values[:40], whole.rows[:40])
+    np.testing.assert_array_equal(index_drop(DEFINITION, part), drop[:40])
+
+
+def test_the_rule_is_chosen_by_machines_whose_end_is_known() -> None:
+    machines, lives = [], []
+    for seed in range(6):
+        course = noise(300, 10 + seed)
+        course[220:] -= np.linspace(0, 9, 80)
+        course[60:100] -= 1  # in the first half, which a low level would take for wear
+        machines.append(machine(course, noise(300, 20 + seed)))
+        left = machines[-1].time[-1] - machines[-1].time
+        lives.append(Life(left, left))
+    censored = Life(np.full(300, np.nan), lives[0].at_least)
+    rule = fit_warning(DEFINITION, [*machines, machines[0]], [*lives, censored])
+    assert rule is not None
+    assert (rule.num_machines, rule.num_found, rule.num_early) == (6, 6, 0)
+    assert 0 < rule.median_lead < 0.27
+    assert fit_warning(DEFINITION, machines[:1], [censored]) is None

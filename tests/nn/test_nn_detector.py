@@ -1,0 +1,98 @@
+"""Parts of the detector that can be checked by hand: overlaps, suppression, tiles, differences, assignment, the
+trunk."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deepseek.engines.detector.views import join_heat, make_views
+from deepseek.errors import InputError
+from deepseek.nn.detector.boxes import BoxSet, overlaps, select, suppress
+from deepseek.nn.detector.difference import align, apply_deltas, check_sizes, cut_crops, propose, to_deltas
+
+pytest.importorskip("PIL")
+
+
+def box_set(*rows: tuple[float, ...]) -> BoxSet:
+    """Rows of left, top, right, bottom, score, class, by falling score."""
+    table = np.array(rows, np.float32).reshape(-1, 6)
+    return BoxSet(table[:, :4], table[:, 4], table[:, 5].astype(np.int64))
+
+
+def test_overlaps_are_shares_of_the_union() -> None:
+    shared = overlaps(np.array([[0, 0, 4, 4]], np.float32), np.array([[2, 0, 6, 4], [4, 4, 8, 8]], np.float32))
+    np.testing.assert_allclose(shared, [[8 / 24, 0]])
+
+
+def test_doubles_of_a_class_are_suppressed_and_vote_for_the_border() -> None:
+    detections = box_set(
+        (0, 0, 10, 10, 0.8, 0), (0, 0, 10, 8, 0.4, 0), (0, 0, 10, 10, 0.3, 1), (50, 50, 60, 60, 0.2, 0)
+    )
+    kept = suppress(detections, 0.5)
+    assert kept.classes.tolist() == [0, 1, 0]
+    weight = np.array([0.8 * 1.0, 0.4 * 0.8])  # score by overlap
+    np.testing.assert_allclose(kept.boxes[0, 3], (weight * [10, 8]).sum() / weight.sum(), rtol=1e-6)
+    np.testing.assert_allclose(suppress(detections, 0.5, vote=False).boxes[0], [0, 0, 10, 10])
+
+
+def test_a_place_may_answer_with_several_classes_and_no_box_is_no_error() -> None:
+    boxes = np.array([[0, 0, 4, 4], [8, 8, 9, 9]], np.float32)
+    detections = select(np.array([[0.9, 0.5], [0.1, 0.0]], np.float32), boxes, least_score=0.2, max_overlap=0.5)
+    assert detections.classes.tolist() == [0, 1]
+    assert len(select(np.zeros((2, 2), np.float32), boxes, least_score=0.2, max_overlap=0.5)) == 0
+
+
+@pytest.mark.parametrize(("width", "height"), [(100, 60), (300, 100), (1_000, 700)])
+def test_tiles_cover_a_picture_and_heat_is_joined_where_it_belongs(width: int, height: int) -> None:
+    picture = np.zeros((1, height, width), np.uint8)
+    seen = np.zeros((height, width), bool)
+    views = make_views(picture, size=256, scale=1.0, overlap=0.25)
+    for view in views:
+        x, y = view.offset
+        seen[y : y + view.inner[0], x : x + view.inner[1]] = True
+        assert view.pixels.shape[1] % 32 == view.pixels.shape[2] % 32 == 0
+    assert seen.all()
+    hot = max(views, key=lambda view: view.offset)
+    parts = [
+        (view, np.full((view.pixels.shape[1] // 8, view.pixels.shape[2] // 8), float(view is hot), np.float32))
+        for view in views
+    ]
+    heat = join_heat(parts)
+    assert heat.shape == (-(-height // 8), -(-width // 8))
+    assert heat[-1, -1] == 1
+    assert heat[0, 0] == float(len(views) == 1)
+
+
+def test_a_part_that_lies_beside_its_reference_is_moved_onto_it() -> None:
+    rng = np.random.default_rng(0)
+    reference = np.kron(rng.integers(0, 2, (20, 20)), np.ones((8, 8))).astype(np.uint8)[None] * 255
+    part = np.roll(reference, (3, -5), axis=(1, 2))
+    moved, shift = align(part, reference)
+    assert shift == (-5, 3)
+    assert (moved[:, 10:-10, 10:-10] == reference[:, 10:-10, 10:-10]).all()
+    assert align(reference, reference)[1] == (0, 0)
+
+
+def test_candidates_are_what_differs_by_more_than_an_edge() -> None:
+    reference = np.zeros((1, 128, 128), np.uint8)
+    reference[:, :, 40:60] = 255
+    part = reference.copy()
+    part[:, :, 60:61] = 255  # an edge that lies one pixel off is none
+    part[:, 20:30, 80:95] = 255
+    boxes = propose(part, reference)
+    np.testing.assert_array_equal(boxes, [[80, 20, 95, 30]])
+    crops = cut_crops(part, reference, boxes)
+    assert crops.shape == (1, 2, 64, 64)
+    assert (crops[0, 0] > 0).sum() > (crops[0, 1] > 0).sum()
+    target = np.array([[78, 18, 97, 33]], np.float32)
+    np.testing.assert_allclose(apply_deltas(boxes, to_deltas(boxes, target)), target, atol=1e-4)
+    assert len(propose(reference, reference)) == 0
+
+
+def test_a_reference_must_be_there_and_of_the_same_size() -> None:
+    part = np.zeros((1, 8, 8), np.uint8)
+    with pytest.raises(InputError, match="there is none"):
+        check_sizes(part, None)
+    with pytest.raises(InputError, match="8 x 8 pixels and its reference 9 x 8"):
+        check_sizes(part, np.zeros((1, 8, 9), np.uint8))
