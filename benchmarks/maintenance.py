@@ -82,7 +82,7 @@ def measure_seed(prepared: PreparedRun, seed: int) -> SeedFigures:
     """Search, blend and intervals by this seed, on the rows to test on."""
     run = replace(prepared.run, options=replace(prepared.run.options, seed=seed))
     developed = run.develop()
-    groups = fit_intervals(replace(prepared, run=run), developed, LEVEL)
+    groups = fit_intervals(run, developed, prepared.definition, prepared.remaining, LEVEL)
     test = run.fit_data(run.data.test)
     value = np.clip(developed.model.score(test.features).output[:, 0].astype(np.float64), 0, CAP)
     width = half_widths(groups, value)

@@ -16,19 +16,24 @@ from deepseek.train.tabular.group_intervals import IntervalGroup, fit_interval_g
 if TYPE_CHECKING:
     from deepseek.automl.develop import DevelopedModel
     from deepseek.automl.pack import FinishedRun
-    from deepseek.recipes.maintenance.run import PreparedRun
+    from deepseek.automl.tabular_run import TabularRun
+    from deepseek.contracts import Float64
+    from deepseek.features.machines.definition import WindowDefinition
 
 BEYOND_CAP = 1.15  # rows that count reach so far above the cap, as a share of it
 
 
-def fit_intervals(prepared: PreparedRun, developed: DevelopedModel, level: float) -> tuple[IntervalGroup, ...]:
-    """Half widths by group. InputError where too few machines have a known end for the level."""
+def fit_intervals(
+    run: TabularRun, developed: DevelopedModel, definition: WindowDefinition, remaining: Float64, level: float
+) -> tuple[IntervalGroup, ...]:
+    """Half widths by group. `remaining`: uncapped, of the rows to develop on (N,), NaN where it is not known.
+    InputError where too few machines have a known end for the level."""
     from deepseek.automl.comparison.differences import group_codes
 
-    run, cap = prepared.run, prepared.definition.cap
+    cap = definition.cap
     rows = np.concatenate([held for _, held in run.folds()])
-    counted = prepared.remaining[rows] <= BEYOND_CAP * cap  # False where it is not known
-    units = group_codes(run.data.development.take(rows[counted]), prepared.definition.unit)
+    counted = remaining[rows] <= BEYOND_CAP * cap  # False where it is not known
+    units = group_codes(run.data.development.take(rows[counted]), definition.unit)
     value = np.clip(developed.held_out_output[counted, 0], 0.0, cap)
     return fit_interval_groups(developed.held_out.target[counted], value, units, level=level)
 

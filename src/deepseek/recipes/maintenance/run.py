@@ -138,7 +138,7 @@ def run_maintenance(table: Table, options: MaintenanceOptions) -> MaintenanceRes
     prepared = prepare_run(table, options)
     run, definition, learned = prepared.run, prepared.definition, prepared.learned
     developed = run.develop()
-    groups = fit_intervals(prepared, developed, options.interval)
+    groups = fit_intervals(run, developed, definition, prepared.remaining, options.interval)
     finished = with_intervals(finish_tabular(run, developed), groups, definition.cap, options.interval)
     figures = measure_lives(finished, definition, groups)
     rule = fit_warning(definition, _sensors_of(learned, definition), learned.lives)
