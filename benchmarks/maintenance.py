@@ -32,7 +32,8 @@ from deepseek.features.machines.life import Life
 from deepseek.features.machines.warning import find_alarm, fit_warning
 from deepseek.features.machines.windows import block_names
 from deepseek.recipes.maintenance.figures import phm_score
-from deepseek.recipes.maintenance.run import MaintenanceOptions, PreparedRun, fit_intervals, prepare_run
+from deepseek.recipes.maintenance.intervals import fit_intervals
+from deepseek.recipes.maintenance.run import MaintenanceOptions, PreparedRun, prepare_run
 from deepseek.train.tabular.group_intervals import half_widths
 
 DATA = Path(os.environ.get("DEEPSEEK_DATA", "../shared/data"))
@@ -81,7 +82,7 @@ def measure_seed(prepared: PreparedRun, seed: int) -> SeedFigures:
     """Search, blend and intervals by this seed, on the rows to test on."""
     run = replace(prepared.run, options=replace(prepared.run.options, seed=seed))
     developed = run.develop()
-    groups = fit_intervals(run, developed, prepared.definition, LEVEL)
+    groups = fit_intervals(run, developed, prepared.definition, prepared.remaining, LEVEL)
     test = run.fit_data(run.data.test)
     value = np.clip(developed.model.score(test.features).output[:, 0].astype(np.float64), 0, CAP)
     width = half_widths(groups, value)

@@ -20,12 +20,16 @@ pq = pytest.importorskip("pyarrow.parquet")
 from deepseek.bundle import open_bundle  # noqa: E402
 from deepseek.cli import main  # noqa: E402
 from deepseek.data import Table  # noqa: E402
+from deepseek.engines import Runtime, open_runtime  # noqa: E402
 from deepseek.errors import InputError  # noqa: E402
 from deepseek.features.machines.tables import read_windows  # noqa: E402
 from deepseek.features.machines.warning import Alarm, Reason, read_warning  # noqa: E402
+from deepseek.nn.model import Model, Part  # noqa: E402
+from deepseek.nn.recurrent.weights import Course, Head, LstmAttention  # noqa: E402
 from deepseek.recipes.maintenance.example import EXAMPLE_COLUMNS, make_example  # noqa: E402
 from deepseek.recipes.maintenance.figures import phm_score  # noqa: E402
 from deepseek.recipes.maintenance.page import MachineCourse, render_page  # noqa: E402
+from deepseek.recipes.maintenance.reasons import explain_machines  # noqa: E402
 from deepseek.recipes.maintenance.run import MaintenanceOptions, run_maintenance  # noqa: E402
 
 NUM_MACHINES = 16
@@ -35,6 +39,14 @@ def write(table: Table, path: Path, rows: Any = None) -> Path:
     kept = table if rows is None else table.take(rows)
     pq.write_table(pa.table({name: pa.array(values) for name, values in kept.columns.items()}), path)
     return path
+
+
+def with_answer(table: Table) -> Table:
+    """The table with a sensor that is the remaining life, up to 50."""
+    name, hour = table.column("machine"), table.column("hour")
+    last = {machine: hour[name == machine].max() for machine in set(name)}
+    left = np.minimum([last[machine] for machine in name] - hour, 50)
+    return Table({**table.columns, "left": left}, {**table.types, "left": "number"})
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +112,7 @@ def test_predict_writes_the_life_of_each_machine_at_its_last_time(
     assert all(float(row["low"]) <= float(row["rul"]) <= float(row["high"]) for row in rows)
     assert "have one row (M01)" in capsys.readouterr().err
     text = page.read_text()
+    assert "What each sensor adds to the last answer" in text
     assert text.index(">M03<") < text.index(">M05<")
     assert main(["predict", str(engines), str(fleet), "--all", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -141,6 +154,7 @@ def test_a_machine_that_did_not_fail_is_learned_from(sensors: Table, tmp_path: P
         (lambda table: table.take(np.isin(table.column("machine"), ["M01", "M02"])), "the end of 2 machines is known"),
         (lambda table: table.take(np.arange(table.num_rows)[::-1]), "a time that runs backwards"),
         (lambda table: table.drop(["vibration", "temperature"]), "no sensor changes"),
+        (with_answer, "'left' rises or falls with the remaining life itself"),
     ],
 )
 def test_machines_that_cannot_be_learned_from_are_refused(
@@ -150,8 +164,9 @@ def test_machines_that_cannot_be_learned_from_are_refused(
         run_maintenance(change(sensors), MaintenanceOptions(EXAMPLE_COLUMNS, tmp_path / "out", trials=1, nets=False))
 
 
-def test_options_of_machines_are_refused_for_other_bundles(engines: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_asked_is_bad_input(engines: Path, fleet: Path, tmp_path: Path) -> None:
     assert main(["predict", str(engines), str(tmp_path / "absent.csv")]) == 2
+    assert main(["predict", str(engines), str(fleet), "--history", str(fleet)]) == 2
     assert main(["recipe", "maintenance", "--out", str(tmp_path / "x")]) == 2
     assert (
         main(["recipe", "maintenance", "--example", "--failure", "a", "--rul", "b", "--out", str(tmp_path / "x")]) == 2
@@ -163,6 +178,41 @@ def test_the_score_costs_late_more_than_early() -> None:
     assert phm_score(truth, truth + 10) == pytest.approx(np.e - 1)
     assert phm_score(truth, truth - 13) == pytest.approx(np.e - 1)
     assert phm_score(truth, truth) == 0
+
+
+def test_reasons_add_up_by_sensor_and_attention_is_told_from_the_latest_block(engines: Path) -> None:
+    with open_runtime(engines) as runtime:
+        assert isinstance(runtime, Runtime)
+        definition = read_windows(runtime.bundle)
+        assert definition is not None
+        model, owners = runtime.model, runtime.preprocessor.owners()
+        features = runtime.prepare([runtime.example]).features
+        (reasons,) = explain_machines(model, owners, definition, features, score=runtime.score)
+    names = [name for name, _ in reasons.by_signal]
+    assert names == ["vibration", "temperature", "health", "age"]
+    assert reasons.base + sum(value for _, value in reasons.by_signal) == pytest.approx(reasons.output, rel=1e-4)
+    assert reasons.attention == ()
+    place = {name: index for index, name in enumerate(runtime.preprocessor.feature_names)}
+    num_steps = len(definition.blocks)
+    places = [[place[f"{name}.block.{k}"] for name in definition.course_signals] for k in reversed(range(num_steps))]
+    course = Course(np.array(places, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.float32))
+    net = latest_step_net(course, len(owners))
+    model = Model("regression", (), "target units", (Part("net", net),))
+    (reasons,) = explain_machines(model, owners, definition, features, score=model.score)
+    assert [name for name, _ in reasons.attention][:2] == ["0–1", "2–3"]
+    assert sum(share for _, share in reasons.attention) == pytest.approx(1)
+
+
+def latest_step_net(course: Course, num_features: int) -> LstmAttention:
+    """An LSTM of one unit."""
+    num_signals = course.places.shape[1]
+    one = np.ones((1, 1), np.float32)
+    return LstmAttention(
+        course=course, head=Head(np.ones((2, 1), np.float32), one[0], one, one[0]),
+        baseline=np.zeros(num_features, np.float32), input_weight=np.ones((4, num_signals), np.float32),
+        state_weight=np.ones((4, 1), np.float32), bias=np.zeros(4, np.float32), key=one, query=one, query_bias=one[0],
+        energy=one,
+    )  # fmt: skip
 
 
 def test_the_page_says_how_many_are_urgent_and_puts_them_first(engines: Path) -> None:

@@ -122,7 +122,8 @@ def _predict_rows(job: _RowsJob) -> None:
     counts: Counter[tuple[str, str]] = Counter()
     with open_runtime(job.bundle, key=job.key) as runtime, closing(Progress()) as progress:
         warn_unchecked(job.bundle, job.key)
-        if predict_machines(MachineJob(runtime, job.data, out, job.html, job.all_rows, as_json)):
+        machines = MachineJob(runtime, job.data, out, job.html, job.all_rows, as_json, bool(job.history))
+        if predict_machines(machines):
             return
         with (
             open_rows(runtime.bundle, job.data, job.history, _check_progress(progress)) as table,

@@ -117,8 +117,8 @@ def _parse_groups(groups: object) -> tuple[tuple[float, ...], tuple[float, ...]]
     if groups is None:
         return (), ()
     entries = groups if isinstance(groups, list) else []
-    starts = [entry.get("start") for entry in entries if isinstance(entry, dict)]
-    widths = [entry.get("half_width") for entry in entries if isinstance(entry, dict)]
+    starts: list[Any] = [entry.get("start") for entry in entries if isinstance(entry, dict)]
+    widths: list[Any] = [entry.get("half_width") for entry in entries if isinstance(entry, dict)]
     good = bool(entries) and len(starts) == len(entries) <= MAX_GROUPS and starts[0] is None
     good = good and all(_is_number(start) and abs(start) <= MAX_FLOAT32 for start in starts[1:])
     good = good and all(_is_number(width) and 0 <= width <= MAX_FLOAT32 for width in widths)

@@ -14,6 +14,8 @@ from deepseek.cli.support import output
 from deepseek.cli.support.options import BUNDLE, FILE, duration, share
 from deepseek.cli.support.progress import Progress
 
+EXAMPLE_BUDGET_S = 60.0  # CPU seconds at most: it shows the way
+
 EPILOG = """\b
 Examples:
   deepseek recipe maintenance --example --out engines
@@ -34,9 +36,16 @@ Examples:
 @click.option("--rul", metavar="COL", help="Remaining life, in units of time. A machine without a value is censored.")
 @click.option("--cap", type=click.FloatRange(min=0, min_open=True), metavar="LIFE",
               help="Tell remaining life up to here.  [default: 5/8 of the median life]")  # fmt: skip
-@click.option("--test", type=FILE, help="Machines to test on, with the same columns.  [default: a fifth of them]")
+@click.option("--test", type=FILE, help="Machines to test on, with the same columns.  [default: a tenth of them]")
 @click.option("--interval", default="0.9", show_default=True, type=share, metavar="SHARE", help="What intervals hold.")
-@click.option("--budget", "budget_s", default="10m", show_default=True, type=duration, help="CPU time of the search.")
+@click.option(
+    "--budget",
+    "budget_s",
+    default="10m",
+    show_default=True,
+    type=duration,
+    help="CPU time of the search; at most 1m with --example.",
+)
 @click.option("--trials", type=click.IntRange(1), help="Run exactly so many trials, whatever they cost.")
 @click.option("--nets/--no-nets", default=True, show_default=True, help="Let an LSTM with attention and a TCN compete.")
 @click.option("--drop", multiple=True, metavar="COL", help="Leave a column out.")
@@ -60,6 +69,8 @@ def command(
     from deepseek.recipes.maintenance.run import MaintenanceOptions, run_maintenance
 
     check_target(out, overwrite=choices["overwrite"])
+    if example:
+        choices["budget_s"] = min(choices["budget_s"], EXAMPLE_BUDGET_S)
     columns = EXAMPLE_COLUMNS if example else MachineColumns(unit, time)
     with closing(Progress()) as progress:
         table = make_example(choices["seed"]) if sensors is None else read_table(sensors)

@@ -7,7 +7,7 @@ is_done = predict_machines(MachineJob(runtime, data, out, ...))
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from deepseek.features.machines.definition import WindowDefinition
     from deepseek.features.machines.tables import WindowRows
     from deepseek.features.machines.warning import Alarm
+    from deepseek.recipes.maintenance.page import MachineCourse
 
 MAX_NOTES = 10
 COURSE_POINTS = 40  # of a machine's curve on the page
@@ -78,12 +79,14 @@ class MachineJob:
     html: Path | None
     all_rows: bool
     as_json: bool
+    has_history: bool = False
 
 
 def predict_machines(job: MachineJob) -> bool:
     """Write unit, time, rul, low and high, at the last time of each machine or at each, to `out` or as CSV on stdout;
     with --json one object, which has "predictions" where there is no `out`. False, and nothing is done, for a bundle
     that has no windows. InputError as make_rows() raises it, and for options of machines without any."""
+    from deepseek.errors import InputError
     from deepseek.features.machines.tables import make_rows, read_windows
 
     definition = read_windows(job.runtime.bundle)
@@ -91,6 +94,11 @@ def predict_machines(job: MachineJob) -> bool:
         if job.all_rows or job.html is not None:
             raise _no_machines_error(job)
         return False
+    if job.has_history:
+        raise InputError(
+            f"{job.runtime.bundle.path} reads all rows of a machine from DATA itself", expected="no --history",
+            fix="put the earlier rows of each machine into DATA",
+        )  # fmt: skip
     from deepseek.data import read_table
 
     rows = make_rows(definition, read_table(job.data))
@@ -166,10 +174,30 @@ def _write_page(
         prediction = job.runtime.predict(part)
         values, interval = np.asarray(prediction.values), np.asarray(prediction.intervals)
         courses.append(MachineCourse(machine.name, machine.time[steps], values, interval, alarms.get(machine.name)))
+    courses = _with_reasons(job, definition, rows, courses)
     page = render_page(courses, definition, data=job.data.name, digest=job.runtime.bundle.digest)
     with atomic_file(html) as part_file:
         part_file.write_text(page, encoding="utf-8")
     output.note(f"the page is in {html}")
+
+
+def _with_reasons(
+    job: MachineJob, definition: WindowDefinition, rows: WindowRows, courses: list[MachineCourse]
+) -> list[MachineCourse]:
+    """The courses, those that stand open on the page with the reasons of their last answer."""
+    from deepseek.engines import Runtime
+    from deepseek.recipes.maintenance.page import MOST_OPEN
+    from deepseek.recipes.maintenance.reasons import explain_machines
+
+    if not isinstance(job.runtime, Runtime):
+        return courses
+    urgent = np.argsort([course.left for course in courses], kind="stable")[:MOST_OPEN]
+    table = rows.table.take(rows.last_rows[urgent]).drop([definition.unit, definition.time])
+    features = job.runtime.prepare_table(table).features
+    owners = job.runtime.preprocessor.owners()
+    reasons = explain_machines(job.runtime.model, owners, definition, features, score=job.runtime.score)
+    of_course = dict(zip(urgent.tolist(), reasons, strict=True))
+    return [replace(course, reasons=of_course.get(place)) for place, course in enumerate(courses)]
 
 
 def note_all(notes: tuple[str, ...]) -> None:

@@ -6,6 +6,8 @@ net.to_weights(course, baseline, scale=38.0, mean=80.0)     # plain arrays, in t
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -42,11 +44,11 @@ class LstmAttentionNet(nn.Module):
             opened, forget, cell, out = np.split(_array(parameter), 4)
             return np.concatenate([opened, out, forget, cell])
 
-        lstm = self.lstm
+        lstm: Any = self.lstm
         return LstmAttention(
             course=course, head=_head_weights(self.head, scale, mean), baseline=baseline,
             input_weight=gates(lstm.weight_ih_l0), state_weight=gates(lstm.weight_hh_l0),
-            bias=gates(lstm.bias_ih_l0) + gates(lstm.bias_hh_l0),
+            bias=np.asarray(np.add(gates(lstm.bias_ih_l0), gates(lstm.bias_hh_l0)), np.float32),
             key=_array(self.key.weight.T), query=_array(self.query.weight.T), query_bias=_array(self.query.bias),
             energy=_array(self.energy.weight.T),
         )  # fmt: skip
@@ -72,12 +74,12 @@ class TcnNet(nn.Module):
 
     def to_weights(self, course: Course, baseline: Float32, *, scale: float, mean: float) -> Tcn:
         """Plain arrays of the same net; the target's scale goes into the last layer."""
-        layers = list(self.layers)
+        layers: list[Any] = list(self.layers)
         return Tcn(
             course=course, head=_head_weights(self.head, scale, mean), baseline=baseline,
             input_weight=_array(self.enter.weight.T), input_bias=_array(self.enter.bias),
-            kernels=np.stack([_array(layer.weight) for layer in layers]),  # type: ignore[arg-type]
-            biases=np.stack([_array(layer.bias) for layer in layers]),  # type: ignore[arg-type]
+            kernels=np.stack([_array(layer.weight) for layer in layers]),
+            biases=np.stack([_array(layer.bias) for layer in layers]),
         )  # fmt: skip
 
 

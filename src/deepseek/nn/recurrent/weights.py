@@ -42,7 +42,8 @@ class Course:
 
     def extras(self, features: Float32) -> Float32:
         """(N, E)."""
-        return np.clip((features[:, self.extra] - self.centre) / self.scale, -CLIP, CLIP).astype(np.float32)
+        scaled = (features[:, self.extra] - self.centre) / self.scale
+        return np.asarray(np.clip(scaled, -CLIP, CLIP), np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

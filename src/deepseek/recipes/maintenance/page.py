@@ -8,10 +8,11 @@ from typing import Any
 
 from deepseek import look
 from deepseek.contracts import Float64
-from deepseek.features.machines.definition import WindowDefinition
+from deepseek.features.machines.definition import HEALTH, WindowDefinition
 from deepseek.features.machines.warning import Alarm
-from deepseek.look import Column, Html, Section, Text, Words, numbers
+from deepseek.look import Column, Contribution, Html, Section, Text, Words, numbers
 from deepseek.look.tables import Cell
+from deepseek.recipes.maintenance.reasons import MachineReasons
 
 MOST_OPEN = 6  # machines whose curve stands open
 MOST_DRAWN = 60  # with a curve of their own; the table has all
@@ -27,6 +28,7 @@ class MachineCourse:
     value: Any  # (n,) remaining life
     interval: Any  # (n, 2)
     alarm: Alarm | None
+    reasons: MachineReasons | None = None  # of the last answer
 
     @property
     def left(self) -> float:
@@ -134,7 +136,29 @@ def _curve(course: MachineCourse, definition: WindowDefinition) -> Html:
         ),
     )  # fmt: skip
     alarm = look.paragraph(_alarm(course.alarm)) if course.alarm else ""
-    return Html(drawing + alarm)
+    return Html(drawing + alarm + (_reasons(course.reasons) if course.reasons else ""))
+
+
+def _reasons(reasons: MachineReasons) -> Html:
+    """What each sensor adds to the last answer, and where in the course the LSTM looked."""
+    steps = [Contribution(_signal(name), value) for name, value in reasons.by_signal]
+    drawing = look.figure(
+        look.waterfall, steps, base=reasons.base, output=reasons.output, label=Text("life left", "剩余寿命"),
+        title=Text("What each sensor adds to the last answer", "各传感器对最近答案的贡献"),
+        caption=Text("All windows of a sensor together.", "每个传感器的所有窗口合计。"), num_shown=6,
+    )  # fmt: skip
+    if not reasons.attention:
+        return drawing
+    attention = look.figure(
+        look.bars, [name for name, _ in reasons.attention], [share for _, share in reasons.attention],
+        title=Text("Where in the course the LSTM looked", "LSTM 关注走势的哪一段"),
+        label=Text("share of attention, by rows ago", "注意力份额（按距今行数）"),
+    )  # fmt: skip
+    return Html(drawing + attention)
+
+
+def _signal(name: str) -> Text:
+    return Text("health index", "健康指数") if name == HEALTH else Text(name, name)
 
 
 def _unit(definition: WindowDefinition) -> Text:

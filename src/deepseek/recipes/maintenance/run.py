@@ -31,23 +31,24 @@ from deepseek.features.machines.windows import AGE, block_names, feature_names
 from deepseek.look import numbers
 from deepseek.look.summary import fact_table, render_text
 from deepseek.recipes.maintenance.figures import LifeFigures, measure_lives
+from deepseek.recipes.maintenance.intervals import fit_intervals, with_intervals
 from deepseek.results import Result
 
 if TYPE_CHECKING:
-    from deepseek.automl.develop import DevelopedModel
     from deepseek.automl.pack import FinishedRun
     from deepseek.automl.tabular_run import TabularRun
-    from deepseek.train.tabular.group_intervals import IntervalGroup
 
 TARGET = "rul"  # the column of remaining life in window rows
 HEALTH_TREES = "xgboost_health"  # trees on the health index alone: fewer ways to be wrong than on all sensors
 CANDIDATES = ("xgboost",)  # beside the yardstick and the nets
-TEST_SHARE = 0.2  # of the machines, where none are brought to test on
+TEST_SHARE = 0.1  # of the machines, where none are brought to test on: what is tested on teaches nothing
 MIN_MACHINES = 10  # whose end is known
 #: Training rows go so far above the cap, as a share of it: all of a long healthy time says one thing, many times.
 BEYOND_CAP = 1.3
 MOST_ROWS = 10_000  # to learn from: neighbouring moments of a machine tell nearly the same
 TREE_STEP = 2  # trees are fitted on each such row of these
+MIN_TOLD_ROWS = 20  # by which a sensor is taken for the remaining life
+TOLD_CORRELATION = 0.9999
 MIN_AGE = 5  # rows of a machine before it is learned from
 
 
@@ -125,6 +126,7 @@ class PreparedRun:
     run: TabularRun
     definition: WindowDefinition
     learned: _Fleet
+    remaining: Float64  # (N,) uncapped remaining life of the rows to develop on, NaN where it is not known
 
 
 def run_maintenance(table: Table, options: MaintenanceOptions) -> MaintenanceResult:
@@ -136,8 +138,8 @@ def run_maintenance(table: Table, options: MaintenanceOptions) -> MaintenanceRes
     prepared = prepare_run(table, options)
     run, definition, learned = prepared.run, prepared.definition, prepared.learned
     developed = run.develop()
-    groups = fit_intervals(run, developed, definition, options.interval)
-    finished = _with_intervals(finish_tabular(run, developed), groups, definition, options.interval)
+    groups = fit_intervals(run, developed, definition, prepared.remaining, options.interval)
+    finished = with_intervals(finish_tabular(run, developed), groups, definition.cap, options.interval)
     figures = measure_lives(finished, definition, groups)
     rule = fit_warning(definition, _sensors_of(learned, definition), learned.lives)
     report = _report(definition, learned, figures, finished, options) | {"warning": rule and rule.to_dict()}
@@ -158,15 +160,16 @@ def prepare_run(table: Table, options: MaintenanceOptions) -> PreparedRun:
     else:
         learned, (tested, more) = fleet, read_fleet(options.test, options)
         warnings += more
+    _check_answers(learned)
     cap = options.cap or default_cap(learned.histories, learned.lives)
     definition = fit_definition(learned.histories, [life.remaining for life in learned.lives], target=TARGET, cap=cap)
     warnings += _constant_warnings(learned.histories, definition)
-    training = _training_rows(learned, definition, options.seed)
+    training, remaining = _training_rows(learned, definition, options.seed)
     test = _test_rows(tested, definition)
     shipping = _ship_options(definition, test, options)
     run = TabularRun.of(open_data(training, shipping), shipping)
     run = replace(run, candidates=_candidates(run, definition, options), warnings=[*warnings, *run.warnings])
-    return PreparedRun(run, definition, learned)
+    return PreparedRun(run, definition, learned, remaining)
 
 
 def read_fleet(table: Table, options: MaintenanceOptions) -> tuple[_Fleet, list[str]]:
@@ -185,7 +188,27 @@ def read_fleet(table: Table, options: MaintenanceOptions) -> tuple[_Fleet, list[
             fix=f"check that {options.columns.unit!r} names machines, and bring all their rows",
         )  # fmt: skip
     warnings = [f"{num_short} machines with a single row were left out"] if num_short else []
+    read = {options.columns.unit, options.columns.time, *histories.sensors, *dropped}
+    others = [name for name in table.names if name not in read]
+    if others:
+        warnings.append(f"columns of words and dates are no sensors and are not read: {', '.join(others)}")
     return fleet.take(long_enough), warnings
+
+
+def _check_answers(fleet: _Fleet) -> None:
+    """InputError for a sensor that is the remaining life itself: nobody has it when it is needed."""
+    remaining = np.concatenate([life.remaining for life in fleet.lives])
+    values = np.concatenate([machine.values for machine in fleet.histories.machines])
+    for name, column in zip(fleet.histories.sensors, values.T, strict=True):
+        known = np.isfinite(column) & np.isfinite(remaining)
+        if known.sum() < MIN_TOLD_ROWS or min(np.ptp(column[known]), np.ptp(remaining[known])) <= 0:
+            continue
+        late = known & (remaining <= np.quantile(remaining[known], 0.25))  # a column of lives may be capped above
+        if abs(np.corrcoef(column[late], remaining[late])[0, 1]) > TOLD_CORRELATION:
+            raise InputError(
+                f"the column {name!r} rises or falls with the remaining life itself", expected="what a machine reports",
+                fix=f"name it with --rul {name}, or leave it out with --drop {name}",
+            )  # fmt: skip
 
 
 def _hold_out(fleet: _Fleet, seed: int) -> tuple[_Fleet, _Fleet]:
@@ -196,7 +219,7 @@ def _hold_out(fleet: _Fleet, seed: int) -> tuple[_Fleet, _Fleet]:
             f"the end of {len(known)} machines is known", expected=f"at least {MIN_MACHINES}",
             fix="bring more machines that failed, or --failure or --rul if a column says when",
         )  # fmt: skip
-    num_tested = max(1, round(TEST_SHARE * len(known)))
+    num_tested = max(2, round(TEST_SHARE * len(known)))
     tested = np.sort(np.random.default_rng(seed).permutation(known)[:num_tested]).tolist()
     learned = [place for place in range(len(fleet.lives)) if place not in set(tested)]
     return fleet.take(learned), fleet.take(tested)
@@ -234,9 +257,9 @@ def _capped_target(life: Life, choice: NDArray[np.int64], cap: float) -> Float64
     return np.asarray(np.minimum(known[choice], cap))
 
 
-def _training_rows(fleet: _Fleet, definition: WindowDefinition, seed: int) -> Table:
-    """Moments of all machines: every k-th, so that there are MOST_ROWS at most. Where the life of a censored machine is
-    not known, the model of the others guesses it, but never below what the machine has lived since."""
+def _training_rows(fleet: _Fleet, definition: WindowDefinition, seed: int) -> tuple[Table, Float64]:
+    """Moments of all machines: every k-th, so that there are MOST_ROWS at most; and the remaining life of each (N,),
+    NaN where it is not known. There trees of the others guess it, but never below what the machine has lived since."""
     usable = [
         np.flatnonzero(
             (np.arange(len(machine)) >= min(MIN_AGE, len(machine) // 2))
@@ -250,11 +273,13 @@ def _training_rows(fleet: _Fleet, definition: WindowDefinition, seed: int) -> Ta
     table = _window_table(fleet, definition, chosen)
     target = table.column(definition.target)
     unknown = np.isnan(target)
+    remaining = np.concatenate([life.remaining[rows] for life, rows in zip(fleet.lives, chosen, strict=True)])
     if not unknown.any():
-        return table
+        return table, remaining
     at_least = np.concatenate([life.at_least[rows] for life, rows in zip(fleet.lives, chosen, strict=True)])
     guessed = _guess_lives(table, definition, unknown, at_least)
-    return replace(table, columns={**table.columns, definition.target: np.where(unknown, guessed, target)})
+    target = np.where(unknown, guessed, target)
+    return replace(table, columns={**table.columns, definition.target: target}), remaining
 
 
 def _guess_lives(table: Table, definition: WindowDefinition, unknown: NDArray[np.bool_], at_least: Float64) -> Float64:
@@ -321,30 +346,6 @@ def _candidates(run: TabularRun, definition: WindowDefinition, options: Maintena
     places = np.array([[place[f"{name}.block.{k}"] for name in signals] for k in steps], np.int32)
     extra = np.array([place[AGE]] if AGE in place else [], np.int32)
     return (*trees, RecurrentModel(LSTM_ATTENTION, places, extra), RecurrentModel(TCN, places, extra))
-
-
-def fit_intervals(
-    run: TabularRun, developed: DevelopedModel, definition: WindowDefinition, level: float
-) -> tuple[IntervalGroup, ...]:
-    """Half widths by group of predicted life, set on the machines that each fold did not learn from."""
-    from deepseek.automl.comparison.differences import group_codes
-    from deepseek.train.tabular.group_intervals import fit_interval_groups
-
-    rows = np.concatenate([held for _, held in run.folds()])
-    units = group_codes(run.data.development.take(rows), definition.unit)
-    value = np.clip(developed.held_out_output[:, 0], 0.0, definition.cap)
-    return fit_interval_groups(developed.held_out.target, value, units, level=level)
-
-
-def _with_intervals(
-    finished: FinishedRun, groups: tuple[IntervalGroup, ...], definition: WindowDefinition, level: float
-) -> FinishedRun:
-    from deepseek.automl.pack import ConformalInterval
-
-    widest = max(group.half_width for group in groups)
-    interval = ConformalInterval(level, widest, sum(group.num_units for group in groups), groups)
-    decision = replace(finished.decision, interval=interval, range=(0.0, definition.cap))
-    return replace(finished, decision=decision)
 
 
 def _report(

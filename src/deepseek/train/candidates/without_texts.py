@@ -67,12 +67,12 @@ class OfFeatures(WithoutTexts):
         self._kept = kept
 
     def cost_s(self, data: FitData) -> float:
-        return super().cost_s(self._thin(data))
+        return super().cost_s(self._thin_rows(data))
 
     def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> FittedCandidate:
-        return super().fit(self._thin(data), params, seed=seed, validation=validation)
+        return super().fit(self._thin_rows(data), params, seed=seed, validation=validation)
 
-    def _thin(self, data: FitData) -> FitData:
+    def _thin_rows(self, data: FitData) -> FitData:
         return data.rows(np.arange(0, len(data.target), self.row_step))
 
     def feature_indices(self, data: FitData) -> NDArray[np.int64]:
