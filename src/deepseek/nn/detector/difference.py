@@ -12,6 +12,8 @@ Source of the shift: phase correlation, Kuglin and Hines 1975.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -83,7 +85,10 @@ def _difference(picture: Picture, reference: Picture, shift: tuple[int, int]) ->
     return float(np.abs(moved[inner].astype(np.float32) - reference[inner]).mean())
 
 
-def _shift(picture: Picture, shift: tuple[int, int]) -> Picture:
+Pixel = TypeVar("Pixel", np.uint8, np.float32)
+
+
+def _shift(picture: NDArray[Pixel], shift: tuple[int, int]) -> NDArray[Pixel]:
     """The picture moved left and up by `shift`; what comes in at the border repeats the edge."""
     x, y = shift
     if (x, y) == (0, 0):
