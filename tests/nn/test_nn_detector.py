@@ -68,10 +68,27 @@ def test_a_part_that_lies_beside_its_reference_is_moved_onto_it() -> None:
     rng = np.random.default_rng(0)
     reference = np.kron(rng.integers(0, 2, (20, 20)), np.ones((8, 8))).astype(np.uint8)[None] * 255
     part = np.roll(reference, (3, -5), axis=(1, 2))
-    moved, shift = align(part, reference)
+    moved, _, shift = align(part, reference)
     assert shift == (-5, 3)
     assert (moved[:, 10:-10, 10:-10] == reference[:, 10:-10, 10:-10]).all()
-    assert align(reference, reference)[1] == (0, 0)
+    assert align(reference, reference)[2] == (0, 0)
+
+
+def test_a_reference_is_bent_onto_a_part_that_lies_askew_and_a_defect_stays() -> None:
+    """The right half lies four pixels lower: without bending every edge there is a candidate."""
+    rng = np.random.default_rng(1)
+    reference = np.kron(rng.integers(0, 2, (24, 24)), np.ones((12, 12))).astype(np.uint8)[None] * 255
+    part = reference.copy()
+    part[:, 4:, 144:] = reference[:, :-4, 144:]
+    part[:, 100:108, 40:48] = 255 - part[:, 100:108, 40:48]
+    part[:, 200:208, 220:228] = 255 - part[:, 200:208, 220:228]
+    _, bent, _ = align(part, reference)
+    boxes = propose(part, bent)
+    for spot in ((44, 104), (224, 204)):
+        assert any(left <= spot[0] < right and top <= spot[1] < bottom for left, top, right, bottom in boxes.tolist())
+    far = (boxes[:, 2] < 100) | (boxes[:, 0] > 190)  # near the cut a neighbourhood has two shifts
+    assert far.sum() <= 6
+    assert len(propose(part, reference)) > 3 * len(boxes)
 
 
 def test_candidates_are_what_differs_by_more_than_an_edge() -> None:

@@ -28,6 +28,7 @@ from deepseek.recipes.fraud import (  # noqa: E402
     FraudColumns,
     FraudOptions,
     make_definition,
+    prepare_rows,
     run_fraud,
 )
 from deepseek.recipes.fraud_decision import (  # noqa: E402
@@ -36,6 +37,7 @@ from deepseek.recipes.fraud_decision import (  # noqa: E402
 )
 from deepseek.recipes.fraud_figures import card_precision, measure_scores, recall_at_fpr  # noqa: E402
 from deepseek.recipes.fraud_periods import cut_periods  # noqa: E402
+from deepseek.recipes.fraud_states import choose_states  # noqa: E402
 
 WORLD = FraudWorld(num_customers=250, num_terminals=120, num_days=90, seed=3)
 MAX_FPR = 0.01
@@ -255,3 +257,24 @@ def test_the_figures_are_those_of_the_field() -> None:
     assert card_precision(score, fraud, day, card, num_cards=1) == 0.5
     figures = measure_scores(score, fraud, day * DAY_MS, card, max_fpr=0.0)
     assert figures.average_precision == pytest.approx((1 + 1 + 3 / 4) / 3)
+
+
+def test_hidden_states_join_the_definition_where_held_rows_are_ranked_better() -> None:
+    table = simulate_transactions(replace(WORLD, num_customers=500))
+    definition = make_definition(table, options())
+    rows = prepare_rows(table, definition, options())
+    periods = cut_periods(rows.column("time"), definition)
+    chosen = choose_states(table, rows, definition, periods)
+    gain = chosen.report["held_average_precision"] - chosen.report["held_average_precision_without"]
+    assert chosen.report["used"] == (gain > 0) == (chosen.definition.hidden is not None)
+    assert set(chosen.definition.names) <= set(chosen.rows.names)
+    if gain > 0:
+        wider = prepare_rows(table, chosen.definition, options())
+        for name in chosen.definition.names:
+            np.testing.assert_array_equal(wider.column(name), chosen.rows.column(name))
+    few = Table(
+        {**table.columns, "fraud": np.where(np.arange(table.num_rows) % 50, 0.0, table.column("fraud"))}, table.types
+    )
+    sparse = choose_states(few, prepare_rows(few, definition, options()), definition, periods)
+    assert sparse.definition is definition
+    assert "frauds are too few" in sparse.report["reason"]

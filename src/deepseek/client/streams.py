@@ -134,9 +134,10 @@ class DecisionStream:
 
     def _close(self) -> None:
         """Ends the connection, which ends who sends."""
-        if self._connection.sock is not None:
+        stream: Any = self._connection.sock
+        if stream is not None:
             with contextlib.suppress(OSError):  # it is closed already
-                self._connection.sock.stop_transfer()
+                stream.stop_transfer()
         self._connection.close()
 
 

@@ -90,10 +90,8 @@ def open_session(
     *,
     num_threads: int,
     providers: Sequence[Any] = ("CPUExecutionProvider",),
-    flush_denormals: bool = False,
 ) -> Any:
-    """An InferenceSession of a graph, or of the file at a path, whose first run is limited. `flush_denormals`: numbers
-    below 1e-38 are nought, without which a net of GELUs takes five times as long on a picture of one gray.
+    """An InferenceSession of a graph, or of the file at a path, whose first run is limited.
     IntegrityError, which calls it `name`, for what onnxruntime does not take."""
     runtime = need("onnxruntime", extra="serve")
     options = runtime.SessionOptions()
@@ -101,7 +99,6 @@ def open_session(
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what is wrong is raised, too; stdout and stderr belong to the server
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.set_denormal_as_zero", str(int(flush_denormals)))
     try:
         session = runtime.InferenceSession(graph, options, providers=list(providers))
         return LimitedSession(session, name, partial(_quiet_run_options, runtime))

@@ -262,7 +262,8 @@ def _quote(value: object) -> str:
 
 def _hidden_lines(hidden: HiddenStates) -> list[str]:
     """The section of hidden states. A number as text is the shortest one that reads back as the same."""
-    plain, sections = ["", "[hidden]"], []
+    plain = ["", "[hidden]"]
+    sections: list[str] = []
     for name, value in dataclasses.asdict(hidden).items():
         if isinstance(value, dict):
             sections += ["", f"[hidden.{name}]", *(f"{key} = {_quote(each)}" for key, each in value.items())]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -60,7 +60,7 @@ class GroupState:
     def read(cls, state: Sequence[Any]) -> GroupState:
         """From the JSON list of to_list()."""
         live, gauges, started_s, ring = state
-        return cls(tuple(live), tuple(gauges), started_s, ring)  # type: ignore[arg-type]
+        return cls(tuple(live), tuple(gauges), started_s, ring)
 
     def to_list(self) -> list[Any]:
         return [self.live, self.gauges, self.started_s, self.ring]
@@ -135,11 +135,12 @@ class LiveStats:
 
     def _count_pending(self) -> None:
         """Add the pending events to the windows of their models."""
-        by_model: dict[tuple[str, str, RequestKind], list[Event]] = {}
+        by_model: defaultdict[tuple[str, str, RequestKind], list[Event]] = defaultdict(list)
         for event in self._pending:
-            if event.model_name and event.fields.get("method") == "POST":
-                kind: RequestKind = "explain" if event.fields.get("explains") else "predict"
-                by_model.setdefault((event.model_name, event.model_version, kind), []).append(event)
+            fields = event.fields
+            if event.model_name and fields.get("method") == "POST":
+                kind: RequestKind = "explain" if "explains" in fields else "predict"
+                by_model[event.model_name, event.model_version, kind].append(event)
         self._pending = []
         for key, events in by_model.items():
             self._models.setdefault(key, SlidingWindow()).add(self._slot, events)

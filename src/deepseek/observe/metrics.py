@@ -13,6 +13,7 @@ disks) is read when Prometheus asks: watch() adds the collectors of metrics_stat
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -130,15 +131,14 @@ class Metrics:
     def _count_pending(self) -> None:
         """Count the requests that wait for it."""
         pending, self._pending = self._pending, []
-        by_model: dict[ModelKey, list[Event]] = {}
+        by_model: defaultdict[ModelKey, list[Event]] = defaultdict(list)
         for event in pending:
-            by_model.setdefault((event.model_name, event.model_version), []).append(event)
-            if "flags" in event.fields:
-                for (column, what), num_values in event.fields["flags"].items():
-                    labels = event.model_name, event.model_version, column, what
-                    self.flagged_values.labels(*labels).inc(num_values)
+            by_model[event.model_name, event.model_version].append(event)
         for events in by_model.values():
             self._counts_of(events[0]).add_requests(events)
+        for event in [event for event in pending if "flags" in event.fields]:
+            for (column, what), num_values in event.fields["flags"].items():
+                self.flagged_values.labels(event.model_name, event.model_version, column, what).inc(num_values)
 
     def _count_batch(self, event: Event) -> None:
         counts = self._counts_of(event)

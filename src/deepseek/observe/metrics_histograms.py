@@ -27,6 +27,7 @@ from prometheus_client.samples import Exemplar
 from deepseek.contracts import Event, Float64
 
 MAX_ID_CHARACTERS = 64  # of a request's id in an exemplar
+FamilyBucket = tuple[str, float] | tuple[str, float, Exemplar]  # bound, cumulative count, exemplar
 
 
 @dataclass(slots=True)  # not frozen: made for every request batch
@@ -94,10 +95,11 @@ class HistogramBuckets:
         bounds = (str(float(bound)) for bound in self.bounds)
         return list(zip((*bounds, "+Inf"), accumulate(self.counts), strict=True))
 
-    def buckets(self) -> list[tuple[str, int, Exemplar | None]]:
-        """As cumulative(), each with its exemplar, as the families of prometheus_client take them."""
+    def buckets(self) -> list[FamilyBucket]:
+        """As cumulative(), with the exemplars that there are, as the families of prometheus_client take them."""
         sources = self.sources or [None] * len(self.counts)
-        return [
-            (*pair, None if source is None or not (kept := source.exemplar()).labels else kept)
-            for pair, source in zip(self.cumulative(), sources, strict=True)
-        ]
+        rows: list[FamilyBucket] = []
+        for (bound, count), source in zip(self.cumulative(), sources, strict=True):
+            exemplar = None if source is None else source.exemplar()
+            rows.append((bound, count, exemplar) if exemplar is not None and exemplar.labels else (bound, count))
+        return rows

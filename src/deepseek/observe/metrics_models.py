@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from deepseek.contracts import Event
+from deepseek.contracts import Event, Float64
 from deepseek.observe.metrics_histograms import HistogramBuckets
 from deepseek.observe.metrics_labels import MAX_ANSWER_LABELS, OTHER_LABEL
 from deepseek.observe.metrics_status import counter_family
@@ -106,20 +106,23 @@ class ModelCounts:
     def add_requests(self, events: Sequence[Event]) -> None:
         """Count requests that were answered."""
         self.requests.update([event.status for event in events])
-        self._observe(self.request_duration, events)
-        computed = [event for event in events if event.num_rows and event.status == 200]
+        durations_s = np.array([event.duration_s for event in events], np.float64)
+        self._observe(self.request_duration, durations_s, events)
+        computed = [event for event in events if event.status == 200 and event.num_rows]
         self.num_rows += sum([event.num_rows for event in computed])
         self.queue_duration.observe_all([event.queue_s for event in computed])
         # An explainer that opens takes seconds, and would be the 99 % of a thousand predictions.
-        self._observe(self.predict_duration, [event for event in computed if "explains" not in event.fields])
-        self.errors.update([event.fields["error"] for event in events if "error" in event.fields])
-        self.explanations.update([event.status for event in events if "explains" in event.fields])
+        predicted = [event for event in computed if "explains" not in event.fields]
+        if len(predicted) < len(events):  # nearly always they are the same, and their times are there
+            durations_s = np.array([event.duration_s for event in predicted], np.float64)
+            self.errors.update([event.fields["error"] for event in events if "error" in event.fields])
+            self.explanations.update([event.status for event in events if "explains" in event.fields])
+        self._observe(self.predict_duration, durations_s, predicted)
         self._add_stages(computed)
 
     @staticmethod
-    def _observe(buckets: HistogramBuckets, events: Sequence[Event]) -> None:
+    def _observe(buckets: HistogramBuckets, durations_s: Float64, events: Sequence[Event]) -> None:
         """Count how long these requests took, and keep some as exemplars."""
-        durations_s = np.array([event.duration_s for event in events], np.float64)
         buckets.observe_all(durations_s)
         buckets.keep_exemplars(durations_s, events, _list_traced(events))
 

@@ -63,7 +63,8 @@ def choose_states(table: Table, rows: Table, definition: FeatureDefinition, peri
     without = _measure_precision(rows, definition.names, verdicts, periods)
     precision = _measure_precision(wider, followed.names, verdicts, periods)
     report: JsonObject = {
-        "used": precision > without, "held_average_precision": precision, "held_average_precision_without": without,
+        "used": bool(precision > without),
+        "held_average_precision": precision, "held_average_precision_without": without,
         "card_run": asdict(hidden.card_run), "terminal_run": asdict(hidden.terminal_run),
     }  # fmt: skip
     return ChosenStates(followed, wider, report) if precision > without else ChosenStates(definition, rows, report)

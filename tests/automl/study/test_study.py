@@ -172,12 +172,15 @@ def test_another_line_tells_where_to_begin(tmp_path: Path) -> None:
 
 def test_a_pool_is_tried_without_repeats_to_its_end(tmp_path: Path) -> None:
     (tmp_path / "line").mkdir()
-    (tmp_path / "line" / "pool.csv").write_text("a,tool\n1,x\n2,y\n6,y\n9,x\n6,x\n", encoding="utf-8")
+    (tmp_path / "line" / "pool.csv").write_text(
+        "a,tool\n1.00000012345,x\n2,y\n6.123456789012,y\n9,x\n6,x\n", encoding="utf-8"
+    )
     study = make(tmp_path / "line", 'pool = "pool.csv"\n' + FILE)
     for _ in range(5):
         [trial] = study.ask()
         study.tell(trial.number, measure(trial.recipe))
-    assert len({tuple(trial.recipe.values()) for trial in study.trials()}) == 5
+    asked = {tuple(trial.recipe.values()) for trial in study.trials()}
+    assert asked == {(1.00000012345, "x"), (2, "y"), (6.123456789012, "y"), (9, "x"), (6, "x")}
     with pytest.raises(InputError, match="all 5 recipes of the pool have been tried"):
         study.ask()
 

@@ -94,7 +94,7 @@ def test_a_key_of_very_many_events_costs_no_more_and_has_no_odds_that_are_none(d
     time = 1_600_000_000 + np.append(np.arange(number - 1), 3 * DAY)
     ones = np.ones(number, np.int64)
     for fraud in (0 * ones, ones):
-        events = EventColumns(time, 5_000 * ones, (ones, ones), np.arange(number), fraud)
+        events = EventColumns(time, 1_100 * ones, (ones, ones), np.arange(number), fraud)
         offline = compute_offline(definition, events)
         store = FeatureStore.open(None, definition)
         before = store.score(events.take(slice(0, number - 1))).features
@@ -103,7 +103,7 @@ def test_a_key_of_very_many_events_costs_no_more_and_has_no_odds_that_are_none(d
         assert same_bits(np.concatenate([before, after]), offline.values)
         assert np.isfinite(offline.values).all()
         odds = offline.values[-1, list(offline.names).index("terminal.state_odds")]
-        assert odds > 100 if fraud.any() else odds < 0.1
+        assert odds > 0.5 if fraud.any() else odds < 0.1  # about half of such runs are over by then
     assert compute_offline(definition, events.take(slice(0, 0))).values.shape == (0, len(definition.names))
 
 

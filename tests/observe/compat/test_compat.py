@@ -88,7 +88,9 @@ def test_kserves_steps_are_those_of_all_versions_of_a_model() -> None:
 
 def test_vllms_figures_are_those_of_completions() -> None:
     metrics, compat = watched("vllm")
-    whole = CompletionTimes(20, 3, first_token_s=0.2, duration_s=0.6, token_gaps=[(0.2, 2)], finish="length")
+    whole = CompletionTimes(
+        20, 3, first_token_s=0.2, queue_s=0.05, duration_s=0.6, token_gaps=[(0.2, 2)], finish="length"
+    )
     given_up = CompletionTimes(20)
     compat.emit(Event("generation", "tiny", "1", fields={"completions": (whole, given_up)}))
     samples = values(metrics)
@@ -96,6 +98,8 @@ def test_vllms_figures_are_those_of_completions() -> None:
     assert samples["vllm:e2e_request_latency_seconds_count", *tiny] == 2
     assert samples["vllm:time_to_first_token_seconds_sum", *tiny] == 0.2
     assert samples["vllm:inter_token_latency_seconds_count", *tiny] == 2
+    assert samples["vllm:request_queue_time_seconds_sum", *tiny] == 0.05
+    assert samples["vllm:request_prefill_time_seconds_sum", *tiny] == pytest.approx(0.15)
     assert samples["vllm:request_decode_time_seconds_sum", *tiny] == pytest.approx(0.4)
     assert samples["vllm:request_max_num_generation_tokens_sum", *tiny] == 3
     finished = {name[2]: value for name, value in samples.items() if name[0] == "vllm:request_success_total"}
@@ -106,12 +110,17 @@ def test_vllms_figures_are_those_of_completions() -> None:
 
 def test_a_timer_knows_when_tokens_came_and_how_a_completion_ended() -> None:
     timer = CompletionTimer([4, 4])
-    for piece in (GenerationChunk("", (1,)), GenerationChunk("ab", (2, 3)), GenerationChunk("", finish="stop")):
+    for piece in (
+        GenerationChunk("", (1,), queue_s=9.0),
+        GenerationChunk("ab", (2, 3)),
+        GenerationChunk("", finish="stop"),
+    ):
         timer.take(0, piece)
     first, other = timer.times()
     assert (first.written_tokens, first.finish, [tokens for _, tokens in first.token_gaps]) == (3, "stop", [2])
     assert first.first_token_s is not None
     assert 0 < first.first_token_s <= first.duration_s
+    assert first.queue_s == first.first_token_s  # no longer than that, whatever the engine says
     assert (other.finish, other.first_token_s) == ("abort", None)
 
 

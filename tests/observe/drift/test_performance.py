@@ -47,9 +47,13 @@ def test_inputs_that_the_model_knows_all_of_leave_its_probabilities_as_they_are(
     chance = rng.beta(0.7, 0.7, 3_000)
     odds = log_odds(np.column_stack([1 - chance, chance]))
     scores = rng.normal(size=(3_000, 12))
-    fitted = fit_recalibration(odds, scores, (rng.random(3_000) < chance).astype(np.float64))
-    assert fitted.weights[:2] == pytest.approx([0, 1], abs=0.15)
-    assert np.abs(fitted.weights[2:]).max() < 0.1
+    answers, labels = (chance >= 0.5).astype(np.int64), (rng.random(3_000) < chance).astype(np.float64)
+    fitted = fit_recalibration(odds, answers, scores, labels)
+    right = 1 / (1 + np.exp(-fitted.apply(odds, answers, scores)))
+    assert np.abs(right - chance).max() < 0.1
+    assert np.abs(fitted.weights[4:]).max() < 0.1
+    expected = np.where(answers == 1, right, 1 - right).mean()
+    assert expected == pytest.approx((answers == labels).mean(), abs=0.002)
 
 
 def test_labels_of_one_class_alone_set_nothing_right() -> None:

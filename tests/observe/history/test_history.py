@@ -15,7 +15,7 @@ import pytest
 from deepseek.contracts import Event
 from deepseek.observe.history.alerts import ALERT_BY_NAME, RULES, SUMMARIES, firing_alerts
 from deepseek.observe.history.chinese import CHINESE_RUNBOOKS
-from deepseek.observe.history.drawing import MAX_POINTS, AlertSource, draw_history, thin
+from deepseek.observe.history.drawing import MAX_POINTS, AlertSource, draw_history, thin_frame
 from deepseek.observe.history.gauges import Gauges
 from deepseek.observe.history.history import NAMES, NUM_SLOTS, SHARE_S, SLOT_S, Frame, History
 from deepseek.observe.history.pages import HistoryPage
@@ -84,8 +84,8 @@ def test_the_ring_is_bounded_and_holds_the_last_six_hours() -> None:
     assert frame.num_slots == NUM_SLOTS
     assert frame["requests"].tolist() == [1.0] * NUM_SLOTS
     assert frame.values.nbytes < 300_000
-    assert len(thin(frame).minutes) <= MAX_POINTS
-    assert thin(frame).minutes[-1] == 0
+    assert len(thin_frame(frame).minutes) <= MAX_POINTS
+    assert thin_frame(frame).minutes[-1] == 0
 
 
 def sent(state: GroupState) -> GroupState:

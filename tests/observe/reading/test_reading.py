@@ -150,3 +150,17 @@ def test_of_a_very_long_log_a_stated_share_is_read(tmp_path: Path) -> None:
     with open_logs([path], ReadLimits(memory_mib=64, line_bytes=path.stat().st_size // 4)) as logs:
         assert 500 < logs.notes.num_rows < 1_500
         assert "of its lines were read" in reading_words(logs.notes)[0].en
+
+
+def test_a_log_that_does_not_fit_into_memory_says_what_to_allow(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.ndjson", [ecs_line(1)])
+    with (
+        open_logs([path], ReadLimits(memory_mib=64)) as logs,
+        pytest.raises(InputError, match=r"cannot be read in 64 MiB.*--memory"),
+    ):
+        logs.query("SELECT string_agg(repeat('x', 1000000) || i, '') FROM range(10000) r(i)")
+
+
+def test_nothing_is_printed_while_a_long_log_is_read(tmp_path: Path) -> None:
+    with open_logs([write_lines(tmp_path / "a.ndjson", [ecs_line(1)])], ReadLimits()) as logs:
+        assert logs.query("SELECT current_setting('enable_progress_bar')") == [(False,)]

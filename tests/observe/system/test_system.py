@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,10 @@ from deepseek.cli.observe.why import command
 from deepseek.errors import InputError, MissingError
 from deepseek.observe.reading.tables import ReadLimits, open_logs
 from deepseek.observe.system import sources
-from deepseek.observe.system.events import MAX_MESSAGE, MAX_SUBJECT, SYSTEM_FIELD, SystemEvent, event_action
+from deepseek.observe.system.events import MAX_MESSAGE, MAX_SUBJECT, SYSTEM_FIELD, SystemEvent, event_words
 from deepseek.observe.system.joining import join_events, merge_events
 from deepseek.observe.system.sources import SystemEvents, read_events
+from support.servers.serving import until
 
 pytest.importorskip("duckdb")
 START_S = 1_767_261_600.0  # 2026-01-01 10:00 UTC
@@ -85,6 +89,7 @@ def test_the_kernels_messages_are_read_from_the_journal_and_from_syslog(
 
 def test_what_a_program_says_that_is_not_the_kernel_is_no_event(tmp_path: Path) -> None:
     """A client may make a server log anything."""
+    assert told(tmp_path, f"<11>Jan  1 10:00:00 node-7 kernel: {KILL}") == []  # of facility 1, users
     forged = journal(KILL, transport="stdout", SYSLOG_IDENTIFIER="kernel")
     assert (
         told(
@@ -227,7 +232,48 @@ def test_every_sentence_has_what_to_do() -> None:
     from deepseek.observe.system.events import WORDS
 
     for kind, (_, action) in WORDS.items():
-        assert event_action(SystemEvent(START_S, "a", kind, "python (pid 1)", "").sentence) == action
+        words = event_words(SystemEvent(START_S, "a", kind, "python (pid 1)", "").sentence)
+        assert words is not None
+        assert words[1] == action
+        assert words[0].zh.startswith("10:00:00 a 上")
+        assert "python (pid 1)" in words[0].zh
+    for text in ("", "the kernel killed", "x" * 10_000):
+        assert event_words(text) is None
+
+
+@pytest.mark.skipif(
+    not (shutil.which("rsyslogd", path="/usr/sbin:/usr/bin") and shutil.which("logger")), reason="rsyslog is missing"
+)
+def test_files_that_a_real_rsyslog_writes_are_read(tmp_path: Path) -> None:
+    socket, formats = tmp_path / "socket", {"TraditionalFileFormat": "messages", "FileFormat": "syslog"}
+    actions = "\n".join(
+        f'action(type="omfile" file="{tmp_path / "out" / name}" template="RSYSLOG_{form}")'
+        for form, name in formats.items()
+    )
+    (tmp_path / "conf").write_text(
+        f'module(load="imuxsock" SysSock.Use="off")\ninput(type="imuxsock" Socket="{socket}")\n{actions}\n'
+    )
+    command = ["/usr/sbin/rsyslogd", "-n", "-f", str(tmp_path / "conf"), "-i", str(tmp_path / "pid")]
+    process = subprocess.Popen(command)
+    try:
+        until(socket.exists)
+        for tag, text in (
+            ("kernel", KILL),
+            ("systemd", "deepseek.service: Main process exited, code=killed, status=9"),
+        ):
+            subprocess.run(["logger", "-u", str(socket), "-t", tag, text], check=True)
+        written = [tmp_path / "out" / name for name in formats.values()]
+        until(lambda: all(path.exists() and path.read_text().count("\n") == 2 for path in written))
+        process.terminate()
+        process.wait(20)
+    finally:
+        process.kill()
+    before_s = time.time()
+    for path in written:
+        events = read_events([path])
+        assert [event.kind for event in events.events] == ["oom_kill", "killed"]
+        assert all(abs(event.time_s - before_s) < 3_600 for event in events.events)
+        assert events.num_broken == 0
 
 
 def log(path: Path, *, hosts: tuple[str, ...] = ("a", "b", "c"), killed_s: float = 6_200.0) -> Path:
@@ -263,7 +309,9 @@ def test_why_names_what_the_kernel_did(tmp_path: Path) -> None:
     assert first["title"] == "after the kernel killed worker 4242 for want of memory on b.bank.example at 11:43:20"
     assert first["action"].startswith("Raise the memory limit")
     assert first["conditions"][0]["field"] == SYSTEM_FIELD
-    assert "the kernel killed worker 4242" in (tmp_path / "why.html").read_text()
+    page = (tmp_path / "why.html").read_text()
+    assert "the kernel killed worker 4242" in page
+    assert "11:43:20 b.bank.example 上内核因内存不足终止了 worker 4242之后" in page
 
 
 def test_an_event_that_did_no_harm_is_no_cause(tmp_path: Path) -> None:

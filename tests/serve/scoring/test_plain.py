@@ -10,7 +10,7 @@ import pytest
 
 from deepseek.data import fit_preprocessor, read_table
 from deepseek.data.table.columns import ColumnarRows
-from deepseek.errors import DeepseekError
+from deepseek.errors import DeepseekError, TooLargeError
 from deepseek.serve.scoring.plain_answers import AnswerTemplate
 from deepseek.serve.scoring.plain_json import PlainColumns
 from deepseek.serve.scoring.preparing import CompiledPreparer
@@ -75,7 +75,7 @@ def test_bytes_that_are_changed_at_random_are_never_read_otherwise_than_with_car
             changed = bytearray(body)
             for place in rng.integers(0, len(body), rng.integers(1, 3)).tolist():
                 changed[place : place + int(rng.integers(0, 2))] = bytes([alphabet[rng.integers(len(alphabet))]])
-            plain = reader._plain.read(bytes(changed), is_lines=media_type == LINES)  # type: ignore[union-attr]
+            plain = reader._plain.read(bytes(changed), MAX_ROWS, is_lines=media_type == LINES)  # type: ignore[union-attr]
             if plain is not None:
                 num_plain += 1
                 columns = columns_of(reader, RawRows(plain.columns, plain.form))
@@ -93,15 +93,25 @@ def test_an_event_that_is_not_plain_is_left_to_care(reader: EventReader, change:
     event = events_of(payments(1))[0]
     for body, media_type in bodies_of([event, event | change]):
         if media_type == LINES:
-            assert reader._plain.read(body, is_lines=True) is None  # type: ignore[union-attr]
+            assert reader._plain.read(body, MAX_ROWS, is_lines=True) is None  # type: ignore[union-attr]
 
 
 def test_names_that_no_plain_text_is_are_left_to_care() -> None:
     for name in ('a"b', "a\\b", "a\nb", "instances"):
         body = json.dumps({name: 1, "amount": 2.5}).encode()
-        assert PlainColumns((name, "amount"), decimal="amount", decimals=2).read(body) is None
+        assert PlainColumns((name, "amount"), decimal="amount", decimals=2).read(body, 1) is None
     chinese = PlainColumns(("卡", "amount"), decimal="amount", decimals=2)
-    assert chinese.read('{"卡": 1, "amount": 2.5}'.encode()) is not None
+    assert chinese.read('{"卡": 1, "amount": 2.5}'.encode(), 1) is not None
+
+
+def test_no_memory_is_taken_for_more_rows_than_are_allowed(reader: EventReader) -> None:
+    event = json.dumps(events_of(payments(1))[0]).encode()
+    for number, fits in ((10, True), (12, False)):
+        lines = b"%b\n" % event * number
+        assert (reader._plain.read(lines, 10, is_lines=True) is not None) is fits  # type: ignore[union-attr]
+        assert (reader._plain.read(b"[%b]" % b",".join([event] * number), 10) is not None) is fits  # type: ignore[union-attr]
+    with pytest.raises(TooLargeError):
+        reader.read(b"%b\n" % event * 11, LINES, 10)
 
 
 def test_bodies_of_one_event_each_are_read_together_only_where_each_is_one(reader: EventReader) -> None:

@@ -7,6 +7,7 @@ is promised.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 
 from deepseek.automl.detection.fit import DetectionResult, finish
 from deepseek.automl.detection.fitted import GRAPH, FittedModel
-from deepseek.automl.detection.net import choose_size
+from deepseek.automl.detection.net import WHOLE_SIDE_PX, choose_size
 from deepseek.automl.detection.options import DetectionOptions
 from deepseek.automl.detection.split import LEAST_PICTURES, LabelSplit
 from deepseek.bundle import check_target
@@ -23,6 +24,7 @@ from deepseek.contracts import Float32, JsonObject
 from deepseek.data.labels.labeled_picture import LabeledPicture, LabelSet
 from deepseek.data.labels.pictures import PictureStore, fit_reader, list_pictures, picture_size
 from deepseek.engines.detector.config import DetectorConfig
+from deepseek.engines.detector.views import MULTIPLE
 from deepseek.engines.export_torch import export_torch_module
 from deepseek.errors import CheckError, InputError
 from deepseek.nn.detector.onnx_trunk import OnnxTrunk, find_pretrained
@@ -32,7 +34,6 @@ from deepseek.nn.detector.trunk import Trunk
 CLASS = "anomaly"
 MAX_PATCHES = 200_000
 UNIT_QUANTILE = 0.99
-MULTIPLE = 32
 
 
 def fit_good_parts(pictures: Path, options: DetectionOptions) -> DetectionResult:
@@ -61,6 +62,15 @@ def fit_good_parts(pictures: Path, options: DetectionOptions) -> DetectionResult
     ])  # fmt: skip
 
 
+def _choose_scale(split: LabelSplit, options: DetectionOptions) -> tuple[int, float | None]:
+    """Pictures in their own size, whole up to WHOLE_SIDE_PX: scaled to one size, those of other sizes would have
+    another texture, and that is what is compared."""
+    longest = max(max(each.width_px, each.height_px) for each in split.train.pictures)
+    if options.size is not None or longest > WHOLE_SIDE_PX:
+        return choose_size(split.train, options.size)
+    return MULTIPLE * math.ceil(longest / MULTIPLE), 1.0
+
+
 def patch_trunk(source: str) -> tuple[Trunk, str]:
     """A trained trunk where a package carries one, else fixed filters."""
     pretrained = None if source == "random" else find_pretrained()
@@ -74,7 +84,7 @@ def fit_patches(store: PictureStore, split: LabelSplit, options: DetectionOption
     """Learn from the training pictures, set the unit by the held ones, export."""
     import torch
 
-    size, scale = choose_size(split.train, options.size)
+    size, scale = _choose_scale(split, options)
     trunk, source = patch_trunk(options.trunk)
     net = PatchNet(trunk, store.reader.channels).eval().requires_grad_(False)
     config = DetectorConfig(

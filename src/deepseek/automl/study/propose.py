@@ -21,7 +21,7 @@ from deepseek.automl.study import acquisition
 from deepseek.automl.study.acquisition import Acquisition, Aim
 from deepseek.automl.study.definition import Definition, Safe
 from deepseek.automl.study.evidence import Evidence, collect_evidence
-from deepseek.automl.study.gaussian_process import draw_processes
+from deepseek.automl.study.gaussian_process import GaussianProcess, draw_processes, fit
 from deepseek.automl.study.safe import Budget, propose_safe
 from deepseek.automl.study.space import Recipe, Space, Value
 from deepseek.automl.study.surface import fit_surface
@@ -68,14 +68,29 @@ def _propose_one(
     space = definition.space
     rng = np.random.default_rng([definition.seed, len(trials)])
     evidence = collect_evidence(definition, trials, others)
-    rows = None if pool is None else _rest_of_pool(space, trials, pool)
+    rest = None if pool is None else _rest_of_pool(space, trials, pool)
+    rows = None if rest is None else space.encode(rest)
     if definition.safe is not None:
-        return _propose_safely(definition, definition.safe, trials, evidence, rows, rng)
-    num_start = min(max(FEWEST_START, space.size), MOST_START)
-    num_ended = len(evidence.own_losses) + len(evidence.failures)
+        proposal = _propose_safely(definition, definition.safe, trials, evidence, rows, rng)
+    else:
+        proposal = _propose_freely(definition, trials, evidence, rows, rng)
+    if rest is None or rows is None or proposal.kind in ("start", "repeat"):
+        return proposal
+    # the pool's own recipe: decoded, its numbers would be rounded
+    nearest = np.argmin(_distances(rows, space.encode([proposal.recipe]), space.is_category))
+    return replace(proposal, recipe=dict(rest[int(nearest)]))
+
+
+def _propose_freely(
+    definition: Definition, trials: list[Trial], evidence: Evidence, rows: np.ndarray | None, rng: np.random.Generator
+) -> Proposal:
+    """Spread over the space first, then where most is expected."""
+    space = definition.space
+    num_start = min(max(FEWEST_START, space.size), MOST_START) if rows is None else FEWEST_START
     if evidence.has_others and not evidence.num_own and rows is None:
         fresh = [row for row in evidence.leaders(len(trials) + 1) if not (evidence.pending == row).all(axis=1).any()]
         return Proposal(space.decode(fresh[0]), "transfer")
+    num_ended = len(evidence.own_losses) + len(evidence.failures)
     if not evidence.has_others and (num_ended < 2 or len(trials) < num_start):
         return Proposal(space.decode(_spread(definition, trials, rows, num_start)), "spread")
     return _propose_best(definition, evidence, rows, rng)
@@ -90,13 +105,7 @@ def _propose_best(
     reference = evidence.holding_rows()
     aims = []
     if len(reference):
-        losses = evidence.scalarize(rng)
-        surface = fit_surface(evidence.x, losses, evidence.is_category)
-        changed = surface.scale.change(losses)
-        processes = [surface.process]  # with other lines there are trials enough, and drawn ones would doubt the lines
-        if not evidence.has_others:
-            processes = draw_processes(surface.process, changed, NUM_PROCESSES, rng)
-        for process in processes:
+        for process in _believed_processes(evidence, evidence.scalarize(rng), rng, is_pool=rows is not None):
             best = float(process.predict(reference)[0].min())
             aims.append(Aim(process.expecting(evidence.pending), best))
     limits = [replace(limit, process=limit.process.expecting(evidence.pending)) for limit in limits]
@@ -108,6 +117,19 @@ def _propose_best(
         row, _ = acquisition.search(target, space, around, rng, _inside(definition))
     chance = float(np.exp(Acquisition((), limits).values(row[None])[0])) if limits else None
     return Proposal(space.decode(row), "improve" if aims else "feasible", chance)
+
+
+def _believed_processes(
+    evidence: Evidence, losses: np.ndarray, rng: np.random.Generator, *, is_pool: bool
+) -> list[GaussianProcess]:
+    """Of the losses (n,): several that explain them. With other lines there are trials enough for the most likely one,
+    and drawn ones would doubt the lines; in pools the plain one has met the best rows no later."""
+    if is_pool:
+        return [fit(evidence.x, losses, evidence.is_category)]
+    surface = fit_surface(evidence.x, losses, evidence.is_category)
+    if evidence.has_others:
+        return [surface.process]
+    return draw_processes(surface.process, surface.scale.change(losses), NUM_PROCESSES, rng)
 
 
 def _propose_safely(
@@ -143,8 +165,8 @@ def _inside(definition: Definition) -> Callable[[np.ndarray], np.ndarray] | None
     return lambda rows: definition.obeys_rules([definition.space.decode(row) for row in rows])
 
 
-def _rest_of_pool(space: Space, trials: Sequence[Trial], pool: Sequence[Recipe]) -> np.ndarray:
-    """Rows of the pool's recipes that were not asked for. InputError when none is left."""
+def _rest_of_pool(space: Space, trials: Sequence[Trial], pool: Sequence[Recipe]) -> list[Recipe]:
+    """The pool's recipes that were not asked for. InputError when none is left."""
     tried = {tuple(trial.recipe[each.name] for each in space.parameters) for trial in trials}
     rest = [recipe for recipe in pool if tuple(recipe[each.name] for each in space.parameters) not in tried]
     if not rest:
@@ -152,14 +174,15 @@ def _rest_of_pool(space: Space, trials: Sequence[Trial], pool: Sequence[Recipe])
             f"all {len(pool)} recipes of the pool have been tried", expected="a recipe that is left",
             fix="the study is at its end: see its report",
         )  # fmt: skip
-    return space.encode(rest)
+    return rest
 
 
 def _spread(definition: Definition, trials: Sequence[Trial], rows: np.ndarray | None, num: int) -> np.ndarray:
     """The next row of a start that fills the space: the farthest from all trials among those of an even design."""
     space = definition.space
     tried = space.encode([trial.recipe for trial in trials])
-    design = _even_design(definition, num, np.random.default_rng(definition.seed))
+    rng = np.random.default_rng(definition.seed)
+    design = _even_design(definition, num, rng, INNER_SHARE if rows is None else 1.0)
     if rows is not None:  # of a pool the row nearest to the next of the design
         target = design[len(tried) % len(design)][None]
         return np.asarray(rows[int(np.argmin(_distances(rows, target, space.is_category)))])
@@ -167,7 +190,8 @@ def _spread(definition: Definition, trials: Sequence[Trial], rows: np.ndarray | 
         return np.asarray(design[0])
     index, distance = _farthest(design, tried, space)
     if distance <= SAME:  # all of it is tried already, and not told yet
-        design = _even_design(definition, num, np.random.default_rng([definition.seed, len(tried)]))
+        rng = np.random.default_rng([definition.seed, len(tried)])
+        design = _even_design(definition, num, rng, INNER_SHARE)
         index, _ = _farthest(design, tried, space)
     return np.asarray(design[index])
 
@@ -178,14 +202,15 @@ def _farthest(rows: np.ndarray, tried: np.ndarray, space: Space) -> tuple[int, f
     return int(np.argmax(distance)), float(distance.max())
 
 
-def _even_design(definition: Definition, num: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows (num, d) that the rules allow: of several Latin hypercubes the one whose nearest rows lie farthest apart."""
+def _even_design(definition: Definition, num: int, rng: np.random.Generator, share: float) -> np.ndarray:
+    """Rows (num, d) in the inner `share` of each range that the rules allow: of several Latin hypercubes the one whose
+    nearest rows lie farthest apart."""
     space, inside = definition.space, _inside(definition)
     best, best_distance = None, -1.0
     for _ in range(NUM_DESIGNS):
-        rows = space.snap(_toward_center(space, space.draw(num, rng)))
+        rows = space.snap(_toward_center(space, space.draw(num, rng), share))
         if inside is not None:
-            drawn = space.snap(_toward_center(space, space.draw(num * MOST_DRAWS, rng)))
+            drawn = space.snap(_toward_center(space, space.draw(num * MOST_DRAWS, rng), share))
             rows = drawn[inside(drawn)][:num]
             if len(rows) < 2:
                 continue
@@ -201,10 +226,10 @@ def _even_design(definition: Definition, num: int, rng: np.random.Generator) -> 
     return best
 
 
-def _toward_center(space: Space, rows: np.ndarray) -> np.ndarray:
+def _toward_center(space: Space, rows: np.ndarray, share: float) -> np.ndarray:
     """Rows (m, d) with their ranges drawn together: whoever states a range looks for the best inside of it, and at its
-    corners little is learned of the rest."""
-    return np.where(space.is_category, rows, 0.5 + INNER_SHARE * (rows - 0.5))
+    corners little is learned of the rest. Pools are not so: their rows end where the best often lies."""
+    return np.where(space.is_category, rows, 0.5 + share * (rows - 0.5))
 
 
 def _distances(a: np.ndarray, b: np.ndarray, is_category: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ class BoxModel:
 
     def __init__(self, graph: bytes, config: DetectorConfig, *, num_threads: int = 1) -> None:
         self.config = config
-        self._session = open_session(graph, GRAPH, num_threads=num_threads, flush_denormals=True)
+        self._session = open_session(graph, GRAPH, num_threads=num_threads)
         self._refusals = runtime_errors(need("onnxruntime", extra="serve"))
 
     def inspect(self, picture: Picture, reference: Picture | None = None) -> Inspection:

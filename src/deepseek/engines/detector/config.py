@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deepseek.bundle.fields import parse_value
 from deepseek.contracts import JsonObject
-from deepseek.engines.detector.views import MULTIPLE, View, make_views
+from deepseek.engines.detector.views import MULTIPLE, PAD, View, make_views
 from deepseek.errors import InputError
 
 CONFIG, GRAPH = "detector.json", "model.onnx"
@@ -47,7 +47,8 @@ class DetectorConfig:
 
     def views(self, picture: NDArray[np.uint8]) -> list[View]:
         """A picture (C, H, W) as the net is to see it."""
-        return make_views(picture, size=self.size, scale=self.scale, overlap=self.tile_overlap)
+        pad = None if self.method == "patches" else PAD  # a border of gray would be unlike every good part
+        return make_views(picture, size=self.size, scale=self.scale, overlap=self.tile_overlap, pad=pad)
 
     def to_bytes(self) -> bytes:
         return (json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n").encode()

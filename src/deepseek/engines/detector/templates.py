@@ -18,13 +18,12 @@ class PairModel:
 
     def __init__(self, graph: bytes, config: DetectorConfig, *, num_threads: int = 1) -> None:
         self.config = config
-        self._session = open_session(graph, GRAPH, num_threads=num_threads, flush_denormals=True)
+        self._session = open_session(graph, GRAPH, num_threads=num_threads)
         self._refusals = runtime_errors(need("onnxruntime", extra="serve"))
 
     def inspect(self, picture: Picture, reference: Picture | None = None) -> Inspection:
         """Boxes in pixels of the part as it lies, before it was moved onto its reference."""
-        other = check_sizes(picture, reference)
-        part, shift = align(picture, other)
+        part, other, shift = align(picture, check_sizes(picture, reference))
         boxes = propose(part, other)
         num_classes, (height, width) = len(self.config.classes), picture.shape[1:]
         heat = np.zeros((-(-height // HEAT_STRIDE), -(-width // HEAT_STRIDE)), np.float32)

@@ -41,18 +41,25 @@ def resize(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.ui
     return scaled[None] if scaled.ndim == 2 else scaled.transpose(2, 0, 1)
 
 
-def make_views(picture: NDArray[np.uint8], *, size: int, scale: float | None, overlap: float) -> list[View]:
+def make_views(
+    picture: NDArray[np.uint8], *, size: int, scale: float | None, overlap: float, pad: int | None = PAD
+) -> list[View]:
     """The views of a picture (C, H, W). `scale` None: it is fitted to `size`; else it is scaled so, and cut into tiles
     of `size` where it is larger."""
-    height, width = picture.shape[1:]
+    height, width = picture.shape[1:]  # `pad` None: padding repeats the edge
     factor = scale if scale is not None else size / max(width, height)
     wide, high = max(1, round(width * factor)), max(1, round(height * factor))
     scaled = resize(picture, wide, high)
     factors = wide / width, high / height
     if scale is None:
-        return [View(_pad(scaled), (high, wide), (0, 0), factors)]
+        return [View(_pad(scaled, pad), (high, wide), (0, 0), factors)]
     return [
-        View(_pad(scaled[:, y : y + size, x : x + size]), (min(size, high - y), min(size, wide - x)), (x, y), factors)
+        View(
+            _pad(scaled[:, y : y + size, x : x + size], pad),
+            (min(size, high - y), min(size, wide - x)),
+            (x, y),
+            factors,
+        )
         for y in _starts(high, size, overlap)
         for x in _starts(wide, size, overlap)
     ]
@@ -68,12 +75,14 @@ def _starts(length: int, size: int, overlap: float) -> Iterator[int]:
         yield round(place * (length - size) / (num - 1))
 
 
-def _pad(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _pad(pixels: NDArray[np.uint8], value: int | None) -> NDArray[np.uint8]:
     channels, height, width = pixels.shape
     high, wide = (math.ceil(side / MULTIPLE) * MULTIPLE for side in (height, width))
     if (high, wide) == (height, width):
         return np.ascontiguousarray(pixels)
-    out = np.full((channels, high, wide), PAD, np.uint8)
+    if value is None:
+        return np.pad(pixels, ((0, 0), (0, high - height), (0, wide - width)), mode="edge")
+    out = np.full((channels, high, wide), value, np.uint8)
     out[:, :height, :width] = pixels
     return out
 

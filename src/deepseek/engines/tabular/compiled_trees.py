@@ -102,7 +102,9 @@ class _FullTree:
 def _full_tree(table: TreeTable, root: int) -> _FullTree | None:
     """The tree as a full one; None where it is deeper than MAX_DEPTH. Below a leaf every node asks the first feature,
     and both ways lead to that leaf's value."""
-    nodes, features, thresholds, depth = np.array([root]), [], [], 0
+    nodes, depth = np.array([root]), 0
+    features: list[NDArray[Any]] = []
+    thresholds: list[NDArray[Any]] = []
     while (is_inner := table.feature[nodes] != LEAF).any():
         if depth == MAX_DEPTH:
             return None

@@ -104,9 +104,11 @@ def _read(definition: FeatureDefinition, events: EventColumns, card: str, termin
             f"{int(fraud.sum())} frauds are too few to learn hidden states from", expected=f"{LEAST_FRAUDS} or more",
             fix="bring more transactions, or leave hidden states out",
         )  # fmt: skip
-    codes = [np.unique(events.keys[names.index(name)][rows], return_inverse=True)[1] for name in (card, terminal)]
+    card_code, terminal_code = (
+        np.unique(events.keys[names.index(name)][rows], return_inverse=True)[1] for name in (card, terminal)
+    )
     bins = np.maximum(np.searchsorted(bin_limits(), events.amount[rows], side="right") - 1, 0)
-    return _Payments(day[rows] - day[rows].min(), bins, *codes, np.flatnonzero(fraud), fraud)
+    return _Payments(day[rows] - day[rows].min(), bins, card_code, terminal_code, np.flatnonzero(fraud), fraud)
 
 
 def _learn_scales(payments: _Payments) -> _Scales:
@@ -148,7 +150,7 @@ def _learn_scales(payments: _Payments) -> _Scales:
 
 def _offsets(bins: Array, first: int, number: int) -> Array:
     """(B, G): the place among offsets of each bin at each usual amount."""
-    return np.clip(bins[:, None] - (first + np.arange(number)) - FIRST_OFFSET, 0, NUM_OFFSETS - 1)
+    return np.asarray(np.clip(bins[:, None] - (first + np.arange(number)) - FIRST_OFFSET, 0, NUM_OFFSETS - 1))
 
 
 def _believe_scales(table: Array, ordinary: Array, chances: Array, offset: Array) -> Array:
@@ -156,7 +158,7 @@ def _believe_scales(table: Array, ordinary: Array, chances: Array, offset: Array
     robust = (1 - OUTLIER_SHARE) * ordinary + OUTLIER_SHARE / NUM_OFFSETS
     logs = table @ np.log(robust)[offset] + np.log(chances)
     belief = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return belief / belief.sum(axis=1, keepdims=True)
+    return np.asarray(belief / belief.sum(axis=1, keepdims=True))
 
 
 def _compare(scales: _Scales, unusual: Array) -> Array:
@@ -171,7 +173,7 @@ def _learn_unusual(scales: _Scales, unusual: Array, of_card: Array) -> Array:
     belief *= (of_card / belief.sum(axis=1))[:, None]
     counts = np.bincount(scales.offset.ravel(), belief.ravel(), NUM_OFFSETS)
     smooth = np.convolve(counts, (0.25, 0.5, 0.25), "same") + 0.02
-    return smooth / smooth.sum()
+    return np.asarray(smooth / smooth.sum())
 
 
 def _amount_causes(payments: _Payments) -> Array:

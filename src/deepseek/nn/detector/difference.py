@@ -1,6 +1,6 @@
 """What differs between a part and its reference picture: shift between the two, candidates, and a crop of each.
 
-    picture = align(picture, reference)
+    picture, reference, shift = align(picture, reference)
     candidates = propose(picture, reference)                     # (N, 4) boxes in pixels
     crops = cut_crops(picture, reference, candidates)            # uint8 (N, 2 C, 64, 64)
 
@@ -28,7 +28,11 @@ MAX_SHIFT_PX = 16
 MAX_CANDIDATES = 200
 CROP_PX = 64
 LARGEST_PX = 40  # of the candidate in its crop: what is larger is scaled down
-_REDUCTION = 2  # for the phase correlation
+MAX_BEND_PX = 6  # by which a part of the reference may be moved, after the shift
+BEND_WINDOW_PX = 96  # neighbourhood that decides it: larger than a defect
+BEND_COST = 0.5  # gray levels for each step: where nothing is seen, nothing moves
+BEND_SHARE = 0.003  # of the pixels, that must differ before anything is bent
+_REDUCTION = 2  # of the pictures, for shift and bend
 
 
 def check_sizes(picture: Picture, reference: Picture | None) -> Picture:
@@ -89,10 +93,35 @@ def _shift(picture: Picture, shift: tuple[int, int]) -> Picture:
     return np.ascontiguousarray(padded[:, top : top + picture.shape[1], left : left + picture.shape[2]])
 
 
-def align(picture: Picture, reference: Picture) -> tuple[Picture, tuple[int, int]]:
-    """The part, moved onto its reference, and the shift that was taken out."""
+def align(picture: Picture, reference: Picture) -> tuple[Picture, Picture, tuple[int, int]]:
+    """The part, moved onto its reference; the reference, bent onto the part; and the shift that was taken out."""
     shift = find_shift(picture, reference)
-    return _shift(picture, shift), shift
+    part = _shift(picture, shift)
+    return part, bend(reference, part), shift
+
+
+def bend(reference: Picture, part: Picture) -> Picture:
+    """The reference with each place moved, by up to MAX_BEND_PX, to where its neighbourhood fits the part best: a board
+    that lies askew is off by other pixels in each corner. Where it fits as it is, nothing moves."""
+    if float((np.abs(part.astype(np.int16) - reference) > LEAST_CHANGE).mean()) < BEND_SHARE:
+        return reference
+    uniform_filter = need("scipy.ndimage", extra="tabular").uniform_filter
+    one, other = (_gray(each)[::_REDUCTION, ::_REDUCTION] for each in (part, reference))
+    reach = MAX_BEND_PX // _REDUCTION
+    steps = [(x, y) for x in range(-reach, reach + 1) for y in range(-reach, reach + 1)]
+    least = np.full(one.shape, np.inf, np.float32)
+    moves = np.zeros((2, *one.shape), np.int64)  # x and y in pixels of the reference
+    for x, y in sorted(steps, key=lambda step: abs(step[0]) + abs(step[1])):
+        moved = _shift(other[None], (-x, -y))[0]
+        cost = uniform_filter(np.abs(one - moved), BEND_WINDOW_PX // _REDUCTION) + BEND_COST * (abs(x) + abs(y))
+        better = cost < least
+        least = np.where(better, cost, least)
+        moves[:, better] = np.array([[x], [y]]) * _REDUCTION
+    height, width = reference.shape[1:]
+    full = moves.repeat(_REDUCTION, 1).repeat(_REDUCTION, 2)[:, :height, :width]
+    rows = np.clip(np.arange(height)[:, None] - full[1], 0, height - 1)
+    columns = np.clip(np.arange(width)[None] - full[0], 0, width - 1)
+    return np.ascontiguousarray(reference[:, rows, columns])
 
 
 def propose(picture: Picture, reference: Picture) -> Float32:

@@ -34,7 +34,7 @@ class TrunkShape:
 
     stem: int = 16
     widths: tuple[int, int, int, int] = (32, 64, 128, 192)
-    num_blocks: tuple[int, int, int, int] = (1, 1, 1, 1)
+    num_blocks: tuple[int, int, int, int] = (0, 1, 1, 1)  # one at stride 4 would cost a fifth of the net
 
 
 class ResidualTrunk(Trunk):

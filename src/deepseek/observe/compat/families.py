@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -15,7 +15,10 @@ from prometheus_client.metrics_core import (
 from deepseek.observe.compat.names import find_foreign_name
 from deepseek.observe.metrics_histograms import HistogramBuckets
 
-_FAMILIES = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "unknown": UnknownMetricFamily}
+_NumberFamily = CounterMetricFamily | GaugeMetricFamily | UnknownMetricFamily
+_FAMILIES: Mapping[str, Callable[..., _NumberFamily]] = {
+    "counter": CounterMetricFamily, "gauge": GaugeMetricFamily, "unknown": UnknownMetricFamily
+}  # fmt: skip
 
 
 def number_family(name: str, rows: Sequence[tuple[Sequence[str], float]]) -> Metric:

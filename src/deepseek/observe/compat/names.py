@@ -54,6 +54,8 @@ FOREIGN_NAMES: tuple[ForeignName, ...] = (
     _vllm("time_to_first_token_seconds", "histogram", "a completion, from its submission to its first token"),
     _vllm("inter_token_latency_seconds", "histogram", "between two tokens of a completion"),
     _vllm("time_per_output_token_seconds", "histogram", "the same, under its older name"),
+    _vllm("request_queue_time_seconds", "histogram", "a completion, from its submission to its turn"),
+    _vllm("request_prefill_time_seconds", "histogram", "a completion, from its turn to its first token"),
     _vllm("request_decode_time_seconds", "histogram", "a completion, from its first to its last token"),
     _vllm("request_prompt_tokens", "histogram", "tokens of a prompt"),
     _vllm("request_generation_tokens", "histogram", "tokens of a completion"),
@@ -92,8 +94,6 @@ FOREIGN_NAMES: tuple[ForeignName, ...] = (
 #: Names that those dashboards ask for and that have no answer here, and why: their panels stay empty.
 WITHOUT_ANSWER: dict[str, str] = {
     "vllm:kv_cache_usage_perc": "the engines here do not tell how full their cache is",
-    "vllm:request_queue_time_seconds": "the time until a completion's turn is a part of that to its first token",
-    "vllm:request_prefill_time_seconds": "the same",
     "vllm:prefix_cache_hits_total": "the engines here do not tell of prefixes",
     "vllm:prefix_cache_queries_total": "the same",
     "nv_inference_pending_request_count": "rows wait here, not requests: deepseek_queue_rows",

@@ -27,6 +27,8 @@ HISTOGRAMS: Mapping[str, Sequence[float]] = {
     "vllm:e2e_request_latency_seconds": LATENCY_BOUNDS_S,
     "vllm:time_to_first_token_seconds": FIRST_TOKEN_BOUNDS_S,
     "vllm:inter_token_latency_seconds": TOKEN_BOUNDS_S,
+    "vllm:request_queue_time_seconds": LATENCY_BOUNDS_S,
+    "vllm:request_prefill_time_seconds": LATENCY_BOUNDS_S,
     "vllm:request_decode_time_seconds": LATENCY_BOUNDS_S,
     "vllm:request_prompt_tokens": TOKEN_BOUNDS,
     "vllm:request_generation_tokens": TOKEN_BOUNDS,
@@ -51,6 +53,8 @@ class CompletionCounts:
             observe["vllm:request_generation_tokens"](each.written_tokens)
             if each.first_token_s is not None:
                 observe["vllm:time_to_first_token_seconds"](each.first_token_s)
+                observe["vllm:request_queue_time_seconds"](each.queue_s)
+                observe["vllm:request_prefill_time_seconds"](each.first_token_s - each.queue_s)
                 observe["vllm:request_decode_time_seconds"](each.duration_s - each.first_token_s)
             self.histograms["vllm:inter_token_latency_seconds"].observe_all(
                 [gap_s for gap_s, num_tokens in each.token_gaps for _ in range(num_tokens)]

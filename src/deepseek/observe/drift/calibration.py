@@ -1,10 +1,10 @@
 """Probabilities set right by rows with labels, for the rows that come in: how far off a model is depends on where its
 inputs lie, and these move.
 
-A logistic regression of the labels on what the model says: intercept and slope of the log-odds, and a bounded weight
-for each score of the inputs. How bounded (the ridge) is chosen by the labels' own likelihood in five parts: where
-inputs say nothing that the model does not know, the weights stay at 0. Draws of the weights from their posterior say
-how well the labels know them (Laplace's approximation).
+A logistic regression of the labels on what the model says: its log-odds and their bend, its answer, and a bounded
+weight for each score of the inputs. How bounded (the ridge) is chosen by the labels' own likelihood in five parts:
+where inputs say nothing that the model does not know, the weights stay at 0. Draws of the weights from their posterior
+say how well the labels know them (Laplace's approximation).
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.contracts import Float64
 
 RIDGES = (3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 10_000.0)  # prior precision of a weight
 NUM_PARTS, NUM_DRAWS = 5, 200
 NO_WORSE = 1.0  # log-likelihood: of ridges that are no worse the largest is taken
-INTERCEPT_PRECISION, SLOPE_PRECISION = 4.0, 10.0  # a model that was calibrated once is not far off
+PRECISIONS = (4.0, 10.0, 4.0, 30.0)  # of the first weights: a model that was calibrated once is not far off
 NEWTON_STEPS = 25
 DRAW_WIDTH = 2.0  # of the posterior's: it knows nothing of rows that have moved (chosen on tables that no figure is of)
 MAX_ODDS = float(np.log(1e6))
@@ -27,16 +28,17 @@ MAX_ODDS = float(np.log(1e6))
 
 @dataclass(frozen=True, slots=True)
 class Recalibration:
-    """`weights` (F + 2,): of 1, the log-odds, and F scores; `draws` (NUM_DRAWS, F + 2): what the labels leave open."""
+    """`weights` (F + 4,): of 1, the log-odds, what was answered, the bend of the log-odds, and F scores; `draws`
+    (NUM_DRAWS, F + 4): what the labels leave open."""
 
     weights: Float64
     draws: Float64
 
-    def apply(self, odds: Float64, scores: Float64, draw: int | None = None) -> Float64:
-        """Log-odds (N,) set right, from the model's and scores (N, F); by one of the draws where its number is
-        given."""
+    def apply(self, odds: Float64, answers: NDArray[np.int64], scores: Float64, draw: int | None = None) -> Float64:
+        """Log-odds (N,) set right, from the model's, the class that was answered (N,) and scores (N, F); by one of the
+        draws where its number is given."""
         weights = self.weights if draw is None else self.draws[draw]
-        result: Float64 = np.clip(_design(odds, scores) @ weights, -MAX_ODDS, MAX_ODDS)
+        result: Float64 = np.clip(_design(odds, answers, scores) @ weights, -MAX_ODDS, MAX_ODDS)
         return result
 
 
@@ -46,9 +48,12 @@ def log_odds(probabilities: Float64) -> Float64:
     return odds
 
 
-def fit_recalibration(odds: Float64, scores: Float64, labels: Float64, *, seed: int = 0) -> Recalibration:
-    """From the model's log-odds (N,), scores (N, F) with mean 0 and variance 1, and labels (N,) of 0 and 1."""
-    design = _design(odds, scores)
+def fit_recalibration(
+    odds: Float64, answers: NDArray[np.int64], scores: Float64, labels: Float64, *, seed: int = 0
+) -> Recalibration:
+    """From the model's log-odds (N,), the class that was answered (N,), scores (N, F) with mean 0 and variance 1, and
+    labels (N,) of 0 and 1."""
+    design = _design(odds, answers, scores)
     ridge = RIDGES[0] if not scores.shape[1] else _choose_ridge(design, labels, seed)
     weights, curvature = _fit(design, labels, ridge)
     root = DRAW_WIDTH * np.linalg.cholesky(np.linalg.inv(curvature))
@@ -65,8 +70,9 @@ def fit_recalibration(odds: Float64, scores: Float64, labels: Float64, *, seed: 
     return Recalibration(weights, np.array(draws))
 
 
-def _design(odds: Float64, scores: Float64) -> Float64:
-    return np.column_stack([np.ones(len(odds)), odds, scores])
+def _design(odds: Float64, answers: NDArray[np.int64], scores: Float64) -> Float64:
+    """With a column of what was answered the expected accuracy of the labeled rows is the one that they have."""
+    return np.column_stack([np.ones(len(odds)), odds, answers - 0.5, odds * np.abs(odds) / 4, scores])
 
 
 def _choose_ridge(design: Float64, labels: Float64, seed: int) -> float:
@@ -106,7 +112,7 @@ def _prior(num_weights: int, ridge: float) -> tuple[Float64, Float64]:
     """Where weights are drawn to, and how strongly."""
     center, precision = np.zeros(num_weights), np.full(num_weights, ridge)
     center[1] = 1.0
-    precision[:2] = INTERCEPT_PRECISION, SLOPE_PRECISION
+    precision[: len(PRECISIONS)] = PRECISIONS
     return center, precision
 
 

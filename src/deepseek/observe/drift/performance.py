@@ -38,13 +38,13 @@ class AnsweredSample:
     scores: Float64
 
     @property
-    def known(self) -> NDArray[np.bool_]:
+    def has_label(self) -> NDArray[np.bool_]:
         return self.labels >= 0
 
     @property
     def can_calibrate(self) -> bool:
         """Whether there are labels enough of both of two classes."""
-        known = self.labels[self.known]
+        known = self.labels[self.has_label]
         return self.probabilities.shape[1] == 2 and len(known) >= MIN_LABELS and 0 < known.sum() < len(known)
 
 
@@ -60,9 +60,9 @@ class PastCalibration:
         """Rows without a label are passed over. None where there are too few with one, or of one class alone."""
         if not past.can_calibrate:
             return None
-        known = past.known
+        known = past.has_label
         odds, labels = log_odds(past.probabilities[known]), past.labels[known].astype(np.float64)
-        return cls(fit_recalibration(odds, past.scores[known], labels), int(known.sum()))
+        return cls(fit_recalibration(odds, past.answers[known], past.scores[known], labels), int(known.sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,12 @@ def estimate_performance(
 ) -> Performance | None:
     """Accuracy, and AUC of two classes; with `past`, of scores by the same scorer. None for fewer than MIN_ROWS
     rows."""
-    num_rows, num_labels = len(now.answers), int(now.known.sum())
+    num_rows, num_labels = len(now.answers), int(now.has_label.sum())
     if num_rows < MIN_ROWS:
         return None
     rng = np.random.default_rng(seed)
     steps = _fit_steps(now, past)
-    center = _expected(now, _set_right(now, steps, None))
+    center = _expect_figures(now, _set_right(now, steps, None))
     draws: dict[str, list[float]] = {}
     shares = now.probabilities
     for draw in range(NUM_DRAWS):
@@ -96,7 +96,7 @@ def estimate_performance(
         drawn = (rng.random(num_rows)[:, None] > np.cumsum(shares, axis=1)[:, :-1]).sum(axis=1)
         _append(draws, _figures(now.probabilities, now.answers, drawn))
     estimated = {name: _interval(center[name], draws[name]) for name in center}
-    known = now.known
+    known = now.has_label
     observed = None
     if num_labels >= MIN_ROWS:
         observed = _observe(now.probabilities[known], now.answers[known], now.labels[known], rng)
@@ -130,9 +130,9 @@ def _fit_steps(now: AnsweredSample, past: PastCalibration | None) -> list[_Step]
     """What sets the probabilities of `now` right: earlier labels, then its own."""
     steps = [] if past is None else [_Step(past.recalibration, now.scores)]
     if now.can_calibrate:
-        known, none = now.known, np.zeros((len(now.answers), 0))
+        known, none = now.has_label, np.zeros((len(now.answers), 0))
         odds = log_odds(_set_right(now, steps, None))
-        fitted = fit_recalibration(odds[known], none[known], now.labels[known].astype(np.float64))
+        fitted = fit_recalibration(odds[known], now.answers[known], none[known], now.labels[known].astype(np.float64))
         steps.append(_Step(fitted, none))
     return steps
 
@@ -143,13 +143,13 @@ def _set_right(now: AnsweredSample, steps: Sequence[_Step], draw: int | None) ->
         return now.probabilities
     odds = log_odds(now.probabilities)
     for step in steps:
-        odds = step.recalibration.apply(odds, step.scores, draw)
+        odds = step.recalibration.apply(odds, now.answers, step.scores, draw)
     positive = 1 / (1 + np.exp(-odds))
     result: Float64 = np.column_stack([1 - positive, positive])
     return result
 
 
-def _expected(now: AnsweredSample, shares: Float64) -> dict[str, float]:
+def _expect_figures(now: AnsweredSample, shares: Float64) -> dict[str, float]:
     figures = {"accuracy": float(shares[np.arange(len(now.answers)), now.answers].mean())}
     if shares.shape[1] == 2:
         figures["auc"] = expected_auc(now.probabilities[:, 1], shares[:, 1])

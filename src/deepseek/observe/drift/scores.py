@@ -99,7 +99,8 @@ class _ColumnBasis:
         if self.ordered is None:
             return np.zeros(0)
         edges: Float64 = np.unique(np.quantile(self.ordered, np.arange(1, NUM_BINS) / NUM_BINS, method="lower"))
-        return edges[edges < self.ordered[-1]]
+        inner: Float64 = edges[edges < self.ordered[-1]]
+        return inner
 
     def bin_numbers(self, column: NumberColumn) -> NDArray[np.int64]:
         """The bin of each row (N,); a missing value has one of its own, the last."""

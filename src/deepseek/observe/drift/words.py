@@ -119,7 +119,7 @@ SIGN_WORDS = {
     "unseen": Text("values never seen before in", "从未出现的取值："), "level ": Text("a category of", "类别："),
     "value": Text("a value that repeats in", "重复的取值："), "rounded": Text("rounded values in", "取整的数值："),
 }  # fmt: skip
-MAX_SIGN_P = 0.01  # of a sign that is told
+MAX_SIGN_P, MAX_SIGNS = 0.01, 4  # of a sign that is told; and how many are
 
 
 def joint_words(report: DriftReport) -> list[Text]:
@@ -169,6 +169,9 @@ def sign_words(change: Change) -> Text:
     signs = [_sign_words(sign) for sign in change.signs if sign.p_value <= MAX_SIGN_P]
     if not signs:
         return Text("—", "—")
+    num_more = len(signs) - MAX_SIGNS
+    if num_more > 0:
+        signs = [*signs[:MAX_SIGNS], Text(f"and {num_more} more signs", f"另有 {num_more} 处")]
     return Text("; ".join(sign.en for sign in signs), "；".join(sign.zh for sign in signs))
 
 

@@ -68,7 +68,8 @@ def _grows(name: str, threshold: str = "") -> Rule:
         values = frame[name]
         # The ring begins with the server, when every count was 0: a death in its first seconds counts.
         before = np.concatenate([np.zeros(min(window, len(values))), values[:-window]])[: len(values)]
-        return values - before > (thresholds[threshold] if threshold else 0)
+        grown: Holds = values - before > (thresholds[threshold] if threshold else 0)
+        return grown
 
     return holds
 
@@ -76,7 +77,10 @@ def _grows(name: str, threshold: str = "") -> Rule:
 def _sums(values: NDArray[np.float32], window: int) -> NDArray[np.float64]:
     """Of each slot the sum over the window that ends with it."""
     total = np.cumsum(np.nan_to_num(values.astype(np.float64)))
-    return total - np.concatenate([np.zeros(min(window, len(total))), total[:-window]])[: len(total)]
+    sums: NDArray[np.float64] = (
+        total - np.concatenate([np.zeros(min(window, len(total))), total[:-window]])[: len(total)]
+    )
+    return sums
 
 
 RULES: Mapping[str, Rule] = {

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def draw_history(frame: Frame, alerts: Sequence[FiringAlert], source: AlertSourc
             )
         )  # fmt: skip
     else:
-        parts.append(Html(f'<div class="plots">{"".join(_plots(thin(frame)))}</div>'))
+        parts.append(Html(f'<div class="plots">{"".join(_plots(thin_frame(frame)))}</div>'))
     return Html("".join(parts))
 
 
@@ -67,7 +68,7 @@ class ThinFrame:
     memory_bytes: Values
 
 
-def thin(frame: Frame) -> ThinFrame:
+def thin_frame(frame: Frame) -> ThinFrame:
     """At most MAX_POINTS points: sums of counts, and the worst of all else, so that no peak is lost."""
     num_slots = frame.num_slots
     step = max(1, math.ceil(num_slots / MAX_POINTS))
@@ -142,7 +143,7 @@ def _one_alert(firing: FiringAlert) -> Html:
         time = numbers.duration(firing.since_s)
         since = Text(f", for {time}", f"，已持续 {time}")
     severity = Text("critical", "严重") if firing.severity == "critical" else Text("warning", "警告")
-    kind = "bad" if firing.severity == "critical" else "warn"
+    kind: Literal["bad", "warn"] = "bad" if firing.severity == "critical" else "warn"
     head = look.join(severity, ": ", firing.summary, since)
     return Html(
         f'<details class="alert" id="alert-{look.escape(firing.name)}"><summary>{look.verdict(kind, head)}</summary>'

@@ -72,7 +72,7 @@ class History:
         self._values = np.full((NUM_SLOTS, len(NAMES)), np.nan, np.float32)
         self._first = self._next = int(clock()) // SLOT_S  # slots that the ring holds: from, to
         self._gauges, self._gauged_slot = Gauges(), -1
-        self._known: set[int] = set()  # the other front ends, by the start of each
+        self._known: set[float] = set()  # the other front ends, by the start of each
         self._share_until_s = 0.0
         live.on_slot = self.tick
 

@@ -12,7 +12,7 @@ import numpy as np
 from deepseek.contracts import JsonObject
 from deepseek.errors import DeepseekError
 from deepseek.observe.history.alerts import FiringAlert, ask_prometheus, firing_alerts
-from deepseek.observe.history.drawing import AlertSource, ThinFrame, draw_history, thin
+from deepseek.observe.history.drawing import AlertSource, ThinFrame, draw_history, thin_frame
 from deepseek.observe.history.history import SLOT_S, History
 from deepseek.observe.rules.thresholds import Thresholds
 from deepseek.serve.core.request import Request, Response
@@ -52,7 +52,7 @@ class HistoryPage:
                 source = AlertSource(self._url, error.message.rpartition(": ")[2][:200])
             except TimeoutError:
                 source = AlertSource(self._url, f"no answer within {PROMETHEUS_TIMEOUT_S:g} s")
-        series = _series(thin(frame)) if frame.num_slots else {}
+        series = _series(thin_frame(frame)) if frame.num_slots else {}
         self._answer = Response.json(
             {
                 "slot_s": SLOT_S, "num_slots": frame.num_slots, "series": series,

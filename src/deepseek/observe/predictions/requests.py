@@ -6,7 +6,7 @@ all of its log: what comes after it finds none of them free again, and takes mem
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
@@ -108,6 +108,6 @@ def _plain_value(value: Any) -> Any:
     return f"<{type(value).__name__} of {size}>"
 
 
-def plain_values(values: Sequence[Any]) -> list[Any]:
+def plain_values(values: Iterable[Any]) -> list[Any]:
     """Each value as it is kept."""
     return list(map(_plain_value, values))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: A column of one value for each row.
-Values = Sequence[Any]
+Values = Sequence[Any] | np.ndarray[Any, Any]
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 INPUT_PREFIX, PROBABILITY_PREFIX = "input.", "probability."
 HASH_BYTES = 8
@@ -189,7 +189,8 @@ def _input_columns(requests: Sequence[LoggedRequest]) -> Iterator[tuple[str, Val
             yield str(name), [record.get(name) for record in records]
     elif requests[0].is_numeric:
         matrix = np.frombuffer(b"".join(packed), np.float64).reshape(-1, len(names))
-        yield from ((str(name), column.copy()) for name, column in zip(names, matrix.T, strict=True))
+        for name, column in zip(names, matrix.T, strict=True):
+            yield str(name), column.copy()
     elif isinstance(packed[0], bytes):
         rows = chain.from_iterable(map(_unpack, packed))
         yield from zip(map(str, names), map(list, zip(*rows, strict=True)), strict=True)

@@ -9,7 +9,8 @@ Memory is bounded: DuckDB spills to a temporary folder, and of very long logs a 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PARQUET_MARK = b"PAR1"  # at both ends of a whole file
+MIB_PER_THREAD = 64  # that each thread has to have: its own lines and rows
+MIN_LINE_BYTES, MAX_LINE_BYTES = 1 << 20, 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +66,35 @@ class Logs:
         self._folder = tempfile.TemporaryDirectory(prefix="deepseek-logs-")
         self._connection = duckdb.connect(
             config={
-                "memory_limit": f"{limits.memory_mib}MiB", "threads": limits.threads,
+                "memory_limit": f"{limits.memory_mib}MiB",
+                "threads": min(limits.threads, max(1, limits.memory_mib // MIB_PER_THREAD)),
                 "temp_directory": self._folder.name, "preserve_insertion_order": False,
                 "autoinstall_known_extensions": False, "autoload_known_extensions": False,
             }
         )  # fmt: skip
         self._connection.execute("SET TimeZone = 'UTC'")  # of times that name none
+        self._connection.execute("SET enable_progress_bar = false")  # it would go to stdout, into the --json object
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """The rows of a query; those of a statement are of no use."""
-        rows: list[tuple[Any, ...]] = self._connection.execute(sql).fetchall()
+        """The rows of a query; those of a statement are of no use. InputError where memory does not suffice."""
+        with self._says_what_to_do():
+            rows: list[tuple[Any, ...]] = self._connection.execute(sql).fetchall()
         return rows
 
     def table(self, sql: str) -> pa.Table:
-        """The rows of a query as an Arrow table."""
-        return self._connection.sql(sql).to_arrow_table()
+        """The rows of a query as an Arrow table. InputError as query()."""
+        with self._says_what_to_do():
+            return self._connection.sql(sql).to_arrow_table()
+
+    @contextmanager
+    def _says_what_to_do(self) -> Iterator[None]:
+        try:
+            yield
+        except need("duckdb", extra="observe").OutOfMemoryException as error:
+            raise InputError(
+                f"the log cannot be read in {self.limits.memory_mib} MiB of memory",
+                expected="memory for its widest rows and longest lines", fix="allow more: --memory 1024",
+            ) from error  # fmt: skip
 
     @staticmethod
     def error_class() -> type[Exception]:
@@ -106,6 +123,11 @@ class Logs:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
+
+
+def longest_line_bytes(limits: ReadLimits) -> int:
+    """The longest line that is read: two of them are held for each thread, and must leave memory for the rest."""
+    return max(MIN_LINE_BYTES, min(MAX_LINE_BYTES, (limits.memory_mib << 20) // 32))
 
 
 def open_logs(paths: Sequence[Path], limits: ReadLimits, *, time_column: str | None = None) -> Logs:
@@ -181,7 +203,7 @@ def _read_lines(logs: Logs, files: LogFiles, time_column: str | None) -> None:
     names = ", ".join(quote_text(str(path)) for path in files.lines)
     source = (
         f"read_json([{names}], format = 'newline_delimited', ignore_errors = true, columns = {{{types}}}, "
-        "maximum_object_size = 16777216)"
+        f"maximum_object_size = {longest_line_bytes(logs.limits)})"
     )
     if notes.line_share < 1:
         source += f" USING SAMPLE {100 * notes.line_share:.4f} PERCENT (bernoulli, {logs.limits.seed})"

@@ -15,10 +15,11 @@ from deepseek.observe.system.events import SystemEvent, clean_text
 from deepseek.observe.system.messages import read_message
 
 MAX_HOST = 120  # characters
+NUM_SEVERITIES = 8  # a priority below it is of facility 0, the kernel
 JOURNAL_TIME = "__REALTIME_TIMESTAMP"  # us since 1970
 #: "Nov 29 10:04:01 host program[pid]: text", and the same with an ISO time or a priority before it.
 _LINE = re.compile(
-    r"(?:<\d{1,3}>(?:1 )?)?"
+    r"(?:<(?P<priority>\d{1,3})>(?:1 )?)?"
     r"(?P<time>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.,]{8,15}(?:Z|[+-]\d\d:?\d\d)?) "
     r"(?P<host>\S{1,120}) (?P<program>[^\s\[:]{1,64})(?:\[\d{1,10}\])?:? (?P<text>.*)",
     re.DOTALL,
@@ -64,14 +65,17 @@ def _field_text(value: object) -> str:
 
 def read_syslog_line(line: str, latest_s: float) -> SystemEvent | None:
     """What a line tells. `latest_s`: no line is later (since 1970): of a time without a year the last one before it is
-    taken. A time without a zone is of this machine's. ValueError for what is no line of syslog."""
+    taken. A time without a zone is of this machine's. A program that calls itself the kernel is told from it where the
+    line has its priority, whose facility no program can choose to be the kernel's; else it is believed. ValueError for
+    what is no line of syslog."""
     match = _LINE.match(line)
     if match is None:
         raise ValueError("no line of syslog")
     time_s = _parse_time(match["time"], latest_s)
     program = match["program"]
     host = clean_text(match["host"], MAX_HOST)
-    return read_message(time_s, host, program, match["text"].strip(), is_kernel=program == "kernel")
+    is_kernel = program == "kernel" and int(match["priority"] or 0) < NUM_SEVERITIES
+    return read_message(time_s, host, program, match["text"].strip(), is_kernel=is_kernel)
 
 
 def _parse_time(text: str, latest_s: float) -> float:

@@ -72,13 +72,14 @@ class TraceSink:
 
     def _send(self, requests: Sequence[tuple[Event, int]]) -> int:
         """How many of the requests were sent whole."""
+        from opentelemetry.sdk.trace import ReadableSpan
         from opentelemetry.sdk.trace.export import SpanExportResult
 
         from deepseek.observe.traces.spans import request_spans
 
         num_sent = start = 0
         while start < len(requests):
-            spans, end = [], start
+            end, spans = start, list[ReadableSpan]()
             while end < len(requests) and len(spans) < MAX_SPANS_PER_MESSAGE:
                 spans += request_spans(*requests[end], self._resource)
                 end += 1

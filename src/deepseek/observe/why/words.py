@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deepseek.look import Text, numbers
-from deepseek.observe.system.events import SYSTEM_FIELD, event_action
+from deepseek.observe.system.events import SYSTEM_FIELD, event_words
 from deepseek.observe.why.causes import Cause, Evidence, Findings
 from deepseek.observe.why.slices import Condition
 from deepseek.observe.why.windows import moment_text
@@ -21,8 +21,8 @@ MOST_VALUES = 3  # that a sentence names
 def condition_words(condition: Condition) -> Text:
     """What a slice's field is."""
     name = condition.field.removeprefix("input.")
-    if condition.kind == "is" and condition.field == SYSTEM_FIELD:
-        return Text(f"after {condition.value}", f"系统事件之后：{condition.value}")
+    if condition.field == SYSTEM_FIELD and (words := event_words(condition.value)) is not None:
+        return Text(f"after {words[0].en}", f"{words[0].zh}之后")
     if condition.kind == "is":
         return Text(f"{name} = {condition.value}", f"{name} = {condition.value}")
     if condition.kind == "missing":
@@ -145,8 +145,8 @@ OTHER_ACTION = Text("Look at what is special about {last} {value}.", "查看 {la
 def _one_action(condition: Condition, is_new: bool) -> Text:
     name, last = condition.field, condition.field.rsplit(".", 1)[-1]
     value = condition.value
-    if name == SYSTEM_FIELD and (action := event_action(value)) is not None:
-        return action
+    if name == SYSTEM_FIELD and (event := event_words(value)) is not None:
+        return event[1]
     usable = ACTIONS if is_new else ACTIONS[1:]  # the first one is of releases
     words = next((words for names, words in usable if last.lower() in names), OTHER_ACTION)
     if condition.kind in ("length", "second"):
@@ -177,8 +177,6 @@ def answer_words(findings: Findings) -> Text:
         )
     first = findings.causes[0]
     title, evidence = cause_title(first), evidence_words(first.evidence[0])
-    return Text(f"{_capitalize(title.en)}: {evidence.en}", f"{title.zh}：{evidence.zh}")
-
-
-def _capitalize(text: str) -> str:
-    return text[:1].upper() + text[1:] if text == "everything at once" else text
+    begins_with_word = not first.conditions or first.conditions[0].field == SYSTEM_FIELD  # else with a field's name
+    begin = title.en[:1].upper() if begins_with_word else title.en[:1]
+    return Text(f"{begin}{title.en[1:]}: {evidence.en}", f"{title.zh}：{evidence.zh}")

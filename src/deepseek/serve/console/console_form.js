@@ -111,8 +111,16 @@ function fileEntry(shared, example) {
   const none = example ? said("a small example", "示例文件") : said("none", "无");
   put(chosen, none);
   refreshPreview();
-  const button = make("label", { class: "file", for: shared.id }, said("Choose a file", "选择文件"));
-  return make("div", null, make("div", { class: "row" }, element, button, chosen), preview);
+  const button = make("label", { class: "file", for: shared.id }, said("Choose or drop a file", "选择或拖入文件"));
+  const area = make("div", null, make("div", { class: "row" }, element, button, chosen), preview);
+  area.addEventListener("dragover", (event) => event.preventDefault()); // else the browser opens what is dropped
+  area.addEventListener("drop", (event) => {
+    event.preventDefault();
+    if (!event.dataTransfer.files.length) return;
+    element.files = event.dataTransfer.files;
+    element.dispatchEvent(new Event("change"));
+  });
+  return area;
 }
 
 function entry(shared, text) {

@@ -19,7 +19,8 @@ function showHistory(failed) {
   section.hidden = !!failed || !history_.isKept || !history_.html;
   if (section.hidden || history_.shown === history_.html) return;
   const open = Array.from(place.querySelectorAll("details[open]"), (each) => each.id);
-  place.innerHTML = history_.html; // made by the server this page came from, every text in it escaped there
+  // Made by the server this page came from, every text in it escaped there; what is parsed so runs no script.
+  place.replaceChildren(...new DOMParser().parseFromString(history_.html, "text/html").body.childNodes);
   history_.shown = history_.html;
   for (const id of open) if (byId(id)) byId(id).open = true;
 }

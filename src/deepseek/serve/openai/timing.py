@@ -23,6 +23,7 @@ class CompletionTimes:
     prompt_tokens: int
     written_tokens: int = 0
     first_token_s: float | None = None  # None: no token came
+    queue_s: float = 0.0  # of these, until its turn
     duration_s: float = 0.0  # until the last piece
     token_gaps: list[tuple[float, int]] = field(default_factory=list)  # span a token, and tokens, of each later piece
     finish: str = "abort"  # stop, length, abort, error
@@ -41,7 +42,7 @@ class CompletionTimer:
         times, span_s, num_tokens = self._times[index], perf_counter() - self._start_s, len(piece.tokens)
         if num_tokens:
             if times.first_token_s is None:
-                times.first_token_s = span_s
+                times.first_token_s, times.queue_s = span_s, min(piece.queue_s, span_s)
             else:
                 times.token_gaps.append(((span_s - times.duration_s) / num_tokens, num_tokens))
             times.written_tokens += num_tokens

@@ -1,7 +1,7 @@
 """Bodies of plain events to columns, compiled: objects whose columns are whole numbers, and one a decimal number.
 
     columns = PlainColumns(("time", "amount", "id", "card", "terminal"), decimal="amount", decimals=2)
-    rows = columns.read(b'[{"id": 17, "time": 1530403200, "card": 5, "terminal": 9, "amount": 12.34}]')
+    rows = columns.read(b'[{"id": 17, "time": 1530403200, "card": 5, "terminal": 9, "amount": 12.34}]', max_rows=100)
     rows.columns[1], rows.form                # array([12.34]), "array"
 
 Most senders write nothing else, and then no object is made for a row. What is anything else, such as a text for a key,
@@ -58,11 +58,12 @@ class PlainColumns:
         plain = all('"' not in name and "\\" not in name and name.isprintable() for name in names)
         self._fits = plain and len(names) <= MAX_COLUMNS and "instances" not in names
 
-    def read(self, body: bytes, *, is_lines: bool = False) -> PlainRows | None:
-        """The rows of a body: one row, an array of rows, {"instances": [...]}, or rows line by line."""
-        if not self._fits:
-            return None
+    def read(self, body: bytes, max_rows: int, *, is_lines: bool = False) -> PlainRows | None:
+        """The rows of a body: one row, an array of rows, {"instances": [...]}, or rows line by line. None, too, for
+        what looks like more than `max_rows`: no memory is taken for them."""
         capacity = body.count(b"\n") + 1 if is_lines else body.count(b"{")
+        if not self._fits or capacity > max_rows + 1:  # one for the envelope, or behind a last line feed
+            return None
         whole = np.empty((self._num_columns, capacity), np.int64)
         decimal = np.empty(capacity, np.float64)
         number, form = read_rows(
@@ -71,7 +72,7 @@ class PlainColumns:
         )  # fmt: skip
         if number < 1:
             return None
-        columns = [column[:number] for column in whole]
+        columns: list[np.ndarray[Any, Any]] = [column[:number] for column in whole]
         columns[self._decimal] = decimal[:number]
         return PlainRows(tuple(columns), FORMS[form])
 
@@ -152,7 +153,7 @@ def digits_value(data: Any, place: int, end: int) -> int:
     """The number that these digits, at most 18, are."""
     value = 0
     while place < end:
-        value = value * 10 + (np.int64(data[place]) - ZERO)
+        value = value * 10 + int(np.int64(data[place]) - ZERO)
         place += 1
     return value
 
@@ -252,7 +253,7 @@ def read_decimal(data: Any, place: int, to_units: float, column: Any, row: int) 
         point += 1
     digits, scale = digits_value(data, start, point), 1.0
     for index in range(point + 1, end):
-        digits = digits * 10 + (np.int64(data[index]) - ZERO)
+        digits = digits * 10 + int(np.int64(data[index]) - ZERO)
         scale *= 10.0
     value, num_digits = float(digits) / scale, end - start - (1 if point < end else 0)
     if num_digits > MAX_EXACT_DIGITS:
@@ -267,7 +268,7 @@ def read_decimal(data: Any, place: int, to_units: float, column: Any, row: int) 
 @compile_inline
 def end_of_key(data: Any, place: int, column: int, ends: Any) -> int:
     """The place behind the key of a column, or of another text; -1 where that is not plain."""
-    return place + ends[column + 1] - ends[column] if column >= 0 else end_of_text(data, place)
+    return int(place + ends[column + 1] - ends[column]) if column >= 0 else end_of_text(data, place)
 
 
 @compile_inline

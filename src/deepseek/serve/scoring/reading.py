@@ -252,7 +252,7 @@ class EventReader(RowReader):
             self._plain = PlainColumns(self.names, decimal=names.amount, decimals=definition.amount_decimals)
 
     def read(self, body: bytes, media_type: bytes, max_rows: int) -> RawRows:
-        plain = None if self._plain is None else self._plain.read(body, is_lines=is_ndjson(media_type))
+        plain = None if self._plain is None else self._plain.read(body, max_rows, is_lines=is_ndjson(media_type))
         if plain is not None and len(plain.columns[0]) <= max_rows:
             return RawRows(plain.columns, plain.form)
         return super().read(body, media_type, max_rows)
@@ -260,7 +260,7 @@ class EventReader(RowReader):
     def read_records(self, bodies: Sequence[bytes]) -> RawRows:
         if self._plain is not None:
             joined = b"\n".join(bodies)
-            plain = self._plain.read(joined, is_lines=True)
+            plain = self._plain.read(joined, len(bodies), is_lines=True)
             is_one_each = plain is not None and len(plain.columns[0]) == len(bodies) == joined.count(b"\n") + 1
             if plain is not None and is_one_each:
                 return RawRows(plain.columns, "record")

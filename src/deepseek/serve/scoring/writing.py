@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -57,10 +57,10 @@ def join_rows(rows: Sequence[bytes], form: BodyForm) -> tuple[bytes, bytes]:
 
 def answer_columns(scored: ScoredEvents, start: int, stop: int, reasons: Mapping[int, bytes]) -> bytes:
     """One JSON object with a list for each column, for events that came by column. `reasons`: by row, as JSON."""
-    status = scored.status[start:stop].tolist()
+    ids, status = scored.ids[start:stop], scored.status[start:stop].tolist()
     chances: list[Any] = [None if value != value else value for value in scored.chances[start:stop].tolist()]  # noqa: PLR0124 - NaN
     columns = {
-        "ids": list(scored.ids[start:stop]),
+        "ids": ids.tolist() if isinstance(ids, np.ndarray) else ids,
         "status": [STATUS_NAMES[one] for one in status],
         "chances": chances,
         "decisions": [
@@ -77,7 +77,7 @@ def _template(labels: tuple[str, str]) -> AnswerTemplate:
     return AnswerTemplate(labels, STATUS_NAMES)
 
 
-def verdict_rows(ids: Sequence[Any], status: Sequence[int]) -> list[bytes]:
+def verdict_rows(ids: Iterable[Any], status: Sequence[int]) -> list[bytes]:
     """One JSON object for each verdict."""
     return [
         b'{"id":%b,"status":"%b"}' % (_encode(identity), _STATUS[one])

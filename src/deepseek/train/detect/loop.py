@@ -16,6 +16,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,25 @@ def train_detector(
     """Train `net` on the sampler's pictures. With `checkpoint`, a file, it is written now and then, and read where it
     is there. ComputeError when the loss is no number any more."""
     torch.manual_seed(config.seed)
-    torch.set_flush_denormal(True)  # GELUs make them, and each costs a hundred other numbers
+    with _flush_denormals():
+        return _train(net, sampler, num_pictures, config, checkpoint, report)
+
+
+@contextmanager
+def _flush_denormals() -> Iterator[None]:
+    """Numbers below 1e-38 are nought meanwhile: GELUs make them, and each costs a hundred other numbers. It is a state
+    of the thread, and everything else that computes in it counts on them."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def _train(
+    net: Detector, sampler: PictureSampler, num_pictures: int, config: FitConfig, checkpoint: Path | None,
+    report: ReportProgress,
+) -> TrainedDetector:  # fmt: skip
     run = _Run(net, config)
     if checkpoint is not None and checkpoint.is_file():
         run.load(checkpoint)

@@ -69,16 +69,16 @@ def collect(pairs: Iterable[PairExample], num_classes: int, *, seed: int = 0) ->
     crops, classes, deltas = [], [], []
     num_labels = missed = 0
     for pair in pairs:
-        part, shift = align(pair.part, check_sizes(pair.part, pair.reference))
+        part, reference, shift = align(pair.part, check_sizes(pair.part, pair.reference))
         truth = pair.boxes - np.array(shift * 2, np.float32)
-        boxes = propose(part, pair.reference)
+        boxes = propose(part, reference)
         label_of = match_candidates(boxes, truth)
         num_labels += len(truth)
         missed += len(set(range(len(truth))) - set(label_of.tolist()))
         real, others = np.flatnonzero(label_of >= 0), np.flatnonzero(label_of < 0)
         places = np.concatenate([np.tile(real, NUM_SHIFTS), rng.permutation(others)[:MAX_OTHERS]])
         moved, label = _move(boxes[places], rng), label_of[places]
-        crops.append(cut_crops(part, pair.reference, moved))
+        crops.append(cut_crops(part, reference, moved))
         is_real = label >= 0
         target = np.where(is_real[:, None], truth[label] if len(truth) else moved, moved).astype(np.float32)
         deltas.append(to_deltas(moved, target))

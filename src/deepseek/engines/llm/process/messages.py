@@ -87,15 +87,15 @@ def encode_chunks(chunks: Sequence[tuple[int, GenerationChunk]]) -> str:
     rows = []
     for number, chunk in chunks:
         reason = chunk.error and chunk.error.message
-        rows.append([number, chunk.text, chunk.tokens, chunk.logprobs, chunk.finish, reason])
+        rows.append([number, chunk.text, chunk.tokens, chunk.logprobs, chunk.finish, reason, chunk.queue_s])
     return json.dumps(rows)
 
 
 def parse_chunks(line: bytes) -> Iterator[tuple[int, GenerationChunk]]:
     """The inverse of encode_chunks()."""
-    for number, text, tokens, logprobs, finish, reason in json.loads(line):
+    for number, text, tokens, logprobs, finish, reason, queue_s in json.loads(line):
         error = DeepseekError(reason, expected="an answer", fix="send the request again") if reason else None
-        yield number, GenerationChunk(text, tuple(tokens), tuple(logprobs), finish, error)
+        yield number, GenerationChunk(text, tuple(tokens), tuple(logprobs), finish, error, queue_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Literal
 
 from deepseek.engines.llm.model.options import EngineLimits, GenerationOptions
@@ -39,6 +40,7 @@ class GenerationChunk:
     logprobs: tuple[float, ...] = ()  # of each token, where the options ask for them
     finish: FinishReason | None = None  # set on the last chunk
     error: DeepseekError | None = None  # with finish "error"
+    queue_s: float = field(default=0.0, compare=False)  # of an answer until its turn, on its first chunk with tokens
 
 
 @dataclass(eq=False, slots=True)
@@ -53,6 +55,8 @@ class Generation:
     handle: Any = None  # of the library, once it runs
     is_cancelled: bool = False
     num_tokens: int = field(default=0)
+    submitted_s: float = field(default_factory=perf_counter)
+    queue_s: float = 0.0  # until its turn
 
     def cancel(self) -> None:
         """Generate no more. A last chunk says "cancelled", unless the answer was finished before. From any thread."""
@@ -234,6 +238,7 @@ class GenerationEngine(ABC):
         for generation in cancelled:
             self._end(generation, GenerationChunk("", finish="cancelled"))
         for generation in admitted:
+            generation.queue_s = perf_counter() - generation.submitted_s
             try:
                 generation.handle = self._start(generation)
             except NATIVE_ERRORS as error:
@@ -248,6 +253,7 @@ class GenerationEngine(ABC):
         """Hand on what the last step wrote for one answer."""
         tokens, logprobs, finish = self._read(generation)
         text = "".join(map(generation.decoder.take, tokens))
+        queue_s = generation.queue_s if tokens and not generation.num_tokens else 0.0
         generation.num_tokens += len(tokens)
         if finish is not None:
             text += generation.decoder.finish()
@@ -257,7 +263,9 @@ class GenerationEngine(ABC):
             finish = "cancelled"
         if finish is None and not tokens:
             return
-        chunk = GenerationChunk(text, tuple(tokens), tuple(logprobs) if generation.options.logprobs else (), finish)
+        chunk = GenerationChunk(
+            text, tuple(tokens), tuple(logprobs) if generation.options.logprobs else (), finish, queue_s=queue_s
+        )
         if finish is None:
             generation.on_piece(chunk)
         else:
