@@ -74,7 +74,7 @@ class TcnNet(nn.Module):
 
     def to_weights(self, course: Course, baseline: Float32, *, scale: float, mean: float) -> Tcn:
         """Plain arrays of the same net; the target's scale goes into the last layer."""
-        layers: list[Any] = list(self.layers)
+        layers: Any = self.layers
         return Tcn(
             course=course, head=_head_weights(self.head, scale, mean), baseline=baseline,
             input_weight=_array(self.enter.weight.T), input_bias=_array(self.enter.bias),
@@ -88,7 +88,8 @@ def _head(num_inputs: int, width: int) -> nn.Sequential:
 
 
 def _head_weights(head: nn.Sequential, scale: float, mean: float) -> Head:
-    first, last = head[0], head[2]
+    first: Any = head[0]
+    last: Any = head[2]
     return Head(
         _array(first.weight.T), _array(first.bias),
         (_array(last.weight.T) * scale).astype(np.float32), (_array(last.bias) * scale + mean).astype(np.float32),
