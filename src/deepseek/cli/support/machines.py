@@ -126,7 +126,7 @@ def _write_lives(job: MachineJob, definition: WindowDefinition, rows: WindowRows
     alarms = _alarms(job, definition, rows)
     if job.html is not None:
         _write_page(job, job.html, definition, rows, alarms)
-    counts = Counter((flag.column, flag.what) for flag in prediction.flags)
+    counts: Counter[tuple[str, str]] = Counter((flag.column, flag.what) for flag in prediction.flags)
     document: JsonObject = {
         "bundle": str(job.runtime.bundle.path), "digest": job.runtime.bundle.digest, "num_rows": len(chosen),
         "num_machines": len(rows.histories.machines), "flags": count_by_reason(counts), "notes": list(rows.notes),

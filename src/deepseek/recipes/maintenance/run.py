@@ -37,6 +37,7 @@ from deepseek.results import Result
 if TYPE_CHECKING:
     from deepseek.automl.pack import FinishedRun
     from deepseek.automl.tabular_run import TabularRun
+    from deepseek.train.candidates.base import Candidate
 
 TARGET = "rul"  # the column of remaining life in window rows
 HEALTH_TREES = "xgboost_health"  # trees on the health index alone: fewer ways to be wrong than on all sensors
@@ -325,7 +326,7 @@ def _ship_options(definition: WindowDefinition, test: Table, options: Maintenanc
     )  # fmt: skip
 
 
-def _candidates(run: TabularRun, definition: WindowDefinition, options: MaintenanceOptions) -> tuple[object, ...]:
+def _candidates(run: TabularRun, definition: WindowDefinition, options: MaintenanceOptions) -> tuple[Candidate, ...]:
     """Trees see what windows sum up, some of them of the health index alone; the nets see the course in blocks, and the
     age."""
     from deepseek.extras import is_installed

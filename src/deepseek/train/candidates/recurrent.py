@@ -41,7 +41,8 @@ class RecurrentModel:
         return data.task == "regression" and not data.is_constrained
 
     def cost_s(self, data: FitData) -> float:
-        return BATCH_S * self.defaults(data)["steps"] * len(self.places) * (1.0 if self.name == LSTM_ATTENTION else 1.5)
+        num_steps = float(self.defaults(data)["steps"])
+        return BATCH_S * num_steps * len(self.places) * (1.0 if self.name == LSTM_ATTENTION else 1.5)
 
     def defaults(self, data: FitData) -> Params:
         return {"width": 32, "dropout": 0.1, "lr": 5e-3, "weight_decay": 1e-3, "steps": NUM_STEPS, "batch": BATCH}
