@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -346,7 +346,8 @@ def _candidates(run: TabularRun, definition: WindowDefinition, options: Maintena
     signals = [name for name in definition.course_signals if all(f"{name}.block.{k}" in place for k in steps)]
     places = np.array([[place[f"{name}.block.{k}"] for name in signals] for k in steps], np.int32)
     extra = np.array([place[AGE]] if AGE in place else [], np.int32)
-    return (*trees, RecurrentModel(LSTM_ATTENTION, places, extra), RecurrentModel(TCN, places, extra))
+    nets = [RecurrentModel(LSTM_ATTENTION, places, extra), RecurrentModel(TCN, places, extra)]
+    return (*trees, *cast("list[Candidate]", nets))  # frozen: their names may not be set, which the protocol allows
 
 
 def _report(
