@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from deepseek.errors import CheckError, DeepseekError, DrainingError, IntegrityError
+from deepseek.serve.http.group import GroupMember, Membership
 from deepseek.serve.repository.channel import Channel, PeerGoneError
 from deepseek.serve.repository.deployment import OpenedModel
 from deepseek.serve.repository.group_sync import GroupDeployment
@@ -320,3 +321,25 @@ def test_an_error_that_is_none_of_ours_is_told_and_whoever_asks_one_that_is_gone
             await member.channel.request("open")
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), ConnectionResetError(), RuntimeError("a bug"), None])
+def test_a_front_end_stops_however_its_parent_goes(error: Exception | None) -> None:
+    """A parent that is killed while it is written to leaves a broken pipe, and no end, to its reader."""
+    asyncio.run(lose_parent(error))
+
+
+async def lose_parent(error: Exception | None) -> None:
+    """Fails unless a member notices that its parent is gone, by this error of its connection or by its end."""
+    ours, theirs = socket.socketpair()
+    gone = asyncio.Event()
+    member = GroupMember(Membership(ours.detach(), 0, 0))
+    with theirs:
+        await member.join(gone.set)
+        if error is not None:
+            member.channel._reader.set_exception(error)
+        else:
+            theirs.shutdown(socket.SHUT_RDWR)
+        await asyncio.wait_for(gone.wait(), 20)
+        assert member.channel.is_closed
+        member.leave()

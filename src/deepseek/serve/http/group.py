@@ -98,7 +98,9 @@ class GroupMember:
         """Connect to the parent, once the event loop runs."""
         await self.channel.connect(self._control)
         loop = asyncio.get_running_loop()
-        self._listen_task = loop.create_task(self._listen(parent_gone))
+        self._listen_task = loop.create_task(self.channel.listen())
+        # Whatever has ended it: a front end that nobody ends would serve for ever.
+        self._listen_task.add_done_callback(lambda task: None if task.cancelled() else parent_gone())
         self._report_task = loop.create_task(self._report_state())
 
     def tell_ready(self, line: ReadyLine) -> None:
@@ -118,10 +120,6 @@ class GroupMember:
         self._report_task.cancel()
         self._listen_task.cancel()
         self.channel.notify("state", self.state())
-
-    async def _listen(self, parent_gone: Callable[[], None]) -> None:
-        await self.channel.listen()
-        parent_gone()
 
     async def _report_state(self) -> None:
         while True:

@@ -55,7 +55,8 @@ class Channel:
         """Handle messages until the other end is gone. Pending requests then raise PeerGoneError."""
         loop = asyncio.get_running_loop()
         try:
-            with contextlib.suppress(ConnectionResetError):
+            # What was being written to an end that is gone comes back to the reader as a broken pipe.
+            with contextlib.suppress(ConnectionError):
                 while line := await self._reader.readline():
                     self.last_message_s = loop.time()
                     self._dispatch(*_decode(line))
