@@ -141,3 +141,24 @@ def test_drawn_processes_know_what_was_measured_and_differ_elsewhere(rows: np.nd
     assert np.ptp(scales, axis=0).max() > 0.1
     again = gaussian_process.draw_processes(process, values, 5, np.random.default_rng(7))
     np.testing.assert_array_equal(scales, [each.hyper.log_scales for each in again])
+
+
+def test_predictions_are_those_of_scikit_learn_with_the_same_hyperparameters() -> None:
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+
+    rng = np.random.default_rng(5)
+    x, new = rng.random((14, 3)), rng.random((9, 3))
+    values = np.sin(5 * x[:, 0]) + x[:, 1] ** 2 + 0.1 * rng.normal(size=14)
+    process = gaussian_process.fit(x, values, np.zeros(3, bool), kernel="matern")
+    hyper = process.hyper
+    kernel = ConstantKernel(np.exp(hyper.log_signal)) * Matern(np.exp(hyper.log_scales), nu=2.5)
+    theirs = GaussianProcessRegressor(
+        kernel + ConstantKernel(gaussian_process.OFFSET_VARIANCE),
+        alpha=np.exp(hyper.log_noise) + gaussian_process.LEAST_NOISE,
+        optimizer=None,
+    ).fit(x, (values - process.center) / process.spread)
+    mean, deviation = theirs.predict(new, return_std=True)
+    ours = process.predict(new)
+    np.testing.assert_allclose(ours[0], process.center + process.spread * mean, rtol=1e-6)
+    np.testing.assert_allclose(ours[1], process.spread * deviation, rtol=1e-5)
