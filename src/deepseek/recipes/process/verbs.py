@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from deepseek.automl.study.definition import Definition, read_definition
@@ -241,4 +241,4 @@ def run_example() -> StudyReport:
     with tempfile.TemporaryDirectory() as folder:
         study = Path(folder) / "press"
         init_study(study, None, is_example=True)
-        return report_study(study)
+        return replace(report_study(study), study=Path(study.name))
