@@ -138,3 +138,15 @@ def test_the_rule_says_what_was_asked_and_what_keeps_it() -> None:
         "a false-positive rate of at most 0.002 (the upper end of the 95 % interval of 6 alarms in the 7,133 rows that "
         "set it) and at most 50 alerts a day and the least cost"
     )
+
+
+def test_a_threshold_lies_between_two_chances_so_that_rounding_moves_no_alarm() -> None:
+    rng = np.random.default_rng(3)
+    score = rng.random(20_000).astype(np.float32).astype(np.float64)
+    fraud = rng.random(20_000) < score**20
+    rows = JudgedRows(score, fraud, np.ones(20_000), np.zeros(20_000), 1_000.0)
+    threshold = choose_alarms(rows, DecisionLimits(max_fpr=0.01)).threshold.value
+    assert threshold not in score
+    alarms = score >= threshold
+    assert ((score * (1 - 1e-9) >= threshold) == alarms).all()
+    assert ((score * (1 + 1e-9) >= threshold) == alarms).all()

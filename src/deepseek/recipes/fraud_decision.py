@@ -140,9 +140,17 @@ def choose_alarms(rows: JudgedRows, limits: DecisionLimits) -> ChosenAlarms:
     said += [f"alerts a day <= {limits.queue:g}"] if limits.queue is not None else []
     said += [LEAST_COST] if limits.costs is not None else []
     threshold = Threshold(
-        float(values[place]), ", ".join(said), float(recall[place]), float(fpr[place]), float(precision[place])
+        _below(values, place), ", ".join(said), float(recall[place]), float(fpr[place]), float(precision[place])
     )
     return ChosenAlarms(threshold, rate, alerts, rows.num_genuine)
+
+
+def _below(values: Values, place: int) -> float:
+    """A threshold in the middle between a chance and the next lower one: an engine that rounds otherwise does not take
+    the last alarm away. Above every chance it stays where it is."""
+    if not 0 < place < len(values) - 1:
+        return float(values[place])
+    return (float(values[place]) + float(values[place + 1])) / 2
 
 
 def bound_rate(num_genuine: int, max_fpr: float) -> Bound:
