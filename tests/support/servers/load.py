@@ -96,7 +96,15 @@ def engines_of(server: Server) -> list[int]:
 def engines_below(front_end: int) -> list[int]:
     """Process ids of the engine processes that a front end has started."""
     children = Path(f"/proc/{front_end}/task/{front_end}/children").read_text().split()
-    return [int(pid) for pid in children if b"deepseek.engines.process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in children if b"deepseek.engines.process" in _command_of(pid)]
+
+
+def _command_of(pid: str) -> bytes:
+    """How a process was started; nothing where it has ended since it was listed."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def until(true: Callable[[], bool], limit_s: float = 20) -> None:
