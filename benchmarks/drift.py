@@ -110,18 +110,18 @@ def run_rivals(tables: Mapping[str, tuple[pd.DataFrame, Streams]]) -> dict[str, 
                 rows.to_parquet(place / f"{name}.parquet", index=False)
         script = ROOT / "benchmarks" / "rivals" / "drift_windows.py"
         done = subprocess.run([str(python), str(script), folder], stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    window_delays: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return window_delays
 
 
 def joined_scores(
-    found: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
+    window_delays: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
 ) -> dict[str, dict[str, list[float]]]:
     """Of each method the largest of its columns' scores in each window, in standard deviations of that column's clean
     ones; and of each rival all its methods together."""
     methods: dict[str, dict[str, list[float]]] = {}
-    clean = found["clean"]
-    for stream, by_method in found.items():
+    clean = window_delays["clean"]
+    for stream, by_method in window_delays.items():
         largest = {}
         for method, by_column in by_method.items():
             standard = [
@@ -162,29 +162,29 @@ def measure_delays(
     """Of each contender its delays by table and stream; and of each table the share of clean windows in which our own
     probability is at most ALARM_SHARE."""
     tables: dict[str, tuple[pd.DataFrame, Streams]] = {}
-    found: dict[str, dict[str, int]] = {}
+    window_delays: dict[str, dict[str, int]] = {}
     own_alarms = {}
     for name in names:
         served = ServedTable.make(name, scale.seeds[0], max_columns=scale.max_columns)
         tables[name] = served.reference[[*served.columns, "score"]], make_streams(served, scale)
         scores = our_scores(*tables[name])
         own_alarms[name] = float(np.mean(np.array(scores["clean"]) >= -np.log(ALARM_SHARE)))
-        found.setdefault("ours", {}).update(
+        window_delays.setdefault("ours", {}).update(
             {f"{name}/{key}": value for key, value in delays(scores, scale.most_windows).items()}
         )
         print(f"{name}: ours done", file=sys.stderr, flush=True)
     for name, by_stream in (run_rivals(tables) if with_rivals else {}).items():
         for method, scores in joined_scores(by_stream).items():
-            found.setdefault(method, {}).update(
+            window_delays.setdefault(method, {}).update(
                 {f"{name}/{key}": value for key, value in delays(scores, scale.most_windows).items()}
             )
-    return found, own_alarms
+    return window_delays, own_alarms
 
 
-def print_table(found: Mapping[str, Mapping[str, int]]) -> None:
+def print_table(window_delays: Mapping[str, Mapping[str, int]]) -> None:
     """Geometric means by kind, of each contender."""
     print(f"{'':24}" + "".join(f"{kind[:11]:>12}" for kind in KINDS) + f"{'all':>8}", file=sys.stderr)
-    for who, by_stream in found.items():
+    for who, by_stream in window_delays.items():
         means = [
             geometric_mean([value for name, value in by_stream.items() if name.split("/")[1].rsplit("-", 1)[0] == kind])
             for kind in KINDS
@@ -194,15 +194,15 @@ def print_table(found: Mapping[str, Mapping[str, int]]) -> None:
 
 
 def delay_claims(names: Sequence[str], scale: Scale, *, with_rivals: bool) -> list[dict[str, Any]]:
-    found, own_alarms = measure_delays(names, scale, with_rivals=with_rivals)
-    print_table(found)
-    means = {who: geometric_mean(list(each.values())) for who, each in found.items()}
+    window_delays, own_alarms = measure_delays(names, scale, with_rivals=with_rivals)
+    print_table(window_delays)
+    means = {who: geometric_mean(list(each.values())) for who, each in window_delays.items()}
     ours = means.pop("ours")
     best = min(means, key=lambda who: means[who], default=None)
     others = ", ".join(f"{who} {mean:.2f}" for who, mean in sorted(means.items(), key=lambda pair: pair[1]))
     alarms = ", ".join(f"{name} {share:.3f}" for name, share in own_alarms.items())
     drifts = claim(
-        "windows_until_found", ours=ours, unit=f"windows, geometric mean of {len(found['ours'])} drifts",
+        "windows_until_found", ours=ours, unit=f"windows, geometric mean of {len(window_delays['ours'])} drifts",
         rival=None if best is None else means[best], rival_name=best or "",
         ratio=None if best is None else ours / means[best], op="<=" if best else None, bar=0.999 if best else None,
         num_seeds=len(scale.seeds), note=f"{others}; our own p <= .01 in clean windows: {alarms}",

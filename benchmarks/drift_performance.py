@@ -85,8 +85,8 @@ def run_rival(tables: Mapping[str, tuple[pd.DataFrame, Sequence[pd.DataFrame]]])
         done = subprocess.run(
             [str(RIVALS / "bin" / "python"), str(script), folder], stdout=subprocess.PIPE, text=True, check=True
         )
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    rival_errors: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return rival_errors
 
 
 def measure_estimates(

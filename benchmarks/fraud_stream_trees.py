@@ -29,8 +29,8 @@ CLAIMS = ("chances", *(f"rows_{count}" for count in COUNTS))
 
 
 def main() -> int:
-    asked = options(__doc__, CLAIMS, quick="fewer rounds").parse_args()
-    rounds, claims = 5 if asked.quick else 15, []
+    arguments = options(__doc__, CLAIMS, quick="fewer rounds").parse_args()
+    rounds, claims = 5 if arguments.quick else 15, []
     with tempfile.TemporaryDirectory() as name:
         written = make(Path(name), num_columns=60)
         runtime = Runtime.open(written.bundle)
@@ -39,14 +39,14 @@ def main() -> int:
         compiled = CompiledModel.of(runtime.model)
         assert compiled is not None
         rows = np.random.default_rng(1).normal(size=(4_096, 60)).astype(np.float32)
-        if asked.only in (None, "chances"):
+        if arguments.only in (None, "chances"):
             difference = np.abs(compiled.score(rows).output[:, 1] - booster.inplace_predict(rows)).max()
             claims.append(
                 claim("difference of a chance from xgboost's", ours=float(difference), unit="", op="<=",
                       bar=MAX_DIFFERENCE, note=f"{len(rows):,} rows")
             )  # fmt: skip
         for count in COUNTS:
-            if asked.only not in (None, f"rows_{count}"):
+            if arguments.only not in (None, f"rows_{count}"):
                 continue
             part = rows[:count]
             names = ("ours", "xgboost", "ONNX Runtime")

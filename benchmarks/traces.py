@@ -127,14 +127,14 @@ def server_cost(folder: Path, num_rounds: int) -> Iterator[dict[str, Any]]:
 def main() -> int:
     parser = options(__doc__, CLAIMS, quick="fewer rounds")
     args = parser.parse_args()
-    asked = {args.only} if args.only else set(CLAIMS)
+    wanted = {args.only} if args.only else set(CLAIMS)
     num_rounds = 5 if args.quick else 15
     claims = []
-    if "exemplars" in asked:
+    if "exemplars" in wanted:
         claims.append(exemplar_cost(num_rounds))
-    if asked & {"told", "traced"}:
+    if wanted & {"told", "traced"}:
         with tempfile.TemporaryDirectory() as folder:
-            claims += [each for each in server_cost(Path(folder), num_rounds) if each["claim"] in asked]
+            claims += [each for each in server_cost(Path(folder), num_rounds) if each["claim"] in wanted]
     return finish("traces", claims, not_run=[name for name in CLAIMS if name not in {each["claim"] for each in claims}])
 
 

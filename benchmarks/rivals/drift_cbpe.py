@@ -21,7 +21,7 @@ def main() -> None:
     import nannyml
 
     warnings.simplefilter("ignore")
-    found = {}
+    estimate_of = {}
     for table in sorted(path for path in Path(sys.argv[1]).iterdir() if path.is_dir()):
         reference, rows = (pd.read_parquet(table / f"{name}.parquet") for name in ("reference", "windows"))
         size = int((rows["window"] == 0).sum())
@@ -31,11 +31,11 @@ def main() -> None:
         )  # fmt: skip
         estimator.fit(reference)
         estimates = estimator.estimate(rows.drop(columns="window")).filter(period="analysis").to_df()
-        found[table.name] = {
+        estimate_of[table.name] = {
             name: estimates[(metric, "value")].astype(float).tolist()
             for name, metric in (("auc", "roc_auc"), ("accuracy", "accuracy"))
         }
-    print(json.dumps(found))
+    print(json.dumps(estimate_of))
 
 
 if __name__ == "__main__":

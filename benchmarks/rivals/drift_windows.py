@@ -32,7 +32,7 @@ def evidently_scores(reference: pd.DataFrame, stream: pd.DataFrame) -> dict[str,
     from evidently.legacy.calculations.stattests import get_stattest
     from evidently.legacy.core import ColumnType
 
-    found: dict[str, Scores] = {}
+    window_scores: dict[str, Scores] = {}
     for _, rows in stream.groupby("window"):
         for name in reference:
             past, now = reference[name].dropna(), rows[name].dropna()
@@ -42,10 +42,10 @@ def evidently_scores(reference: pd.DataFrame, stream: pd.DataFrame) -> dict[str,
                 score = test(past, now, kind, None).drift_score
                 is_probability = test.name in ("ks", "chisquare", "z")
                 value = -math.log(max(score, 1e-300)) if is_probability else float(score)
-                found.setdefault(f"Evidently {label}", {}).setdefault(name, []).append(value)
+                window_scores.setdefault(f"Evidently {label}", {}).setdefault(name, []).append(value)
             missing = float(rows[name].isna().mean())
-            found.setdefault("Evidently missing", {}).setdefault(name, []).append(missing)
-    return found
+            window_scores.setdefault("Evidently missing", {}).setdefault(name, []).append(missing)
+    return window_scores
 
 
 def nannyml_scores(reference: pd.DataFrame, stream: pd.DataFrame) -> dict[str, Scores]:
@@ -56,7 +56,7 @@ def nannyml_scores(reference: pd.DataFrame, stream: pd.DataFrame) -> dict[str, S
     rows = stream.drop(columns="window")
     size = int((stream["window"] != stream["window"].iloc[0]).to_numpy().argmax())  # all windows have as many rows
     texts = [name for name in columns if reference[name].dtype == object]
-    found: dict[str, Scores] = {}
+    window_scores: dict[str, Scores] = {}
     for label, (continuous, categorical) in NANNYML.items():
         calculator = nannyml.UnivariateDriftCalculator(
             column_names=columns, treat_as_categorical=texts, continuous_methods=[continuous],
@@ -64,24 +64,24 @@ def nannyml_scores(reference: pd.DataFrame, stream: pd.DataFrame) -> dict[str, S
         )  # fmt: skip
         calculator.fit(reference)
         table = calculator.calculate(rows).filter(period="analysis").to_df()
-        found[f"NannyML {label}"] = {
+        window_scores[f"NannyML {label}"] = {
             name: table[(name, categorical if name in texts else continuous, "value")].astype(float).tolist()
             for name in columns
         }
     missing = nannyml.MissingValuesCalculator(column_names=columns, chunk_size=size)
     missing.fit(reference)
     table = missing.calculate(rows).filter(period="analysis").to_df()
-    found["NannyML missing"] = {name: table[(name, "value")].astype(float).tolist() for name in columns}
+    window_scores["NannyML missing"] = {name: table[(name, "value")].astype(float).tolist() for name in columns}
     reconstruction = nannyml.DataReconstructionDriftCalculator(column_names=columns, chunk_size=size)
     reconstruction.fit(reference)
     table = reconstruction.calculate(rows).filter(period="analysis").to_df()
-    found["NannyML reconstruction"] = {"all": table[("reconstruction_error", "value")].astype(float).tolist()}
-    return found
+    window_scores["NannyML reconstruction"] = {"all": table[("reconstruction_error", "value")].astype(float).tolist()}
+    return window_scores
 
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    found: dict[str, dict[str, dict[str, Scores]]] = {}
+    window_scores: dict[str, dict[str, dict[str, Scores]]] = {}
     for table in sorted(path for path in Path(sys.argv[1]).iterdir() if path.is_dir()):
         reference = pd.read_parquet(table / "reference.parquet")
         names = sorted(path.stem for path in table.glob("*.parquet") if path.stem != "reference")
@@ -96,13 +96,13 @@ def main() -> None:
                 method: {column: values[first:last] for column, values in scores.items()}
                 for method, scores in together.items()
             }
-            found.setdefault(table.name, {})[name] = methods | evidently_scores(reference, stream)
+            window_scores.setdefault(table.name, {})[name] = methods | evidently_scores(reference, stream)
             first = last
         print(
             f"{table.name}: NannyML {between - started:.1f} s of CPU, Evidently {time.process_time() - between:.1f} s",
             file=sys.stderr, flush=True,
         )  # fmt: skip
-    print(json.dumps(found))
+    print(json.dumps(window_scores))
 
 
 if __name__ == "__main__":

@@ -87,9 +87,9 @@ class Prediction:
     flags: tuple[Flag, ...] = ()
 
     def __len__(self) -> int:
-        for found in (self.labels, self.values, self.embeddings, self.entities, self.defects, self.tensors):
-            if found is not None:
-                return len(found)
+        for part in (self.labels, self.values, self.embeddings, self.entities, self.defects, self.tensors):
+            if part is not None:
+                return len(part)
         return 0
 
 
@@ -139,8 +139,8 @@ class Attribution:
     @property
     def adds_up(self) -> NDArray[np.bool_]:
         """Per row (N,) whether base value and contributions make the output, within RESIDUAL_LIMIT."""
-        found: NDArray[np.bool_] = self.relative_residual <= RESIDUAL_LIMIT
-        return found
+        part: NDArray[np.bool_] = self.relative_residual <= RESIDUAL_LIMIT
+        return part
 
 
 @dataclass(slots=True)  # not frozen, which costs 2 us an object; but all sinks get the same one, so none changes it

@@ -37,7 +37,7 @@ class ShipOptions:
     candidates: Sequence[str] | None = None
     kinds: Mapping[str, str] | None = None
     drop: Sequence[str] = ()
-    missing: Sequence[str] = ()  # texts in the data that mean "not known", beside the usual ones
+    missing: Sequence[str] = ()  # cells among numbers or dates that mean "not known", beside the usual ones
     drop_missing_target: bool = False  # leave out rows without a target instead of refusing them
     weights: str | None = None
     monotone: Mapping[str, int] | None = None  # column: 1 or -1

@@ -8,7 +8,6 @@ With --json a failure prints {"error": {"code", "message", "expected", "fix"}} o
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from types import TracebackType
 
 import click
 
+from deepseek.cli.support.lazy_group import LazyGroup
 from deepseek.cli.support.output import fail, silence
 from deepseek.errors import DeepseekError
 from deepseek.version import __version__
@@ -49,34 +49,12 @@ VERBS: dict[str, str] = {
 TRACEBACK = "DEEPSEEK_TRACEBACK"
 
 
-class Verbs(click.Group):
-    """Imports a verb only when it is called, so that help stays fast."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
-            return None
-        command: click.Command = importlib.import_module(f"deepseek.cli.{cmd_name}").command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
-            from deepseek.plugins import did_you_mean
-
-            raise click.UsageError(f"there is no verb {args[0]!r}.{did_you_mean(args[0], VERBS)}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
-            formatter.write_dl(list(VERBS.items()))
-
-
 @click.group(
-    cls=Verbs,
+    cls=LazyGroup,
+    package="deepseek.cli",
+    subcommands=VERBS,
+    noun="verb",
+    heading="Verbs",
     subcommand_metavar="VERB ...",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )

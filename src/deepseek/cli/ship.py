@@ -85,7 +85,9 @@ Examples:
     type=assignment_of(KINDS),
     help=f"Kind of a column: {', '.join(KINDS)}.",
 )
-@click.option("--missing", multiple=True, metavar="WORD", help="A cell of DATA that means not known, such as 999.")
+@click.option(
+    "--missing", multiple=True, metavar="WORD", help="A cell among numbers or dates that means not known, such as 999."
+)
 @click.option("--drop-missing-target", is_flag=True, help="Leave out rows without a target instead of refusing them.")
 @click.option("--allow", multiple=True, metavar="NAME", help="Accept a finding of the leak checks by its name.")
 @click.option("--drop", multiple=True, metavar="COL", help="Leave a column out.")

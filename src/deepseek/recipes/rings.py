@@ -97,11 +97,12 @@ class RingFindings(Result):
     def summary(self) -> str:
         """The answer in one sentence."""
         num_cards = sum(len(ring.cards) for ring in self.rings)
-        found = ", ".join(f"{numbers.number(each.recall.value)} {name}" for name, each in self.held_out.recall.items())
+        by_level = self.held_out.recall.items()
+        recalls = ", ".join(f"{numbers.number(each.recall.value)} {name}" for name, each in by_level)
         return (
             f"{len(self.rings)} suspected rings with {num_cards} of {numbers.count(self.payments.num_cards)} cards. "
             f"Share of the cards of planted rings that is found at a false-positive rate of "
-            f"{numbers.number(100 * self.choices.max_fpr)} %, among decoys: {found}."
+            f"{numbers.number(100 * self.choices.max_fpr)} %, among decoys: {recalls}."
         )
 
 

@@ -68,14 +68,14 @@ def test_what_is_asked_and_told_is_read_back(study: Study) -> None:
 
 
 def test_the_same_log_asks_for_the_same(tmp_path: Path) -> None:
-    asked = []
+    recipes_tried = []
     for name in ("one", "two"):
         study = make(tmp_path / name)
         for _ in range(4):
             [trial] = study.ask()
             study.tell(trial.number, measure(trial.recipe))
-        asked.append([dict(trial.recipe) for trial in study.trials()])
-    assert asked[0] == asked[1]
+        recipes_tried.append([dict(trial.recipe) for trial in study.trials()])
+    assert recipes_tried[0] == recipes_tried[1]
 
 
 def test_told_twice_alike_is_once_and_otherwise_is_refused_unless_corrected(study: Study) -> None:
@@ -179,8 +179,8 @@ def test_a_pool_is_tried_without_repeats_to_its_end(tmp_path: Path) -> None:
     for _ in range(5):
         [trial] = study.ask()
         study.tell(trial.number, measure(trial.recipe))
-    asked = {tuple(trial.recipe.values()) for trial in study.trials()}
-    assert asked == {(1.00000012345, "x"), (2, "y"), (6.123456789012, "y"), (9, "x"), (6, "x")}
+    recipes_tried = {tuple(trial.recipe.values()) for trial in study.trials()}
+    assert recipes_tried == {(1.00000012345, "x"), (2, "y"), (6.123456789012, "y"), (9, "x"), (6, "x")}
     with pytest.raises(InputError, match="all 5 recipes of the pool have been tried"):
         study.ask()
 

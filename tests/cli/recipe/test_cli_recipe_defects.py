@@ -48,13 +48,13 @@ def test_the_bundle_of_the_recipe_predicts_and_is_evaluated(surface: Path, tmp_p
     words = [str(pictures), "--labels", str(labels), "--out", str(bundle), "--budget", "6s", "--trunk", "random"]
     page = tmp_path / "page.html"
     assert main(["recipe", "defects", *words, "--html", str(page), "--json"]) == 0
-    made = json.loads(capsys.readouterr().out)
-    assert (made["task"], made["classes"]) == ("detection", ["pit", "scratch"])
+    shipped = json.loads(capsys.readouterr().out)
+    assert (shipped["task"], shipped["classes"]) == ("detection", ["pit", "scratch"])
     assert "Worst misses first" in page.read_text("utf-8")
     out = tmp_path / "found.json"
     assert main(["predict", str(bundle), str(pictures), "--out", str(out), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["num_rows"], len(told["parts"])) == (20, 20)
+    measured = json.loads(capsys.readouterr().out)
+    assert (measured["num_rows"], len(measured["parts"])) == (20, 20)
     assert all({"file_name", "category", "bbox", "score"} <= set(row) for row in json.loads(out.read_text()))
     assert main(["predict", str(bundle), str(pictures), "--out", str(tmp_path / "found.csv")]) == 2
     capsys.readouterr()

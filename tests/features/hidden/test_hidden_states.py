@@ -68,8 +68,8 @@ def test_the_store_answers_as_the_table_does_to_the_bit_and_goes_on_where_it_was
                 store.snapshot()
         known.append(np.full(len(batch), batch.time[-1] + 1))
     assert not same_bits(np.concatenate(answers), offline.values)  # a batch is a week, the delay of verdicts two days
-    told = compute_offline(definition, replace(events, known=np.concatenate(known)))
-    assert same_bits(np.concatenate(answers), told.values)
+    reread = compute_offline(definition, replace(events, known=np.concatenate(known)))
+    assert same_bits(np.concatenate(answers), reread.values)
 
 
 @pytest.mark.parametrize("seed", range(2))

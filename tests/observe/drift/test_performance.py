@@ -18,9 +18,9 @@ def draw(seed: int, num_rows: int, *, lean: float, is_labeled: bool) -> tuple[An
     chance = 1 / (1 + np.exp(-(1.5 * first + 1.2 * second)))
     labels = (rng.random(num_rows) < chance).astype(np.int64)
     said = 1 / (1 + np.exp(-1.2 * first))
-    told = labels if is_labeled else np.full(num_rows, -1)
+    known_labels = labels if is_labeled else np.full(num_rows, -1)
     answers, scores = (said >= 0.5).astype(np.int64), np.column_stack([first, second])
-    sample = AnsweredSample(np.column_stack([1 - said, said]), answers, told, scores)
+    sample = AnsweredSample(np.column_stack([1 - said, said]), answers, known_labels, scores)
     return sample, chance, labels.astype(np.float64)
 
 

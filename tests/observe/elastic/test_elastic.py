@@ -212,14 +212,14 @@ def test_what_machines_said_is_asked_for_too(tmp_path: Path) -> None:
     }  # fmt: skip
     pits: dict[str, list[Any]] = {}
 
-    def answer(asked: Asked) -> Answer:
-        if asked.path.endswith("/_pit?keep_alive=2m"):
-            pits[asked.path] = requests if "/logs-deepseek.*/" in asked.path else [killed]
-            return 200, {"id": asked.path}
-        if asked.path == "/_pit":
+    def answer(search_request: Asked) -> Answer:
+        if search_request.path.endswith("/_pit?keep_alive=2m"):
+            pits[search_request.path] = requests if "/logs-deepseek.*/" in search_request.path else [killed]
+            return 200, {"id": search_request.path}
+        if search_request.path == "/_pit":
             return 200, {"succeeded": True, "num_freed": 1}
-        status, document = holding(pits[asked.json["pit"]["id"]])(asked)
-        return status, {**document, "pit_id": asked.json["pit"]["id"]}
+        status, document = holding(pits[search_request.json["pit"]["id"]])(search_request)
+        return status, {**document, "pit_id": search_request.json["pit"]["id"]}
 
     with sink(answer) as record:
         words = ["--elastic", record.url, "--until", "2026-01-01T01:50:00Z", "--past", "100m", "--json"]

@@ -1,8 +1,8 @@
 """A folder of pictures through a bundle: COCO results, and one row for each part. And the figures of a bundle on
 labels.
 
-found = predict_folder(Path("line3"), Path("new"))
-write_results(found, Path("found.json"))              # and found.parts.csv beside it
+results = predict_folder(Path("line3"), Path("new"))
+write_results(results, Path("found.json"))            # and found.parts.csv beside it
 evaluate_detector(Path("line3"), Path("boxes.csv"), Path("pictures")).summary()
 """
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
+
+from deepseek.cli.support.lazy_group import LazyGroup
 
 #: Each sub-command and its line of help, in the order in which a user meets them.
 SUBCOMMANDS: dict[str, str] = {
@@ -24,34 +24,15 @@ Examples:
 """
 
 
-class Subcommands(click.Group):
-    """Imports a sub-command only when it is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(SUBCOMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in SUBCOMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"deepseek.cli.observe.{cmd_name}").command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in SUBCOMMANDS and not args[0].startswith("-"):
-            from deepseek.plugins import did_you_mean
-
-            raise click.UsageError(f"there is no observe {args[0]!r}.{did_you_mean(args[0], SUBCOMMANDS)}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Sub-commands"):
-            formatter.write_dl(list(SUBCOMMANDS.items()))
-
-
 @click.group(
-    cls=Subcommands, subcommand_metavar="NAME ...", epilog=EPILOG, short_help="Watch a server: metrics, alerts, causes."
+    cls=LazyGroup,
+    package="deepseek.cli.observe",
+    subcommands=SUBCOMMANDS,
+    noun="observe",
+    heading="Sub-commands",
+    subcommand_metavar="NAME ...",
+    epilog=EPILOG,
+    short_help="Watch a server: metrics, alerts, causes.",
 )
 def command() -> None:
     """Watch a server: dashboards and tested alert rules for its metrics, and whether all of them are alive.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import asdict
 
 import click
 
 from deepseek.cli.support import output
+from deepseek.cli.support.lazy_group import LazyGroup
 from deepseek.recipes.registry import RECIPES
 
 EPILOG = """\b
@@ -19,34 +19,12 @@ Examples:
 """
 
 
-class Recipes(click.Group):
-    """Imports a recipe only when it is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(RECIPES)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in RECIPES:
-            return None
-        command: click.Command = importlib.import_module(f"deepseek.cli.recipe.{cmd_name}").command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in RECIPES and not args[0].startswith("-"):
-            from deepseek.plugins import did_you_mean
-
-            raise click.UsageError(f"there is no recipe {args[0]!r}.{did_you_mean(args[0], RECIPES)}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Recipes"):
-            formatter.write_dl([(name, recipe.what) for name, recipe in RECIPES.items()])
-
-
 @click.group(
-    cls=Recipes,
+    cls=LazyGroup,
+    package="deepseek.cli.recipe",
+    subcommands={name: recipe.what for name, recipe in RECIPES.items()},
+    noun="recipe",
+    heading="Recipes",
     invoke_without_command=True,
     subcommand_metavar="NAME ...",
     epilog=EPILOG,

@@ -47,8 +47,8 @@ def machine_rows(bundle: Path, data: Path | str, *, labelled: bool = False) -> A
     table = read_table(data)
     rows = make_rows(definition, table)
     note_all(rows.notes)
-    made = rows.table.drop([definition.unit, definition.time])
-    return with_target(definition, table, made) if labelled else made
+    window_rows = rows.table.drop([definition.unit, definition.time])
+    return with_target(definition, table, window_rows) if labelled else window_rows
 
 
 def with_target(definition: WindowDefinition, sensors: Table, rows: Table) -> Table:

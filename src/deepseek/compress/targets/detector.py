@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.bundle import EngineEntry, Manifest, now
-from deepseek.compress.quantize.graph_weights import quantize_graph_weights
 from deepseek.compress.targets.evaluator import Evaluator, split_rows
-from deepseek.compress.targets.target import GIVEN, Backend, Plan, Variant
+from deepseek.compress.targets.target import GIVEN, Backend, Plan, Variant, make_int8_variant
 from deepseek.contracts import Arrays, Float64
 from deepseek.data.labels import LabelSet, read_labels
 from deepseek.data.labels.pictures import PictureStore
@@ -74,9 +73,7 @@ class DetectorTarget:
         return [Plan((method,)) for method in methods]
 
     def make(self, plan: Plan, folder: Path) -> Variant:
-        graph = quantize_graph_weights(self.runtime.bundle.read(GRAPH))
-        (folder / GRAPH).write_bytes(graph)
-        return Variant(plan.name, folder, len(graph), ("weights alone are int8",))
+        return make_int8_variant(plan, folder, self.runtime.bundle.read(GRAPH), GRAPH)
 
     def backends(self, variant: Variant) -> list[Backend]:
         model: InspectionModel = self.runtime

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.bundle import EngineEntry, Manifest, now
-from deepseek.compress.quantize.graph_weights import quantize_graph_weights
 from deepseek.compress.targets.evaluator import Evaluator, split_rows
-from deepseek.compress.targets.target import GIVEN, Backend, Plan, Variant
+from deepseek.compress.targets.target import GIVEN, Backend, Plan, Variant, make_int8_variant
 from deepseek.contracts import Arrays, Float64, Task, Tensors
 from deepseek.data import Table, encode_target, read_table
 from deepseek.data.samples.preparer import table_records
@@ -73,9 +72,7 @@ class SampleBundleTarget:
         return [Plan((method,)) for method in methods]
 
     def make(self, plan: Plan, folder: Path) -> Variant:
-        graph = quantize_graph_weights(self.runtime.bundle.read(GRAPH))
-        (folder / GRAPH).write_bytes(graph)
-        return Variant(plan.name, folder, len(graph), ("weights alone are int8",))
+        return make_int8_variant(plan, folder, self.runtime.bundle.read(GRAPH), GRAPH)
 
     def backends(self, variant: Variant) -> list[Backend]:
         runtime = self.runtime

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from deepseek.bundle import Manifest, check_name
+from deepseek.compress.quantize.graph_weights import quantize_graph_weights
 from deepseek.compress.targets.evaluator import Evaluator
 from deepseek.errors import InputError
 
@@ -53,6 +54,13 @@ class Variant:
     folder: Path  # its files, by the names that they have in a bundle
     size_bytes: int  # of all files needed to answer
     notes: tuple[str, ...] = ()  # remarks for the report, such as layers that stayed exact
+
+
+def make_int8_variant(plan: Plan, folder: Path, graph: bytes, file_name: str) -> Variant:
+    """The ONNX graph of a bundle with the weights in int8, written into `folder` as `file_name`."""
+    quantized = quantize_graph_weights(graph)
+    (folder / file_name).write_bytes(quantized)
+    return Variant(plan.name, folder, len(quantized), ("weights alone are int8",))
 
 
 @dataclass(frozen=True, slots=True)

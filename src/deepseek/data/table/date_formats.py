@@ -1,4 +1,4 @@
-"""How the texts of a column say dates: 14.05.2022, 5/14/22 2:30 PM, 14-May-2022, Feb 1 2000, 2022年5月14日, 10:30.
+"""How the texts of a column say dates: 14.05.2022, 5/14/22 2:30 PM, 14-May-2022, Feb 1 2000, 2022年5月14日.
 
     search = find_date_format({"14/05/2022": 1, "02/06/2022": 1, "03/07/2022": 1})
     search.format                        # DateFormat(day_first=True)
@@ -34,7 +34,6 @@ _YEAR, _DAY = r"(?P<year>[0-9]{4}|[0-9]{2})", r"(?P<day>[0-9]{1,2})"
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? )?"
 _SECONDS = r"(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]{1,9}))?)?"
 _HALF = r" ?(?P<half>[ap]\.?m\.?)?"
-_TIME = rf"(?P<hour>[0-9]{{1,2}}):(?P<minute>[0-9]{{2}}){_SECONDS}{_HALF}"
 _CLOCK = rf"(?P<hour>[0-9]{{1,2}})(?::(?P<minute>[0-9]{{2}}){_SECONDS})?{_HALF}"
 _CHINESE_CLOCK = r"(?: ?(?P<hour>[0-9]{1,2})[时点:](?:(?P<minute>[0-9]{1,2})分?(?::?(?P<second>[0-9]{1,2})秒?)?)?)?"
 _LATER = rf"(?:(?:,? |T){_CLOCK})?"
@@ -53,7 +52,6 @@ _FORMS = tuple(
         r"(?P<year>[0-9]{4})[-/.](?P<month>[0-9]{1,2})",
         r"(?P<month>[0-9]{1,2})[/.](?P<year>[0-9]{4})",
         rf"{_MONTH}[ -](?P<year>[0-9]{{4}})",
-        _TIME,
     )
 )
 
@@ -67,7 +65,7 @@ class DateFormat:
 
     def parse(self, value: Any) -> int | None:
         """Milliseconds since 1970 of a text, None for a missing one; any other value as parse_timestamp() reads it.
-        ValueError for a text of another form. A time alone is one of 1970-01-01.
+        ValueError for a text of another form, a time alone among them.
 
         >>> DateFormat().parse("Jan 2, 1970"), DateFormat(day_first=True).parse("02.01.1970")
         (86400000, 86400000)
@@ -131,8 +129,8 @@ def _parse_written(text: str, day_first: bool) -> dt.datetime:
         day = int(parts.get("day") or 1)
         month = _MONTHS.index(parts["name"][:3].lower()) + 1 if parts.get("name") else int(parts.get("month") or 1)
     parts = match.groupdict()
-    year = int(parts.get("year") or 1970)
-    if len(parts.get("year") or "") == 2:
+    year = int(parts["year"] or 0)
+    if len(parts["year"] or "") == 2:
         year += 2000 if year < CENTURY_PIVOT else 1900
     return dt.datetime(year, month, day, *_clock(parts))
 

@@ -22,7 +22,7 @@ from deepseek.bundle.fields import parse_value
 from deepseek.contracts import JsonObject
 from deepseek.data.table.date_formats import DateFormat, find_date_format
 from deepseek.data.table.missing_words import FormatSearch
-from deepseek.data.table.number_formats import NumberFormat, find_number_format
+from deepseek.data.table.number_formats import NumberFormat, find_clock_format, find_number_format
 from deepseek.data.table.table import ColumnFormat, ColumnType, Table
 from deepseek.data.table.values import are_timestamps, format_timestamp, map_distinct, parse_number
 
@@ -31,6 +31,7 @@ READ_KINDS = ("numeric", "integer_category", "datetime")
 TARGET_FORMAT = "target_format"  # where the lineage of a bundle keeps it
 MAX_SAID_CELLS = 3  # of the odd ones that a note names
 MAX_SAID_LETTERS = 40
+NUM_LOOKED_AT = 1_000  # different texts, among which the example of a note is sought
 MISSING_CODES = frozenset((99.0, 999.0, 9999.0, 99999.0, -99.0, -999.0, -9999.0, -99999.0))
 MIN_CODE_ROWS, MIN_CODE_SHARE = 5, 0.005  # rows of such a number, and different numbers beside it
 MIN_CODE_GAP = 3.0  # from the others, in widths of their range
@@ -136,8 +137,11 @@ def _search(texts: NDArray[Any], words: tuple[str, ...], kind: str | None) -> Fo
     sample = list(islice(counts, 1_000))
     if not sample or (_are_plain_numbers(sample) and _are_plain_numbers(counts)):
         return None
-    if kind is not None and kind != "datetime":
+    if kind is not None and kind != "datetime" and not find_clock_format(counts, words).is_accepted:
         return replace(find_number_format(counts, words, min_numbers=1), is_wanted=True)
+    clocks = find_clock_format(counts, words)
+    if clocks.is_accepted and kind != "datetime":
+        return clocks
     numbers = None if kind == "datetime" else find_number_format(counts, words)
     if numbers is not None and numbers.is_accepted:
         return numbers
@@ -187,7 +191,10 @@ def _with_missing_numbers(values: NDArray[Any], words: tuple[str, ...]) -> Numbe
 def _note_read(name: str, texts: NDArray[Any], form: ColumnFormat, search: FormatSearch[Any]) -> str:
     """How a column of texts is read, by an example, and what counts as missing in it."""
     what = "numbers" if isinstance(form, NumberFormat) else "dates"
-    values = dict.fromkeys(text for text in texts.tolist() if text is not None and _is_value(text, form))
+    distinct = dict.fromkeys(text for text in texts.tolist() if text is not None)
+    values = [text for text in islice(distinct, NUM_LOOKED_AT) if _is_value(text, form)] or [
+        next(text for text in distinct if _is_value(text, form))
+    ]
     example = max(values, key=lambda text: (_tells(text, form), len(text)))
     value = form.parse(example)
     shown = f"{value:.12g}" if isinstance(form, NumberFormat) else format_timestamp(int(value or 0))

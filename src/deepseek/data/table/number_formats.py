@@ -1,4 +1,4 @@
-"""How the texts of a column say numbers: $1,499.00, 33 kg, (1,234), 12 %, 2.6k. Found on training rows, kept with them.
+"""How the texts of a column say numbers: $1,499.00, 33 kg, (1,234), 12 %, 2.6k, 10:30. Found on training rows.
 
     search = find_number_format({"$1,499.00": 1, "$12.50": 2, "$3": 1, "?": 1})
     search.format                        # NumberFormat(thousands=",", prefix="$", missing=("?",))
@@ -36,6 +36,11 @@ _PLAIN_MARKS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u00a0": " ", "\u20
 #: The decimal mark and the mark between thousands, the most usual first: where several fit, the first is taken.
 _MARKS = ((".", ""), (".", ","), (",", ""), (",", "."), (".", " "), (".", "'"), (",", " "))
 _PLAIN_NUMBER = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
+_CLOCK = re.compile(
+    r"(?P<hour>[0-9]{1,3}):(?P<minute>[0-5][0-9])(?::(?P<second>[0-5][0-9](?:\.[0-9]{1,9})?))? ?(?P<half>[ap]\.?m\.?)?",
+    re.IGNORECASE,
+)
+NOON = 12
 _NAMES = {",": "commas", ".": "points", " ": "blanks", "'": "apostrophes"}
 
 
@@ -48,6 +53,7 @@ class NumberFormat:
     prefix: str = ""
     unit: str = ""
     has_scales: bool = False  # 2.6k is 2600
+    is_clock: bool = False  # 10:30 is 10.5 hours; other forms are none then
     missing: tuple[str, ...] = ()  # texts of the training column that count as missing, beside NULL_WORDS
 
     def __post_init__(self) -> None:
@@ -67,6 +73,8 @@ class NumberFormat:
         text = value.strip()
         if text in NULL_WORDS or text in self.missing:
             return math.nan
+        if self.is_clock:
+            return parse_clock(text)
         cell = split_cell(text, self.decimal, self.thousands)
         if cell is None or not self.fits(cell):
             raise ValueError(value[:MAX_DIGITS])
@@ -131,6 +139,41 @@ def split_cell(text: str, decimal: str = ".", thousands: str = "") -> NumberCell
     return NumberCell(-number if signs and signs[0] != "+" else number, match["prefix"] or "", match["unit"] or "")
 
 
+def parse_clock(text: str) -> float:
+    """Hours of a time of the day, or of a duration. ValueError for a text of another form.
+
+    >>> parse_clock("10:30"), parse_clock("2:45 PM"), parse_clock("36:00:36")
+    (10.5, 14.75, 36.01)
+    """
+    match = _CLOCK.fullmatch(text)
+    if match is None:
+        raise ValueError(text[:MAX_DIGITS])
+    hour, half = int(match["hour"]), (match["half"] or "").lower()
+    if half:
+        if not 1 <= hour <= NOON:
+            raise ValueError(text)
+        hour = hour % NOON + (NOON if half.startswith("p") else 0)
+    return hour + int(match["minute"]) / 60 + float(match["second"] or 0) / 3600
+
+
+def find_clock_format(counts: Mapping[str, int], missing_words: Iterable[str] = ()) -> FormatSearch[NumberFormat]:
+    """Whether a column's texts (rows of each, by text) are times of the day. `missing_words`: as in
+    find_number_format()."""
+    missing, texts = split_missing(counts, missing_words)
+    odd = {text: count for text, count in texts.items() if not _is_clock(text)}
+    num_clocks = len(texts) - len(odd)
+    form = NumberFormat(missing=missing, is_clock=True) if num_clocks >= max(MIN_NUMBERS, len(odd)) else None
+    return FormatSearch(form, odd, sum(texts.values()), num_clocks)
+
+
+def _is_clock(text: str) -> bool:
+    try:
+        parse_clock(text)
+    except ValueError:
+        return False
+    return True
+
+
 def find_number_format(
     counts: Mapping[str, int], missing_words: Iterable[str] = (), min_numbers: int = MIN_NUMBERS
 ) -> FormatSearch[NumberFormat]:
@@ -165,12 +208,12 @@ def _try_format(texts: Mapping[str, int], tried: NumberFormat, min_numbers: int)
     del prefixes[""], units[""]
     has_scales = bool(units) and set(units) <= set(SCALES)
     usual = [counter.most_common(1)[0][0] if counter else "" for counter in (prefixes, units)]
-    found = replace(tried, prefix=usual[0], unit="" if has_scales else usual[1], has_scales=has_scales)
-    numbers = {text: cell for text, cell in cells.items() if cell is not None and found.fits(cell)}
+    completed = replace(tried, prefix=usual[0], unit="" if has_scales else usual[1], has_scales=has_scales)
+    numbers = {text: cell for text, cell in cells.items() if cell is not None and completed.fits(cell)}
     if len({cell.number for cell in numbers.values()}) < min_numbers:
         return None
     odd = {text: count for text, count in texts.items() if text not in numbers}
-    return FormatSearch(found, odd, sum(texts.values()), len(numbers))
+    return FormatSearch(completed, odd, sum(texts.values()), len(numbers))
 
 
 def _are_codes(texts: Mapping[str, int]) -> bool:

@@ -1,7 +1,7 @@
 """Opens a bundle that looks at pictures, and answers for each: its score, boxes and heat map.
 
     with DetectorRuntime.open("line3") as runtime:
-        found = runtime.inspect(runtime.read(Path("001.png")))
+        inspection = runtime.inspect(runtime.read(Path("001.png")))
 
 Main path: bytes -> pixels in their own size -> views -> graph -> boxes of the picture, doubles suppressed. torch is not
 needed.

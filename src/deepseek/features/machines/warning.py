@@ -171,10 +171,10 @@ def fit_warning(definition: WindowDefinition, machines: Sequence[History], lives
     for on in (level * spread for level in LEVELS):
         for hold in HOLDS:
             leads = [_lead(drop, passed, left, on, hold) for drop, passed, left in known]
-            found = [lead for lead in leads if lead is not None and lead <= 0.5]
+            early_leads = [lead for lead in leads if lead is not None and lead <= 0.5]
             num_early = sum(lead is not None and lead > 0.5 for lead in leads)
-            median_lead = float(np.median(found)) if found else 0.0
-            rule = WarningRule(on, OFF_SHARE * on, hold, len(known), len(found), num_early, median_lead)
+            median_lead = float(np.median(early_leads)) if early_leads else 0.0
+            rule = WarningRule(on, OFF_SHARE * on, hold, len(known), len(early_leads), num_early, median_lead)
             if known and (best is None or _worth(rule) > _worth(best)):
                 best = rule
     return best

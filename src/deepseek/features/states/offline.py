@@ -44,6 +44,6 @@ def _answer_keys(
     arena[:, 0], arena[:, 2] = time, notes[order, 1]
     arena[:, 1] = (events.amount[order] << (TAG_BITS + 1)) | (fraud & ~late)
     is_card = key == tables.card
-    found, kept = values[order], notes[order]
-    answer_keys(tables, arena, starts, known_at, late, is_card, found, kept)
-    values[order], notes[order] = found, kept
+    ordered, kept = values[order], notes[order]
+    answer_keys(tables, arena, starts, known_at, late, is_card, ordered, kept)
+    values[order], notes[order] = ordered, kept

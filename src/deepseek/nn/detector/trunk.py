@@ -9,6 +9,7 @@ Source: He et al. 2016, section 3.3.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -19,13 +20,13 @@ from deepseek.nn.resnet import Block, Convolution
 STRIDES = (4, 8, 16, 32)
 
 
-class Trunk(nn.Module):
+class Trunk(nn.Module, ABC):
     """Normalized pictures (N, 3, H, W) -> maps at STRIDES."""
 
     widths: tuple[int, ...]  # channels of the maps, from stride 4 on
 
-    def forward(self, pictures: Tensor) -> list[Tensor]:
-        raise NotImplementedError
+    @abstractmethod
+    def forward(self, pictures: Tensor) -> list[Tensor]: ...
 
 
 @dataclass(frozen=True, slots=True)

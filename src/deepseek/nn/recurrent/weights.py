@@ -15,6 +15,7 @@ value spread evenly over the signal's T features.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
@@ -65,7 +66,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SequenceWeights:
+class SequenceWeights(ABC):
     """What both nets share. Meets deepseek.nn.model.OtherWeights."""
 
     method: ClassVar[str] = "Shapley values of signals by permutations, against the mean training row"
@@ -74,9 +75,9 @@ class SequenceWeights:
     head: Head
     baseline: Float32  # (F,) the mean training row
 
+    @abstractmethod
     def forward(self, steps: Float32, extras: Float32) -> Float64:
         """(N, T, S) and (N, E) -> (N, 1)."""
-        raise NotImplementedError
 
     def margin(self, features: Float32) -> Float64:
         """(N, 1) raw scores of prepared features (N, F)."""
@@ -139,8 +140,9 @@ class SequenceWeights:
         )  # fmt: skip
         return self._add_net(graph, steps, graph.add("Clip", scaled, low, high))
 
+    @abstractmethod
     def _add_net(self, graph: Any, steps: str, extras: str) -> str:
-        raise NotImplementedError
+        """The nodes of forward(); the name of their result (N, 1)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,8 +176,8 @@ class LstmAttention(SequenceWeights):
 
     def attention(self, states: Float32) -> Float32:
         """How much of the answer each step has, (N, T); rows sum to 1."""
-        asked = states[:, -1:] @ self.query + self.query_bias
-        energy = (np.tanh(states @ self.key + asked) @ self.energy)[..., 0]
+        last_query = states[:, -1:] @ self.query + self.query_bias
+        energy = (np.tanh(states @ self.key + last_query) @ self.energy)[..., 0]
         power = np.exp(energy - energy.max(axis=1, keepdims=True))
         return np.asarray(power / power.sum(axis=1, keepdims=True), np.float32)
 
@@ -194,8 +196,9 @@ class LstmAttention(SequenceWeights):
         )  # fmt: skip
         states = graph.add("Squeeze", lstm, graph.constant(np.array([1])))  # (T, N, H)
         last = graph.add("Gather", states, graph.constant(np.array(-1)), axis=0)
-        asked = graph.add("Add", graph.add("MatMul", last, graph.constant(self.query)), graph.constant(self.query_bias))
-        keyed = graph.add("Add", graph.add("MatMul", states, graph.constant(self.key)), asked)
+        projected = graph.add("MatMul", last, graph.constant(self.query))
+        last_query = graph.add("Add", projected, graph.constant(self.query_bias))
+        keyed = graph.add("Add", graph.add("MatMul", states, graph.constant(self.key)), last_query)
         energy = graph.add("MatMul", graph.add("Tanh", keyed), graph.constant(self.energy))  # (T, N, 1)
         share = graph.add("Softmax", energy, axis=0)
         weighted = graph.add("Mul", share, states)

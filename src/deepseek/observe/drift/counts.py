@@ -75,8 +75,8 @@ class EventCounter:
         if not groups:
             return 1.0, []
         num_now = len(now[0].values)
-        found = [each.find_rarest(num_now, self._num_past) for each in groups]
-        ranked = [(min(1.0, 2 * p_value * len(groups)), event) for p_value, event in found]
+        rarest = [each.find_rarest(num_now, self._num_past) for each in groups]
+        ranked = [(min(1.0, 2 * p_value * len(groups)), event) for p_value, event in rarest]
         never_p, never = self._find_never_seen(groups, num_now)
         ranked.append((min(1.0, 2 * never_p), never))
         ranked.sort(key=lambda pair: pair[0])
@@ -132,24 +132,24 @@ class _PastColumn:
         """Its events with their rows now and then. What was never seen then is counted as each row was to the others:
         a value beyond the ends twice, a level that the past has once."""
         num_missing = int(column.missing.sum())
-        found = [self._group("missing", [""], [num_missing], [self.num_missing])]
+        rarest = [self._group("missing", [""], [num_missing], [self.num_missing])]
         if isinstance(column, LevelColumn):
-            return found + self._count_levels(column)
+            return rarest + self._count_levels(column)
         known = column.values[~column.missing]
         if not len(self.ordered) or not len(known):
-            return found
+            return rarest
         beyond = (known < self.ordered[0]) | (known > self.ordered[-1])
         tail_p = self._tail_p(known[beyond], len(column.values)) if beyond.any() else 1.0
-        found.append(_Group("beyond", self.name, [""], np.array([beyond.sum()]), np.array([2]), tail_p=tail_p))
+        rarest.append(_Group("beyond", self.name, [""], np.array([beyond.sum()]), np.array([2]), tail_p=tail_p))
         values, counts = np.unique(known, return_counts=True)
         then = np.searchsorted(self.ordered, values, "right") - np.searchsorted(self.ordered, values)
         totals = np.sort(np.unique(np.concatenate([self.ordered, known]), return_counts=True)[1])
         names = [f"{value:.6g}" for value in values.tolist()]
-        found.append(self._group("value", names, counts, then, totals))
+        rarest.append(self._group("value", names, counts, then, totals))
         rounded = [int(_is_multiple(known, power).sum()) for power in GRID_POWERS]
         names = [f"{10.0**power:g}" for power in GRID_POWERS]
-        found.append(self._group("rounded", names, rounded, self.on_grid))
-        return found
+        rarest.append(self._group("rounded", names, rounded, self.on_grid))
+        return rarest
 
     def _tail_p(self, values: Float64, num_rows: int) -> float:
         """The probability that any of so many rows is as far out as the furthest of these: the tail of the earlier
@@ -170,11 +170,11 @@ class _PastColumn:
         now = _count_texts(column.values)
         once = sum(count == 1 for count in self.levels.values())
         unseen = sum(count for name, count in now.items() if name not in self.levels)
-        found = [self._group("unseen", [""], [unseen], [once])]
+        rarest = [self._group("unseen", [""], [unseen], [once])]
         if names := [*self.levels, *(name for name in now if name not in self.levels)]:
             counts, then = [now.get(name, 0) for name in names], [self.levels.get(name, 0) for name in names]
-            found.append(self._group("level", names, counts, then, np.sort(np.array(counts) + np.array(then))))
-        return found
+            rarest.append(self._group("level", names, counts, then, np.sort(np.array(counts) + np.array(then))))
+        return rarest
 
     def _group(
         self, kind: str, values: Sequence[str], now: ArrayLike, then: ArrayLike, totals: NDArray[np.int64] | None = None

@@ -183,8 +183,8 @@ def _sign_words(sign: Sign) -> Text:
     words = SIGN_WORDS[key]
     if not names:
         return words
-    told = f" ({value})" if value else ""
-    return Text(f"{words.en} {' and '.join(names)}{told}", f"{words.zh}{'、'.join(names)}{told}")
+    value_note = f" ({value})" if value else ""
+    return Text(f"{words.en} {' and '.join(names)}{value_note}", f"{words.zh}{'、'.join(names)}{value_note}")
 
 
 def fault_words(report: DriftReport) -> list[Text]:

@@ -150,8 +150,8 @@ def ask_prometheus(url: str) -> list[FiringAlert]:
 def _from_prometheus(alert: Mapping[str, Any]) -> FiringAlert:
     labels, notes = alert["labels"], alert.get("annotations", {})
     name = str(labels["alertname"])
-    told = str(notes.get("summary", name))
-    chinese = SUMMARIES[name].zh if name in SUMMARIES else told
+    alert_words = str(notes.get("summary", name))
+    chinese = SUMMARIES[name].zh if name in SUMMARIES else alert_words
     severity: Severity = "critical" if labels.get("severity") == "critical" else "warning"
-    return FiringAlert(name, severity, Text(told, f"{chinese}（{told}）" if chinese != told else told), None,
-                       str(notes.get("runbook_url", "")))  # fmt: skip
+    translated = alert_words if chinese == alert_words else f"{chinese}（{alert_words}）"
+    return FiringAlert(name, severity, Text(alert_words, translated), None, str(notes.get("runbook_url", "")))

@@ -176,8 +176,8 @@ def prepare_run(table: Table, options: MaintenanceOptions) -> PreparedRun:
 def read_fleet(table: Table, options: MaintenanceOptions) -> tuple[_Fleet, list[str]]:
     """The machines of a table with two rows or more, and what had to be left out, in words. InputError as reading
     histories and lives raises it, and where no machine is left."""
-    told = [name for name in (options.failure, options.rul) if name is not None]
-    dropped = [name for name in (*options.drop, *told) if name in table.columns]
+    answer_columns = [name for name in (options.failure, options.rul) if name is not None]
+    dropped = [name for name in (*options.drop, *answer_columns) if name in table.columns]
     histories = read_histories(table.drop(dropped), options.columns)
     lives = read_lives(table, histories, failure=options.failure, rul=options.rul)
     fleet = _Fleet(histories, lives, table)

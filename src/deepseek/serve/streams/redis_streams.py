@@ -69,8 +69,8 @@ class RedisSource(_RedisEnd):
                 return []
 
     async def _read(self) -> list[Any]:
-        found = await self.client.xread({self.key: self._last}, count=MAX_BATCH, block=BLOCK_MS)
-        streams = list(found.values()) if isinstance(found, dict) else [entries for _, entries in found or []]
+        received = await self.client.xread({self.key: self._last}, count=MAX_BATCH, block=BLOCK_MS)
+        streams = list(received.values()) if isinstance(received, dict) else [entries for _, entries in received or []]
         if not streams:
             return []
         (entries,) = streams

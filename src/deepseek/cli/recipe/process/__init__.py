@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import click
 
 from deepseek.cli.support import output
+from deepseek.cli.support.lazy_group import LazyGroup
 from deepseek.cli.support.options import FILE
 from deepseek.files import atomic_file, check_writable
 
@@ -29,34 +29,9 @@ Examples:
 """
 
 
-class Subcommands(click.Group):
-    """Imports a sub-verb only when it is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(SUBCOMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in SUBCOMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"deepseek.cli.recipe.process.{cmd_name}").command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in SUBCOMMANDS and not args[0].startswith("-"):
-            from deepseek.plugins import did_you_mean
-
-            raise click.UsageError(f"there is no process {args[0]!r}.{did_you_mean(args[0], SUBCOMMANDS)}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(SUBCOMMANDS.items()))
-
-
 @click.group(
-    cls=Subcommands, invoke_without_command=True, subcommand_metavar="COMMAND ...", epilog=EPILOG,
+    cls=LazyGroup, package="deepseek.cli.recipe.process", subcommands=SUBCOMMANDS, noun="process",
+    heading="Commands", invoke_without_command=True, subcommand_metavar="COMMAND ...", epilog=EPILOG,
     short_help="The settings of a process, improved trial by trial.",
 )  # fmt: skip
 @click.option("--example", is_flag=True, help="Run a study of a simulated press, in the safe mode.")

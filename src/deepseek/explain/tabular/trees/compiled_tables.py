@@ -48,7 +48,7 @@ class CompiledLeafTables(LeafTables):
 
 @compile_cached
 def add_rows(
-    rows: Any, feature: Any, threshold: Any, nodes: Any, columns: Any, given: Any, goes_left: Any, sums: Any
+    rows: Any, feature: Any, threshold: Any, nodes: Any, columns: Any, path_values: Any, goes_left: Any, sums: Any
 ) -> None:
     """Adds to `sums` (N, P + 2) what each bunch gives to the columns of rows (N, F), the score and nothing last.
     goes_left (I + 1,): for its own use, the last 0. A missing number goes right, as it does in the trees."""
@@ -62,4 +62,4 @@ def add_rows(
                 for number in range(num_nodes):
                     way += goes_left[nodes[tree, bunch, number]] << number
                 for place in range(num_nodes + 1):
-                    sums[row, columns[tree, bunch, place]] += given[way, place]
+                    sums[row, columns[tree, bunch, place]] += path_values[way, place]
