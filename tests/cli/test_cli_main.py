@@ -30,7 +30,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def verb(json: bool) -> None:
         raise error
 
-    monkeypatch.setattr(cli.Verbs, "get_command", lambda *_: verb)
+    monkeypatch.setattr(cli.LazyGroup, "get_command", lambda *_: verb)
 
 
 def test_every_verb_of_the_table_is_a_file_with_help_and_an_example() -> None:
@@ -96,7 +96,7 @@ def test_an_unknown_verb_names_the_near_one(capsys) -> None:
 
 def test_a_bug_is_one_line_and_exit_code_1_and_the_traceback_is_on_demand(tmp_path: Path) -> None:
     script = (
-        "import sys; from deepseek import cli; cli.Verbs.get_command = lambda *_: 1 / 0; sys.exit(cli.main(['ship']))"
+        "import sys; from deepseek import cli; cli.LazyGroup.get_command = lambda *_: 1 / 0; sys.exit(cli.main(['ship']))"
     )
     quiet = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert quiet.returncode == 1
