@@ -96,7 +96,8 @@ def test_an_unknown_verb_names_the_near_one(capsys) -> None:
 
 def test_a_bug_is_one_line_and_exit_code_1_and_the_traceback_is_on_demand(tmp_path: Path) -> None:
     script = (
-        "import sys; from deepseek import cli; cli.LazyGroup.get_command = lambda *_: 1 / 0; sys.exit(cli.main(['ship']))"
+        "import sys; from deepseek import cli; cli.LazyGroup.get_command = lambda *_: 1 / 0; "
+        "sys.exit(cli.main(['ship']))"
     )
     quiet = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert quiet.returncode == 1
