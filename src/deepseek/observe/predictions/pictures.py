@@ -33,7 +33,7 @@ _GRAY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 def _cosines() -> Float64:
     """(3, SIDE_PX): the first rows of the orthonormal discrete cosine transform."""
     places = (2 * np.arange(SIDE_PX) + 1) * np.pi / (2 * SIDE_PX)
-    rows = np.cos(np.arange(3)[:, None] * places) * np.sqrt(2 / SIDE_PX)
+    rows: Float64 = np.cos(np.arange(3)[:, None] * places) * np.sqrt(2 / SIDE_PX)
     rows[0] /= np.sqrt(2)
     return rows
 
@@ -59,7 +59,7 @@ def measure_picture(coded: str) -> tuple[float, ...] | None:
     from PIL import Image
 
     try:
-        picture = Image.open(io.BytesIO(base64.b64decode(coded)))
+        picture: Image.Image = Image.open(io.BytesIO(base64.b64decode(coded)))
         width, height = picture.size
         if width * height > MAX_PIXELS:
             return None
