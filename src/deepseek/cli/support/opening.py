@@ -15,14 +15,18 @@ from deepseek.cli.support.cache import ONNX_FILE, cache_folder
 
 if TYPE_CHECKING:
     from deepseek.bundle import Bundle
+    from deepseek.cli.support.conversations import ConversationOptions
     from deepseek.engines import MultimodalRuntime, Runtime
     from deepseek.engines.text.tuning.gate import PrecisionGate
+    from deepseek.serve.assistant.model import AssistantModel
     from deepseek.serve.models.detector import DetectorAdapter
     from deepseek.serve.models.graph import GraphAdapter
     from deepseek.serve.models.text import TextAdapter
     from deepseek.serve.openai.generation import GenerativeModel, ModelPrecision
 
-    OpenedModel = Runtime | MultimodalRuntime | TextAdapter | GraphAdapter | DetectorAdapter | GenerativeModel
+    OpenedModel = (
+        Runtime | MultimodalRuntime | TextAdapter | GraphAdapter | DetectorAdapter | GenerativeModel | AssistantModel
+    )
 
 
 def open_models(
@@ -32,9 +36,13 @@ def open_models(
     lazy: bool = False,
     gate: PrecisionGate | None = None,
     llm_precision: ModelPrecision = "auto",
+    conversations: ConversationOptions | None = None,
 ) -> dict[str, OpenedModel]:
     """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines.
-    `gate`: what lets text models run in less than float32; `llm_precision`: how those compute that write."""
+    `gate`: what lets text models run in less than float32; `llm_precision`: how those compute that write;
+    `conversations`: where assistants keep theirs, without which none is opened."""
+    from deepseek.cli.support.assistants import is_assistant
+    from deepseek.cli.support.conversations import open_assistant
     from deepseek.cli.support.opening_plain import is_plain, open_plain
     from deepseek.engines import Runtime, open_runtime
     from deepseek.errors import InputError
@@ -44,8 +52,10 @@ def open_models(
         name, path = split_name(str(bundle))
         check_exists(str(bundle), path)
         kind = model_kind(path)
-        if kind == "bundle" and is_plain(path):
-            runtime: OpenedModel = open_plain(path, key)
+        if kind == "bundle" and conversations is not None and is_assistant(path):
+            runtime: OpenedModel = open_assistant(name, path, key, conversations)
+        elif kind == "bundle" and is_plain(path):
+            runtime = open_plain(path, key)
         elif kind == "bundle":
             runtime = open_runtime(path, key=key, lazy=lazy)
             if gate is not None and isinstance(runtime, Runtime):
