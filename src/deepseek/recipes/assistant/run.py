@@ -58,7 +58,8 @@ class AssistantResult(Result):
         return {
             "bundle": str(self.bundle), "digest": self.digest, "task": "intents", "target": "intent",
             "model": self._model_name(), "engine": "numpy", "metrics": measured, "baseline": {},
-            "size_bytes": self.size_bytes, "cpu_s": self.cpu_s, "wall_s": self.wall_s, "seed": self.seed, "warnings": list(self.warnings),
+            "size_bytes": self.size_bytes, "cpu_s": self.cpu_s, "wall_s": self.wall_s, "seed": self.seed,
+            "warnings": list(self.warnings),
             "num_intents": len(self.fitted.model.intents), "num_questions": len(self.known.questions),
             "answer_bound": held["answer_bound"], "scope_threshold": held["scope_threshold"],
             "metrics_of": held["rows"] if self.test is None else "the rows of --test",
