@@ -38,12 +38,17 @@ def command(
     """Measure BUNDLE on the labelled rows of DATA, with bootstrap intervals.
 
     A bundle of `recipe maintenance` takes raw sensors: remaining life in a column `rul`, or each machine's last row is
-    its failure. For a bundle of `recipe defects` DATA holds boxes, as in training, and --files the pictures.
+    its failure. For a bundle of `recipe defects` DATA holds boxes, as in training, and --files the pictures. For one of
+    `recipe assistant` it holds questions and their intents, oos for those that belong to none.
     """
+    from deepseek.cli.support.assistants import evaluate_questions, is_assistant
     from deepseek.cli.support.detection import evaluate_pictures, is_detector
 
     if is_detector(bundle):
         evaluate_pictures(bundle, data, files, key=key, as_json=as_json)
+        return
+    if is_assistant(bundle):
+        evaluate_questions(bundle, data, key=key, as_json=as_json)
         return
     from deepseek.automl.evaluate import evaluate_bundle
     from deepseek.cli.support.machines import machine_rows
