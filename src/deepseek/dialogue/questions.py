@@ -55,7 +55,7 @@ def answer_question(
 
 def _adds_to(reading: Understanding, bare: Understanding, topic: str) -> bool:
     """Whether a question that was read as a follow-up says more than the topic that was put into it: another intent, or
-    the topic's where the question alone is nearest to that, too. Else every "is it raining?" gets the last answer again.
+    the topic's where the question alone is nearest to that, too. Else "is it raining?" would get the last answer again.
     """
     if reading.best is None:
         return False

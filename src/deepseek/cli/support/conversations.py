@@ -105,6 +105,13 @@ def assistant_routes(models: Mapping[str, OpenedModel]) -> list[AssistantRoutes]
     return [AssistantRoutes(model) for model in models.values() if isinstance(model, AssistantModel)]
 
 
+def is_story_file(bundle: Path, data: Path) -> bool:
+    """Whether `evaluate` is to play stories: of an assistant and a .toml file."""
+    from deepseek.cli.support.assistants import is_assistant
+
+    return data.suffix.lower() == ".toml" and is_assistant(bundle)
+
+
 def play_stories_of(bundle: Path, stories: Path, *, key: Path | None, dialogue: Path | None) -> StoryResult:
     """How the stories of a file go with the assistant of a bundle."""
     from dataclasses import replace

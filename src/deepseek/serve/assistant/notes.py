@@ -49,7 +49,8 @@ class Webhook:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
             raise InputError(
-                "the webhook of the hand-over is no address", expected="a URL of https, without a password in it",
+                "the webhook of the hand-over is no address of HTTP",
+                expected="a URL of https, without a password in it",
                 fix="--hand-over https://desk.example.com/hook",
             )  # fmt: skip
 
