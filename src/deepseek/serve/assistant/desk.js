@@ -2,6 +2,11 @@
 const POLL_MS = 4000;
 const SLOW_TURNS = 8; // questions and answers are asked for so seldom: grouping them is work
 let open = "", shown = 0, turn = 0;
+const REASONS_ZH = {
+  "a person was asked for": "用户请求人工", "the question is not covered": "问题没有答案", "none of the offers was meant": "选项都不是",
+  "the assistant was not sure several times in a row": "助手多次没有把握",
+};
+const reason = (text) => (REASONS_ZH[text] ? said(text, REASONS_ZH[text]) : [text]);
 const person = () => byId("name").value.trim() || "";
 
 function problem(error) {
@@ -19,7 +24,7 @@ async function showDesk() {
   const rows = values.conversations.map((each) => make("tr", null,
     make("th", { scope: "row" }, button(each.id.slice(0, 8), () => openConversation(each.id), "plain")),
     make("td", null, each.status === "waiting" ? said("waits", "等待中") : said(`with ${each.person}`, `${each.person}处理中`)),
-    make("td", { class: "text" }, each.reason), make("td", { class: "num" }, String(each.num_messages)), make("td", null, clock(each.updated_s))));
+    make("td", { class: "text" }, reason(each.reason)), make("td", { class: "num" }, String(each.num_messages)), make("td", null, clock(each.updated_s))));
   const heads = [said("Conversation", "对话"), said("State", "状态"), said("Why", "原因"), said("Messages", "消息数"), said("Last", "最近")];
   byId("waiting").replaceChildren(rows.length
     ? make("table", null, make("thead", null, make("tr", null, heads.map((words) => make("th", { scope: "col" }, words)))), make("tbody", null, rows))

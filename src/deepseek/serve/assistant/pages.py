@@ -26,7 +26,10 @@ STYLE = """
 .turn.person{border-left:3px solid var(--good)}
 .turn.waiting{opacity:.6}.turn.refused{text-decoration:line-through}
 .offers{display:flex;flex-wrap:wrap;gap:8px}.offers button{border-radius:16px;padding:5px 14px;text-align:left}
-.feedback{margin:2px 0 0}.feedback button.act.plain{font-size:13px;padding:2px 8px 2px 0}
+.feedback{margin:2px 0 0}.feedback button.act.plain{font-size:13px;padding:2px 12px 2px 0;background:none}
+#waiting th[scope=row]{white-space:nowrap;min-width:0}#waiting th button.act.plain{padding:0;font-size:inherit;
+color:var(--accent)}
+#talk .log{height:auto;min-height:0;max-height:min(56vh,560px);margin-top:16px}
 #ask,#say{display:flex;gap:10px;align-items:flex-end;margin:12px 0 0}
 textarea{font:inherit;flex:1;width:100%;min-width:0;padding:8px 10px;color:var(--ink);background:var(--ground);
 border:1px solid var(--axis);border-radius:8px;resize:vertical}
