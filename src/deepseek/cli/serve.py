@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ import click
 
 from deepseek.cli.support.assistants import is_assistant
 from deepseek.cli.support.cluster import cluster_options
-from deepseek.cli.support.conversations import ConversationOptions, assistant_routes
+from deepseek.cli.support.conversations import ConversationOptions, assistant_routes, open_if_assistant
 from deepseek.cli.support.history import history_page, live_states, open_history
 from deepseek.cli.support.opening import split_name
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
@@ -190,8 +191,10 @@ def open_served_models(
     from deepseek.cli.support.opening import open_models, parse_lossy_options
 
     gate = parse_lossy_options(*lossy)
-    precision, lazy = llm_precision or "auto", settings.workers > 0
-    return open_models(chosen, key, lazy=lazy, gate=gate, llm_precision=precision, conversations=conversations)
+    return open_models(
+        chosen, key, lazy=settings.workers > 0, gate=gate, llm_precision=llm_precision or "auto",
+        open_more=partial(open_if_assistant, key=key, options=conversations or ConversationOptions()),
+    )  # fmt: skip
 
 
 def check_what_is_served(

@@ -35,7 +35,7 @@ def embed(questions: Sequence[str]) -> Float32:
         for piece, weight in Counter(_pieces(question)).items():
             vectors[row, zlib.crc32(piece.encode()) % SIZE] += np.sqrt(weight) * (0.3 if piece in _COMMON else 1)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths == 0, 1, lengths)
+    return np.asarray(vectors / np.where(lengths == 0, 1, lengths), np.float32)
 
 
 def _pieces(question: str) -> Iterator[str]:

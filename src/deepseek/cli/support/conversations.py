@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepseek.cli.support.assistants import is_assistant
+
 if TYPE_CHECKING:
     from deepseek.cli.support.opening import OpenedModel
     from deepseek.dialogue.manager import DialogueManager
@@ -97,6 +99,13 @@ def open_assistant(name: str, bundle: Path, key: Path | None, options: Conversat
     return AssistantModel(name, card, service, webhook, keep_days=options.keep_days)
 
 
+def open_if_assistant(
+    name: str, bundle: Path, *, key: Path | None, options: ConversationOptions
+) -> AssistantModel | None:
+    """The assistant of a bundle, for open_models(); None for another bundle."""
+    return open_assistant(name, bundle, key, options) if is_assistant(bundle) else None
+
+
 def assistant_routes(models: Mapping[str, OpenedModel]) -> list[AssistantRoutes]:
     """The routes that the assistants among the models have beside OpenAI's."""
     from deepseek.serve.assistant.model import AssistantModel
@@ -107,8 +116,6 @@ def assistant_routes(models: Mapping[str, OpenedModel]) -> list[AssistantRoutes]
 
 def is_story_file(bundle: Path, data: Path) -> bool:
     """Whether `evaluate` is to play stories: of an assistant and a .toml file."""
-    from deepseek.cli.support.assistants import is_assistant
-
     return data.suffix.lower() == ".toml" and is_assistant(bundle)
 
 

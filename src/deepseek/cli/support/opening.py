@@ -6,6 +6,7 @@ open_models(("credit=loans/v2", "./all-MiniLM"), None)["credit"]
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,6 @@ from deepseek.cli.support.cache import ONNX_FILE, cache_folder
 
 if TYPE_CHECKING:
     from deepseek.bundle import Bundle
-    from deepseek.cli.support.conversations import ConversationOptions
     from deepseek.engines import MultimodalRuntime, Runtime
     from deepseek.engines.text.tuning.gate import PrecisionGate
     from deepseek.serve.assistant.model import AssistantModel
@@ -36,13 +36,11 @@ def open_models(
     lazy: bool = False,
     gate: PrecisionGate | None = None,
     llm_precision: ModelPrecision = "auto",
-    conversations: ConversationOptions | None = None,
+    open_more: Callable[[str, Path], OpenedModel | None] | None = None,
 ) -> dict[str, OpenedModel]:
     """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines.
     `gate`: what lets text models run in less than float32; `llm_precision`: how those compute that write;
-    `conversations`: where assistants keep theirs, without which none is opened."""
-    from deepseek.cli.support.assistants import is_assistant
-    from deepseek.cli.support.conversations import open_assistant
+    `open_more`: opens what is no model of rows by its name and path, such as an assistant; None for others."""
     from deepseek.cli.support.opening_plain import is_plain, open_plain
     from deepseek.engines import Runtime, open_runtime
     from deepseek.errors import InputError
@@ -52,8 +50,9 @@ def open_models(
         name, path = split_name(str(bundle))
         check_exists(str(bundle), path)
         kind = model_kind(path)
-        if kind == "bundle" and conversations is not None and is_assistant(path):
-            runtime: OpenedModel = open_assistant(name, path, key, conversations)
+        more = open_more(name, path) if open_more is not None and kind == "bundle" else None
+        if more is not None:
+            runtime: OpenedModel = more
         elif kind == "bundle" and is_plain(path):
             runtime = open_plain(path, key)
         elif kind == "bundle":

@@ -72,7 +72,7 @@ def _names_a_day(words: str) -> bool:
 def read_chinese_dates(text: str, now: datetime, *, prefer: Tense = "future") -> list[SlotValue]:
     """The dates of a Chinese sentence, in its order. Places are those of the sentence with its numerals as digits."""
     plain = to_digits(text)
-    today, spans = now.date(), []
+    today, spans = now.date(), list[SlotValue]()
     for span in (*_iso_dates(plain), *_grammar(plain, today, prefer)):
         if not any(span.start < other.end and other.start < span.end for other in spans):
             spans.append(span)

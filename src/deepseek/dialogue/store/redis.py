@@ -192,8 +192,11 @@ class RedisStore:
         _guard(work)
 
     def num_notes(self) -> int:
-        waiting = _guard(lambda: self._client.zrange(self._key("due"), 0, -1))
-        return sum(_guard(lambda each=each: self._client.llen(self._key("notes", each.decode()))) for each in waiting)
+        def work() -> int:
+            waiting = self._client.zrange(self._key("due"), 0, -1)
+            return sum(self._client.llen(self._key("notes", identity.decode())) for identity in waiting)
+
+        return _guard(work)
 
     def questions(self, most: int) -> list[KeptQuestion]:
         ids = _guard(lambda: self._client.zrevrange(self._key("open"), 0, most - 1))

@@ -206,7 +206,10 @@ class SqliteStore:
             "ORDER BY place DESC LIMIT ?",
             most,
         )
-        return [KeptQuestion(*row[:3], tuple(json.loads(row[3])), *row[4:]) for row in reversed(rows)]
+        return [
+            KeptQuestion(identity, question, reason, tuple(json.loads(intents)), conversation, time_s)
+            for identity, question, reason, intents, conversation, time_s in reversed(rows)
+        ]
 
     def keep_question(self, question: KeptQuestion) -> None:
         with self._transaction() as run:

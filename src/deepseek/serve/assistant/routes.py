@@ -56,7 +56,7 @@ class AssistantRoutes:
         ):  # fmt: skip
             self._add(router, path, verb, handler, is_chat=True)
         for verb, handler in (
-            ("desk", self.desk), ("reply", self.reply), ("give_back", self.give_back), ("unanswered", self.unanswered),
+            ("desk", self.desk), ("reply", self.reply), ("give_back", self.give_back), ("unanswered", self.list_unanswered),
             ("answers", self.answers), ("add_answer", self.add_answer), ("undo_answer", self.undo_answer),
             ("drop_questions", self.drop_questions),
         ):  # fmt: skip
@@ -161,7 +161,7 @@ class AssistantRoutes:
         state = await self._service.give_back(wire.read_body(request.body, wire.ConversationBody).conversation)
         return {"status": state.status, "number": state.num_messages}
 
-    async def unanswered(self, request: Request) -> object:
+    async def list_unanswered(self, request: Request) -> object:
         """POST /v1/models/M:unanswered"""
         wire.read_body(request.body, wire.EmptyBody)
         groups = await self._service.question_groups()
@@ -171,13 +171,13 @@ class AssistantRoutes:
         """POST /v1/models/M:answers"""
         wire.read_body(request.body, wire.EmptyBody)
         answers = await self._service.run(self._service.store.answers)
-        return {"answers": [_shown(each) for each in answers]}
+        return {"answers": [_answer_body(each) for each in answers]}
 
     async def add_answer(self, request: Request) -> object:
         """POST /v1/models/M:add_answer"""
         body = wire.read_body(request.body, wire.AddAnswerBody)
         answer = AddedAnswer(0, body.answer, body.questions, body.intent, body.author[:MAX_NAME_CHARS])
-        return _shown(await self._service.add_answer(answer, body.question_ids, replaces=body.replaces))
+        return _answer_body(await self._service.add_answer(answer, body.question_ids, replaces=body.replaces))
 
     async def undo_answer(self, request: Request) -> object:
         """POST /v1/models/M:undo_answer"""
@@ -225,7 +225,7 @@ def _answer_page(content: Callable[[str, tuple[str, ...]], Response], name: str,
     return content(name, request.settings.allowed_hosts)
 
 
-def _shown(answer: AddedAnswer) -> JsonObject:
+def _answer_body(answer: AddedAnswer) -> JsonObject:
     return {
         "id": answer.id, "answer": answer.answer, "questions": [mask(question) for question in answer.questions],
         "intent": answer.intent, "author": answer.author, "time_s": answer.time_s,

@@ -176,7 +176,7 @@ class AssistantService:
     async def forget(self, conversation: str) -> None:
         """Forget a conversation with all that was said. MissingError."""
         if not await self.run(self.store.delete, conversation):
-            raise _missing_conversation()
+            raise _missing_error()
 
     async def forget_before(self, time_s: float) -> int:
         """Forget the conversations without a message since then. How many."""
@@ -212,7 +212,7 @@ class AssistantService:
             exchange = self._number(before, incoming, result)
             if self._keep(before, exchange, result.unanswered):
                 return exchange
-        raise _contended()
+        raise _contention_error()
 
     def _begin(self, begin: str) -> Conversation:
         """A conversation that begins, or the one that this client has begun before its answer was lost."""
@@ -266,7 +266,7 @@ class AssistantService:
             state = replace(state, version=before.version + 1, num_messages=before.num_messages + len(messages))
             if self.store.keep(KeptTurn(state, before.version, messages, time())):
                 return state
-        raise _contended()
+        raise _contention_error()
 
     def _own_message(self, state: Conversation, name: str, /, **values: str) -> Message:
         text = phrase(name, state.language, self.manager.definition.phrases, **values)
@@ -317,7 +317,7 @@ class AssistantService:
     def _load(self, conversation: str) -> Conversation:
         state = self.store.load(conversation)
         if state is None:
-            raise _missing_conversation()
+            raise _missing_error()
         return state
 
     def _wake(self, conversation: Conversation) -> None:
@@ -374,13 +374,13 @@ def _new_id() -> str:
     return secrets.token_urlsafe(18)  # whoever knows it may read and write the conversation
 
 
-def _missing_conversation() -> MissingError:
+def _missing_error() -> MissingError:
     return MissingError(
         "there is no such conversation", expected="an id that :converse has returned", fix="begin one without an id"
     )
 
 
-def _contended() -> BusyError:
+def _contention_error() -> BusyError:
     return BusyError(
         "others write to this conversation all the time", expected="few messages at once", fix="send it a little later"
     )
