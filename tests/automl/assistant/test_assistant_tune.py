@@ -45,7 +45,7 @@ def test_weights_come_back_as_they_lay_in_the_folder(family: str, tmp_path: Path
 def test_a_tuned_encoder_learns_the_intents_and_is_served_from_the_bundle(tmp_path: Path) -> None:
     folder = make_text_folder(tmp_path / "bert")
     questions, labels = HAPPY * 6 + BAD * 6, np.repeat([0, 1], 18)
-    options = TuneOptions(num_encoders=2, epochs=4, lr=3e-3, batch_size=6, precision="fp32")
+    options = TuneOptions(num_encoders=2, epochs=12, lr=3e-3, batch_size=6, precision="fp32")
     (tmp_path / "scratch").mkdir()
     tuned = tune_encoder(folder, questions, labels, 2, options, tmp_path / "scratch")
     assert (tuned.held.argmax(axis=1) == labels).mean() > 0.9

@@ -28,7 +28,8 @@ from deepseek.engines.assistant.terms import TermWeights
 from deepseek.extras import need
 
 TERM_RIDGE = 0.3
-KERNEL_GAMMA, KERNEL_RIDGE = 1.0, 0.1
+#: Of the kernel: its gamma times the mean squared distance of two questions, as some encoders crowd all texts together.
+KERNEL_WIDTH, KERNEL_RIDGE = 1.2, 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +83,9 @@ def hold_kernel(
     cosines = vectors @ vectors.T
     intents = labels.astype(np.int32)
     inside, hidden = (_held_nearest(cosines, intents, num_intents, blocks) for blocks in (folds, groups))
-    fit = fit_ridge(gaussian_kernel(cosines, KERNEL_GAMMA), one_hot(labels, num_intents), ridge=KERNEL_RIDGE)
-    head = KernelHead(vectors, fit.dual, intents, KERNEL_GAMMA)
+    gamma = KERNEL_WIDTH / max(2 * (1 - float(cosines.mean(dtype=np.float64))), 1e-3)
+    fit = fit_ridge(gaussian_kernel(cosines, gamma), one_hot(labels, num_intents), ridge=KERNEL_RIDGE)
+    head = KernelHead(vectors, fit.dual, intents, gamma)
     return HeldHead(head, (fit.held_scores(folds), inside), (_hidden_scores(fit, groups, labels), hidden))
 
 

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +29,12 @@ from deepseek.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from torch import Tensor
+
     from deepseek.nn.pretrained import PretrainedTextEncoder
 
 MAX_TOKENS = 64  # of a question that are learned from
+FROZEN_BATCH = 64  # questions that pass the frozen layers at a time
 POOL_BATCHES = 50  # that are sorted by length together
 HEAD_RATE = 10.0  # times the rate of the encoder: the head starts from nothing
 WEIGHTS_FILE = "model.safetensors"
@@ -44,7 +47,8 @@ class TuneOptions:
 
     num_encoders: int = 3  # each learns without another part of the rows
     epochs: int = 4
-    lr: float = 1e-4  # peak, of AdamW
+    lr: float = 2e-4  # peak, of AdamW
+    trained_layers: int = 3  # from the top; those below are computed once and stay as they are
     batch_size: int = 32
     smoothing: float = 0.1  # of the labels, 0..1: some of them are wrong
     dropout: float = 0.1  # of the embedding, 0..1
@@ -63,31 +67,36 @@ class TunedEncoders:
 
 
 class QuestionBatches:
-    """Batches (ids, labels) of questions of like length, in a new order each epoch. For `fit`, which tells it the
-    epoch."""
+    """Batches ((states, mask), labels) of questions of like length, in a new order each epoch. For `fit`, which tells
+    it the epoch. Of each question the states (L, H) behind the frozen layers."""
 
-    def __init__(self, ids: Sequence[NDArray[np.int64]], labels: NDArray[np.int64], options: TuneOptions) -> None:
-        self._ids, self._labels, self._options, self._epoch = ids, labels, options, 0
+    def __init__(self, states: Sequence[Tensor], labels: NDArray[np.int64], options: TuneOptions) -> None:
+        self._states, self._labels, self._options, self._epoch = states, labels, options, 0
 
     def set_epoch(self, epoch: int) -> None:
         """The order of the rows is drawn from this number."""
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return math.ceil(len(self._ids) / self._options.batch_size)
+        return math.ceil(len(self._states) / self._options.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+    def __iter__(self) -> Iterator[tuple[tuple[Tensor, Tensor], Tensor]]:
         import torch
 
         size = self._options.batch_size
         draw = np.random.default_rng((self._options.seed, self._epoch))
-        rows = draw.permutation(len(self._ids)).tolist()
+        rows = draw.permutation(len(self._states)).tolist()
         wide = POOL_BATCHES * size
-        pools = [sorted(rows[at : at + wide], key=lambda row: len(self._ids[row])) for at in range(0, len(rows), wide)]
+        pools = [
+            sorted(rows[at : at + wide], key=lambda row: len(self._states[row])) for at in range(0, len(rows), wide)
+        ]
         batches = [pool[at : at + size] for pool in pools for at in range(0, len(pool), size)]
         for place in draw.permutation(len(batches)).tolist():
-            chosen = batches[place]
-            yield torch.from_numpy(_pad([self._ids[row] for row in chosen])), torch.from_numpy(self._labels[chosen])
+            chosen = [self._states[row] for row in batches[place]]
+            ends = torch.tensor([len(each) for each in chosen])
+            mask = torch.arange(int(ends.max())) < ends[:, None]
+            states = torch.nn.utils.rnn.pad_sequence(chosen, batch_first=True).float()
+            yield (states, mask), torch.from_numpy(self._labels[batches[place]])
 
 
 def tune_encoder(
@@ -111,6 +120,7 @@ def tune_encoder(
             fix="tune another encoder, and give this one to --encoder alone",
         )  # fmt: skip
     ids = [np.asarray(row.ids[:MAX_TOKENS], np.int64) for row in model.prepare(questions)]
+    states = _frozen_states(folder, ids, options)
     part_of = np.random.default_rng((options.seed, 3)).permutation(len(ids)) % options.num_encoders
     held = np.zeros((len(ids), num_intents), np.float32)
     encoders: dict[str, Encoder] = {}
@@ -119,7 +129,7 @@ def tune_encoder(
         if tell is not None:
             tell(f"tuning encoder {part + 1} of {options.num_encoders}", part / options.num_encoders)
         rows = np.flatnonzero(part_of != part)
-        tower, head = _learn(folder, [ids[row] for row in rows], labels[rows], num_intents, options)
+        tower, head = _learn(folder, [states[row] for row in rows], labels[rows], num_intents, options)
         name = f"{model.name}-tuned-{part}"
         folders[name] = write_tuned(folder, tower, scratch / name)
         heads[name] = CosineHead(head)
@@ -129,36 +139,68 @@ def tune_encoder(
     return TunedEncoders(encoders, folders, heads, held)
 
 
-def _learn(
-    folder: Path, ids: Sequence[NDArray[np.int64]], labels: NDArray[np.int64], num_intents: int, options: TuneOptions
-) -> tuple[PretrainedTextEncoder, Float32]:
-    """The encoder after it has learned, and the directions (C, H) of the intents, of length 1."""
+def _open_tower(folder: Path) -> PretrainedTextEncoder:
+    """The encoder of a folder as a torch module, in eval mode."""
     import torch
-    from torch.nn import functional
 
     from deepseek.automl.pretrained_encoders import load_text_encoder
-    from deepseek.nn.intents import IntentNet
     from deepseek.nn.pretrained import PretrainedTextEncoder
-    from deepseek.train import TrainConfig, fit
 
     shape, weights, _ = load_text_encoder(folder, ["a"])
     if shape.text is None:
         raise AssertionError("the encoder of a text model has the shape of one")
-    torch.manual_seed(options.seed)
     tower = PretrainedTextEncoder(shape.text)
     tower.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()})
-    net = IntentNet(tower, num_intents, scale=COSINE_SCALE, dropout=options.dropout)
+    return tower.eval()
+
+
+def _num_frozen(tower: PretrainedTextEncoder, options: TuneOptions) -> int:
+    return max(0, len(tower.layers) - options.trained_layers)
+
+
+def _frozen_states(folder: Path, ids: Sequence[NDArray[np.int64]], options: TuneOptions) -> list[Tensor]:
+    """Of each question the states (L, H) behind the layers that do not learn, in float16."""
+    import torch
+
+    from deepseek.nn.intents import lower_states
+
+    tower = _open_tower(folder)
+    states: list[Tensor] = [torch.empty(0)] * len(ids)
+    order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+    with torch.no_grad():
+        for start in range(0, len(order), FROZEN_BATCH):
+            rows = order[start : start + FROZEN_BATCH]
+            padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(ids[row]) for row in rows], batch_first=True)
+            for row, each in zip(rows, lower_states(tower, padded, _num_frozen(tower, options)), strict=True):
+                states[row] = each[: len(ids[row])].half().clone()
+    return states
+
+
+def _learn(
+    folder: Path, states: Sequence[Tensor], labels: NDArray[np.int64], num_intents: int, options: TuneOptions
+) -> tuple[PretrainedTextEncoder, Float32]:
+    """The encoder after its upper layers have learned, and the directions (C, H) of the intents, of length 1."""
+    import torch
+    from torch.nn import functional
+
+    from deepseek.nn.intents import IntentNet
+    from deepseek.train import TrainConfig, fit
+
+    torch.manual_seed(options.seed)
+    tower = _open_tower(folder)
+    num_frozen = _num_frozen(tower, options)
+    net = IntentNet(tower, num_intents, num_frozen=num_frozen, scale=COSINE_SCALE, dropout=options.dropout)
     config = TrainConfig(epochs=options.epochs, lr=options.lr, seed=options.seed, precision=options.precision)
 
-    def loss(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    def loss(logits: Tensor, wanted: Tensor) -> Tensor:
         return functional.cross_entropy(logits.float(), wanted, label_smoothing=options.smoothing)
 
     groups = [
-        {"params": list(tower.parameters()), "lr": options.lr},
+        {"params": list(net.layers.parameters()), "lr": options.lr},
         {"params": [net.directions], "lr": HEAD_RATE * options.lr},
     ]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
-    batches = QuestionBatches(ids, labels, options)
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
+    batches = QuestionBatches(states, labels, options)
     num_steps = options.epochs * len(batches)
 
     def schedule(each: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LambdaLR:
@@ -185,11 +227,3 @@ def write_tuned(base: Path, tower: PretrainedTextEncoder, out: Path) -> Path:
     tensors = {name: np.ascontiguousarray(value, np.float16) for name, value in stored_weights(base, state).items()}
     save_file(tensors, out / WEIGHTS_FILE, metadata={"format": "pt"})
     return out
-
-
-def _pad(rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Token ids as one array (N, L), filled up with 0."""
-    filled = np.zeros((len(rows), max(map(len, rows))), np.int64)
-    for place, row in enumerate(rows):
-        filled[place, : len(row)] = row
-    return filled
