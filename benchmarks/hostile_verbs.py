@@ -104,6 +104,7 @@ def verbs() -> tuple[Verb, ...]:
             "recipe_maintenance",
             ("recipe", "maintenance", "--example", "--out", "machines", "--trials", "1", "--no-nets"),
         ),
+        Verb("recipe_assistant", ("recipe", "assistant", "--example", "--out", "help")),
         Verb("recipe_process", ("recipe", "process", "--example", "--html", "press.html")),
         Verb("stream", ("stream", "cards", "--state", "state")),
         Verb("replay", ("stream", "cards", "--replay", "tx.csv", "--inject", "card", "--html", "replay.html")),

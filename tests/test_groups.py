@@ -23,6 +23,8 @@ GROUPS = {
     "citations": "corpus retrieval support checklist page",
     "cli": "support",
     "data": "table features media split samples stream view",
+    "dialogue": "phrases slots understanding likeness conversation definition additions references turn store flow "
+    "questions manager masking stories",
     "engines": "registry memory lifetime openvino measuring execution_mode graph decide checks first_run onnx parity "
     "export_torch int8 tabular multimodal tolerance onnx_file",
     "explain": "records modules shapley media tabular evaluation report",

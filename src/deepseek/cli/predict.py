@@ -38,6 +38,7 @@ Examples:
   deepseek predict cards july.parquet --history june.parquet --out scores.parquet
   deepseek predict engines sensors.parquet --out rul.csv --html fleet.html
   deepseek predict line3 new-pictures --out found.json
+  deepseek predict help questions.csv --out understood.csv
 """
 
 
@@ -77,11 +78,18 @@ def command(
 
     A bundle of `recipe defects` takes a folder of pictures: --out gets COCO results, all boxes with their scores, and
     NAME.parts.csv beside it says which parts are defective.
+
+    A bundle of `recipe assistant` takes questions (a column `question` or `text`), and writes prediction, probability,
+    second, third, in_scope and decision: answer, ask or hand_over.
     """
+    from deepseek.cli.support.assistants import is_assistant, predict_questions
     from deepseek.cli.support.detection import is_detector, predict_pictures
 
     if is_detector(bundle):
         predict_pictures(bundle, data, out, key=key, broken=broken, as_json=as_json)
+        return
+    if is_assistant(bundle):
+        predict_questions(bundle, data, out, key=key, as_json=as_json)
         return
     from deepseek.engines.first_run import FirstRunLimits, use_limits
 

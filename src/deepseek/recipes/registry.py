@@ -64,4 +64,10 @@ RECIPES: dict[str, Recipe] = {
         makes="a bundle that answers pictures with boxes, a bound on missed parts, and a page",
         guide="defects.md",
     ),
+    "assistant": Recipe(
+        what="Questions of customers become intents and answers; unsure, it asks back or hands over to a person.",
+        takes="an FAQ, questions with intents, or a folder of documents",
+        makes="a bundle that understands questions, with a proven share of right answers",
+        guide="assistant.md",
+    ),
 }
