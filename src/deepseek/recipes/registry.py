@@ -64,4 +64,16 @@ RECIPES: dict[str, Recipe] = {
         makes="a bundle that answers pictures with boxes, a bound on missed parts, and a page",
         guide="defects.md",
     ),
+    "checklist": Recipe(
+        what="A law or a circular becomes a checklist: each duty with its clause, its question and its evidence.",
+        takes="a regulation as text, DOCX or PDF, in English or Chinese",
+        makes="a checklist as TOML, and a page on which its lines are accepted, edited or struck",
+        guide="regulation.md",
+    ),
+    "judgment": Recipe(
+        what="Facts and a template become a draft in which every sentence of law is a clause in force that day.",
+        takes="facts as JSON, a folder of laws, a template",
+        makes="a draft as DOCX with its clauses, and what needs a look",
+        guide="judgment.md",
+    ),
 }
