@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import pyarrow.parquet as parquet
+from pyarrow import parquet
 
 HERE = Path(__file__).resolve().parent
 DATA = Path(os.environ.get("DEEPSEEK_DATA", HERE.parent.parent / "shared" / "data"))

@@ -66,6 +66,8 @@ def is_condition(bare: str, *, ends_segment: bool) -> bool:
 def is_attributive(words: str, match: re.Match[str]) -> bool:
     """Whether a signal word stands in a relative clause: 法律禁止发布的信息, 所应承担的责任."""
     cue, before, behind = match[0], words[: match.start()], words[match.end() :].rstrip("。；")
+    if behind.startswith("的"):
+        return True
     if before.endswith(("所", "规定", "明令")) and cue not in ("有权", "负有"):
         return True
     if signals.GOVERNED.search(before) and _QUALIFIES.fullmatch(behind):

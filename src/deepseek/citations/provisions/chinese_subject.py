@@ -12,6 +12,8 @@ from deepseek.citations.provisions.provision import Span
 
 #: Persons whose name begins with a verb: 经营者, 从事服务的机构.
 _VERB_NAMES = re.compile(r"(?:受|代理|持|被|经营|生产|销售|从事|委托|使用|保|承|执行|提供|运输|出|发)")
+_FURTHER = re.compile(r"(?:以及|及|和)")
+_TOWARDS = re.compile(r"对[^，的]{1,14}$")
 _OF_A_THING = re.compile(r"[^，]{1,14}的[^的，]{1,8}")
 _OF_AN_EVENT = re.compile(r"(?:时|后|前|期间|行为|活动)$")
 
@@ -37,6 +39,8 @@ def subject_and_condition(
         whom = signals.PROHIBITED_WHOM.match(masked[cue.start : piece.end])
         if whom:
             return Span(cue.start + whom.start(1), cue.start + whom.end(1)), ()
+    if before and _FURTHER.match(words) and subject_end(words[_FURTHER.match(words).end() :]):  # type: ignore[union-attr]
+        return Span(before[-1].start, cue.start), condition_of(masked, before[:-1], None, context, is_first=is_first)[0]
     opening = signals.LEADING.match(words)
     own = _strip_adverbs(masked, Span(piece.start + (opening.end() if opening else 0), cue.start))
     subject, own_condition = _split_own(masked, own)
@@ -61,6 +65,8 @@ def _split_own(masked: str, own: Span | None) -> tuple[Span | None, Span | None]
         return None, None
     words = masked[own.start : own.end]
     if signals.BY_RULE.match(words):
+        return None, None
+    if _TOWARDS.match(words) and subject_end(words[1:]) == len(words) - 1:
         return None, None
     is_person = subject_end(words) == len(words) and "的" in words
     if (signals.PREPOSITION.match(words) or signals.DIRECT_PHRASE.match(words)) and not is_person:

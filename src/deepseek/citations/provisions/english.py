@@ -26,7 +26,11 @@ _RELATIVE = re.compile(
     signals.CASELESS,
 )
 _IN_WHICH = re.compile(r"\bin\s+which\s+(?:event|case)\b[^,]*$", signals.CASELESS)
-_RELATIVE_PASSIVE = re.compile(r"\b(?:that|which|who|as)\s+(?:\w+\s+){0,3}$", signals.CASELESS)
+_RELATIVE_PASSIVE = re.compile(
+    r"\b(?:(?:that|which|who|as)\s+(?:\w+\s+){0,3}|(?:may|can|could|might|would|will|shall|must)\s+(?:\w+ly\s+)?)$",
+    signals.CASELESS,
+)
+_IN_NO_EVENT = re.compile(r"\b(?:in\s+no\s+(?:event|case)|under\s+no\s+circumstances?)\s+$", signals.CASELESS)
 _SO_THAT = re.compile(
     r"\b(?:so|in\s+order)\s+that\s[^,;.]*$|\bas\s+(?:it|you|we|they|may)?\s*$|\bthat\s*$|\bany\s+\w+\s+(?:it|that)\s*$",
     signals.CASELESS,
@@ -100,7 +104,9 @@ def _duties_of(masked: str, segment: Segment, begin: int) -> Iterator[Provision]
         shared = shared if subject is None else _shift(subject, segment.start)
         if cue.kind is None:
             continue
-        condition = conditions_of(masked, before, cue.span, behind, is_first=not place)
+        condition = conditions_of(masked, before, cue.span, behind, subject, is_first=not place)
+        if shared and subject and condition and subject.start < condition[0].start < subject.end:
+            shared = _shift(Span(subject.start, condition[0].start - 1), segment.start)  # any sale without consent
         if last is not None and not condition and (shared, cue.kind) == (last.subject, last.kind):
             continue
         last = Provision(
@@ -144,7 +150,9 @@ def _judge(place: _Place, kind: Kind, *, is_will: bool) -> Kind | None:
     if kind == "prohibition":
         return kind if _forbids(place) else None
     if place.words.startswith(("is ", "are ", "be ")) and _RELATIVE_PASSIVE.search(place.before):
-        return None
+        return None  # the signal word before it says so already, or it stands in a relative clause
+    if _IN_NO_EVENT.search(place.before):
+        return None if signals.EXEMPT.search(place.behind) else "prohibition"
     if not _MUST.match(place.words):
         return kind
     if re.match(r"\s+be\s+(?:null\s+and\s+|deemed\s+)?void\b", place.behind):

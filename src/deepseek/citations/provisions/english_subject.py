@@ -62,6 +62,9 @@ def _promisor(before: str) -> str:
 def next_subject(masked: str, begin: int, cue: int) -> Span | None:
     """The subject of a further signal word of a segment; None where it shares the one before."""
     before = masked[begin:cue]
+    last = before.rpartition(", ")[2]
+    if last is not before and signals.SUBJECT_NOUN.match(last) and last.strip():
+        return Span(cue - len(last), cue - len(last) + len(last.rstrip()))
     if "," in before or re.search(r"\b(?:that|provided)\b", before):
         subject = subject_of(masked, begin, cue)
         if subject is not None and signals.SUBJECT_NOUN.match(masked[subject.start : subject.end]):
@@ -74,19 +77,25 @@ def next_subject(masked: str, begin: int, cue: int) -> Span | None:
     return Span(start, start + len(tail[1].rstrip()))
 
 
-def conditions_of(masked: str, begin: int, cue: Span, end: int, *, is_first: bool) -> list[Span]:
+def conditions_of(masked: str, begin: int, cue: Span, end: int, subject: Span | None, *, is_first: bool) -> list[Span]:
     """The condition before a signal word, behind the one before it, and the one that limits it behind."""
     before = masked[begin : cue.start]
     anywhere = r"|\s" if is_first else ""
     lead = re.search(
         rf"(?:^|[.,;]\s|\band\s|\bbut\s|\bthat\s{anywhere})({signals.CONDITION.pattern}[^;]*?)(?:,\s(?=[^,]*$)"
-        r"|(?=\s(?:the\s)?(?:[A-Z][a-z]+(?:\s[A-Z][a-z]+)*|you|we|a\suser)\s*$)|$)",
+        r"|(?=\s(?:the\s)?(?:(?-i:[A-Z][a-z]+(?:\s[A-Z][a-z]+)*)|you|we|a\suser)\s*$)|$)",
         before,
         signals.CASELESS,
     )
     spans = []
     if lead and lead[1].strip():
-        spans.append(Span(begin + lead.start(1), begin + lead.start(1) + len(lead[1].rstrip(" ,"))))
+        start, words = begin + lead.start(1), lead[1]
+        if subject is not None and start < subject.start < start + len(words):
+            words = words[: subject.start - start]
+        if words.strip(" ,") and (
+            subject is None or not subject.start <= start < subject.end or words.startswith("without")
+        ):
+            spans.append(Span(start, start + len(words.rstrip(" ,"))))
     behind = masked[cue.end : end]
     match = signals.LATER_CONDITION.search(behind)
     if match is None or re.search(r"\band\s+(?:will|shall|that)\b", behind[: match.start()]):

@@ -28,13 +28,13 @@ _BE_DECLARED = _one_of(
     "relieved", "limited", "subject", "unenforceable", "in (?:full )?force", "treated as if", "read", "amended to",
     "decided", r"the\b", r"a\b", r"an\b", "in addition", "without prejudice", "regarded", "understood", "resolved", r"no\b",
     "liable to", "reduced", "affected", "presumed", "located", "called", "represented", "found", "original", "of no",
-    "able", "made up", "final", "fully enforceable",
+    "able", "made up", "executed", "final", "fully enforceable",
 )  # fmt: skip
 _DECLARED = _one_of(
     "mean", r"apply(?!\s+for\b)", "survive", "bind", "inure", "constitute", "supersede", "prevail", "operate", "impair",
     "govern", "preclude", "entitle", "imply", "diminish", "render", "result", "accrue", "arise", "vest", "endure", "create",
     "give rise", "never be liable", "fall", "appear", "lapse", "occur", "exist", "belong", "take (?:effect|precedence|place)",
-    "have (?:no|the meaning|the right|been|effect|any)", "enter into (?:force|effect)",
+    "have (?:no|the meanings?|the right|been|effect|any|jurisdiction|(?:non-)?exclusive)", "enter into (?:force|effect)",
     r"retain (?:all|any|its|their|sole|full)?\s*(?:right|title|ownership)",
 )  # fmt: skip
 #: What is the case or follows in law, behind shall, will or must.
@@ -75,7 +75,7 @@ OBLIGATION = re.compile(
     "|".join((
         rf"\b(?:shall|must)\b{_ADVERBS}",
         r"\b(?:agrees?|undertakes?|covenants?)\b(?:\s(?:\w+ly|also|further|hereby))*\s+to\b"
-        r"(?!\s+(?:them|it|this|these|the|be bound)\b)",
+        r"(?!\s+(?:them|it|this|these|the|be bound)\b|\s+(?-i:[A-Z]))",
         r"\b(?:is|are|be)\s+(?:(?!not\b)\w+\s+)?(?:required|obliged|obligated|bound)\s+to\b",
         r"\bneeds?\s+to\b(?!\s+know)", r"\b(?:has|have)\s+(?:a\s+duty\s+|an\s+obligation\s+)?to\b",
         r"\b(?:is|are)\s+(?:\w+\s+)?(?:solely\s+)?responsible\s+for\b", r"\b(?:it\s+is\s+)?your\s+responsibility\b",
