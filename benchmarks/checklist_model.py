@@ -3,7 +3,8 @@
     python benchmarks/checklist_model.py
 
 Its examples are sentences whose signal words decide, with these words taken out: duties from 应当 and 必须, shall, must
-and agrees to; no duties from what is declared (由当事人约定, shall be governed by). From zh-law without the articles and from
+and agrees to; no duties from what is declared (由当事人约定, shall be governed by). From zh-law without the
+articles and from
 contract-nli (CC BY 4.0) without the contracts that checklist_units.tsv names. No label is used. Prints the accuracy on
 a fifth of the examples.
 """

@@ -105,6 +105,8 @@ def verbs() -> tuple[Verb, ...]:
             ("recipe", "maintenance", "--example", "--out", "machines", "--trials", "1", "--no-nets"),
         ),
         Verb("recipe_process", ("recipe", "process", "--example", "--html", "press.html")),
+        Verb("recipe_checklist", ("recipe", "checklist", "--example", "--out", "rules.toml", "--html", "rules.html")),
+        Verb("recipe_judgment", ("recipe", "judgment", "--example", "--out", "draft.docx", "--html", "draft.html")),
         Verb("stream", ("stream", "cards", "--state", "state")),
         Verb("replay", ("stream", "cards", "--replay", "tx.csv", "--inject", "card", "--html", "replay.html")),
         Verb("train", ("train", "run.toml", "--out", "trained"), quick=False),

@@ -2,9 +2,12 @@
 
     python benchmarks/judgment.py [--quick] [--only CLAIM]
 
-100 cases are drawn: names, days and amounts, and three articles each of zh-law. Each is drafted by one of two templates.
-Then one sentence after the other is changed: a number of a clause, its sign (不得 and 可以, 应当 and 可以, 有权 and 无权), the
-number of its article, and in sentences about the case an amount, a day, a name. The draft with the one change is checked
+40 cases are drawn: names, days and amounts, and three articles each of zh-law. Each is drafted by one of two
+templates.
+Then one sentence after the other is changed: a number of a clause, its sign (不得 and 可以, 应当 and 可以, 有权
+and 无权), the
+number of its article, and in sentences about the case an amount, a day, a name. The draft with the one change is
+checked
 as a draft that somebody has edited. Beside it cite() alone: a changed sentence is caught where its status is not
 "supported". The last claims are of sentences that a person has written in other words (citations_texts.tsv), which is
 no bar: they are said to be reworded, and a person looks.
@@ -35,7 +38,7 @@ from deepseek.recipes.judgment.run import JudgmentDraft, draft_judgment
 from deepseek.recipes.judgment.template import template_of
 
 DAY, SEED = "2025-04-01", 20
-NUM_CASES, QUICK_CASES, NUM_ARTICLES = 100, 20, 3
+NUM_CASES, QUICK_CASES, NUM_ARTICLES = 40, 8, 3
 MAX_CLAUSE_CHARS = 300  # of an article that is drawn: those of judgments are short
 FAMILY, GIVEN = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林高罗", "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超霞平刚"
 TEMPLATES = (
@@ -54,7 +57,8 @@ TEMPLATES = (
 依照{first}，本案的处理以上述条文为准。
 """,
 )
-SIGNS = (("不得", "可以"), ("应当", "可以"), ("可以", "不得"), ("必须", "可以"), ("有权", "无权"), ("不承担", "承担"), ("无效", "有效"),
+SIGNS = (("不得", "可以"), ("应当", "可以"), ("可以", "不得"), ("必须", "可以"), ("有权", "无权"), ("不承担",
+"承担"), ("无效", "有效"),
          ("禁止", "允许"), ("应当", "不得"), ("未", "已"), ("没有", "有"))  # fmt: skip
 _NUMBER = re.compile(r"[二三四五六七八九](?=[年月日个人倍元十百分万])|(?<=之)[一二三四五六七八九](?![一-鿿])|\d+")
 
@@ -115,7 +119,7 @@ def changes_of(draft: JudgmentDraft, draw: np.random.Generator) -> Iterator[Chan
             changed = (("amount", change_number(words, body, draw)), ("negation", change_sign(words, body)),
                        ("article", change_article(words, draw)))  # fmt: skip
         elif sentence.status in ("checked", "applied"):
-            changed = (("fact amount", change_money(words, draw)), ("fact day", change_day(words, draw)),
+            changed = (("fact amount", change_money(words, draw)), ("fact day", change_day(words)),
                        ("fact name", change_name(words, draft.facts, draw)))  # fmt: skip
         else:
             continue
@@ -156,7 +160,7 @@ def change_money(words: str, draw: np.random.Generator) -> str:
     return words[: match.start()] + str(int(match[0]) + int(draw.integers(1, 50)) * 100) + words[match.end() :]
 
 
-def change_day(words: str, draw: np.random.Generator) -> str:
+def change_day(words: str) -> str:
     match = re.search(r"(\d{4}年)(\d+)(月)", words)
     return words[: match.start(2)] + str(int(match[2]) % 12 + 1) + words[match.end(2) :] if match else ""
 
@@ -241,7 +245,8 @@ def count_true(draft: JudgmentDraft, counts: Counter[str]) -> None:
 
 
 def clause_in_force(name: str) -> Clause | None:
-    return law_in_force().corpus[name] if name in law_in_force().corpus else None
+    corpus = law_in_force().corpus
+    return next((corpus[each] for each in (name,) if each in corpus), None)
 
 
 def judge(counts: Counter[str], num_cases: int, cpu_s: float) -> list[dict[str, Any]]:
@@ -259,15 +264,20 @@ def judge(counts: Counter[str], num_cases: int, cpu_s: float) -> list[dict[str, 
 
     changed_law = sum(counts[f"changed {kind}"] for kind in law)
     return [
-        claim("sentences of law with a valid clause in force", ours=100 * counts["law backed"] / counts["law"], unit="%", op=">=",
+        claim("sentences of law with a valid clause in force", ours=100 * counts["law backed"] / counts["law"],
+        unit="%", op=">=",
               bar=100, note=f"{counts['law']} sentences of {num_cases} drafts; {cpu_s:.0f} s of CPU in all"),
-        claim("stated law word for word", ours=100 * counts["word for word"] / counts["stated"], unit="%", op=">=", bar=100),
-        claim("changed sentences of law that are caught", ours=caught(law), rival=100 * counts["cite caught"] / max(1, changed_law),
+        claim("stated law word for word", ours=100 * counts["word for word"] / counts["stated"], unit="%", op=">=",
+        bar=100),
+        claim("changed sentences of law that are caught", ours=caught(law),
+        rival=100 * counts["cite caught"] / max(1, changed_law),
               rival_name="cite() alone", unit="%", op=">=", bar=95, note=note(law)),
         claim("true sentences that are flagged", ours=100 * counts["true flagged"] / counts["true"],
-              rival=100 * counts["cite flagged"] / counts["stated"], rival_name="cite() alone, of stated law", unit="%", op="<=",
+              rival=100 * counts["cite flagged"] / counts["stated"], rival_name="cite() alone, of stated law",
+              unit="%", op="<=",
               bar=5, note=f"of {counts['true']}"),
-        claim("changed sentences about the case that are caught", ours=caught(facts), unit="%", op=">=", bar=95, note=note(facts)),
+        claim("changed sentences about the case that are caught", ours=caught(facts), unit="%", op=">=", bar=95,
+        note=note(facts)),
     ]  # fmt: skip
 
 
@@ -298,10 +308,12 @@ def reworded() -> list[dict[str, Any]]:
                 counts[kind] += 1
                 counts[f"{kind} taken for law"] += sentence.status in ("reworded", "verbatim", "plain")
     return [
-        claim("law in other words that cite() supports", ours=100 * counts["true taken for law"] / counts["true"], unit="%",
+        claim("law in other words that cite() supports", ours=100 * counts["true taken for law"] / counts["true"],
+        unit="%",
               note=f"of {counts['true']}; flagged as reworded, for a person"),
         claim("changed law in other words that is said to be against the law or not in it",
-              ours=100 - 100 * counts["changed taken for law"] / max(1, counts["changed"]), unit="%", note=f"of {counts['changed']}"),
+              ours=100 - 100 * counts["changed taken for law"] / max(1, counts["changed"]), unit="%",
+              note=f"of {counts['changed']}"),
     ]  # fmt: skip
 
 

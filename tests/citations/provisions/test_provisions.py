@@ -56,7 +56,8 @@ def test_english_signal_words_give_kind_subject_and_condition(text: str, expecte
 @pytest.mark.parametrize(
     "text",
     [
-        "本规则所称货物，是指存放于仓库的动产。", "国家支持仓储业发展。", "本规则自2024年5月1日起施行。", "保管期限由当事人约定。",
+        "本规则所称货物，是指存放于仓库的动产。", "国家支持仓储业发展。", "本规则自2024年5月1日起施行。",
+        "保管期限由当事人约定。",
         "This lease shall be governed by the law of the place.", "“Crate” shall mean a box of wood.",
         "No delay shall operate as a waiver.", "If a term is void, the rest shall remain in force.",
     ],

@@ -1,4 +1,5 @@
-"""A regulation to its checklist: every line has its clause, decisions survive a new version, and what is wrong is said."""
+"""A regulation to its checklist: every line has its clause, decisions survive a new version, and what is wrong is
+said."""
 
 from __future__ import annotations
 

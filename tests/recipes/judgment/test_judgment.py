@@ -1,4 +1,5 @@
-"""Drafts of judgments: law word for word in the version of the day, facts as they are known, changes that are caught."""
+"""Drafts of judgments: law word for word in the version of the day, facts as they are known, changes that are
+caught."""
 
 from __future__ import annotations
 
@@ -66,12 +67,14 @@ CHANGES = {
         ("24 %", "28 %", "not_verbatim contradicted"), ("may not deduct", "may deduct", "contradicted not_verbatim"),
         ("Article 2 of the Small Loans Act says", "Article 4 of the Small Loans Act says", "wrong_article"),
         ("Article 2 of the Small Loans Act says", "Article 9 of the Small Loans Act says", "unknown_article"),
-        ("a loan of 12,000", "a loan of 21,000", "wrong_amount"), ("due on 5 September", "due on 6 September", "wrong_day"),
+        ("a loan of 12,000", "a loan of 21,000", "wrong_amount"), ("due on 5 September", "due on 6 September",
+        "wrong_day"),
         ("plaintiff Anna Brook and", "plaintiff Tomas Reed and", "wrong_name"),
         ("owes 11,400", "owes 12,400", "wrong_amount"),
     ],
     "chinese": [
-        ("百分之二十四", "百分之三十四", "not_verbatim contradicted"), ("不得预先", "可以预先", "contradicted not_verbatim"),
+        ("百分之二十四", "百分之三十四", "not_verbatim contradicted"), ("不得预先", "可以预先",
+        "contradicted not_verbatim"),
         ("》第二条规定", "》第四条规定", "wrong_article"), ("》第二条规定", "》第九条规定", "unknown_article"),
         ("借款12000元", "借款21000元", "wrong_amount"), ("，2024年9月5日到期", "，2024年9月6日到期", "wrong_day"),
         ("，原告林安与", "，原告林平与", "wrong_name"), ("，原告林安与", "，原告陈默与", "wrong_name"),
@@ -136,7 +139,8 @@ def test_a_law_that_is_not_in_the_corpus_ends_it_and_nothing_is_invented(case: C
 @pytest.mark.parametrize(
     ("words", "error", "match"),
     [
-        ("[]", InputError, "no date"), ("{", MalformedError, "no JSON"), ('{"date": "yesterday"}', InputError, "yesterday"),
+        ("[]", InputError, "no date"), ("{", MalformedError, "no JSON"), ('{"date": "yesterday"}', InputError,
+        "yesterday"),
         ('{"date": "2024-03-05", "parties": [{"role": "x"}]}', InputError, "party 1"),
     ],
 )  # fmt: skip

@@ -64,19 +64,16 @@ def _split_own(masked: str, own: Span | None) -> tuple[Span | None, Span | None]
     if own is None:
         return None, None
     words = masked[own.start : own.end]
-    if signals.BY_RULE.match(words):
-        return None, None
-    if _TOWARDS.match(words) and subject_end(words[1:]) == len(words) - 1:
+    is_towards = _TOWARDS.match(words) and subject_end(words[1:]) == len(words) - 1
+    if signals.BY_RULE.match(words) or is_towards:
         return None, None
     is_person = subject_end(words) == len(words) and "的" in words
     if (signals.PREPOSITION.match(words) or signals.DIRECT_PHRASE.match(words)) and not is_person:
         return None, own
     end = subject_end(words)
-    if end is None:
+    if end is None or end == len(words):
         return own, None
     rest = Span(own.start + end, own.end)
-    if rest.end <= rest.start:
-        return own, None
     behind = masked[rest.start : rest.end]
     if signals.DIRECT_PHRASE.match(behind) or signals.BY_RULE.match(behind):
         return Span(own.start, rest.start), None

@@ -153,8 +153,11 @@ def _judge(place: _Place, kind: Kind, *, is_will: bool) -> Kind | None:
         return None  # the signal word before it says so already, or it stands in a relative clause
     if _IN_NO_EVENT.search(place.before):
         return None if signals.EXEMPT.search(place.behind) else "prohibition"
-    if not _MUST.match(place.words):
-        return kind
+    return _commands(place, kind, nobody=nobody, is_will=is_will) if _MUST.match(place.words) else kind
+
+
+def _commands(place: _Place, kind: Kind, *, nobody: bool, is_will: bool) -> Kind | None:
+    """What shall, must or will lays down; None where it says what is the case, or that somebody need not."""
     if re.match(r"\s+be\s+(?:null\s+and\s+|deemed\s+)?void\b", place.behind):
         needs = re.search(r"\bwithout\b.*\b(?:consent|approval)\b", place.before, signals.CASELESS)
         return "prohibition" if needs else None
@@ -171,7 +174,8 @@ def _judge(place: _Place, kind: Kind, *, is_will: bool) -> Kind | None:
 
 
 def _allows(place: _Place) -> bool:
-    """Whether a word of permission allows something, and does not say that it is possible or that a right is warranted."""
+    """Whether a word of permission allows something, and does not say that it is possible or that a right is
+    warranted."""
     if "right" in place.words and re.search(r"\b(?:warrants?|represents?)\b", place.before, signals.CASELESS):
         return False
     if signals.POSSIBLE.match(place.behind) or _SO_THAT.search(place.before):

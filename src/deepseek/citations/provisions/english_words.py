@@ -14,7 +14,8 @@ def _one_of(*phrases: str) -> str:
 
 _CONSENT = r"[^,;.]{0,60}\b(?:consent|approval|permission|authori[sz]ation|agreement|notice|instruction|obtaining)\b"
 _ADVERBS = r"(?:\s" + _one_of(
-    "also", "hereby", "only", "at all times", "at any time", "in any event", "in no event", "then", "further", "promptly",
+    "also", "hereby", "only", "at all times", "at any time", "in any event", "in no event", "then", "further",
+    "promptly",
     "immediately", "always", "forthwith", "either", "each", "both", "specifically", "expressly", "irrevocably", "first",
     "solely",
 ) + ")*"  # fmt: skip
@@ -23,18 +24,23 @@ _BETWEEN = (
     r"(?:[\s,]+(?:not|also|thereafter|only|automatically|in no (?:way|event)|hereby|thereby|then|nevertheless),?)*\s+"
 )
 _BE_DECLARED = _one_of(
-    "deemed", "construed", "governed", "considered", "interpreted", "binding", "effective", "enforceable", "void", "null",
+    "deemed", "construed", "governed", "considered", "interpreted", "binding", "effective", "enforceable", "void",
+    "null",
     "valid", "invalid", "severed", "modified", "reformed", "given", "enforced", "settled", "available", "cumulative",
     "relieved", "limited", "subject", "unenforceable", "in (?:full )?force", "treated as if", "read", "amended to",
-    "decided", r"the\b", r"a\b", r"an\b", "in addition", "without prejudice", "regarded", "understood", "resolved", r"no\b",
+    "decided", r"the\b", r"a\b", r"an\b", "in addition", "without prejudice", "regarded", "understood", "resolved",
+    r"no\b",
     "liable to", "reduced", "affected", "presumed", "located", "called", "represented", "found", "original", "of no",
     "able", "made up", "executed", "final", "fully enforceable",
 )  # fmt: skip
 _DECLARED = _one_of(
     "mean", r"apply(?!\s+for\b)", "survive", "bind", "inure", "constitute", "supersede", "prevail", "operate", "impair",
-    "govern", "preclude", "entitle", "imply", "diminish", "render", "result", "accrue", "arise", "vest", "endure", "create",
-    "give rise", "never be liable", "fall", "appear", "lapse", "occur", "exist", "belong", "take (?:effect|precedence|place)",
-    "have (?:no|the meanings?|the right|been|effect|any|jurisdiction|(?:non-)?exclusive)", "enter into (?:force|effect)",
+    "govern", "preclude", "entitle", "imply", "diminish", "render", "result", "accrue", "arise", "vest", "endure",
+    "create",
+    "give rise", "never be liable", "fall", "appear", "lapse", "occur", "exist", "belong",
+    "take (?:effect|precedence|place)",
+    "have (?:no|the meanings?|the right|been|effect|any|jurisdiction|(?:non-)?exclusive)",
+    "enter into (?:force|effect)",
     r"retain (?:all|any|its|their|sole|full)?\s*(?:right|title|ownership)",
 )  # fmt: skip
 #: What is the case or follows in law, behind shall, will or must.
@@ -42,7 +48,8 @@ DECLARES = re.compile(rf"{_ASIDE}{_BETWEEN}(?:be\s+(?:\w+ly\s+)?{_BE_DECLARED}|{
 #: What is the case where a thing is the subject, and conduct where a person is.
 THING_DECLARES = re.compile(
     _BETWEEN + _one_of(
-        "include", "contain", "apply", "terminate", "expire", "become", "remain", "continue", "commence", "affect", "extend",
+        "include", "contain", "apply", "terminate", "expire", "become", "remain", "continue", "commence", "affect",
+        "extend",
         "start", "begin", "end", "cease", "control", "relate", "run", "refer", "prevent", "limit", "grant", "confer",
         "exclude", "consist", "help", "enable", "depend", "vary", "stay", "need", "allow", "form", "count", "cover",
         "replace", "feature", "receive", "benefit", "cause",
@@ -71,11 +78,14 @@ PROHIBITION = re.compile(
         r"\b(?:shall|must|will)\s+(?:refrain|abstain|cease)\b", r"\brefrain\s+from\b",
     )), CASELESS,
 )  # fmt: skip
+_AGREES_TO = (
+    r"\b(?:agrees?|undertakes?|covenants?)\b(?:\s(?:\w+ly|also|further|hereby))*\s+to\b"
+    r"(?!\s+(?:them|it|this|these|the|be bound)\b|\s+(?-i:[A-Z]))"
+)
 OBLIGATION = re.compile(
     "|".join((
         rf"\b(?:shall|must)\b{_ADVERBS}",
-        r"\b(?:agrees?|undertakes?|covenants?)\b(?:\s(?:\w+ly|also|further|hereby))*\s+to\b"
-        r"(?!\s+(?:them|it|this|these|the|be bound)\b|\s+(?-i:[A-Z]))",
+        _AGREES_TO,
         r"\b(?:is|are|be)\s+(?:(?!not\b)\w+\s+)?(?:required|obliged|obligated|bound)\s+to\b",
         r"\bneeds?\s+to\b(?!\s+know)", r"\b(?:has|have)\s+(?:a\s+duty\s+|an\s+obligation\s+)?to\b",
         r"\b(?:is|are)\s+(?:\w+\s+)?(?:solely\s+)?responsible\s+for\b", r"\b(?:it\s+is\s+)?your\s+responsibility\b",
@@ -85,7 +95,8 @@ PERMISSION = re.compile(
     "|".join((
         rf"\b(?:may|can){_ADVERBS}\b",
         r"\b(?:is|are|be)\s+(?:\w+\s+)?(?:entitled|permitted|allowed|authori[sz]ed|free)\s+to\b",
-        r"\bshall\s+(?:also\s+)?be\s+entitled\b", r"\b(?:has|have|reserves?|retains?)\s+the\s+(?:\w+\s+)?(?:right|option)\b",
+        r"\bshall\s+(?:also\s+)?be\s+entitled\b",
+        r"\b(?:has|have|reserves?|retains?)\s+the\s+(?:\w+\s+)?(?:right|option)\b",
         r"\ballows?\s+you\b", r"\bis\s+optional\b", r"\bneed\s+not\b",
     )), CASELESS,
 )  # fmt: skip
@@ -94,8 +105,10 @@ WILL = re.compile(rf"\bwill\b{_ADVERBS}|\b(?:'ll)\b", CASELESS)
 POSSIBLE = re.compile(
     r"\s+" + _one_of(
         "be (?:\\w+ )?" + _one_of(
-            "liable", "required", "necessary", "subject", "relevant", "held", "deemed", "legally", "adjudged", "considered",
-            "of interest", "charged", "shown", "demonstrated", "proven", "affected", "available", "contacted", "delayed",
+            "liable", "required", "necessary", "subject", "relevant", "held", "deemed", "legally", "adjudged",
+            "considered",
+            "of interest", "charged", "shown", "demonstrated", "proven", "affected", "available", "contacted",
+            "delayed",
             "lost", "interested",
         ),
         r"(?:have|include|result|arise|apply|become|contain|change|affect|vary|seem|prove|occur|exist|cause|help|differ|incur"
@@ -106,7 +119,8 @@ POSSIBLE = re.compile(
 CONDITION = re.compile(
     r"\b" + _one_of(
         "if", "when(?:ever)?", "where(?!by|as|in|of|upon)", "upon", "unless(?: and until)?", "until",
-        "except(?: (?:as|to|that|for|where|when|with|by|in))?", f"without(?={_CONSENT})", "in the event(?: (?:that|of))?",
+        "except(?: (?:as|to|that|for|where|when|with|by|in))?", f"without(?={_CONSENT})",
+        "in the event(?: (?:that|of))?",
         "in case", "in such (?:case|event)", "to the extent", "as long as", "so long as", "in order to", "during",
         "on (?:request|demand|termination)", "before", "after", "prior to", "within the meaning", "subject to",
         "at the (?:request|election)", "once",
@@ -136,8 +150,10 @@ SUBJECT_NOUN = re.compile(
 )
 PERSON = re.compile(
     r"\b" + _one_of(
-        "you", "we", "they", "he", "she", "i", "part(?:y|ies)", "user", "customer", "member", "person", "anyone", "everyone",
-        "employer", "employee", "lessee", "lessor", "tenant", "landlord", "lender", "borrower", "buyer", "seller", "owner",
+        "you", "we", "they", "he", "she", "i", "part(?:y|ies)", "user", "customer", "member", "person", "anyone",
+        "everyone",
+        "employer", "employee", "lessee", "lessor", "tenant", "landlord", "lender", "borrower", "buyer", "seller",
+        "owner",
         "holder", "board", "court", "agency", "authority", "commission", "minister", "secretary", "bank", "company",
         "provider", "controller", "processor", "counsel", "representative", "recipient", "discloser", "consumer",
         "member state", "operator", "contractor", "officer", "parent",

@@ -1,6 +1,7 @@
 """Whether words without a signal word lay down a duty: a logistic regression on hashed n-grams, 8-bit weights.
 
-Chinese: 由认证机构颁发证书 is a duty, 由当事人约定 is none. English: "we will notify you" is one, "this will help" is none.
+Chinese: 由认证机构颁发证书 is a duty, 由当事人约定 is none. English: "we will notify you" is one, "this will help"
+is none.
 It was taught by sentences whose signal words decide, with these words taken out (benchmarks/checklist_model.py).
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from itertools import pairwise
 
 from deepseek.citations.provisions.provision import Provision
 
@@ -88,7 +90,7 @@ def duty_features(text: str, candidate: Provision, language: str) -> Iterator[st
     words = re.findall(r"[a-z']+", behind.casefold())[:6]
     heads = re.findall(r"[a-z']+", subject.casefold())
     yield from (f"behind {word}" for word in words)
-    yield from (f"pair {first} {second}" for first, second in zip(words, words[1:], strict=False))
+    yield from (f"pair {first} {second}" for first, second in pairwise(words))
     yield f"first {' '.join(words[:1])}"
     yield f"first {' '.join(words[:2])}"
     yield from (f"person {word}" for word in heads[-2:])

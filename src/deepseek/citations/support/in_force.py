@@ -4,7 +4,8 @@
 >>> find_in_force(Corpus.of(laws, "2020-01-10"), "2020-03-01").versions[0].since
 '2020-03-01'
 
-A version is in force from the day that its own text names (自2024年7月1日起施行, takes effect on 1 July 2024), where that
+A version is in force from the day that its own text names (自2024年7月1日起施行, takes effect on 1 July 2024),
+where that
 is later than its date; else from its date.
 """
 

@@ -1,7 +1,8 @@
 """Whether a statement repeats whole sentences of a clause, word for word.
 
 >>> clause = "A lender may not deduct interest in advance. If it does, the loan is what was paid out."
->>> is_verbatim("A lender may not deduct interest in advance.", clause), is_verbatim("the loan is what was paid out", clause)
+>>> is_verbatim("A lender may not deduct interest in advance.", clause), is_verbatim("the loan is what was paid
+out", clause)
 (True, False)
 
 Spaces, punctuation, width and case are passed over. A statement that leaves out the beginning or the end of a sentence
@@ -33,4 +34,4 @@ def is_verbatim(statement: str, clause: str) -> bool:
 def _has_stop(clause: str, start: int, end: int) -> bool:
     """Whether a sentence ends between two letters."""
     between = clause[start:end]
-    return bool(_STOPS & set(between)) and not (between == "." or between == ":")
+    return bool(_STOPS & set(between)) and between not in (".", ":")

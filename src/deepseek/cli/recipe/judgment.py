@@ -1,4 +1,5 @@
-"""`deepseek recipe judgment`: facts, laws and a template become a draft whose every sentence of law carries its clause."""
+"""`deepseek recipe judgment`: facts, laws and a template become a draft whose every sentence of law carries its
+clause."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ Examples:
   deepseek recipe judgment --example --out draft.docx --html draft.html
   deepseek recipe judgment facts.json --corpus laws/ --template judgment.txt --out draft.docx --html draft.html
   deepseek recipe judgment facts.json --corpus laws/ --check edited.docx --html checked.html --strict
-  deepseek recipe judgment facts.json --corpus laws/ --template judgment.txt --out draft.docx --json-file draft.json --key key
+  deepseek recipe judgment facts.json --corpus laws/ --template judgment.txt --out draft.docx --json-file draft.json
+  --key key
 """
 
 
@@ -41,16 +43,7 @@ def command(
     """Draft a judgment or an opinion from FACTS (JSON with a date) by a template. Every sentence that states law is a
     clause word for word, in the version in force on the date of the facts; amounts, days and names are checked against
     the facts. What is not backed is marked. With --check the same is asked of a draft that was edited."""
-    if (facts is None) == (not example):
-        raise click.UsageError("give either FACTS or --example, not both and not neither")
-    if not example and corpus is None:
-        raise click.UsageError("--corpus is missing: the laws that may be cited")
-    if not example and template is None and draft is None:
-        raise click.UsageError("give --template to make a draft, or --check to check one")
-    if draft is None and out is None:
-        raise click.UsageError("--out is missing: where the draft is written")
-    if draft is not None and out is not None:
-        raise click.UsageError("--check makes no draft: leave --out out, and add --html for the page")
+    _check_usage(facts, corpus, template, draft, out, example=example)
     from deepseek.citations import Corpus
     from deepseek.explain.report.document import check_output_paths, sign_outputs, write_document
     from deepseek.extras import need
@@ -98,3 +91,25 @@ def command(
         )
         output.emit_unmet(result, unmet, as_json, result.summary_parts)
     output.emit(result, as_json, result.summary_parts)
+
+
+def _check_usage(
+    facts: Path | None,
+    corpus: Path | None,
+    template: Path | None,
+    draft: Path | None,
+    out: Path | None,
+    *,
+    example: bool,
+) -> None:
+    """UsageError for options that do not go together."""
+    if (facts is None) == (not example):
+        raise click.UsageError("give either FACTS or --example, not both and not neither")
+    if not example and corpus is None:
+        raise click.UsageError("--corpus is missing: the laws that may be cited")
+    if not example and template is None and draft is None:
+        raise click.UsageError("give --template to make a draft, or --check to check one")
+    if draft is None and out is None:
+        raise click.UsageError("--out is missing: where the draft is written")
+    if draft is not None and out is not None:
+        raise click.UsageError("--check makes no draft: leave --out out, and add --html for the page")

@@ -11,7 +11,8 @@ Article 1 A lender must hold a licence of the Authority before it offers a loan.
 Article 2 A lender shall state the yearly rate of interest, all fees and the total to be repaid in writing before the \
 borrower signs.
 Article 3 The yearly rate of interest may not exceed 24 %.
-Article 4 If the borrower withdraws within 14 days after the loan was paid out, the lender shall take back the principal \
+Article 4 If the borrower withdraws within 14 days after the loan was paid out, the lender shall take back the \
+principal \
 and may ask for interest of these days only.
 Article 5 A lender shall not:
 (a) deduct interest from the principal in advance;
@@ -19,7 +20,8 @@ Article 5 A lender shall not:
 (c) visit the borrower at the place of work without consent.
 Article 6 A borrower may repay early, unless the contract was signed before these rules took effect.
 Article 7 A lender shall keep the documents under Article 2 for six years and give them to the Authority on request.
-Article 8 A lender that breaks Article 3 or Article 5 shall pay a fine of up to 50,000 euros. The Authority will publish \
+Article 8 A lender that breaks Article 3 or Article 5 shall pay a fine of up to 50,000 euros. The Authority will \
+publish \
 the decision on its website.
 Article 9 Insurance of the loan is governed by Article 40.
 """

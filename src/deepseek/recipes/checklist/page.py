@@ -1,4 +1,5 @@
-"""The page of a regulation's checklist: what was found, what a person has to look at, and every line with its clause, to
+"""The page of a regulation's checklist: what was found, what a person has to look at, and every line with its
+clause, to
 be accepted, edited or struck; its button saves the lines as the TOML file that `deepseek recipe compliance` reads."""
 
 from __future__ import annotations
@@ -131,12 +132,13 @@ def _counts(result: RegulationChecklist) -> Html:
 
 
 def _attention(result: RegulationChecklist) -> Html:
-    items: list[Words | Html] = []
-    for each in result.contradictions:
-        items.append(Text(
+    items: list[Words | Html] = [
+        Text(
             f"{each.first} and {each.second} contradict each other: {each.why}. Strike or correct one.",
             f"{each.first} 与 {each.second} 相互矛盾：{each.why}。请删去或更正其一。",
-        ))  # fmt: skip
+        )
+        for each in result.contradictions
+    ]
     if by_model := [line.id for line in result.lines if line.note.startswith("decided by the model")]:
         names = ", ".join(by_model)
         items.append(Text(
@@ -174,7 +176,8 @@ def _lines(result: RegulationChecklist) -> Html:
     counts = " · ".join(
         f'{look.inline(label)} <span class="{name}">0</span>'
         for name, label in (
-            ("accepted", Text("accepted", "采用")), ("proposed", Text("open", "待定")), ("struck", Text("struck", "删去")),
+            ("accepted", Text("accepted", "采用")), ("proposed", Text("open", "待定")), ("struck", Text("struck",
+            "删去")),
         )
     )  # fmt: skip
     return Html(
@@ -221,7 +224,8 @@ def _choices(line: RuleLine) -> str:
 
 def _fields(line: RuleLine) -> str:
     areas = (
-        ("text", Text("What is looked for", "检查内容"), line.text), ("question", Text("Question", "问题"), line.question),
+        ("text", Text("What is looked for", "检查内容"), line.text), ("question", Text("Question", "问题"),
+        line.question),
         ("evidence", Text("Evidence", "证据"), line.evidence),
     )  # fmt: skip
     parts = [
@@ -230,7 +234,8 @@ def _fields(line: RuleLine) -> str:
     ]
     options: Sequence[tuple[str, str, Mapping[str, Text], Text]] = (
         ("risk", line.risk, RISK_NAMES, Text("Risk", "风险")),
-        ("expect", line.expect, {"present": Text("must be there", "应当存在"), "absent": Text("must not be there", "不得存在")},
+        ("expect", line.expect, {"present": Text("must be there", "应当存在"), "absent": Text("must not be there",
+        "不得存在")},
          Text("In a document", "在文件中")),
     )  # fmt: skip
     for name, value, words, label in options:

@@ -19,7 +19,7 @@ from deepseek.citations.corpus.amounts import find_amounts
 from deepseek.citations.documents import Document, resolve_references
 from deepseek.citations.documents.document import Clause
 from deepseek.citations.documents.references import Reference
-from deepseek.citations.provisions.provision import KINDS, Kind, Provision
+from deepseek.citations.provisions.provision import KINDS, Kind, Provision, Span
 from deepseek.citations.provisions.reading import is_chinese, read_provisions
 from deepseek.contracts import JsonObject
 from deepseek.errors import InputError
@@ -103,11 +103,8 @@ class RegulationChecklist(Result):
         counts = make_table("kind", "lines")
         for kind in KINDS:
             counts.add_row(kind, format_value(self.count(kind)))
-        parts: list[object] = [
-            f"{len(self.lines)} lines from {self.num_clauses} clauses of {self.name}; {self.num_silent} clauses lay"
-            " down nothing",
-            counts,
-        ]
+        every = f"{len(self.lines)} lines from {self.num_clauses} clauses of {self.name}"
+        parts: list[object] = [f"{every}; {self.num_silent} clauses lay down nothing", counts]
         if self.num_by_model:
             parts.append(f"{self.num_by_model} lines were decided by the model: look at them first")
         parts += [f"{each.first} and {each.second} contradict each other: {each.why}" for each in self.contradictions]
@@ -216,7 +213,7 @@ def _make_line(
     wording = word_line(text, provision, _own_end(text, provisions, place), chinese=chinese)
     amounts = [
         each.cue.of(text) for each in provisions
-        if each.kind == "deadline" and each.clause.start < provision.clause.end and provision.clause.start < each.clause.end
+        if each.kind == "deadline" and _overlap(each.clause, provision.clause)
     ]  # fmt: skip
     is_deadline_of = provision.kind == "obligation" and bool(amounts)
     start, end = article.start + provision.clause.start, article.start + provision.clause.end
@@ -234,6 +231,10 @@ def _make_line(
         deadline=amounts[0] if is_deadline_of else "", evidence=wording.evidence, question=wording.question,
         note=_note(document, provision, text, named),
     )  # fmt: skip
+
+
+def _overlap(one: Span, two: Span) -> bool:
+    return one.start < two.end and two.start < one.end
 
 
 def _own_end(text: str, provisions: Sequence[Provision], place: int) -> int:

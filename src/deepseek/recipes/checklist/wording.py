@@ -20,22 +20,28 @@ _NOBODY = (
 )  # fmt: skip
 #: What shows that something is done: the first pattern that fits.
 _EVIDENCE = (
-    (r"报告|备案|报送|申报|report|file with|register|notif(?:y|ication) (?:to )?the", "the filing or report, with its date and receipt",
+    (r"报告|备案|报送|申报|report|file with|register|notif(?:y|ication) (?:to )?the",
+    "the filing or report, with its date and receipt",
      "报送或备案材料及回执，注明日期"),
-    (r"通知|告知|公告|公示|披露|notice|notify|inform|disclos|publish", "the notice, and proof that it was given in time",
+    (r"通知|告知|公告|公示|披露|notice|notify|inform|disclos|publish",
+    "the notice, and proof that it was given in time",
      "通知或公告文本及按时送达的证明"),
     (r"合同|协议|书面|agreement|contract|in writing|written", "the signed document", "签署的书面文件"),
     (r"培训|教育|train|instruct", "the training record: who, when, what", "培训记录：人员、时间、内容"),
     (r"制度|规则|机制|预案|policy|procedure|program|measures", "the policy in force, and a record that it is followed",
      "现行制度文本及执行记录"),
-    (r"记录|保存|保留|档案|record|retain|keep|store", "the records, and how long they are kept", "记录或档案及保存期限"),
+    (r"记录|保存|保留|档案|record|retain|keep|store", "the records, and how long they are kept",
+    "记录或档案及保存期限"),
     (r"同意|批准|许可|核准|审批|consent|approv|permission|authori[sz]", "the consent or approval, dated before the act",
      "事前取得的同意或批准文件"),
-    (r"支付|缴纳|赔偿|退还|返还|补偿|承担|费用|pay|refund|reimburse|compensat|indemnif", "the payment, with its amount and date",
+    (r"支付|缴纳|赔偿|退还|返还|补偿|承担|费用|pay|refund|reimburse|compensat|indemnif",
+    "the payment, with its amount and date",
      "付款或赔付凭证，注明金额与日期"),
-    (r"检查|评估|审计|检测|监测|inspect|assess|audit|test|monitor|review", "the report of the check, with its date and findings",
+    (r"检查|评估|审计|检测|监测|inspect|assess|audit|test|monitor|review",
+    "the report of the check, with its date and findings",
      "检查、评估或审计报告"),
-    (r"保密|泄露|个人信息|confidential|personal (?:data|information)|secre", "the clause on confidentiality, and who has access",
+    (r"保密|泄露|个人信息|confidential|personal (?:data|information)|secre",
+    "the clause on confidentiality, and who has access",
      "保密条款及访问权限清单"),
     (r"删除|销毁|destroy|delete|erase|return", "the record of deletion or return", "删除、销毁或返还的记录"),
 )  # fmt: skip
@@ -81,7 +87,7 @@ def _word_chinese(
     kind: Kind, subject: str, condition: str, cue: str, act: str
 ) -> tuple[str, Literal["present", "absent"], str]:
     lead = f"{condition}，" if condition else ""
-    person = subject if cue in ("禁止", "严禁") or not subject else subject
+    person = subject
     done = act if _MODAL_ZH.match(cue) else f"{cue}{act}"
     if cue in ("禁止", "严禁") and subject:
         done = done.removeprefix(subject)

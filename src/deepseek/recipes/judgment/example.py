@@ -1,4 +1,5 @@
-"""A short code of law of our own, a case and a template, in English and in Chinese: what --example runs on. The code has
+"""A short code of law of our own, a case and a template, in English and in Chinese: what --example runs on. The
+code has
 two versions, of which the one of the day of the facts counts."""
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ _LAW_EN = {
 
 Article 1 A loan of money must be in writing and signed by the borrower.
 Article 2 The rate of interest may not exceed 36 % a year.
-Article 3 A lender may not deduct interest from the principal in advance. Where it does, the borrower repays what was paid out.
+Article 3 A lender may not deduct interest from the principal in advance. Where it does, the borrower repays what \
+was paid out.
 Article 4 A borrower who does not repay when the loan is due shall pay interest at the agreed rate until repayment.
 """,
     "Small Loans Act 2023-01-01.txt": """Small Loans Act
 
 Article 1 A loan of money must be in writing and signed by the borrower.
 Article 2 The rate of interest may not exceed 24 % a year.
-Article 3 A lender may not deduct interest from the principal in advance. Where it does, the borrower repays what was paid out.
-Article 4 A borrower who does not repay when the loan is due shall pay interest at the agreed rate until repayment. The \
+Article 3 A lender may not deduct interest from the principal in advance. Where it does, the borrower repays what \
+was paid out.
+Article 4 A borrower who does not repay when the loan is due shall pay interest at the agreed rate until repayment. \
+The \
 lender may ask for the costs of the action.
 Article 5 This Act takes effect on 1 March 2023.
 """,
@@ -29,7 +33,8 @@ _FACTS_EN = {
     "date": "2024-03-05",
     "case": {"number": "Case 17 of 2025", "court": "District Court of Larkfield"},
     "parties": [{"role": "plaintiff", "name": "Anna Brook"}, {"role": "defendant", "name": "Tomas Reed"}],
-    "loan": {"signed": "5 March 2024", "due": "5 September 2024", "principal": "12,000 euros", "paid_out": "11,400 euros",
+    "loan": {"signed": "5 March 2024", "due": "5 September 2024", "principal": "12,000 euros",
+    "paid_out": "11,400 euros",
              "deducted": "600 euros", "rate": "10 %"},
 }  # fmt: skip
 _TEMPLATE_EN = """# Draft of a judgment: {{case.number}}
@@ -39,7 +44,8 @@ _TEMPLATE_EN = """# Draft of a judgment: {{case.number}}
 ## Facts
 
 On {{loan.signed}} the plaintiff {{parties.plaintiff}} and the defendant {{parties.defendant}} signed a loan of \
-{{loan.principal}} at {{loan.rate}} a year, due on {{loan.due}}. {{if loan.deducted}}The plaintiff {{parties.plaintiff}} \
+{{loan.principal}} at {{loan.rate}} a year, due on {{loan.due}}. {{if loan.deducted}}The plaintiff \
+{{parties.plaintiff}} \
 deducted {{loan.deducted}} and paid out {{loan.paid_out}}.{{end}}
 
 ## Law
@@ -50,7 +56,8 @@ deducted {{loan.deducted}} and paid out {{loan.paid_out}}.{{end}}
 
 ## Reasons
 
-In this case the agreed rate of {{loan.rate}} is within the limit of Article 2 of the Small Loans Act. {{if loan.deducted}}Under Article \
+In this case the agreed rate of {{loan.rate}} is within the limit of Article 2 of the Small Loans Act. {{if \
+loan.deducted}}Under Article \
 3 of the Small Loans Act, the defendant {{parties.defendant}} owes {{loan.paid_out}}.{{end}}
 
 {{write: whether the defendant has said why the loan was not repaid}}
@@ -92,7 +99,8 @@ _TEMPLATE_ZH = """# 民事判决书（草稿）{{case.number}}
 ## 事实
 
 {{loan.signed}}，原告{{parties.原告}}与被告{{parties.被告}}签订借款合同，约定借款{{loan.principal}}，年利率{{loan.rate}}，\
-{{loan.due}}到期。{{if loan.deducted}}原告{{parties.原告}}预先扣除利息{{loan.deducted}}，实际支付{{loan.paid_out}}。{{end}}
+{{loan.due}}到期。{{if \
+loan.deducted}}原告{{parties.原告}}预先扣除利息{{loan.deducted}}，实际支付{{loan.paid_out}}。{{end}}
 
 ## 法律
 
@@ -102,7 +110,8 @@ _TEMPLATE_ZH = """# 民事判决书（草稿）{{case.number}}
 
 ## 理由
 
-本案约定的年利率{{loan.rate}}没有超过《小额借贷条例》第二条规定的上限。{{if loan.deducted}}根据《小额借贷条例》第三条，被告\
+本案约定的年利率{{loan.rate}}没有超过《小额借贷条例》第二条规定的上限。{{if \
+loan.deducted}}根据《小额借贷条例》第三条，被告\
 {{parties.被告}}应当返还的本金为{{loan.paid_out}}。{{end}}
 
 {{write: 被告对未按期还款的解释}}

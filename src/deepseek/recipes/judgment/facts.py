@@ -1,6 +1,7 @@
 """The facts of a case: one JSON object, and what a draft may say of names, amounts and days.
 
-    {"date": "2024-03-05", "parties": [{"role": "plaintiff", "name": "A. Lin"}, ...], "amounts": {"principal": "120,000 yuan"}}
+    {"date": "2024-03-05", "parties": [{"role": "plaintiff", "name": "A. Lin"}, ...],
+    "amounts": {"principal": "120,000 yuan"}}
 
 `date` is the day on which law is looked up; the rest is free, and a template names it by its path: parties.plaintiff,
 amounts.principal.
@@ -60,6 +61,10 @@ class Facts:
     days: frozenset[str]  # YYYY-MM-DD
     amounts: frozenset[Amount]
     sha256: str
+
+    def has_amount(self, value: float, unit: str) -> bool:
+        """Whether an amount is known; a unit that one of both leaves out fits."""
+        return any(value == known and (not unit or not other or unit == other) for known, other in self.amounts)
 
     @property
     def names(self) -> frozenset[str]:

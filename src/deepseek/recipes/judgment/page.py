@@ -16,7 +16,8 @@ STATUS_NAMES: dict[str, Text] = {
     "reworded": Text("law in other words", "转述法条"), "not_verbatim": Text("not what the article says", "与条文不符"),
     "contradicted": Text("against the law", "与法律相反"), "unsupported": Text("no law says this", "无法律依据"),
     "unknown_article": Text("no such article", "无此条文"), "wrong_article": Text("another article", "条文有误"),
-    "not_quoted": Text("applied, not quoted", "适用而未引用"), "wrong_amount": Text("amount not in the facts", "数额不符"),
+    "not_quoted": Text("applied, not quoted", "适用而未引用"),
+    "wrong_amount": Text("amount not in the facts", "数额不符"),
     "wrong_day": Text("day not in the facts", "日期不符"), "wrong_name": Text("name not in the facts", "名称不符"),
     "open": Text("to be written", "待撰写"),
 }  # fmt: skip
@@ -37,7 +38,7 @@ def render_page(result: JudgmentDraft) -> str:
         Section(Text("Clauses cited", "引用条文"), _clauses(result), id="clauses"),
     ]
     return look.page(
-        Text("Draft with its clauses", "草稿与条文依据"), _answer(result), sections, lead=_lead(result),
+        Text("Draft with its clauses", "草稿与条文依据"), _answer(result), sections, lead=_lead(),
         provenance=_provenance(result), style=STYLE,
     )  # fmt: skip
 
@@ -47,14 +48,14 @@ def _answer(result: JudgmentDraft) -> Text:
     verbatim, applied = (sum(each.status == status for each in law) for status in ("verbatim", "applied"))
     flagged, every = len(result.checked.flagged), len(result.checked.sentences)
     return Text(
-        f"{verbatim} of {len(law)} sentences that state law repeat a clause in force on {result.law.day}, {applied} apply "
-        f"one; {flagged} of {every} sentences need a look.",
+        f"{verbatim} of {len(law)} sentences that state law repeat a clause in force on {result.law.day}, {applied} "
+        f"apply one; {flagged} of {every} sentences need a look.",
         f"{len(law)} 句法律表述中，{verbatim} 句为 {result.law.day} 有效条文的原文，{applied} 句适用所引条文；"
         f"全部 {every} 句中 {flagged} 句需要查看。",
     )
 
 
-def _lead(result: JudgmentDraft) -> Text:
+def _lead() -> Text:
     return Text(
         "A draft for a person to check and sign: a sentence that its clause or the facts do not back is marked.",
         "草稿须由人核对并签署：没有条文或事实支持的句子均已标出。",

@@ -1,4 +1,5 @@
-"""From facts, laws and a template to a draft whose every sentence is checked; or the same check of a draft that a person
+"""From facts, laws and a template to a draft whose every sentence is checked; or the same check of a draft that a
+person
 or a generator has changed.
 
     result = draft_judgment(facts, Corpus.read("laws"), template)
@@ -62,7 +63,8 @@ class JudgmentDraft(Result):
             "num_flagged": len(self.checked.flagged),
             "sentences": [_sentence_json(each) for each in self.checked.sentences],
             "clauses": [
-                {"id": name, "text": self.law.corpus[name].text, "in_force_since": self.law.since(self.law.corpus[name])}
+                {"id": name, "text": self.law.corpus[name].text, "in_force_since":
+                self.law.since(self.law.corpus[name])}
                 for name in self.cited_clauses()
             ],
             "laws": [asdict(each) for each in self.law.versions if (each.law, each.version) in cited],
@@ -76,11 +78,9 @@ class JudgmentDraft(Result):
         """How much is backed, then each sentence that a person has to look at."""
         law, flagged = self.checked.law, self.checked.flagged
         verbatim = sum(each.status == "verbatim" for each in law)
-        lines: list[object] = [
-            f"{format_value(verbatim)} of {format_value(len(law))} sentences that state law repeat a clause in force on"
-            f" {self.law.day}; {format_value(len(flagged))} of {format_value(len(self.checked.sentences))} sentences"
-            " need a look"
-        ]
+        backed = f"{format_value(verbatim)} of {format_value(len(law))} sentences that state law repeat a clause"
+        rest = f"{format_value(len(flagged))} of {format_value(len(self.checked.sentences))} sentences need a look"
+        lines: list[object] = [f"{backed} in force on {self.law.day}; {rest}"]
         for each in flagged[:MAX_SHOWN]:
             lines += [f"! {_one_line(each.text)}", f"    {each.status}: {_one_line(each.reason.en)}"]
         if len(flagged) > MAX_SHOWN:
@@ -92,7 +92,8 @@ def draft_judgment(
     facts: Facts, corpus: Corpus, template: Template, *, write: Writer | None = None, index: Index | None = None,
     command: str = "",
 ) -> JudgmentDraft:  # fmt: skip
-    """The draft of a template, checked. `index`: of the laws in force on that day, where there is one. InputError for facts that lack what the template needs, and for law that was not
+    """The draft of a template, checked. `index`: of the laws in force on that day, where there is one. InputError
+    for facts that lack what the template needs, and for law that was not
     in the corpus or not in force on the day of the facts."""
     law = find_in_force(corpus, facts.day)
     text = fill_template(template, facts, law, write)

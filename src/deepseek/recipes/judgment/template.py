@@ -100,7 +100,8 @@ def _check_laws(template: Template, text: str, law: InForce) -> None:
     if problems:
         raise InputError(
             f"{template.name} cites what was not in the corpus on {law.day}: {'; '.join(dict.fromkeys(problems))}",
-            expected="articles of the corpus, in force on that day", fix="add the law to the corpus, or correct the template",
+            expected="articles of the corpus, in force on that day",
+            fix="add the law to the corpus, or correct the template",
         )  # fmt: skip
 
 
