@@ -64,4 +64,10 @@ RECIPES: dict[str, Recipe] = {
         makes="a bundle that answers pictures with boxes, a bound on missed parts, and a page",
         guide="defects.md",
     ),
+    "compliance": Recipe(
+        what="A checklist and reviewed documents become a review of others: holds, breaks, not there.",
+        takes="a checklist in TOML, and a folder of documents with labels.csv",
+        makes="a bundle for `deepseek review`: findings with their clauses, a page to sign",
+        guide="compliance.md",
+    ),
 }

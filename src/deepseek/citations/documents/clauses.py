@@ -21,18 +21,40 @@ MAX_RUN_IN_WORDS = 9
 _RUN_IN = re.compile(r"([A-Z][^.:;\n]{2,70}?)(?:[.:]|\s[–—-])\s+(?=[A-Z\"“‘(])")
 _CHINESE_RUN_IN = re.compile(r"【([^】]{1,24})】")
 _CONTENTS_LINE = re.compile(r"(?:\.{4,}|…{2,}|(?:\. ){4,}|_{4,})\s*\d+$")
-_SMALL_WORDS = frozenset(["a", "an", "and", "as", "at", "by", "for", "from", "in", "into", "of", "on", "or", "per", "the", "to", "under", "with"])
+_SMALL_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "as",
+        "at",
+        "by",
+        "for",
+        "from",
+        "in",
+        "into",
+        "of",
+        "on",
+        "or",
+        "per",
+        "the",
+        "to",
+        "under",
+        "with",
+    ]
+)
 _STOPS = tuple(".;:,!?。；：，！？、")
 _HEADING_STYLES = ("decimal", "article", "section", "I", "A", "一、", "division")
 
 
-def build_document(paragraphs: Sequence[Paragraph], *, source: str) -> Document:
-    """The document of some paragraphs. Empty ones are left out; a document may have no clause."""
+def build_document(paragraphs: Sequence[Paragraph], *, source: str, notes: Sequence[str] = ()) -> Document:
+    """The document of some paragraphs. Empty ones are left out; a document may have no clause. `notes`: what was not
+    read."""
     builder = _Builder()
     for paragraph in paragraphs:
         builder.add(paragraph)
     title = builder.title or Path(source).stem
-    return Document(title, builder.text, builder.close(), source)
+    return Document(title, builder.text, builder.close(), source, tuple(notes))
 
 
 @dataclass(slots=True)
@@ -164,6 +186,6 @@ def run_in_heading(text: str) -> str:
 
 
 def _is_title_case(text: str) -> bool:
-    words = [word for word in re.findall(r"[^\W\d_][\w'’]*", text)]
+    words: list[str] = re.findall(r"[^\W\d_][\w'’]*", text)
     large = [word for word in words if word.lower() not in _SMALL_WORDS]
     return bool(large) and words[0][0].isupper() and all(word[0].isupper() for word in large)
