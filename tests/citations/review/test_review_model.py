@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepseek.bundle import open_bundle, verify_bundle
+from deepseek.bundle import open_bundle, verify_bundle, write_bundle
 from deepseek.citations.documents import read_document
 from deepseek.citations.review.embedders import EncoderChoice, HashedEmbedder
 from deepseek.citations.review.evaluation import JudgedDocument, evaluate_model, share_to_read
@@ -17,8 +17,8 @@ from deepseek.citations.review.labels import LABELS_FILE, read_labelled
 from deepseek.citations.review.lines import Checklist, ChecklistLine
 from deepseek.citations.review.model import ReviewModel
 from deepseek.citations.review.passages import split_passages
-from deepseek.citations.review.storage import open_model
-from deepseek.citations.review.training import ReviewOptions, train_review
+from deepseek.citations.review.storage import model_files, open_model
+from deepseek.citations.review.training import ReviewOptions, review_manifest, train_review
 from deepseek.errors import InputError, IntegrityError
 from support.reviewed import Reviewed
 
@@ -81,26 +81,34 @@ def test_few_documents_are_judged_by_the_regression(reviewed: Reviewed) -> None:
 
 
 def test_a_bundle_gives_the_same_answers_to_the_bit(reviewed: Reviewed, tmp_path: Path) -> None:
-    options = ReviewOptions(tmp_path / "review", EncoderChoice("hashed"))
-    result = train_review(reviewed.checklist, reviewed.labelled, options)
-    assert verify_bundle(tmp_path / "review") == []
-    assert result["task"] == "review"
-    assert result.num_held == 7
-    first = ReviewModel.fit(reviewed.checklist, reviewed.labelled, HashedEmbedder())
-    again = open_model(open_bundle(tmp_path / "review"))
-    for each in reviewed.labelled[:3]:
-        for one, other in zip(first.answers(each.passages), again.answers(each.passages), strict=True):
+    encoder, path = EncoderChoice("hashed"), tmp_path / "review"
+    manifest = review_manifest(reviewed.checklist, reviewed.labelled, ReviewOptions(path, encoder))
+    bundle = write_bundle(path, manifest, model_files(reviewed.model, encoder))
+    again = open_model(bundle)
+    assert again.name == reviewed.model.name
+    for each in reviewed.labelled[-3:]:
+        for one, other in zip(reviewed.model.answers(each.passages), again.answers(each.passages), strict=True):
             np.testing.assert_array_equal(one.probabilities, other.probabilities)
             np.testing.assert_array_equal(one.passages, other.passages)
     with pytest.raises(InputError, match="is not there"):
-        open_model(open_bundle(tmp_path / "review"), EncoderChoice("folder", str(tmp_path / "none")))
-    with pytest.raises(InputError, match="is not empty"):
-        train_review(reviewed.checklist, reviewed.labelled, options)
-    data = bytearray((tmp_path / "review" / "review.json").read_bytes())
+        open_model(bundle, EncoderChoice("folder", str(tmp_path / "none")))
+    data = bytearray((path / "review.json").read_bytes())
     data[10] ^= 1
-    (tmp_path / "review" / "review.json").write_bytes(data)
+    (path / "review.json").write_bytes(data)
     with pytest.raises(IntegrityError):
-        open_model(open_bundle(tmp_path / "review"))
+        open_model(open_bundle(path))
+
+
+def test_training_holds_documents_back_for_its_figures(reviewed: Reviewed, tmp_path: Path) -> None:
+    options = ReviewOptions(tmp_path / "review", EncoderChoice("hashed"))
+    result = train_review(reviewed.checklist, reviewed.labelled[:12], options)
+    assert verify_bundle(tmp_path / "review") == []
+    assert (result["task"], result.num_documents, result.num_held) == ("review", 12, 2)
+    assert {"accuracy", "evidence_map"} <= set(result.metrics)
+    assert {"accuracy", "evidence_map"} <= set(result.baseline)
+    assert open_model(open_bundle(tmp_path / "review")).trained_ids == result.trained
+    with pytest.raises(InputError, match="is not empty"):
+        train_review(reviewed.checklist, reviewed.labelled[:12], options)
 
 
 def test_too_few_documents_give_no_figures_and_a_warning(reviewed: Reviewed, tmp_path: Path) -> None:

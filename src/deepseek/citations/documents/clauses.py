@@ -18,6 +18,7 @@ from deepseek.citations.documents.numbering import Label, Outline, split_label
 
 MAX_HEADING_CHARS, MAX_HEADING_WORDS, MAX_CHINESE_HEADING = 90, 12, 24
 MAX_RUN_IN_WORDS = 9
+MAX_LABELLED_WORDS = 5  # behind a number, without a stop, whatever the case of its words
 _RUN_IN = re.compile(r"([A-Z][^.:;\n]{2,70}?)(?:[.:]|\s[–—-])\s+(?=[A-Z\"“‘(])")
 _CHINESE_RUN_IN = re.compile(r"【([^】]{1,24})】")
 _CONTENTS_LINE = re.compile(r"(?:\.{4,}|…{2,}|(?:\. ){4,}|_{4,})\s*\d+$")
@@ -168,6 +169,8 @@ def is_heading(paragraph: Paragraph, label: Label | None, rest: str) -> bool:
     if any("一" <= letter <= "鿿" for letter in rest):
         is_short = len(rest) <= MAX_CHINESE_HEADING and not any(stop in rest for stop in "，。；：、")
         return is_short and (label is not None or rest.endswith(("合同", "协议", "办法", "条例", "规定", "通知", "法")))
+    if label is not None and rest[:1].isupper() and len(rest.split()) <= MAX_LABELLED_WORDS:
+        return True
     return _is_title_case(rest) and len(rest.split()) <= MAX_HEADING_WORDS
 
 

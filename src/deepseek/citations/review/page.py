@@ -228,12 +228,15 @@ def _document_sections(dossier: ReviewDossier) -> list[Section]:
         parts.append(Section(Text("Not read", "未读取"), look.bullet_list(notes, plain=True), id="unread"))
     broken = dossier.references()
     if broken:
-        lines: list[Words | Html] = []
-        for each in broken[:MAX_LISTED]:
+        places: dict[str, list[str]] = {}
+        for each in broken:
             clause = document.clauses[each.clause]
-            number = clause.number or clause.parent or clause.heading
-            where = f" ({number})" if number else ""
-            lines.append(Html(f'<span class="sign warn">!</span> {look.escape(each.text)}{look.escape(where)}'))
+            places.setdefault(each.text, []).append(clause.number or clause.parent or clause.heading)
+        lines: list[Words | Html] = []
+        for name, numbered in list(places.items())[:MAX_LISTED]:
+            where = ", ".join(dict.fromkeys(filter(None, numbered)))
+            shown = f"{name} ({where})" if where else name
+            lines.append(Html(f'<span class="sign warn">!</span> {look.escape(shown)}'))
         note = Text("Clauses that are named and are not in the document.", "文中引用但不存在的条款。")
         body = Html(look.paragraph(note, note=True) + look.bullet_list(lines, plain=True))
         parts.append(Section(Text("References that lead nowhere", "无法对应的引用"), body, id="references"))

@@ -57,12 +57,10 @@ def percent(share: float) -> str:
 
 def verdict_cell(finding: Finding) -> Html:
     """The verdict with its sign; what should be there and is not is missing."""
-    if finding.verdict == "not there":
-        return look.verdict(
-            "bad" if finding.is_finding else "good", _MISSING if finding.is_finding else VERDICT_NAMES["not there"]
-        )
     kind: Literal["good", "bad"] = "bad" if finding.is_finding else "good"
-    return look.verdict(kind, VERDICT_NAMES[finding.verdict])
+    is_missing = finding.is_finding and finding.verdict == "not there"
+    words = look.verdict(kind, _MISSING if is_missing else VERDICT_NAMES[finding.verdict])
+    return Html(f'<span class="option">{words}</span>')
 
 
 def where_text(evidence: Evidence) -> Words:

@@ -65,8 +65,8 @@ def _trained_files(trained: TrainedLines, words: dict[str, Any], arrays: dict[st
         words["terms"][name] = column_terms(view.vectorizer)
         arrays |= {f"{name}.idf": view.vectorizer.idf_, f"{name}.weights": view.weights, f"{name}.bias": view.bias}
     arrays |= {
-        "meaning.weights": classifier.meaning.weights, "meaning.bias": classifier.meaning.bias,
-        "slopes": classifier.slopes, "offsets": classifier.offsets, "thresholds": classifier.thresholds,
+        "meaning.weights": classifier.meaning.weights, "slopes": classifier.slopes, "offsets": classifier.offsets,
+        "thresholds": classifier.thresholds,
         "states.weights": trained.states.weights, "states.bias": trained.states.bias,
     }  # fmt: skip
     if trained.trees is not None:
@@ -180,8 +180,8 @@ def _open_classifier(
         vectorizer = make_vectorizer(name, vocabulary=terms[name], max_features=None)
         vectorizer.idf_ = own["idf"]
         views[name] = TermView(vectorizer, own["weights"], own["bias"])
-    meaning = VectorView(arrays["meaning.weights"], arrays["meaning.bias"])
-    if meaning.weights.shape != (num_columns, 2 * arrays["lines"].shape[1]):
+    meaning = VectorView(arrays["meaning.weights"])
+    if meaning.weights.shape != (num_columns, 2 * arrays["lines"].shape[1] + 1):
         raise ValueError("the weights of meaning do not fit the encoder")
     offsets, thresholds = arrays["offsets"], arrays["thresholds"]
     if not offsets.shape == thresholds.shape == (num_columns,) or arrays["slopes"].shape != (num_views,):

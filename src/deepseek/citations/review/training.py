@@ -134,7 +134,7 @@ def train_review(
         notes.append(f"{len(untrained)} lines have too few examples and are answered by retrieval, which is weaker")
     progress("writing the bundle", 0.9)
     bundle = write_bundle(
-        options.out, _manifest(checklist, labelled, options),
+        options.out, review_manifest(checklist, labelled, options),
         files | _evidence_files(figures, baseline, options, len(held), notes),
         overwrite=options.overwrite, key=options.key,
     )  # fmt: skip
@@ -166,7 +166,8 @@ def _draw_held(
     return training, held
 
 
-def _manifest(checklist: Checklist, labelled: Sequence[LabelledDocument], options: ReviewOptions) -> Manifest:
+def review_manifest(checklist: Checklist, labelled: Sequence[LabelledDocument], options: ReviewOptions) -> Manifest:
+    """The manifest of a bundle that was trained on these documents."""
     texts = "\0".join(each.document.text for each in labelled)
     labels = b"".join(each.labels.tobytes() + each.evidence.tobytes() for each in labelled)
     return Manifest(

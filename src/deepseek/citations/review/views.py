@@ -28,9 +28,8 @@ TERM_VIEWS: dict[str, dict[str, object]] = {
 }
 #: How much of the passage before stands beside a passage, in the terms and in the vector.
 PREVIOUS_TERMS_WEIGHT, PREVIOUS_VECTOR_WEIGHT = 0.4, 0.5
-TERM_INVERSE_REGULARIZATION, VECTOR_INVERSE_REGULARIZATION = 10.0, 10.0
-VECTOR_SCALE = 4.0  # of a vector of length 1, so that one strength fits
-NO_EXAMPLE_SCORE = -8.0
+INVERSE_REGULARIZATION, RIDGE_PENALTY = 1.0, 3.0
+NO_EXAMPLE_SCORE = -2.0  # the margin of a line without an example
 MAX_TERMS = 60_000
 NUM_FOLDS = 5
 #: Examples that the threshold of all lines counts for beside those of a line.
@@ -40,7 +39,7 @@ _GRID = np.linspace(0.1, 0.7, 25)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TermView:
-    """A linear model of each line over the terms of a passage and of the one before."""
+    """A linear support vector machine of each line over the terms of a passage and of the one before."""
 
     vectorizer: Any  # TfidfVectorizer
     weights: Float32  # (H, 2 V)
@@ -52,29 +51,30 @@ class TermView:
         table = (
             need("scipy.sparse", extra="tabular").vstack([_term_table(vectorizer, group) for group in groups]).tocsr()
         )
-        weights, bias = fit_linear(table, targets, TERM_INVERSE_REGULARIZATION)
+        weights, bias = fit_linear(table, targets, INVERSE_REGULARIZATION)
         return cls(vectorizer, weights.astype(np.float32), bias)
 
     def scores(self, texts: Sequence[str]) -> Float64:
-        """Log-odds (N, H) of the passages of one document, in their order."""
+        """Margins (N, H) of the passages of one document, in their order."""
         return np.asarray(_term_table(self.vectorizer, texts) @ self.weights.T.astype(np.float64) + self.bias)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VectorView:
-    """A linear model of each line over the vector of a passage and of the one before."""
+    """A ridge regression of each line on the vector of a passage and of the one before."""
 
-    weights: Float64  # (H, 2 D)
-    bias: Float64  # (H,)
+    weights: Float64  # (H, 2 D + 1), the last of a constant
 
     @classmethod
     def fit(cls, vectors: Sequence[Float32], targets: NDArray[np.int64]) -> VectorView:
         table = np.concatenate([_with_previous(rows) for rows in vectors])
-        return cls(*fit_linear(table, targets, VECTOR_INVERSE_REGULARIZATION))
+        penalty = RIDGE_PENALTY * np.eye(table.shape[1])
+        weights = np.linalg.solve(table.T @ table + penalty, table.T @ (targets > 0))
+        return cls(np.ascontiguousarray(weights.T))  # the order in memory may change the last bit of a product
 
     def scores(self, vectors: Float32) -> Float64:
-        """Log-odds (N, H) of the passages of one document, in their order."""
-        return np.asarray(_with_previous(vectors) @ self.weights.T + self.bias)
+        """Scores (N, H) of the passages of one document, in their order."""
+        return np.asarray(_with_previous(vectors) @ self.weights.T)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,13 +138,12 @@ def fold_numbers(num_documents: int, num_folds: int = NUM_FOLDS) -> NDArray[np.i
 
 
 def fit_linear(table: Any, targets: NDArray[np.int64], strength: float) -> tuple[Float64, Float64]:
-    """Weights (H, F) and bias (H,) of a logistic regression for each line, on rows (N, F)."""
-    linear = need("sklearn.linear_model", extra="tabular")
+    """Weights (H, F) and bias (H,) of a linear support vector machine for each line, on sparse rows (N, F)."""
+    svm = need("sklearn.svm", extra="tabular")
     weights, bias = np.zeros((targets.shape[1], table.shape[1])), np.full(targets.shape[1], NO_EXAMPLE_SCORE)
     for line, column in enumerate((targets > 0).T):
         if column.any() and not column.all():
-            model = linear.LogisticRegression(C=strength, solver="liblinear", tol=1e-2, random_state=0)
-            model.fit(table, column)
+            model = svm.LinearSVC(C=strength, tol=1e-2, random_state=0).fit(table, column)
             weights[line], bias[line] = model.coef_[0], model.intercept_[0]
         elif column.all():
             bias[line] = -NO_EXAMPLE_SCORE
@@ -230,9 +229,10 @@ def _term_table(vectorizer: Any, texts: Sequence[str]) -> Any:
 
 
 def _with_previous(vectors: Float32) -> Float64:
-    rows = VECTOR_SCALE * np.asarray(vectors, np.float64)
+    """Vectors, those of the passage before, and a constant: (N, 2 D + 1)."""
+    rows = np.asarray(vectors, np.float64)
     before = np.concatenate([np.zeros((1, rows.shape[1])), rows[:-1]])
-    return np.concatenate([rows, PREVIOUS_VECTOR_WEIGHT * before], axis=1)
+    return np.concatenate([rows, PREVIOUS_VECTOR_WEIGHT * before, np.ones((len(rows), 1))], axis=1)
 
 
 def squash(scores: Float64) -> Float64:
