@@ -93,4 +93,9 @@ def test_the_page_shows_findings_versions_and_decisions_and_escapes_what_is_in_t
     assert len(page) < 2_000_000
     document = dossier.to_dict()
     assert document["num_findings"] == len(new.open_findings)
-    assert [each["text"] for each in document["unresolved_references"]] == ["Annex A", "Annex B", "Annex A", "Section 77"]
+    assert [each["text"] for each in document["unresolved_references"]] == [
+        "Annex A",
+        "Annex B",
+        "Annex A",
+        "Section 77",
+    ]
