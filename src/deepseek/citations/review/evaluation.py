@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.citations.review.findings import line_risks
 from deepseek.citations.review.labels import LabelledDocument
-from deepseek.citations.review.lines import RISK_WEIGHTS
 from deepseek.citations.review.model import ReviewModel
 from deepseek.contracts import Float64, JsonObject
 from deepseek.look.summary import Figures, figure_table, render_text
@@ -34,7 +34,7 @@ class JudgedDocument:
     passages: Float64  # (N, H): probabilities to be evidence
     evidence: NDArray[np.int64]  # (N, H)
     letters: NDArray[np.int64]  # (N,) of each passage
-    weights: Float64  # (H,) of the risk of each line
+    weights: Float64  # (H,) of each line in the reading list
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +78,7 @@ def judge(model: ReviewModel, labelled: LabelledDocument) -> JudgedDocument:
         np.array([line.expect == "present" for line in lines]),
         np.stack([answer.passages for answer in answers], axis=1), labelled.evidence,
         np.array([len(passage.text) for passage in labelled.passages]),
-        np.array([RISK_WEIGHTS[line.risk] for line in lines]),
+        line_risks(model.checklist, answers),
     )  # fmt: skip
 
 

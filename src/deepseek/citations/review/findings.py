@@ -26,6 +26,11 @@ Basis = Literal["trained", "retrieval"]
 NUM_EVIDENCE = 3
 #: A passage below this probability is no evidence; the best one is shown as the nearest where none is above it.
 MIN_EVIDENCE = 0.5
+MIN_UNMET = 0.1  # what a line counts in the reading list however surely it is met
+#: What a document that says nothing of a line, says it, or says the opposite, makes of it.
+VERDICTS: dict[str, tuple[Verdict, Verdict, Verdict]] = {
+    "present": ("not there", "holds", "breaks"), "absent": ("not there", "breaks", "holds"),
+}  # fmt: skip
 UNSURE = 0.75  # a verdict that is less sure than this needs a person
 SCHEMA_VERSION = 1
 
@@ -183,14 +188,8 @@ def review_document(model: Reviewer, document: Document, *, sha256: str = "") ->
 
 
 def _finding(line: ChecklistLine, answer: LineAnswer, passages: Sequence[Passage], document: Document) -> Finding:
-    nothing, says, denies = answer.probabilities.tolist()
     state = int(answer.probabilities.argmax())
-    if line.expect == "present":
-        verdict: Verdict = ("not there", "holds", "breaks")[state]  # type: ignore[assignment]
-        unmet, is_finding = nothing + denies, state != 1
-    else:
-        verdict = ("not there", "breaks", "holds")[state]  # type: ignore[assignment]
-        unmet, is_finding = says, state == 1
+    verdict, is_finding = VERDICTS[line.expect][state], (state == 1) == (line.expect == "absent")
     order = np.argsort(-answer.passages, kind="stable")[:NUM_EVIDENCE].tolist()
     chosen = [index for index in order if answer.passages[index] >= MIN_EVIDENCE] or order[:1]
     if state == 0 or answer.basis == "retrieval":
@@ -198,7 +197,7 @@ def _finding(line: ChecklistLine, answer: LineAnswer, passages: Sequence[Passage
     evidence = tuple(_evidence(passages[index], float(answer.passages[index]), document) for index in chosen)
     return Finding(
         line, verdict, float(answer.probabilities[state]), is_finding, answer.basis, evidence,
-        RISK_WEIGHTS[line.risk] * unmet,
+        RISK_WEIGHTS[line.risk] * unmet_probability(line, answer),
     )  # fmt: skip
 
 
@@ -211,26 +210,40 @@ def _evidence(passage: Passage, probability: float, document: Document) -> Evide
     )  # fmt: skip
 
 
+def line_risks(checklist: Checklist, answers: Sequence[LineAnswer]) -> Float64:
+    """What each line weighs (H,) in the reading list: its risk, times the probability that it is not met. A clause that
+    seems to meet a line is read late, but before one that speaks of none."""
+    return np.array([
+        RISK_WEIGHTS[line.risk] * max(unmet_probability(line, answer), MIN_UNMET)
+        for line, answer in zip(checklist.lines, answers, strict=True)
+    ])  # fmt: skip
+
+
+def unmet_probability(line: ChecklistLine, answer: LineAnswer) -> float:
+    """That the document does not say what it should, or says what it should not."""
+    nothing, says, denies = answer.probabilities.tolist()
+    return float(nothing + denies if line.expect == "present" else says)
+
+
 def reading_list(
     checklist: Checklist, answers: Sequence[LineAnswer], passages: Sequence[Passage], document: Document
 ) -> tuple[ReadingItem, ...]:
-    """All clauses, those first in which most may be lost: the probability to be evidence of a line, times its risk."""
-    weights = np.array([RISK_WEIGHTS[line.risk] for line in checklist.lines])
-    scores = np.stack([answer.passages for answer in answers], axis=1) * weights
+    """All clauses, those first in which most may be lost: the largest probability to be evidence of a line, times what
+    the line weighs."""
+    weights = line_risks(checklist, answers)
+    evidence = np.zeros((len(document.clauses), len(weights)))
     owner = np.array([passage.clause for passage in passages])
-    by_clause = np.zeros((len(document.clauses), len(weights)))
-    np.maximum.at(by_clause, owner, scores)
-    risk = by_clause.max(axis=1)
+    np.maximum.at(evidence, owner, np.stack([answer.passages for answer in answers], axis=1))
+    risk = (evidence * weights).max(axis=1)
     items = []
     for index in np.argsort(-risk, kind="stable").tolist():
         clause = document.clauses[index]
-        likely = [place for place in np.argsort(-by_clause[index], kind="stable").tolist()
-                  if by_clause[index, place] >= MIN_EVIDENCE * weights[place]]  # fmt: skip
+        order = np.argsort(-evidence[index] * weights, kind="stable").tolist()
         items.append(
             ReadingItem(
                 index, clause.number or clause.parent or "", clause.heading, clause.page, clause.text,
                 float(risk[index]),
-                tuple(checklist.lines[place].id for place in likely),
+                tuple(checklist.lines[line].id for line in order if evidence[index, line] >= MIN_EVIDENCE),
             )
         )  # fmt: skip
     return tuple(items)

@@ -201,9 +201,9 @@ def _reading(dossier: ReviewDossier) -> Html:
     num, share = read_share(report)
     caption: Words = Text(
         f"{num} of {len(report.reading)} clauses, {percent(share)} of the text; risk is the probability that a clause "
-        "is evidence, times 3, 2 or 1 for a high, medium or low risk of the line.",
+        "is evidence of a line, times that of the line not to be met, times 3, 2 or 1 for a high, medium or low risk.",
         f"{len(report.reading)} 条中的 {num} 条，占全文 {percent(share)}；"
-        "风险为条款作为依据的概率乘以该项风险等级（高 3、中 2、低 1）。",
+        "风险为条款作为依据的概率乘以该项不满足的概率，再乘以风险等级（高 3、中 2、低 1）。",
     )
     if len(items) > len(rows):
         caption = look.join(caption, Text(f" The first {len(rows)} are shown.", f"此处列出前 {len(rows)} 条。"))
