@@ -87,6 +87,8 @@ def verbs() -> tuple[Verb, ...]:
         Verb("migrate", ("migrate", "cancer", "--out", "again")),
         Verb("compare", ("compare", "cancer", "cancer", "cancer.csv", "--no-speed")),
         Verb("cite", ("cite", "租赁期限不得超过二十年。", "--corpus", "laws")),
+        Verb("recipe_compliance", ("recipe", "compliance", "--example", "--no-encoder", "--out", "review")),
+        Verb("review", ("review", "review", "review-example/contract.txt", "--html", "findings.html")),
         Verb("plan", ("plan", "100b", "--gpus", "H100x8")),
         Verb("serve", ("serve", "cancer", "--port", "0"), until=ready),
         Verb("observe", ("observe", "export", "watching", "--set", "psi=0.3")),

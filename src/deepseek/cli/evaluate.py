@@ -16,6 +16,7 @@ Examples:
   deepseek evaluate loans later.parquet --by branch --json
   deepseek evaluate patients later.csv --files scans --broken mask
   deepseek evaluate line3 boxes.csv --files pictures
+  deepseek evaluate review reviewed/
 """
 
 
@@ -38,12 +39,18 @@ def command(
     """Measure BUNDLE on the labelled rows of DATA, with bootstrap intervals.
 
     A bundle of `recipe maintenance` takes raw sensors: remaining life in a column `rul`, or each machine's last row is
-    its failure. For a bundle of `recipe defects` DATA holds boxes, as in training, and --files the pictures.
+    its failure. For a bundle of `recipe defects` DATA holds boxes, as in training, and --files the pictures. For one
+    of `recipe compliance` DATA is a folder of reviewed documents with labels.csv.
     """
     from deepseek.cli.support.detection import evaluate_pictures, is_detector
 
     if is_detector(bundle):
         evaluate_pictures(bundle, data, files, key=key, as_json=as_json)
+        return
+    from deepseek.cli.support.reviewing import evaluate_documents, is_review
+
+    if is_review(bundle):
+        evaluate_documents(bundle, data, key=key, as_json=as_json)
         return
     from deepseek.automl.evaluate import evaluate_bundle
     from deepseek.cli.support.machines import machine_rows

@@ -76,4 +76,10 @@ RECIPES: dict[str, Recipe] = {
         makes="a draft as DOCX with its clauses, and what needs a look",
         guide="judgment.md",
     ),
+    "compliance": Recipe(
+        what="A checklist and reviewed documents become a review of others: holds, breaks, not there.",
+        takes="a checklist in TOML, and a folder of documents with labels.csv",
+        makes="a bundle for `deepseek review`: findings with their clauses, a page to sign",
+        guide="compliance.md",
+    ),
 }

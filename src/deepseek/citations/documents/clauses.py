@@ -18,21 +18,44 @@ from deepseek.citations.documents.numbering import Label, Outline, split_label
 
 MAX_HEADING_CHARS, MAX_HEADING_WORDS, MAX_CHINESE_HEADING = 90, 12, 24
 MAX_RUN_IN_WORDS = 9
+MAX_LABELLED_WORDS = 5  # behind a number, without a stop, whatever the case of its words
 _RUN_IN = re.compile(r"([A-Z][^.:;\n]{2,70}?)(?:[.:]|\s[–—-])\s+(?=[A-Z\"“‘(])")
 _CHINESE_RUN_IN = re.compile(r"【([^】]{1,24})】")
 _CONTENTS_LINE = re.compile(r"(?:\.{4,}|…{2,}|(?:\. ){4,}|_{4,})\s*\d+$")
-_SMALL_WORDS = frozenset(["a", "an", "and", "as", "at", "by", "for", "from", "in", "into", "of", "on", "or", "per", "the", "to", "under", "with"])
+_SMALL_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "as",
+        "at",
+        "by",
+        "for",
+        "from",
+        "in",
+        "into",
+        "of",
+        "on",
+        "or",
+        "per",
+        "the",
+        "to",
+        "under",
+        "with",
+    ]
+)
 _STOPS = tuple(".;:,!?。；：，！？、")
 _HEADING_STYLES = ("decimal", "article", "section", "I", "A", "一、", "division")
 
 
-def build_document(paragraphs: Sequence[Paragraph], *, source: str) -> Document:
-    """The document of some paragraphs. Empty ones are left out; a document may have no clause."""
+def build_document(paragraphs: Sequence[Paragraph], *, source: str, notes: Sequence[str] = ()) -> Document:
+    """The document of some paragraphs. Empty ones are left out; a document may have no clause. `notes`: what was not
+    read."""
     builder = _Builder()
     for paragraph in paragraphs:
         builder.add(paragraph)
     title = builder.title or Path(source).stem
-    return Document(title, builder.text, builder.close(), source)
+    return Document(title, builder.text, builder.close(), source, tuple(notes))
 
 
 @dataclass(slots=True)
@@ -146,6 +169,8 @@ def is_heading(paragraph: Paragraph, label: Label | None, rest: str) -> bool:
     if any("一" <= letter <= "鿿" for letter in rest):
         is_short = len(rest) <= MAX_CHINESE_HEADING and not any(stop in rest for stop in "，。；：、")
         return is_short and (label is not None or rest.endswith(("合同", "协议", "办法", "条例", "规定", "通知", "法")))
+    if label is not None and rest[:1].isupper() and len(rest.split()) <= MAX_LABELLED_WORDS:
+        return True
     return _is_title_case(rest) and len(rest.split()) <= MAX_HEADING_WORDS
 
 
@@ -164,6 +189,6 @@ def run_in_heading(text: str) -> str:
 
 
 def _is_title_case(text: str) -> bool:
-    words = [word for word in re.findall(r"[^\W\d_][\w'’]*", text)]
+    words: list[str] = re.findall(r"[^\W\d_][\w'’]*", text)
     large = [word for word in words if word.lower() not in _SMALL_WORDS]
     return bool(large) and words[0][0].isupper() and all(word[0].isupper() for word in large)

@@ -42,3 +42,4 @@ class Document:
     text: str  # all paragraphs, one a line
     clauses: tuple[Clause, ...]  # in their order
     source: str  # the file's name
+    notes: tuple[str, ...] = ()  # what was not read, in words: pages that are pictures

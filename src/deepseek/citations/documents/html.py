@@ -5,24 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from deepseek.citations.documents.document import Paragraph
-from deepseek.errors import InputError
+from deepseek.errors import InputError, TooLargeError
 from deepseek.extras import need
 
 _BLOCKS = frozenset(
     ("address", "article", "aside", "blockquote", "body", "br", "center", "dd", "details", "div", "dl", "dt",
-     "figcaption", "figure", "footer", "form", "header", "hr", "html", "li", "main", "ol", "p", "pre", "section", "summary",
-     "table", "tbody", "tfoot", "thead", "tr", "ul")
+     "figcaption", "figure", "footer", "form", "header", "hr", "html", "li", "main", "ol", "p", "pre", "section",
+     "summary", "table", "tbody", "tfoot", "thead", "tr", "ul")
 )  # fmt: skip
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _UNSEEN = frozenset(
     ("script", "style", "noscript", "template", "head", "nav", "svg", "iframe", "button", "select", "input", "object")
 )
 _CELLS = ("td", "th")
+MAX_LETTERS = 16 * 2**20  # of a page: its tree takes ten times as much
 MAX_DEPTH = 200  # of elements; what lies deeper is read as plain text
 
 
 def paragraphs_of(text: str, name: str) -> list[Paragraph]:
-    """The paragraphs of a page. InputError for one without an element."""
+    """The paragraphs of a page. InputError for one without an element, TooLargeError above MAX_LETTERS."""
+    if len(text) > MAX_LETTERS:
+        raise TooLargeError(
+            f"{name} has {len(text)} letters", expected=f"at most {MAX_LETTERS}", fix="save it as text, or in parts"
+        )
     html = need("lxml.html", extra="documents")
     parser = html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True)
     try:

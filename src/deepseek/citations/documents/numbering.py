@@ -52,10 +52,9 @@ def split_label(text: str, last: float | None = None) -> tuple[Label, int] | Non
     >>> split_label("3.2 Payment")[0].text, split_label("(iv) goods")[0].value, split_label("Payment")
     ('3.2', 4.0, None)
     """
-    for match_label in (_match_division, _match_article):
-        found = match_label(text, last)
-        if found:
-            return found
+    outer = _match_division(text) or _match_article(text, last)
+    if outer:
+        return outer
     if match := _DECIMAL.match(text):
         parts = tuple(int(part) for part in match[2].split("."))
         return Label(match[2], "decimal", parts[-1], is_absolute=True, parts=parts), match.end()
@@ -75,7 +74,7 @@ def split_label(text: str, last: float | None = None) -> tuple[Label, int] | Non
     return None
 
 
-def _match_division(text: str, last: float | None) -> tuple[Label, int] | None:
+def _match_division(text: str) -> tuple[Label, int] | None:
     if match := _CHINESE_DIVISION.match(text):
         label = Label("".join(match[1].split()), f"division {_DIVISIONS[match[3]]}", parse_number(match[2]) or 0, True)
         return label, match.end()

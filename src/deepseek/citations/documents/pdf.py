@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -21,11 +22,13 @@ MAX_PAGES = 1000
 MAX_PAGE_CHARS = 200_000
 MIN_REPEATS = 3  # pages on which a line at the edge is a head or a foot, and at least half of them
 NUM_EDGE_LINES = 2
+MAX_NAMED_PAGES = 20
 #: A gap between lines that ends a paragraph, in usual distances; one between words that parts cells, in line heights.
 PARAGRAPH_GAP, CELL_GAP = 1.45, 1.8
 _PAGE_NUMBER = re.compile(
     r"\W*(?:page|第)?\s*[\dIVXLivxl]{1,5}\s*(?:页)?(?:\s*(?:of|/|共)\s*\d+\s*页?)?\W*$", re.IGNORECASE
 )
+_SENTENCE_ENDS = tuple(".;:!?。；：！？")
 _PASSWORD = 4  # FPDF_ERR_PASSWORD
 
 
@@ -39,9 +42,9 @@ class Line:
     cells: tuple[str, ...] = ()  # where wide gaps part it
 
 
-def paragraphs_of(data: bytes, name: str) -> list[Paragraph]:
-    """The paragraphs of a PDF. InputError for an encrypted or scanned one, MalformedError for a broken one,
-    TooLargeError above MAX_PAGES."""
+def paragraphs_of(data: bytes, name: str) -> tuple[list[Paragraph], list[str]]:
+    """The paragraphs of a PDF, and which of its pages could not be read. InputError for an encrypted or scanned one,
+    MalformedError for a broken one, TooLargeError above MAX_PAGES."""
     pdfium = need("pypdfium2", extra="documents")
     try:
         document = pdfium.PdfDocument(data)
@@ -60,13 +63,35 @@ def paragraphs_of(data: bytes, name: str) -> list[Paragraph]:
                 f"{name} has {num_pages} pages", expected=f"at most {MAX_PAGES}", fix="give it in parts"
             )
         pages = [_page_lines(document, index, name, pdfium) for index in range(num_pages)]
-        if not any(pages):
-            from deepseek.citations.documents.scan import scanned_lines
-
-            pages = scanned_lines(document, name)
+        pictures = [index for index, lines in enumerate(pages) if not lines and _has_picture(document, index, pdfium)]
+        notes = _read_pictures(document, pages, pictures, name)
     finally:
         document.close()
-    return join_pages(pages)
+    return join_pages(pages), notes
+
+
+def _has_picture(document: Any, index: int, pdfium: Any) -> bool:
+    page = document[index]
+    try:
+        return next(iter(page.get_objects(filter=(pdfium.raw.FPDF_PAGEOBJ_IMAGE,), max_depth=3)), None) is not None
+    finally:
+        page.close()
+
+
+def _read_pictures(document: Any, pages: list[list[Line]], pictures: Sequence[int], name: str) -> list[str]:
+    """Put the lines of pages that are pictures into `pages`; what was not read, in words. A document of nothing else
+    is refused where nobody can read it."""
+    from deepseek.citations.documents.scan import can_read_pictures, read_pictures
+
+    if not pictures:
+        return []
+    if not any(pages) or can_read_pictures():
+        for index, lines in read_pictures(document, pictures, name).items():
+            pages[index] = lines
+        return []
+    shown = ", ".join(str(index + 1) for index in pictures[:MAX_NAMED_PAGES])
+    more = f" and {len(pictures) - MAX_NAMED_PAGES} more" if len(pictures) > MAX_NAMED_PAGES else ""
+    return [f"pages that are pictures were not read: {shown}{more}; the extra 'scan' (rapidocr) reads them"]
 
 
 def join_pages(pages: Sequence[Sequence[Line]]) -> list[Paragraph]:
@@ -167,7 +192,7 @@ def _around(boxes: Sequence[Box]) -> Box:
 def _usual_pitch(lines: Sequence[Line]) -> float:
     steps = [
         after.box[1] - line.box[1]
-        for line, after in zip(lines, lines[1:], strict=False)
+        for line, after in pairwise(lines)
         if line.page == after.page and after.box[1] > line.box[1]
     ]
     return median(steps) if steps else 12.0
@@ -192,7 +217,7 @@ def _without_edges(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
         outer = {0, len(page) - 1}
         kept.append(
             [
-                replace(line)
+                line
                 for place, line in enumerate(page)
                 if not (place in edges and _edge_key(line.text) in repeated)
                 and not (place in outer and len(page) > 1 and _PAGE_NUMBER.match(line.text))
@@ -202,4 +227,5 @@ def _without_edges(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
 
 
 def _edge_key(text: str) -> str:
-    return re.sub(r"\d+", "#", text)
+    """What is the same in a head or foot of all pages: all but its numbers. A sentence is compared with them."""
+    return text if text.endswith(_SENTENCE_ENDS) else re.sub(r"\d+", "#", text)

@@ -35,8 +35,8 @@ def read_document(path: Path) -> Document:
     if not path.is_file():
         raise MissingError(f"there is no file {path}", expected=", ".join(SUFFIXES), fix="give its path")
     data = read_bounded(path, MAX_FILE_BYTES, what="a document", smaller=_SMALLER)
-    paragraphs = _paragraphs(data, path.name)
-    document = build_document(paragraphs, source=path.name)
+    paragraphs, notes = _paragraphs(data, path.name)
+    document = build_document(paragraphs, source=path.name, notes=notes)
     if not document.clauses:
         raise InputError(
             f"{path.name} has no words", expected="a document with at least one clause", fix="look whether it is empty"
@@ -59,11 +59,12 @@ def read_documents(path: Path) -> Iterator[Document]:
             yield read_document(file)
 
 
-def _paragraphs(data: bytes, name: str) -> list[Paragraph]:
+def _paragraphs(data: bytes, name: str) -> tuple[list[Paragraph], list[str]]:
+    """The paragraphs, and what was not read."""
     if b"%PDF-" in data[:1024]:
         return pdf.paragraphs_of(data, name)
     if data.startswith(b"PK\x03\x04"):
-        return word.paragraphs_of(data, name)
+        return word.paragraphs_of(data, name), []
     if data.startswith(_OLD_WORD):
         raise InputError(
             f"{name} is of an old or an encrypted Word format",
@@ -74,5 +75,5 @@ def _paragraphs(data: bytes, name: str) -> list[Paragraph]:
     if Path(name).suffix.lower() in (".html", ".htm") or text.lstrip()[:15].lower().startswith(
         ("<!doctype html", "<html")
     ):
-        return html.paragraphs_of(text, name)
-    return plain.paragraphs_of(text)
+        return html.paragraphs_of(text, name), []
+    return plain.paragraphs_of(text), []

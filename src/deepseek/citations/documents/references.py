@@ -29,7 +29,8 @@ _DEFINITIONS = (
         r"[\"“](?P<term>[^\"”“\n]{2,80})[\"”]\s*(?:,?\s*(?:as used herein|in this Agreement)?,?\s*)"
         r"(?:shall\s+)?(?:means?|include[s]?|refers?\s+to|has the meaning|have the meaning)"
     ),
-    re.compile(r"\((?:(?:the|each,?\s+an?|collectively,?(?:\s+the)?|hereinafter(?:\s+referred to as)?,?(?:\s+the)?)\s*,?\s*)?"
+    re.compile(r"\((?:(?:the|each,?\s+an?|collectively,?(?:\s+the)?"
+               r"|hereinafter(?:\s+referred to as)?,?(?:\s+the)?)\s*,?\s*)?"
                r"[\"“](?P<term>[^\"”“\n]{2,80})[\"”]\)"),
     re.compile(r"(?:以下简称|下称|以下统称)(?:为)?[：:]?\s?[\"“「](?P<term>[^\"”」\n]{1,30})[\"”」]"),
     re.compile(r"(?:本[法条例办合同协议规定]{1,3}所称|所称)(?P<term>[^，。；\n]{1,24}?)，?(?:是指|系指|指)"),

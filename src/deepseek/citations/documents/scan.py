@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from deepseek.citations.documents.pdf import Line
@@ -14,21 +15,27 @@ DOTS_PER_INCH, MAX_PIXELS = 200, 12_000_000
 MIN_CONFIDENCE = 0.5
 
 
-def scanned_lines(document: Any, name: str) -> list[list[Line]]:
-    """Lines of each page of a document of pypdfium2. InputError without rapidocr, and for a scan without words."""
-    if not is_installed("rapidocr"):
+def can_read_pictures() -> bool:
+    """Whether rapidocr is installed."""
+    return is_installed("rapidocr")
+
+
+def read_pictures(document: Any, pictures: Sequence[int], name: str) -> dict[int, list[Line]]:
+    """Lines of the pages (indices) of a document of pypdfium2 that are pictures. InputError without rapidocr, and for
+    pictures without words."""
+    if not can_read_pictures():
         raise InputError(
             f"{name} is scanned: its pages are pictures without letters",
             expected="a PDF with text, or the extra 'scan', which reads pictures",
             fix="pip install rapidocr, or give the document as it was written",
         )
-    if len(document) > MAX_SCANNED_PAGES:
+    if len(pictures) > MAX_SCANNED_PAGES:
         raise InputError(
-            f"{name} has {len(document)} scanned pages", expected=f"at most {MAX_SCANNED_PAGES}", fix="give it in parts"
+            f"{name} has {len(pictures)} scanned pages", expected=f"at most {MAX_SCANNED_PAGES}", fix="give it in parts"
         )
     reader = need("rapidocr", extra="scan").RapidOCR()
-    pages = [_read_page(reader, document[index], index + 1) for index in range(len(document))]
-    if not any(pages):
+    pages = {index: _read_page(reader, document[index], index + 1) for index in pictures}
+    if not any(pages.values()):
         raise InputError(
             f"{name} is scanned, and no words are seen on its pages", expected="pages with words", fix="scan it again"
         )
