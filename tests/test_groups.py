@@ -20,7 +20,7 @@ MOST_FILES = 20  # beside each other in a folder
 #: not named stands above them all.
 GROUPS = {
     "automl": "study options constraints evidence evaluate trial blend comparison",
-    "citations": "corpus retrieval support checklist page",
+    "citations": "corpus documents retrieval provisions support checklist page review",
     "cli": "support",
     "data": "table features media split samples stream view",
     "dialogue": "phrases slots understanding likeness conversation definition additions references turn store flow "
