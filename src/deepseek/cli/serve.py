@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepseek.cli.support.cluster import cluster_options
+from deepseek.cli.support.fleet import open_fleets
 from deepseek.cli.support.history import history_page, live_states, open_history
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
 from deepseek.cli.support.serving import alert_reasons, explainer_of, open_logs, read_settings, reasons_for
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from deepseek.contracts import JsonObject
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
+    from deepseek.serve.fleet.routes import FleetRoutes
     from deepseek.serve.http.group import GroupMember, Membership
     from deepseek.serve.models.routing import TrafficSplit
     from deepseek.serve.openai.generation import ModelPrecision
@@ -119,7 +121,11 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--lossy-texts", type=FILE, help="Texts to measure that on, one a line.  [default: built in]")
 @click.option("--lossy-rows", type=FILE, help="Rows to measure that on: a table for bundles, .npz for ONNX files.")
 @click.option("--llm-precision", type=click.Choice(["float32", "bfloat16", "int8"]), help=LLM_PRECISION)
-@click.option("--state", type=FOLDER, help="Score raw events, too; what is remembered of cards is kept here.")
+@click.option(
+    "--state",
+    type=FOLDER,
+    help="Score raw events or sensor rows; what is remembered of cards or machines is kept here.",
+)
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 @cluster_options
 def command(
@@ -159,8 +165,9 @@ def command(
             run_front_ends(settings, listener, lifecycle)
         else:
             models = open_served_models(chosen, key, settings, (lossy, lossy_texts, lossy_rows), llm_precision)
-            scoring = open_scoring(models, state, settings, key)
-            run_server(models, settings, listener, audit_log, membership, lifecycle, scoring)
+            fleets = open_fleets(models, state, settings, key)
+            scoring = () if fleets else open_scoring(models, state, settings, key)
+            run_server(models, settings, listener, audit_log, membership, lifecycle, scoring, fleets)
 
 
 def open_served_models(
@@ -258,6 +265,7 @@ def run_server(
     membership: Membership | None = None,
     lifecycle: ModelLifecycle | None = None,
     scoring: Sequence[ScoringRoutes] = (),
+    fleets: Sequence[FleetRoutes] = (),
 ) -> None:
     """Serve until a signal comes, with metrics, logs and explainers. A member of a group answers for the others too."""
     from deepseek.contracts import Event
@@ -269,9 +277,8 @@ def run_server(
 
     metrics = Metrics(with_steps="kserve" in (settings.metrics_compat or ""))
     live, lifecycle = LiveStats(), lifecycle or ModelLifecycle()
-    child = None
-    if membership is not None:
-        child = GroupMember(membership)
+    child = None if membership is None else GroupMember(membership)
+    if membership is not None and child is not None:
         child.state = lambda: (metrics.exposition().decode(), history.state().to_list())
         audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.index}")  # a chain has one writer
     logs = open_logs(settings, audit_log)
@@ -296,7 +303,7 @@ def run_server(
         parent=None if child is None else child.channel,
         repository=lifecycle.repository,
         splits=lifecycle.splits,
-        more_routes=scoring,
+        more_routes=[*scoring, *fleets],
         row_sink=logs.predictions,
     )
     watch_server(metrics, app, volumes, scoring, logs)
