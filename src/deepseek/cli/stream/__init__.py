@@ -59,7 +59,7 @@ A replay changes neither the table nor a state: --state DIR is copied. Verdicts 
     "--turn",
     type=click.FloatRange(min=0, max=60_000),
     metavar="MS",
-    help="Answer together what comes within so long.  [default: 0, of machines 50]",
+    help="Answer together what comes within so long.  [default: 0, of machines 80]",
 )
 @click.option("--reasons/--no-reasons", default=True, help="Say of alerts why.  [default: reasons]")
 @click.option(

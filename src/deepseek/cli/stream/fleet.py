@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deepseek.serve.fleet.scorer import FleetScorer
 
 #: A model step of ten machines costs hardly more than that of one: what comes within so long is answered together.
-TURN_S = 0.05
+TURN_S = 0.08
 PAGE_S = 60.0  # from one page to the next while rows come
 
 

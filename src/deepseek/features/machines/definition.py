@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ class Sensor:
     longest_run: int = 0  # rows in a row with one number, at most; 0: not known
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: what follows from the fields is computed once
 class WindowDefinition:
     """All that a window row depends on."""
 
@@ -77,27 +78,38 @@ class WindowDefinition:
         """One text for one definition."""
         return (json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
-    @property
+    @cached_property
     def sensor_names(self) -> tuple[str, ...]:
         return tuple(sensor.name for sensor in self.sensors)
 
-    @property
+    @cached_property
     def course_signals(self) -> tuple[str, ...]:
         """What the course is told of: the sensors that go with remaining life, all of them where none does, and the
         health index. A net would take noise of the others for a course."""
         related = tuple(sensor.name for sensor in self.sensors if abs(sensor.relation) >= MIN_RELATION)
         return (*(related or self.sensor_names), HEALTH)
 
-    @property
+    @cached_property
+    def course_places(self) -> NDArray[np.int64]:
+        """(C,) where the signals of the course are among all."""
+        return np.array([self.signals.index(signal) for signal in self.course_signals])
+
+    @cached_property
     def signals(self) -> tuple[str, ...]:
         """The sensors, then the health index: what windows are taken of."""
         return (*self.sensor_names, HEALTH)
 
+    @cached_property
+    def _spreads(self) -> tuple[Float64, Float64, Float64]:
+        """(S,) each: centre, spread and weight in the index."""
+        centre, scale, health = (
+            np.array([getattr(sensor, field) for sensor in self.sensors]) for field in ("centre", "scale", "health")
+        )
+        return centre, scale, health
+
     def scale(self, values: Float64) -> Float64:
         """Sensor values (n, S) as signals (n, S + 1), in spreads; a missing value counts as usual in the index."""
-        centre, scale, weight = (
-            np.array([getattr(sensor, field) for sensor in self.sensors]) for field in ("centre", "scale", "health")
-        )  # fmt: skip
+        centre, scale, weight = self._spreads
         scaled = (values - centre) / scale
         # One sensor after the other: a product of matrices rounds by how many rows there are.
         health = np.cumsum(np.nan_to_num(scaled) * weight, axis=1)[:, -1]

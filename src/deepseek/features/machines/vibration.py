@@ -62,10 +62,10 @@ def compute_vibration(
         )  # fmt: skip
     worth = np.ones(len(blocks), np.float32) if scale is None else np.asarray(scale, np.float32)
     bounds = [0, len(blocks)]
-    if executor is not None and len(blocks) >= num_parts:
-        bounds = [len(blocks) * part // num_parts for part in range(num_parts + 1)]
+    if executor is not None and len(blocks) * shape[0] * shape[1] > CHUNK_SAMPLES:  # else handing over costs more
+        bounds = sorted({len(blocks) * part // num_parts for part in range(num_parts + 1)})
     parts = [(blocks[start:stop], worth[start:stop]) for start, stop in pairwise(bounds)]
-    run = map if executor is None else executor.map
+    run = map if executor is None or len(parts) == 1 else executor.map
     features = np.concatenate(list(run(lambda part: _compute_part(*part, rate_hz), parts)))
     if not np.isfinite(features).all():
         raise InputError(

@@ -130,7 +130,7 @@ class _RecentSums:
 
 def _blocks(definition: WindowDefinition, moments: Moments) -> Float64:
     """(K, B * C): the means of block after block, the latest first; a block without a value is as the one after it."""
-    places = [definition.signals.index(signal) for signal in definition.course_signals]
+    places = definition.course_places
     stops = np.cumsum(definition.blocks)
     recent = moments.recent[:, : stops[-1], places]
     known = np.isfinite(recent)
