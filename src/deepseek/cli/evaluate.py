@@ -47,10 +47,10 @@ def command(
     stories, conversations as they have to go, which ends with 3 where one goes otherwise. For a bundle of
     `recipe compliance` DATA is a folder of reviewed documents with labels.csv.
     """
-    from deepseek.cli.support.assistants import evaluate_questions, is_assistant
-    from deepseek.cli.support.conversations import evaluate_stories, is_story_file
-    from deepseek.cli.support.detection import evaluate_pictures, is_detector
-    from deepseek.cli.support.reviewing import evaluate_documents, is_review
+    from deepseek.cli.support.kinds.assistants import evaluate_questions, is_assistant
+    from deepseek.cli.support.kinds.conversations import evaluate_stories, is_story_file
+    from deepseek.cli.support.kinds.detection import evaluate_pictures, is_detector
+    from deepseek.cli.support.kinds.reviewing import evaluate_documents, is_review
 
     if is_detector(bundle):
         evaluate_pictures(bundle, data, files, key=key, as_json=as_json)
@@ -67,7 +67,7 @@ def command(
         evaluate_documents(bundle, data, key=key, as_json=as_json)
         return
     from deepseek.automl.evaluate import evaluate_bundle
-    from deepseek.cli.support.machines import machine_rows
+    from deepseek.cli.support.kinds.machines import machine_rows
     from deepseek.cli.support.opening import warn_unchecked
 
     rows = machine_rows(bundle, data, labelled=True)

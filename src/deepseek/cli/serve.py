@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deepseek.cli.support.assistants import is_assistant
 from deepseek.cli.support.cluster import cluster_options
-from deepseek.cli.support.conversations import ConversationOptions, assistant_routes, open_if_assistant
-from deepseek.cli.support.fleet import open_fleets
 from deepseek.cli.support.history import history_page, live_states, open_history
+from deepseek.cli.support.kinds.assistants import is_assistant
+from deepseek.cli.support.kinds.conversations import ConversationOptions, assistant_routes, open_if_assistant
+from deepseek.cli.support.kinds.fleet import open_fleets
 from deepseek.cli.support.opening import split_name
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
 from deepseek.cli.support.serving import alert_reasons, explainer_of, open_logs, read_settings, reasons_for
