@@ -134,6 +134,11 @@ def test_operators_ask_and_tell_over_http(server: StudyServer, press: Path) -> N
     status, answer = request(server, "POST", "/tell", {"trial": 8, "failed": True, "reason": "no steam"})
     assert (status, answer["trials"][0]["state"]) == (200, "failed")
     assert request(server, "GET", "/study")[1]["trials"][7]["reason"] == "no steam"
+    assert 'class="act quiet undo" data-trial="8" data-state="failed"' in request(server, "GET", "/")[1]
+    status, answer = request(server, "POST", "/undo", {"trial": 8, "state": "failed"})
+    assert (status, answer["trials"][0]["state"]) == (200, "pending")
+    status, answer = request(server, "POST", "/undo", {"trial": 8})
+    assert (status, answer["trials"][0]["state"]) == (200, "withdrawn")
 
 
 @pytest.mark.parametrize(
@@ -144,6 +149,9 @@ def test_operators_ask_and_tell_over_http(server: StudyServer, press: Path) -> N
         ("/tell", {"trial": 1, "values": {"bond": "NaN"}}, {}, 422, "bad_input"),
         ("/tell", [1], {}, 400, "malformed"),
         ("/ask", {"num": 1000}, {}, 422, "bad_input"),
+        ("/undo", {"trial": 1, "state": "pending"}, {}, 422, "bad_input"),
+        ("/undo", {"trial": True}, {}, 422, "bad_input"),
+        ("/undo", {"trial": 1, "state": "gone"}, {}, 422, "bad_input"),
         ("/ask", {}, {"Content-Type": "text/plain"}, 415, "media_type"),
         ("/ask", {}, {"Origin": "http://evil.com"}, 403, "foreign_origin"),
         ("/ask", {}, {"Host": "evil.com"}, 421, "misdirected"),
