@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 pytest.importorskip("scipy")
 from deepseek.automl.study.press import Press
 from deepseek.automl.study.study import Study
+from deepseek.errors import InputError
 from deepseek.recipes.process.page import render_page
 from deepseek.recipes.process.server import StudyServer
 from deepseek.recipes.process.verbs import ask_study, init_study, report_study
@@ -82,6 +84,21 @@ def test_a_study_without_trials_has_a_page_too(tmp_path: Path) -> None:
     page = render_page(report_study(tmp_path / "line"))
     assert "No trial is open" in page
     assert "No trial holds every limit yet" in page
+
+
+def test_a_study_file_may_come_through_a_pipe_and_a_wrong_one_leaves_nothing(tmp_path: Path) -> None:
+    for text, is_right in ((CHOICES, True), ("", False)):
+        reader, writer = os.pipe()
+        os.write(writer, text.encode())
+        os.close(writer)
+        folder = tmp_path / str(is_right)
+        if is_right:
+            assert init_study(folder, Path(f"/dev/fd/{reader}")).definition.quantities == ("yield", "cost")
+        else:
+            with pytest.raises(InputError, match="parameters is missing"):
+                init_study(folder, Path(f"/dev/fd/{reader}"))
+            assert not any(folder.iterdir())
+        os.close(reader)
 
 
 def test_several_objectives_have_a_front_and_names_are_no_markup(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from deepseek.automl.study.study import STUDY_NAME, Outcome, Study
 from deepseek.automl.study.tables import read_results
 from deepseek.automl.study.trials import State, Trial
 from deepseek.contracts import JsonObject
-from deepseek.errors import InputError
+from deepseek.errors import DeepseekError, InputError
 from deepseek.files import atomic_file
 from deepseek.look import numbers
 from deepseek.results import Result
@@ -161,12 +161,17 @@ def init_study(folder: Path, source: Path | None, *, is_example: bool = False) -
         raise InputError(f"{folder} is there already", expected="a new folder", fix="choose another name")
     text = STUDY if is_example else TEMPLATE
     if source is not None:
-        read_definition(source)
+        if source.is_file():  # a pipe can be read once only: it is checked in its place
+            read_definition(source)
         text = source.read_text(encoding="utf-8")
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / STUDY_NAME) as part:
         part.write_text(text, encoding="utf-8")
-    study = Study.open(folder)
+    try:
+        study = Study.open(folder)
+    except DeepseekError:
+        (folder / STUDY_NAME).unlink()
+        raise
     if is_example:
         for _ in range(NUM_EXAMPLE_TRIALS):
             [trial] = study.ask()
