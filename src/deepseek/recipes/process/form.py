@@ -10,11 +10,11 @@ from deepseek.recipes.process.page import page_of
 from deepseek.recipes.process.verbs import StudyReport
 
 STYLE = """
-form.tell,.ask{display:flex;flex-wrap:wrap;gap:12px 16px;align-items:end;margin:0 0 16px}
+form.tell,div.ask,div.actions{display:flex;flex-wrap:wrap;gap:12px 16px;align-items:end;margin:0 0 16px}
 form.tell label{display:flex;flex-direction:column;font-size:14px;color:var(--soft)}
 form.tell input{font:inherit;color:var(--ink);background:transparent;border:1px solid var(--soft);border-radius:4px;
 padding:4px 8px;width:9em}
-form.tell h3{flex-basis:100%;margin:0}
+form.tell h3,div.actions{flex-basis:100%;margin:0}
 button.act{font:inherit;cursor:pointer;color:var(--ground);background:var(--accent);border:1px solid var(--accent);
 border-radius:4px;padding:4px 12px}
 button.act.quiet{color:var(--ink);background:transparent;border-color:var(--soft)}
@@ -87,6 +87,7 @@ def _form(report: StudyReport, trial: Trial) -> str:
     tell, failed = look.inline(Text("Tell", "提交")), look.inline(Text("It failed", "试验失败"))
     withdraw = _undo_button(trial, Text("It was not run", "未执行"))
     return (
-        f'<form class="tell" data-trial="{trial.number}"><h3>{heading}</h3>{inputs}<button class="act">{tell}</button>'
-        f'<button type="button" class="act quiet failed">{failed}</button>{withdraw}</form>'
+        f'<form class="tell" data-trial="{trial.number}"><h3>{heading}</h3>{inputs}<div class="actions">'
+        f'<button class="act">{tell}</button>'
+        f'<button type="button" class="act quiet failed">{failed}</button>{withdraw}</div></form>'
     )
