@@ -131,6 +131,18 @@ async def test_the_model_is_listed_and_described(tmp_path: Path) -> None:
 
 
 @in_loop
+async def test_a_server_with_an_assistant_says_how_it_does(tmp_path: Path) -> None:
+    from deepseek.serve.status import read_status
+    from support.assistant.servers import make_app
+
+    app = make_app(tmp_path / "state")
+    await app.start()
+    status = read_status(app)
+    assert (status.generators, app.not_ready) == ((), None)
+    await app.close()
+
+
+@in_loop
 async def test_a_key_that_may_only_chat_opens_the_chat_and_nothing_else(tmp_path: Path) -> None:
     from hashlib import sha256
 

@@ -56,8 +56,8 @@ class AssistantRoutes:
         ):  # fmt: skip
             self._add(router, path, verb, handler, is_chat=True)
         for verb, handler in (
-            ("desk", self.desk), ("reply", self.reply), ("give_back", self.give_back), ("unanswered", self.list_unanswered),
-            ("answers", self.answers), ("add_answer", self.add_answer), ("undo_answer", self.undo_answer),
+            ("desk", self.desk), ("reply", self.reply), ("give_back", self.give_back), ("answers", self.answers),
+            ("add_answer", self.add_answer), ("undo_answer", self.undo_answer), ("unanswered", self.list_unanswered),
             ("drop_questions", self.drop_questions),
         ):  # fmt: skip
             self._add(router, path, verb, handler, changes=True)
