@@ -75,6 +75,19 @@ async def test_conversations_without_a_message_for_long_are_forgotten(tmp_path: 
 
 
 @in_loop
+async def test_our_client_talks(tmp_path: Path) -> None:
+    from deepseek.client import AsyncClient
+
+    async with assistant(tmp_path / "state") as client, AsyncClient(str(client.http.base_url)) as ours:
+        first = await ours.converse("I lost my card")
+        assert (first.text, [button.value for button in first.messages[0].buttons]) == (
+            "Which card?", ["choice:debit", "choice:credit"],
+        )  # fmt: skip
+        second = await ours.converse("", conversation=first.conversation, choose="choice:debit")
+        assert (second.conversation, second.status) == (first.conversation, "waiting")
+
+
+@in_loop
 async def test_a_long_message_is_kept_whole_and_one_that_is_longer_is_refused(tmp_path: Path) -> None:
     async with assistant(tmp_path / "state") as client:
         text = "卡" * 100_000
