@@ -91,7 +91,10 @@ def assistant_paths(path: str) -> Schema:
             object_of({"dropped": INTEGER}), {"question_ids": ["ID"]},
         ),
     )  # fmt: skip
-    paths = {f"{path}:{verb}": _with_refusals(post_path(*parts)) for verb, *parts in entries}
+    paths = {
+        f"{path}:{verb}": _with_refusals(post_path(summary, body, answer, example))
+        for verb, summary, body, answer, example in entries
+    }
     paths["/v1/chat/completions"] = _chat_path(path.rpartition("/")[2])
     described = object_of({"id": TEXT, "task": TEXT, "intents": {"type": "object"}})
     return {path: get_path(f"{path.rpartition('/')[2]}: what it is", described)} | paths
