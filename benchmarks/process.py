@@ -3,18 +3,16 @@
     python benchmarks/process.py [--quick] [--only CLAIM] [--runs FILE] [--seeds N]
 
 Ours is what `deepseek recipe process ask` does, without the disk. The rival on functions and on the press is Optuna's
-GP sampler with its defaults (and its constraints), run beside ours with the same seeds; on pools it is chance. BoTorch
-and scikit-optimize run beside them on the first seeds where `make bench-rivals` has installed them. A pool's figure is
-the median number of rows tried until one of its top 1 % is met. The method was chosen on other functions (sums of
-random bumps, Ackley, Levy, Rosenbrock, Styblinski-Tang, Hartmann-like ones with other centers), on presses with other
-coefficients, and on pools with their goal reversed.
+GP sampler with its defaults (and its constraints), run beside ours with the same seeds; on pools it is chance. A
+pool's figure is the median number of rows tried until one of its top 1 % is met. The method was chosen on other
+functions (sums of random bumps, Ackley, Levy, Rosenbrock, Styblinski-Tang, Hartmann-like ones with other centers), on
+presses with other coefficients, and on pools with their goal reversed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import sys
 import time
 import warnings
@@ -41,13 +39,6 @@ POOL_BARS = {"crossed_barrel": 8.0, "agnp": 8.0}
 NOT_HELD = 25.0  # regret of a run without any trial that holds
 CPU_BAR_S = 4.0
 RIVAL = "Optuna's GP sampler"
-#: What other rivals do, on their first seeds.
-INSTALLED = {
-    "botorch": (*(f"regret_{name}" for name in TASKS), *(f"pool_{name}" for name in POOL_BARS)),
-    "skopt": ("regret_branin", "regret_hartmann6"),
-}
-INSTALLED_SEEDS = 5
-RIVAL_NAMES = {"botorch": "BoTorch", "skopt": "scikit-optimize"}
 STUDY = ROOT / "src" / "deepseek" / "automl" / "study"
 
 
@@ -91,20 +82,6 @@ class Runs:
                     record = {"code": self._code, "part": part, "who": who, "seed": seed}
                     file.write(json.dumps({**record, "run": asdict(self._runs[key])}) + "\n")
         return self._runs[key]
-
-    def get_installed(self, part: str, who: str, seeds: range) -> list[Run]:
-        """Of a rival in a venv of its own; none where it is not installed, or does not do this part."""
-        python = ROOT / ".venv-process" / "bin" / "python"
-        if part not in INSTALLED[who] or not python.exists():
-            return []
-        script = ROOT / "benchmarks" / "rivals" / "process_rivals.py"
-
-        def run(seed: int) -> Run:
-            command = [str(python), str(script), who, part, str(seed)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            return Run(**json.loads(done.stdout.splitlines()[-1])["run"])
-
-        return [self.get(part, who, seed, partial(run, seed)) for seed in seeds[:INSTALLED_SEEDS]]
 
 
 def _digest_code() -> str:
@@ -162,24 +139,6 @@ def regrets(task: Task, runs: Sequence[Run]) -> np.ndarray:
     return np.array([NOT_HELD if run.loss is None else run.loss - sign * task.optimum for run in runs])
 
 
-def compare_installed(
-    part: str, own: np.ndarray, unit: str, seeds: range, runs: Runs, figures_of: Callable[[Sequence[Run]], np.ndarray]
-) -> list[dict]:  # type: ignore[type-arg]
-    """Claims without a bar: ours beside each rival of another venv, on the seeds that it ran. `own` (num seeds,)."""
-    claims = []
-    for who in INSTALLED:
-        theirs = runs.get_installed(part, who, seeds)
-        if theirs:
-            figures, num = figures_of(theirs), len(theirs)
-            take = np.median if part.startswith("pool_") else np.mean
-            note = f"{take.__name__} of {num} seeds; CPU s a run of the rival {np.mean([r.cpu_s for r in theirs]):.2f}"
-            claims.append(claim(
-                f"{part}_{who}", ours=float(take(own[:num])), rival=float(take(figures)), rival_name=RIVAL_NAMES[who],
-                unit=unit, num_seeds=num, note=note,
-            ))  # fmt: skip
-    return claims
-
-
 def measure_regret(name: str, seeds: range, runs: Runs) -> list[dict]:  # type: ignore[type-arg]
     """Ours and Optuna's GP alternately, seed by seed."""
     task, part = TASKS[name], f"regret_{name}"
@@ -201,7 +160,6 @@ def measure_regret(name: str, seeds: range, runs: Runs) -> list[dict]:  # type: 
         claim(f"regret_{name}", **figures, ratio=ratio, unit="regret", op="<=", bar=ratio_bar or bar, note=note),
         claim(f"cpu_{name}", ours=cpu[0], rival=cpu[1], rival_name=RIVAL, unit="CPU s", op="<=", bar=CPU_BAR_S,
               num_seeds=len(seeds)),
-        *compare_installed(f"regret_{name}", own, "regret", seeds, runs, partial(regrets, task)),
     ]  # fmt: skip
 
 
@@ -245,7 +203,6 @@ def measure_pools(name: str, seeds: range, runs: Runs) -> list[dict]:  # type: i
         return [
             claim(name, ours=float(np.median(counts)), rival=chance, rival_name="random", unit="rows tried", op="<=",
                   bar=bar, num_seeds=len(seeds), note=f"median; mean {counts.mean():.1f}"),
-            *compare_installed(name, counts, "rows tried", seeds, runs, counts_of),
         ]  # fmt: skip
     medians = {}
     for each, pool in pools.items():
