@@ -24,6 +24,7 @@ class AssistantOptions:
     seed: int = 0
     overwrite: bool = False
     key: Path | None = None
+    dialogue: Path | None = None  # file of slots and flows that the bundle takes with it
     command: str = ""
     progress: ProgressCallback | None = None
 

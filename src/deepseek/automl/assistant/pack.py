@@ -17,6 +17,7 @@ from deepseek.automl.assistant.options import AssistantOptions
 from deepseek.automl.assistant.questions import KnownQuestions
 from deepseek.bundle import Bundle, Input, Lineage, Manifest, Output, now, write_bundle
 from deepseek.contracts import JsonObject
+from deepseek.dialogue.definition import DIALOGUE_FILE, read_dialogue
 from deepseek.engines.assistant.runtime import HEADS_FILE, SETTINGS_FILE, TASK, TERMS_FILE
 
 PACKAGES = ("deepseek", "numpy", "scikit-learn")
@@ -39,6 +40,9 @@ def pack(
         "evidence/metrics.json": _json(held_metrics(fitted, test)),
         "evidence/environment.json": _json(evidence.environment(options.command)),
     }  # fmt: skip
+    if options.dialogue is not None:
+        read_dialogue(options.dialogue, model.intents)
+        files[DIALOGUE_FILE] = options.dialogue.read_bytes()
     for encoder in model.encoders:
         files |= {f"{encoder.folder}/{name}": data for name, data in _folder_files(folders[encoder.name]).items()}
     manifest = Manifest(

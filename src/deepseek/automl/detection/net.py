@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +47,7 @@ def choose_size(labels: LabelSet, size: int | None) -> tuple[int, float | None]:
     if size is None and longest > WHOLE_SIDE_PX:
         return TILE_PX, 1.0
     wanted = size or min(LARGEST_WHOLE_PX, longest)
-    return max(2 * MULTIPLE, MULTIPLE * math.ceil(wanted / MULTIPLE)), None
+    return max(2 * MULTIPLE, MULTIPLE * round(wanted / MULTIPLE)), None  # 200 as 192: a quarter less work than 224
 
 
 def build_trunk(source: TrunkSource) -> tuple[Trunk, str]:

@@ -49,6 +49,7 @@ Examples:
 @click.option("--question", default="", metavar="COL", help="Column of questions.  [default: question, text, 问题 ...]")
 @click.option("--intent", default="", metavar="COL", help="Column of intents.  [default: intent, category, 意图 ...]")
 @click.option("--answer", default="", metavar="COL", help="Column of answers.  [default: answer, reply, 答案 ...]")
+@click.option("--dialogue", type=FILE, help="Slots and flows for `serve`, kept in the bundle.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Of draws.")
 @click.option("--key", type=FILE, help="Sign the bundle with this private key.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")

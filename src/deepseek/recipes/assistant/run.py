@@ -22,6 +22,7 @@ from deepseek.automl.assistant.questions import KnownQuestions, QuestionColumns,
 from deepseek.automl.shipped import RunClock
 from deepseek.contracts import JsonObject
 from deepseek.data.table.table import Table
+from deepseek.dialogue.definition import read_dialogue
 from deepseek.engines.assistant.model import Encoder
 from deepseek.engines.assistant.runtime import Assistant
 from deepseek.errors import InputError
@@ -98,6 +99,8 @@ def run_assistant(
     tables = [table for table in (faq, read_documents(documents) if documents else None) if table is not None]
     known = read_questions(intents=intents, faq=_joined(tables), columns=columns)
     known = limit_questions(known)
+    if options.dialogue is not None:
+        read_dialogue(options.dialogue, known.names)  # what is wrong is said before anything is learned
     tested = read_labelled(test, columns) if test is not None else None
     calibrating = read_labelled(calibration, columns) if calibration is not None else []
     folders = encoder_folders(options.encoders)

@@ -137,7 +137,7 @@ class _Run:
     def __init__(self, net: Detector, config: FitConfig) -> None:
         self.net, self.config = net, config
         self.mean = copy.deepcopy(net).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(_groups(net, config), lr=config.learning_rate, betas=(0.9, 0.99))
+        self.optimizer = torch.optim.AdamW(_groups(net, config), lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
         self.step, self.cpu_s, self.loss = 0, 0.0, float("nan")
         self.losses: list[float] = []
 
