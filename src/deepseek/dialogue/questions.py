@@ -26,9 +26,11 @@ def answer_question(
     if (added := additions.find(text)) is not None:
         answer_added(turn, added)
         return True
-    topic = turn.conversation.topic
-    follow_ups = readings(text, turn.title(topic), turn.conversation.topic_question) if topic else []
-    bare, *read = model.understand([text, *follow_ups])
+    (bare,), topic = model.understand([text]), turn.conversation.topic
+    read: list[Understanding] = []
+    if topic and bare.decision != "answer" and len(bare.parts) == 1:  # each reading costs as much as the question
+        follow_ups = readings(text, turn.title(topic), turn.conversation.topic_question)
+        read = model.understand(follow_ups) if follow_ups else []
     others = [each for each in read if _adds_to(each, bare, topic)]
     understanding = next((each for each in (bare, *others) if each.decision == "answer"), None)
     if understanding is None:  # asking back is better than nothing: where the bare question is out of scope as well

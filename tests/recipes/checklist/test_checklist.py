@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from deepseek.citations.documents import read_document
+from deepseek.citations.review.lines import read_checklist
 from deepseek.errors import InputError
 from deepseek.recipes.checklist.example import CHINESE, ENGLISH
 from deepseek.recipes.checklist.lines import RuleLine, read_lines, write_lines
@@ -62,11 +63,17 @@ def test_the_file_is_toml_that_gives_the_lines_back(tmp_path: Path) -> None:
     assert len({row["id"] for row in table["line"]}) == len(table["line"])
 
 
-def test_accept_takes_what_words_decide_and_leaves_the_model_s_lines_open(tmp_path: Path) -> None:
-    result = checklist_of(tmp_path, ENGLISH, accept=True)
-    by_model = [line for line in result.lines if line.note.startswith("decided by the model")]
-    assert {line.status for line in by_model} <= {"proposed"}
-    assert {line.status for line in result.lines if line not in by_model} == {"accepted"}
+@pytest.mark.parametrize("text", [ENGLISH, CHINESE])
+def test_accept_takes_the_duties_that_words_decide_and_compliance_reads_them(tmp_path: Path, text: str) -> None:
+    result = checklist_of(tmp_path, text, accept=True)
+    duties = {
+        line.id
+        for line in result.lines
+        if line.kind in ("obligation", "prohibition") and line.note.startswith("decided by the words")
+    }
+    assert {line.id for line in result.lines if line.status == "accepted"} == duties
+    write_lines(tmp_path / "c.toml", result.name, result.lines)
+    assert set(read_checklist(tmp_path / "c.toml").ids) == duties
 
 
 def test_a_new_version_keeps_what_was_decided_and_asks_again_what_has_changed(tmp_path: Path) -> None:
@@ -117,3 +124,10 @@ def test_lines_that_contradict_each_other_are_told(tmp_path: Path, text: str, wh
 def test_a_text_that_lays_down_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lays down nothing"):
         checklist_of(tmp_path, "The river is long and the town lies beside it.\n")
+
+
+def test_duties_of_other_persons_or_cases_are_no_contradiction_for_a_review(tmp_path: Path) -> None:
+    text = "第一条 借款满一年的，贷款人应当在六个月内报告。\n第二条 借款不满一年的，贷款人应当在三个月内报告。\n"
+    result = checklist_of(tmp_path, text, accept=True)
+    write_lines(tmp_path / "c.toml", result.name, result.lines)
+    assert len(read_checklist(tmp_path / "c.toml").lines) == 2

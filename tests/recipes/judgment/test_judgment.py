@@ -50,7 +50,7 @@ def test_every_sentence_of_law_is_a_clause_in_force_word_for_word(case: Case) ->
         for citation in sentence.citations:
             assert citation.version == "2023-01-01"
             assert case.draft.law.since(case.corpus[citation.id]) == "2023-03-01"
-    assert {each.status for each in case.draft.checked.flagged} == {"open"}  # what nobody has written yet
+    assert {each.status for each in case.draft.checked.to_review} == {"open"}  # what nobody has written yet
 
 
 def test_the_version_of_the_day_counts(case: Case) -> None:
@@ -100,7 +100,7 @@ def test_half_a_sentence_of_law_is_not_word_for_word(case: Case) -> None:
         .replace("A borrower who does not repay when the loan is due shall", "A borrower shall")
         .replace("借款人未按期返还借款的，应当", "应当")
     )
-    assert {each.status for each in case.check(cut).checked.flagged} - {"open"}
+    assert {each.status for each in case.check(cut).checked.to_review} - {"open"}
 
 
 def test_a_draft_written_as_docx_and_read_again_is_checked_the_same(case: Case, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_generator_is_held_to_the_same_check(case: Case) -> None:
     words = "出借人可以收取百分之四十的利息。" if is_chinese else "A lender may charge interest of 40 %."
     written = draft_judgment(case.facts, case.corpus, case.template, write=lambda instruction, before: words)
     assert "open" not in {each.status for each in written.checked.sentences}
-    assert words in [each.text for each in written.checked.flagged]
+    assert words in [each.text for each in written.checked.to_review]
 
 
 def test_facts_that_lack_what_the_template_needs_are_all_named(case: Case) -> None:

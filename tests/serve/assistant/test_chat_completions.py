@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import openai
 import pytest
 from openai import AsyncOpenAI
 
-from support.assistant.client import assistant, in_loop
+from support.assistant.client import Client, assistant, in_loop
 from support.assistant.model import ANSWERS
+
+
+@asynccontextmanager
+async def official_client(state: Path) -> AsyncIterator[tuple[Client, AsyncOpenAI]]:
+    """The assistant by our routes, and by OpenAI's client."""
+    async with (
+        assistant(state) as client,
+        AsyncOpenAI(base_url=f"{client.http.base_url}/v1", api_key="none", max_retries=0) as official,
+    ):
+        yield client, official
 
 
 def user(text: str) -> dict[str, str]:
@@ -18,8 +30,7 @@ def user(text: str) -> dict[str, str]:
 
 @in_loop
 async def test_a_chat_is_answered_whole_and_as_a_stream(tmp_path: Path) -> None:
-    async with assistant(tmp_path / "state") as client:
-        official = AsyncOpenAI(base_url=f"{client.http.base_url}/v1", api_key="none", max_retries=0)
+    async with official_client(tmp_path / "state") as (_, official):
         whole = await official.chat.completions.create(model="help", messages=[user("Where is my card?")])
         assert whole.choices[0].message.content == ANSWERS["card_arrival"]
         assert whole.choices[0].finish_reason == "stop"
@@ -36,8 +47,7 @@ async def test_a_chat_is_answered_whole_and_as_a_stream(tmp_path: Path) -> None:
 
 @in_loop
 async def test_a_client_that_keeps_the_chat_itself_goes_on_with_its_flow_and_nothing_is_kept(tmp_path: Path) -> None:
-    async with assistant(tmp_path / "state") as client:
-        official = AsyncOpenAI(base_url=f"{client.http.base_url}/v1", api_key="none", max_retries=0)
+    async with official_client(tmp_path / "state") as (client, official):
         messages = [
             {"role": "system", "content": "You are a pirate. Answer in rhymes."}, user("I lost my card"),
             {"role": "assistant", "content": "Which card?"}, user("What is the exchange rate?"),
@@ -50,8 +60,7 @@ async def test_a_client_that_keeps_the_chat_itself_goes_on_with_its_flow_and_not
 
 @in_loop
 async def test_a_chat_that_ends_with_a_person_is_kept_and_goes_on_by_its_id(tmp_path: Path) -> None:
-    async with assistant(tmp_path / "state") as client:
-        official = AsyncOpenAI(base_url=f"{client.http.base_url}/v1", api_key="none", max_retries=0)
+    async with official_client(tmp_path / "state") as (client, official):
         answer = await official.chat.completions.create(
             model="help",
             messages=[user("Where is my card?"), {"role": "assistant", "content": "x"}, user("tell me a joke")],
@@ -68,8 +77,7 @@ async def test_a_chat_that_ends_with_a_person_is_kept_and_goes_on_by_its_id(tmp_
 
 @in_loop
 async def test_what_cannot_be_done_is_refused_by_name(tmp_path: Path) -> None:
-    async with assistant(tmp_path / "state") as client:
-        official = AsyncOpenAI(base_url=f"{client.http.base_url}/v1", api_key="none", max_retries=0)
+    async with official_client(tmp_path / "state") as (_, official):
         create = official.chat.completions.create
         for more, param in (
             ({"messages": []}, "messages"), ({"messages": [{"role": "assistant", "content": "x"}]}, "messages"),

@@ -75,6 +75,19 @@ async def test_conversations_without_a_message_for_long_are_forgotten(tmp_path: 
 
 
 @in_loop
+async def test_our_client_talks(tmp_path: Path) -> None:
+    from deepseek.client import AsyncClient
+
+    async with assistant(tmp_path / "state") as client, AsyncClient(str(client.http.base_url)) as ours:
+        first = await ours.converse("I lost my card")
+        assert (first.text, [button.value for button in first.messages[0].buttons]) == (
+            "Which card?", ["choice:debit", "choice:credit"],
+        )  # fmt: skip
+        second = await ours.converse("", conversation=first.conversation, choose="choice:debit")
+        assert (second.conversation, second.status) == (first.conversation, "waiting")
+
+
+@in_loop
 async def test_a_long_message_is_kept_whole_and_one_that_is_longer_is_refused(tmp_path: Path) -> None:
     async with assistant(tmp_path / "state") as client:
         text = "卡" * 100_000
@@ -128,6 +141,18 @@ async def test_the_model_is_listed_and_described(tmp_path: Path) -> None:
         assert {"/v1/models/help:converse", "/v1/models/help:add_answer", "/v1/chat/completions"} <= paths.keys()
         assert "prompt" not in str(paths["/v1/chat/completions"])
         assert (await client.http.get("/docs")).status_code == 200
+
+
+@in_loop
+async def test_a_server_with_an_assistant_says_how_it_does(tmp_path: Path) -> None:
+    from deepseek.serve.status import read_status
+    from support.assistant.servers import make_app
+
+    app = make_app(tmp_path / "state")
+    await app.start()
+    status = read_status(app)
+    assert (status.generators, app.not_ready) == ((), None)
+    await app.close()
 
 
 @in_loop

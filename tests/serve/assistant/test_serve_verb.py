@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,9 @@ def test_a_server_that_is_killed_goes_on_where_it_was(bundle: Path) -> None:
         assert answer["status"] == "waiting"
         whole = ask(server.url, "transcript", conversation=identity)
         assert len(whole["messages"]) == 6
+        for page in ("/metrics", "/v1/stats", "/v1/history", "/", "/docs", "/chat/help"):
+            with urllib.request.urlopen(server.url + page) as shown:
+                assert shown.status == 200
     assert (bundle.with_name("help.state") / "conversations.sqlite3").is_file()
 
 

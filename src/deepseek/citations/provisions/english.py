@@ -134,7 +134,7 @@ def _find_cues(masked: str, begin: int) -> Iterator[_Cue]:
         place = _Place(masked[begin:start], masked[start:end].casefold(), masked[end:], Span(start, end))
         if opens_condition(place.before) or _is_relative(place.before):
             continue
-        kind = _judge(place, _KINDS[rank][0], is_will=is_will)
+        kind = _kind_of(place, _KINDS[rank][0], is_will=is_will)
         if kind is not None:
             taken = end
             yield _Cue(kind, place.span, needs_model=is_will and kind == "obligation")
@@ -142,7 +142,7 @@ def _find_cues(masked: str, begin: int) -> Iterator[_Cue]:
             yield _Cue(None, place.span)
 
 
-def _judge(place: _Place, kind: Kind, *, is_will: bool) -> Kind | None:
+def _kind_of(place: _Place, kind: Kind, *, is_will: bool) -> Kind | None:
     """What a signal word lays down; None for nothing."""
     nobody = _NOBODY_BEFORE.search(place.before) is not None
     if kind == "permission":

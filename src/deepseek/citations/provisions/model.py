@@ -43,7 +43,7 @@ class DutyModel:
 
     @classmethod
     @lru_cache(maxsize=1)
-    def shipped(cls) -> DutyModel:
+    def of_package(cls) -> DutyModel:
         """The model of the package."""
         table = json.loads(files("deepseek.citations.provisions").joinpath("duty_model.json").read_text("utf-8"))
         return cls({
@@ -59,7 +59,7 @@ class DutyModel:
         """How surely a candidate is a duty, 0..1."""
         features = set(duty_features(text, candidate, language))
         weights = self.languages[language]
-        total = sum(_signed(weights.weights[bucket_of(feature)]) for feature in features)
+        total = sum(_to_signed(weights.weights[bucket_of(feature)]) for feature in features)
         margin = weights.bias + weights.scale * total / math.sqrt(max(1, len(features)))
         return 1 / (1 + math.exp(-max(-30.0, min(30.0, margin))))
 
@@ -69,7 +69,7 @@ def bucket_of(feature: str) -> int:
     return zlib.crc32(feature.encode()) % NUM_BUCKETS
 
 
-def _signed(byte: int) -> int:
+def _to_signed(byte: int) -> int:
     return byte - 256 if byte > 127 else byte
 
 

@@ -26,7 +26,7 @@ def is_chinese(text: str) -> bool:
 
 def read_provisions(text: str, model: DutyModel | None = None) -> list[Provision]:
     """What a text lays down, in its order. `model` decides where words do not; without one the package's own does."""
-    model = model or DutyModel.shipped()
+    model = model or DutyModel.of_package()
     if is_chinese(text):
         provisions = [*read_chinese(text), *_accept(text, open_candidates(text), model, "zh")]
     else:

@@ -32,7 +32,7 @@ Examples:
 @click.option("--out", type=FILE, required=True, help="Write the checklist there, as TOML.")
 @click.option("--html", type=FILE, help="Write the page there on which lines are accepted, edited or struck.")
 @click.option("--previous", type=FILE, help="The checklist of the regulation as it was: what was decided is kept.")
-@click.option("--accept", is_flag=True, help="Accept every line that words decide; the others stay proposed.")
+@click.option("--accept", is_flag=True, help="Accept the obligations and prohibitions that words decide.")
 @click.option("--name", default="", help="Name of the checklist.  [default: the regulation's title]")
 @click.option("--overwrite", is_flag=True, help="Replace a checklist that is there.")
 @output.json_option

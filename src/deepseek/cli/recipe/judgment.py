@@ -81,11 +81,11 @@ def command(
         write_document(json_file, result.to_dict())
     sign_outputs(places, key)
     output.note_written({"draft": out, "page": html, "same as JSON": json_file}, is_signed=key is not None)
-    if strict and result.checked.flagged:
+    if strict and result.checked.to_review:
         from deepseek.errors import CheckError
 
         unmet = CheckError(
-            f"{len(result.checked.flagged)} of {len(result.checked.sentences)} sentences need a look",
+            f"{len(result.checked.to_review)} of {len(result.checked.sentences)} sentences need a look",
             expected="law word for word, and facts as they are known",
             fix="correct them, or leave out --strict",
         )

@@ -30,6 +30,8 @@ from deepseek.recipes.checklist.wording import RISKS, word_line
 from deepseek.results import Result
 
 MAX_LINES = 1_000
+#: What a document can be asked for by itself; a right, a punishment, and an amount that its duty has, are not.
+BINDING: tuple[Kind, ...] = ("obligation", "prohibition")
 MAX_TITLE_CHARS = 60
 ALIKE = 0.85  # of two duties, from which on another sign or another amount is a contradiction
 _CROSS_CHARS = 160  # of a clause that another one names
@@ -39,7 +41,7 @@ _CROSS_CHARS = 160  # of a clause that another one names
 class ChecklistOptions:
     """What a user chooses."""
 
-    accept: bool = False  # lines that words decide are accepted at once; the others stay proposed
+    accept: bool = False  # obligations and prohibitions that words decide are accepted at once
     previous: Path | None = None  # the checklist of the regulation as it was
     name: str = ""  # of the checklist; "" for the regulation's title
     command: str = ""  # that makes it again
@@ -223,7 +225,8 @@ def _make_line(
     return RuleLine(
         id=_make_id(number or f"p{article.clauses[0][0] + 1}", provision.kind, ids), text=wording.text,
         expect=wording.expect, risk="high" if is_deadline_of else RISKS[provision.kind],
-        status="accepted" if options.accept and by_words else "proposed", kind=provision.kind,
+        status="accepted" if options.accept and by_words and provision.kind in BINDING else "proposed",
+        kind=provision.kind,
         source=number + (f", page {clause.page}" if clause.page is not None else ""), quote=provision.clause.of(text),
         subject=provision.subject.of(text) if provision.subject else "",
         condition="；".join(span.of(text) for span in provision.condition) if chinese
@@ -341,7 +344,7 @@ def _contradiction(line: RuleLine, other: RuleLine) -> str | None:
     if line.kind == other.kind == "obligation":
         one, two = find_amounts(line.text), find_amounts(other.text)
         plain = [re.sub(r"[\d零〇一二三四五六七八九十百千万亿两]+", "", words) for words in (first, second)]
-        if one and two and one != two and SequenceMatcher(None, *plain, autojunk=False).ratio() >= ALIKE:
+        if one and two and one != two and SequenceMatcher(None, plain[0], plain[1], autojunk=False).ratio() >= ALIKE:
             return f"the same duty with other amounts: {line.quote[:80]!r} and {other.quote[:80]!r}"
     return None
 

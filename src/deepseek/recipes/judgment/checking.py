@@ -72,7 +72,7 @@ class CheckedText:
     sentences: tuple[CheckedSentence, ...]
 
     @property
-    def flagged(self) -> tuple[CheckedSentence, ...]:
+    def to_review(self) -> tuple[CheckedSentence, ...]:
         return tuple(each for each in self.sentences if each.is_flagged)
 
     @property

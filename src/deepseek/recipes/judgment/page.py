@@ -31,8 +31,8 @@ STYLE = (
 def render_page(result: JudgmentDraft) -> str:
     """The page, as a file."""
     sections = []
-    if result.checked.flagged:
-        sections.append(Section(Text("Look at these", "需要查看"), _flagged(result), id="flagged"))
+    if result.checked.to_review:
+        sections.append(Section(Text("Look at these", "需要查看"), _review_table(result), id="flagged"))
     sections += [
         Section(Text("The draft", "草稿"), _draft(result), id="draft"),
         Section(Text("Clauses cited", "引用条文"), _clauses(result), id="clauses"),
@@ -46,7 +46,7 @@ def render_page(result: JudgmentDraft) -> str:
 def _answer(result: JudgmentDraft) -> Text:
     law = result.checked.law
     verbatim, applied = (sum(each.status == status for each in law) for status in ("verbatim", "applied"))
-    flagged, every = len(result.checked.flagged), len(result.checked.sentences)
+    flagged, every = len(result.checked.to_review), len(result.checked.sentences)
     return Text(
         f"{verbatim} of {len(law)} sentences that state law repeat a clause in force on {result.law.day}, {applied} "
         f"apply one; {flagged} of {every} sentences need a look.",
@@ -62,14 +62,14 @@ def _lead() -> Text:
     )
 
 
-def _flagged(result: JudgmentDraft) -> Html:
+def _review_table(result: JudgmentDraft) -> Html:
     rows: list[list[Cell]] = [
         [
             look.verdict("warn" if each.status in ("open", "reworded") else "bad", STATUS_NAMES[each.status]),
             each.text,
             each.reason,
         ]
-        for each in result.checked.flagged
+        for each in result.checked.to_review
     ]
     columns = [
         Column(Text("What", "问题"), "text"),

@@ -3,7 +3,7 @@ person
 or a generator has changed.
 
     result = draft_judgment(facts, Corpus.read("laws"), template)
-    result.checked.flagged            # the sentences that a person has to look at
+    result.checked.to_review            # the sentences that a person has to look at
     write_word(Path("draft.docx"), result)
 """
 
@@ -60,7 +60,7 @@ class JudgmentDraft(Result):
         return {
             "day": self.law.day, "num_sentences": len(self.checked.sentences), "num_law": len(self.checked.law),
             "num_verbatim": sum(each.status == "verbatim" for each in self.checked.sentences),
-            "num_flagged": len(self.checked.flagged),
+            "num_flagged": len(self.checked.to_review),
             "sentences": [_sentence_json(each) for each in self.checked.sentences],
             "clauses": [
                 {"id": name, "text": self.law.corpus[name].text, "in_force_since":
@@ -76,7 +76,7 @@ class JudgmentDraft(Result):
 
     def summary_parts(self) -> list[object]:
         """How much is backed, then each sentence that a person has to look at."""
-        law, flagged = self.checked.law, self.checked.flagged
+        law, flagged = self.checked.law, self.checked.to_review
         verbatim = sum(each.status == "verbatim" for each in law)
         backed = f"{format_value(verbatim)} of {format_value(len(law))} sentences that state law repeat a clause"
         rest = f"{format_value(len(flagged))} of {format_value(len(self.checked.sentences))} sentences need a look"

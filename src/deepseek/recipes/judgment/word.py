@@ -57,13 +57,11 @@ def read_draft(path: Path) -> str:
 
 
 def _set_fonts(document: Any, is_chinese: bool) -> None:
-    from docx.oxml.ns import qn
-    from docx.shared import Pt
-
+    names, lengths = need("docx.oxml.ns", extra="documents"), need("docx.shared", extra="documents")
     style = document.styles["Normal"]
-    style.font.name, style.font.size = "Times New Roman", Pt(11)
+    style.font.name, style.font.size = "Times New Roman", lengths.Pt(11)
     if is_chinese:
-        style.element.get_or_add_rPr().get_or_add_rFonts().set(qn("w:eastAsia"), "SimSun")
+        style.element.get_or_add_rPr().get_or_add_rFonts().set(names.qn("w:eastAsia"), "SimSun")
 
 
 def _add_line(

@@ -78,6 +78,7 @@ class AssistantModel:
 
     task = TASK
     retry_after_s = 1
+    process = None  # it chooses words, and generates none
 
     def __init__(
         self,

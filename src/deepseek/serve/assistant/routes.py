@@ -56,9 +56,8 @@ class AssistantRoutes:
         ):  # fmt: skip
             self._add(router, path, verb, handler, is_chat=True)
         for verb, handler in (
-            ("desk", self.desk), ("reply", self.reply), ("give_back", self.give_back),
-            ("unanswered", self.list_unanswered),
-            ("answers", self.answers), ("add_answer", self.add_answer), ("undo_answer", self.undo_answer),
+            ("desk", self.desk), ("reply", self.reply), ("give_back", self.give_back), ("answers", self.answers),
+            ("add_answer", self.add_answer), ("undo_answer", self.undo_answer), ("unanswered", self.list_unanswered),
             ("drop_questions", self.drop_questions),
         ):  # fmt: skip
             self._add(router, path, verb, handler, changes=True)
@@ -66,8 +65,8 @@ class AssistantRoutes:
         describe, limit = self._handler(self.describe_model), MAX_SMALL_BODY_BYTES
         router.routes[path] = Route("/v1/models/M", "GET", describe, max_body_bytes=limit, is_chat=True)
         for page, content in (("", chat_page), (".js", embed_script), ("/desk", desk_page)):
-            handler = partial(_answer_page, content, self.name)
-            router.add_page(f"/chat/{self.name}{page}", handler, needs_key=False)
+            answer = partial(_answer_page, content, self.name)
+            router.add_page(f"/chat/{self.name}{page}", answer, needs_key=False)
 
     def describe(self) -> JsonObject:
         """Their paths, for the OpenAPI document."""

@@ -10,6 +10,7 @@ from deepseek.serve.core.card import ModelEntry
 from deepseek.serve.core.request import Request, Response
 
 if TYPE_CHECKING:
+    from deepseek.engines.llm.process.process import LlmProcess
     from deepseek.serve.openai.params import Params
 
 CompletionKind = Literal["completion", "chat"]
@@ -36,6 +37,10 @@ class WritingModel(Protocol):
 
     @property
     def ready(self) -> bool: ...
+    @property
+    def process(self) -> LlmProcess | None:
+        """What generates, where that is a process of its own."""
+        ...
 
     async def start(self, emit: Callable[[Event], None]) -> None:
         """Open it, before the first connection. Raises why it cannot be used."""
