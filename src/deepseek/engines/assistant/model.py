@@ -117,7 +117,8 @@ class AssistantModel:
     def arrays(self) -> Arrays:
         """weights/heads.safetensors."""
         arrays: Arrays = {
-            "terms.idf": self.terms.idf, "terms.weights": self.term_head.weights.astype(np.float16), "pool": self.pool,
+            "terms.idf": self.terms.idf, "terms.weights": self.term_head.weights.astype(np.float16),
+            "terms.bias": self.term_head.bias, "pool": self.pool,
             **self.right.to_arrays("right"), **self.scope.to_arrays("scope"),
         }  # fmt: skip
         for name, head in self.kernel_heads.items():
@@ -140,7 +141,7 @@ class AssistantModel:
         }  # fmt: skip
         return cls(
             tuple(settings["intents"]), dict(settings["answers"]), TermWeights(tuple(terms), arrays["terms.idf"]),
-            TermHead(arrays["terms.weights"].astype(np.float32)), encoders, kernel_heads,
+            TermHead(arrays["terms.weights"].astype(np.float32), arrays["terms.bias"]), encoders, kernel_heads,
             {each.name: CosineHead(arrays[f"cosine.{each.name}"]) for each in encoders if each.is_tuned},
             arrays["pool"], ConfidenceModel.from_arrays(arrays, "right"), ConfidenceModel.from_arrays(arrays, "scope"),
             Thresholds(**settings["thresholds"]), dict(settings["exact"]),
