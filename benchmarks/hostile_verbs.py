@@ -106,6 +106,7 @@ def verbs() -> tuple[Verb, ...]:
             "recipe_maintenance",
             ("recipe", "maintenance", "--example", "--out", "machines", "--trials", "1", "--no-nets"),
         ),
+        Verb("recipe_assistant", ("recipe", "assistant", "--example", "--out", "help")),
         Verb("recipe_process", ("recipe", "process", "--example", "--html", "press.html")),
         Verb("recipe_checklist", ("recipe", "checklist", "--example", "--out", "rules.toml", "--html", "rules.html")),
         Verb("recipe_judgment", ("recipe", "judgment", "--example", "--out", "draft.docx", "--html", "draft.html")),

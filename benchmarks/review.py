@@ -10,6 +10,7 @@ are judged once.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from citations_data import contract_json
-from fraud_features import data_folder
+from fraud_features import cache_folder, data_folder
 from numpy.typing import NDArray
 from result import claim, finish, found_before, options
 from serving_texts import minilm
@@ -38,11 +39,41 @@ UNFAIR = ("arbitration", "unilateral_change", "content_removal", "jurisdiction",
 STATES = ("NotMentioned", "Entailment", "Contradiction")
 
 
+class CachedEmbedder:
+    """An embedder that keeps the vectors of the sets' own texts, by their sha256."""
+
+    weight = 1.0
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder, self.name = embedder, embedder.name
+        self._file = cache_folder("review") / f"{embedder.name}.npz"
+        self._vectors: dict[str, NDArray[np.float32]] = {}
+        if self._file.is_file():
+            with np.load(self._file, allow_pickle=False) as stored:
+                self._vectors = dict(zip(stored["keys"].tolist(), stored["vectors"], strict=True))
+
+    def queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Not kept."""
+        return self._embedder.queries(texts)
+
+    def passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Those that are not there are embedded."""
+        keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._vectors}
+        if missing:
+            self._vectors |= dict(zip(missing, self._embedder.passages(list(missing.values())), strict=True))
+        return np.stack([self._vectors[key] for key in keys])
+
+    def keep(self) -> None:
+        """Write all vectors for the next run."""
+        np.savez(self._file, keys=np.array(list(self._vectors)), vectors=np.stack(list(self._vectors.values())))
+
+
 @cache
-def embedder() -> Embedder:
+def embedder() -> CachedEmbedder:
     """all-MiniLM-L6-v2 where its package is installed, else hashed words."""
     folder = minilm()
-    return HashedEmbedder() if folder is None else FolderEmbedder(folder)
+    return CachedEmbedder(HashedEmbedder() if folder is None else FolderEmbedder(folder))
 
 
 def labelled_document(
@@ -242,6 +273,7 @@ def main() -> int:
     status = 0
     for place, part in enumerate(chosen, 1):
         part_claims = PARTS[part]()
+        embedder().keep()
         names = {each["claim"] for each in part_claims}
         claims = [each for each in claims if each["claim"] not in names] + part_claims
         status = finish("review", claims, not_run=[name for name in PARTS if name not in chosen[:place]])

@@ -64,6 +64,12 @@ RECIPES: dict[str, Recipe] = {
         makes="a bundle that answers pictures with boxes, a bound on missed parts, and a page",
         guide="defects.md",
     ),
+    "assistant": Recipe(
+        what="Questions of customers become intents and answers; unsure, it asks back or hands over to a person.",
+        takes="an FAQ, questions with intents, or a folder of documents",
+        makes="a bundle that understands questions, with a proven share of right answers",
+        guide="assistant.md",
+    ),
     "checklist": Recipe(
         what="A law or a circular becomes a checklist: each duty with its clause, its question and its evidence.",
         takes="a regulation as text, DOCX or PDF, in English or Chinese",

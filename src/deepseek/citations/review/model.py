@@ -33,8 +33,9 @@ from deepseek.contracts import Float32, Float64
 from deepseek.errors import InputError
 from deepseek.extras import need
 
+#: With fewer documents, or where none says the opposite of a line, there are no trees.
 MIN_TREE_DOCUMENTS = 20
-#: Documents that must say something of a line before it counts as trained, and that must say nothing of it or not.
+#: Documents that must say something of a line before it counts as trained.
 MIN_EXAMPLES = 2
 NUM_STATES = 3  # says nothing, says it, says the opposite
 NUM_BEST = 2  # passages of a line that the regression sees
@@ -155,7 +156,7 @@ class ReviewModel:
         classifier, unseen = PassageClassifier.fit(groups, targets, vectors, tuned.held if tuned else ())
         features = [_best_passages(classifier.log_odds(scores)) for scores in unseen]
         states, trees = StateRegression.fit(features, labels), None
-        if len(labelled) >= MIN_TREE_DOCUMENTS:
+        if len(labelled) >= MIN_TREE_DOCUMENTS and len(np.unique(np.concatenate(labels))) == NUM_STATES:
             contracts = [
                 Contract(tuple(group), each, label) for group, each, label in zip(groups, evidence, labels, strict=True)
             ]
@@ -181,14 +182,9 @@ class ReviewModel:
 
 
 def trained_lines(labelled: Sequence[LabelledDocument]) -> list[int]:
-    """The lines with enough examples: documents that say something of it, with a quote, and documents that do not say
-    the same."""
-    labels = np.stack([each.labels for each in labelled])
-    quoted = np.stack([(each.evidence > 0).any(axis=0) for each in labelled])
-    said = (quoted & (labels > 0)).sum(axis=0)
-    commonest = np.stack([(labels == state).sum(axis=0) for state in range(NUM_STATES)]).max(axis=0)
-    enough = (said >= MIN_EXAMPLES) & (len(labels) - commonest >= 1)
-    return np.flatnonzero(enough).tolist()
+    """The lines with enough examples: documents that say something of it, with a quote."""
+    said = np.stack([(each.evidence > 0).any(axis=0) for each in labelled]).sum(axis=0)
+    return np.flatnonzero(said >= MIN_EXAMPLES).tolist()
 
 
 def _fit_trees(

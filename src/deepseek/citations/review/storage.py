@@ -63,7 +63,7 @@ def _trained_files(trained: TrainedLines, words: dict[str, Any], arrays: dict[st
     classifier = trained.classifier
     for name, view in classifier.terms.items():
         words["terms"][name] = column_terms(view.vectorizer)
-        arrays |= {f"{name}.idf": view.vectorizer.idf_, f"{name}.weights": view.weights, f"{name}.bias": view.bias}
+        arrays |= {f"{name}.idf": view.vectorizer.idf_, f"{name}.weights": view.weights}
     arrays |= {
         "meaning.weights": classifier.meaning.weights, "slopes": classifier.slopes, "offsets": classifier.offsets,
         "thresholds": classifier.thresholds,
@@ -175,11 +175,11 @@ def _open_classifier(
     views = {}
     for name in TERM_VIEWS:
         own = _arrays_of(arrays, name)
-        if own["weights"].shape != (num_columns, 2 * len(terms[name])) or own["bias"].shape != (num_columns,):
+        if own["weights"].shape != (num_columns, 2 * len(terms[name]) + 1):
             raise ValueError(f"the weights of {name} do not fit their terms")
         vectorizer = make_vectorizer(name, vocabulary=terms[name], max_features=None)
         vectorizer.idf_ = own["idf"]
-        views[name] = TermView(vectorizer, own["weights"], own["bias"])
+        views[name] = TermView(vectorizer, own["weights"])
     meaning = VectorView(arrays["meaning.weights"])
     if meaning.weights.shape != (num_columns, 2 * arrays["lines"].shape[1] + 1):
         raise ValueError("the weights of meaning do not fit the encoder")

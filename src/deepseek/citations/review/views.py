@@ -42,21 +42,11 @@ class TermView:
     """A linear support vector machine of each line over the terms of a passage and of the one before."""
 
     vectorizer: Any  # TfidfVectorizer
-    weights: Float32  # (H, 2 V)
-    bias: Float64  # (H,)
-
-    @classmethod
-    def fit(cls, name: str, groups: Sequence[Sequence[str]], targets: NDArray[np.int64]) -> TermView:
-        vectorizer = _fit_vectorizer(name, [text for group in groups for text in group])
-        table = (
-            need("scipy.sparse", extra="tabular").vstack([_term_table(vectorizer, group) for group in groups]).tocsr()
-        )
-        weights, bias = fit_linear(table, targets, INVERSE_REGULARIZATION)
-        return cls(vectorizer, weights.astype(np.float32), bias)
+    weights: Float32  # (H, 2 V + 1), the last of a constant
 
     def scores(self, texts: Sequence[str]) -> Float64:
         """Margins (N, H) of the passages of one document, in their order."""
-        return np.asarray(_term_table(self.vectorizer, texts) @ self.weights.T.astype(np.float64) + self.bias)
+        return np.asarray(_term_table(self.vectorizer, texts) @ self.weights.T.astype(np.float64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,13 +54,6 @@ class VectorView:
     """A ridge regression of each line on the vector of a passage and of the one before."""
 
     weights: Float64  # (H, 2 D + 1), the last of a constant
-
-    @classmethod
-    def fit(cls, vectors: Sequence[Float32], targets: NDArray[np.int64]) -> VectorView:
-        table = np.concatenate([_with_previous(rows) for rows in vectors])
-        penalty = RIDGE_PENALTY * np.eye(table.shape[1])
-        weights = np.linalg.solve(table.T @ table + penalty, table.T @ (targets > 0))
-        return cls(np.ascontiguousarray(weights.T))  # the order in memory may change the last bit of a product
 
     def scores(self, vectors: Float32) -> Float64:
         """Scores (N, H) of the passages of one document, in their order."""
@@ -98,22 +81,26 @@ class PassageClassifier:
         """Train on the passages (N texts), targets (N, H) and vectors (N, D) of each document; `outside`: one more
         score (N, H) of each, by something that has not seen the document. Returns it with the scores (V, N, H) of each
         document by views that have not seen it."""
-        fold = fold_numbers(len(groups))
-        unseen: list[Any] = [None] * len(groups)
-        for number in sorted(set(fold.tolist())):
-            training = np.flatnonzero(fold != number).tolist()
-            views = _fit_views(
-                [groups[index] for index in training],
-                [targets[index] for index in training],
-                [vectors[index] for index in training],
-            )
-            for index in np.flatnonzero(fold == number).tolist():
-                unseen[index] = _view_scores(*views, groups[index], vectors[index], outside[index] if outside else None)
         truth = np.concatenate(list(targets)) > 0
-        scores = np.concatenate(unseen, axis=1)
-        slopes, offsets = fit_calibration(scores, truth)
-        thresholds = choose_thresholds(squash(np.tensordot(slopes, scores, 1) + offsets), truth)
-        return cls(*_fit_views(groups, targets, vectors), slopes, offsets, thresholds), unseen
+        owner = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+        fold = fold_numbers(len(groups))[owner]
+        tables = _view_tables(groups, vectors)
+        unseen = np.zeros((len(tables.all) + bool(outside), *truth.shape))
+        for number in sorted(set(fold.tolist())):
+            held = fold == number
+            for view, (table, fitted) in enumerate(zip(tables.all, tables.fit(~held, truth), strict=True)):
+                unseen[view, held] = table[held] @ fitted.T
+        if outside:
+            unseen[-1] = np.concatenate(list(outside))
+        slopes, offsets = fit_calibration(unseen, truth)
+        thresholds = choose_thresholds(squash(np.tensordot(slopes, unseen, 1) + offsets), truth)
+        *terms, meaning = tables.fit(np.ones(len(truth), bool), truth)
+        views = {
+            name: TermView(vectorizer, weights.astype(np.float32))
+            for (name, vectorizer), weights in zip(tables.vectorizers.items(), terms, strict=True)
+        }
+        parts = [unseen[:, owner == index] for index in range(len(groups))]
+        return cls(views, VectorView(meaning), slopes, offsets, thresholds), parts
 
     def scores(self, texts: Sequence[str], vectors: Float32, outside: Float64 | None = None) -> Float64:
         """What each view says (V, N, H) of the passages of one document, in their order."""
@@ -137,17 +124,52 @@ def fold_numbers(num_documents: int, num_folds: int = NUM_FOLDS) -> NDArray[np.i
     return np.random.default_rng(0).permutation(num_documents) % min(num_folds, num_documents)
 
 
-def fit_linear(table: Any, targets: NDArray[np.int64], strength: float) -> tuple[Float64, Float64]:
-    """Weights (H, F) and bias (H,) of a linear support vector machine for each line, on sparse rows (N, F)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _ViewTables:
+    """What each view sees of all passages (N): sparse terms (N, 2 V + 1) and vectors (N, 2 D + 1)."""
+
+    vectorizers: dict[str, Any]  # by the names of TERM_VIEWS
+    terms: list[Any]
+    meaning: Float64
+
+    @property
+    def all(self) -> list[Any]:
+        """Those of terms, then that of meaning."""
+        return [*self.terms, self.meaning]
+
+    def fit(self, rows: NDArray[np.bool_], truth: NDArray[np.bool_]) -> list[Float64]:
+        """Weights (H, F) of each view, trained on some rows (N,) of the truth (N, H)."""
+        fitted = [fit_margins(table[rows], truth[rows]) for table in self.terms]
+        own = self.meaning[rows]
+        penalty = RIDGE_PENALTY * np.eye(own.shape[1])
+        ridge = np.linalg.solve(own.T @ own + penalty, own.T @ truth[rows])
+        return [*fitted, np.ascontiguousarray(ridge.T)]  # the order in memory may change the last bit of a product
+
+
+def _view_tables(groups: Sequence[Sequence[str]], vectors: Sequence[Float32]) -> _ViewTables:
+    """Terms are found, and weighed by how rare they are, in all documents: that needs no label."""
+    texts = [text for group in groups for text in group]
+    vectorizers = {name: _fit_vectorizer(name, texts) for name in TERM_VIEWS}
+    sparse = need("scipy.sparse", extra="tabular")
+    terms = [
+        sparse.vstack([_term_table(vectorizer, group) for group in groups]).tocsr()
+        for vectorizer in vectorizers.values()
+    ]
+    return _ViewTables(vectorizers, terms, np.concatenate([_with_previous(rows) for rows in vectors]))
+
+
+def fit_margins(table: Any, truth: NDArray[np.bool_]) -> Float64:
+    """Weights (H, F) of a linear support vector machine for each line, on sparse rows (N, F) whose last column is a
+    constant."""
     svm = need("sklearn.svm", extra="tabular")
-    weights, bias = np.zeros((targets.shape[1], table.shape[1])), np.full(targets.shape[1], NO_EXAMPLE_SCORE)
-    for line, column in enumerate((targets > 0).T):
+    weights = np.zeros((truth.shape[1], table.shape[1]))
+    for line, column in enumerate(truth.T):
         if column.any() and not column.all():
-            model = svm.LinearSVC(C=strength, tol=1e-2, random_state=0).fit(table, column)
-            weights[line], bias[line] = model.coef_[0], model.intercept_[0]
-        elif column.all():
-            bias[line] = -NO_EXAMPLE_SCORE
-    return weights, bias
+            model = svm.LinearSVC(C=INVERSE_REGULARIZATION, tol=1e-2, random_state=0).fit(table[:, :-1], column)
+            weights[line] = [*model.coef_[0], model.intercept_[0]]
+        else:
+            weights[line, -1] = -NO_EXAMPLE_SCORE if column.any() else NO_EXAMPLE_SCORE
+    return weights
 
 
 def choose_thresholds(probabilities: Float64, truth: NDArray[np.bool_]) -> Float64:
@@ -168,13 +190,6 @@ def _best_threshold(probabilities: Float64, truth: NDArray[np.bool_]) -> float:
         scores.append(2 * (said & truth).sum() / max(int(said.sum() + truth.sum()), 1))
     near = _GRID[np.array(scores) >= max(scores) - 1e-3]
     return float(np.median(near))
-
-
-def _fit_views(
-    groups: Sequence[Sequence[str]], targets: Sequence[NDArray[np.int64]], vectors: Sequence[Float32]
-) -> tuple[dict[str, TermView], VectorView]:
-    truth = np.concatenate(list(targets))
-    return {name: TermView.fit(name, groups, truth) for name in TERM_VIEWS}, VectorView.fit(vectors, truth)
 
 
 def _view_scores(
@@ -221,11 +236,12 @@ def make_vectorizer(name: str, **options: Any) -> Any:
 
 
 def _term_table(vectorizer: Any, texts: Sequence[str]) -> Any:
-    """Terms of each passage and of the one before it (N, 2 V), sparse."""
+    """Terms of each passage, those of the one before it, and a constant: (N, 2 V + 1), sparse."""
     sparse = need("scipy.sparse", extra="tabular")
     rows = vectorizer.transform(texts)
     before = sparse.vstack([sparse.csr_matrix((1, rows.shape[1]), dtype=rows.dtype), rows[:-1]])
-    return sparse.hstack([rows, PREVIOUS_TERMS_WEIGHT * before]).tocsr()
+    constant = sparse.csr_matrix(np.ones((len(texts), 1)))
+    return sparse.hstack([rows, PREVIOUS_TERMS_WEIGHT * before, constant]).tocsr()
 
 
 def _with_previous(vectors: Float32) -> Float64:

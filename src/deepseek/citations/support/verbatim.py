@@ -1,8 +1,7 @@
 """Whether a statement repeats whole sentences of a clause, word for word.
 
 >>> clause = "A lender may not deduct interest in advance. If it does, the loan is what was paid out."
->>> is_verbatim("A lender may not deduct interest in advance.", clause), is_verbatim("the loan is what was paid
-out", clause)
+>>> is_verbatim("A lender may not deduct interest in advance.", clause), is_verbatim("the loan is what was", clause)
 (True, False)
 
 Spaces, punctuation, width and case are passed over. A statement that leaves out the beginning or the end of a sentence
