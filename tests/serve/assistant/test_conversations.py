@@ -196,7 +196,7 @@ async def test_no_id_of_a_conversation_and_no_personal_data_stands_in_the_log(tm
         app.generators["help"].service.emit = events.append  # type: ignore[attr-defined]
         import httpx
 
-        async with httpx.AsyncClient(base_url=url) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as http:
             text = "My card 4111 1111 1111 1111 is lost, mail ann@bank.com"
             answer = (await http.post("/v1/models/help:converse", json={"message": text})).json()
     await app.close()
