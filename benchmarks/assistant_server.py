@@ -175,7 +175,7 @@ def measure_memory(bundle: Path, dialogue: Path, state: Path) -> dict[str, Any]:
 def fill(bundle: Path, dialogue: Path, state: Path) -> list[str]:
     """The ids of conversations: some that are kept as the server keeps them, and copies of each under ids of their
     own."""
-    from deepseek.cli.support.conversations import open_manager
+    from deepseek.cli.support.kinds.conversations import open_manager
     from deepseek.dialogue.store.sqlite import SqliteStore
     from deepseek.serve.assistant.service import AssistantService, Incoming
 

@@ -36,8 +36,8 @@ CALLS = "connect,sendto,sendmsg,sendmmsg,open,openat,creat,mkdir,mkdirat,rename,
 #: engines, the list of fonts of matplotlib, which nncf imports, and what numba compiled where the package's own folder
 #: cannot be written.
 DOCUMENTED = (".cache/deepseek", ".cache/matplotlib", ".config/matplotlib", ".cache/numba")
-#: Where numba keeps what it compiled, as that guide says too.
-COMPILED = Path(deepseek.__file__).resolve().parent / "features" / "core" / "__pycache__"
+#: Where numba keeps what it compiled, beside its sources, as that guide says too.
+PACKAGE = Path(deepseek.__file__).resolve().parent
 #: Where any process may write: devices and the kernel's own files.
 KERNEL = ("/dev/", "/proc/", "/sys/")
 _SENDS = re.compile(r"\b(connect|sendto|sendmsg|sendmmsg)\(")
@@ -91,7 +91,8 @@ def watch(name: str, command: Sequence[str], folder: Path, *, until: str = "") -
                 os.killpg(process.pid, signal.SIGKILL)
     lines = trace.read_text(errors="replace").splitlines()
     attempts = tuple(line for line in lines if other_machine(line))
-    allowed = (folder, scratch, COMPILED, *(home / kept for kept in DOCUMENTED))
+    compiled = PACKAGE.rglob("__pycache__")  # after the run: the first one makes them
+    allowed = (folder, scratch, *compiled, *(home / kept for kept in DOCUMENTED))
     written = {file for line in lines for file in files_written(line, folder) if not _within(file, allowed)}
     code = 0 if until and process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM) else process.returncode
     return Traffic(

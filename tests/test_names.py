@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import deepseek
-from support.sources import tree_of
+from support.sources import parse, tree_of
 
 SRC = Path(deepseek.__file__).parent
 ROOT = SRC.parents[1]
@@ -86,7 +86,7 @@ def is_participle(name: str) -> bool:
 def test_variables_say_what_they_hold(folder: str) -> None:
     counts: Counter[str] = Counter()
     for path in sorted((ROOT / folder).rglob("*.py")):
-        tree = tree_of(path) if folder == "src" else ast.parse(path.read_text("utf-8"))  # looked at once: not kept
+        tree = tree_of(path) if folder == "src" else parse(path)
         counts[path.relative_to(ROOT).as_posix()] = sum(name in VAGUE_VARIABLES for name in variables(tree))
     assert counts.total() < MOST_VAGUE_VARIABLES, counts.most_common(10)
 

@@ -31,6 +31,7 @@ EXTRAS = """
     grafana_foundation_sdk pynvml yaml pycocotools
     opentelemetry elasticsearch
     cn2an dateparser phonenumbers price_parser
+    pypdfium2 docx lxml rapidocr
 """
 HEAVY = frozenset(EXTRAS.split())
 #: What a room's own door may import: it is opened by cli/NAME.py alone, after extras.need has looked.

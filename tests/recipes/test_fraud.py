@@ -89,7 +89,9 @@ def test_the_bundle_holds_the_definition_and_its_evidence_the_periods(cards: Pat
     assert report["definition"] == definition.digest
     states = report["hidden_states"]
     assert states["used"] == (definition.hidden is not None)
-    assert states["used"] == (states["held_average_precision"] > states["held_average_precision_without"])
+    gain = states["held_average_precision"] - states["held_average_precision_without"]
+    assert states["used"] == (gain > states["gain_standard_error"])
+    assert states["gain_standard_error"] > 0
     periods = report["periods"]
     for before, after in (("train", "held"), ("held", "test")):
         gap = np.datetime64(periods[after]["start"]) - np.datetime64(periods[before]["end"])
@@ -266,9 +268,10 @@ def test_hidden_states_join_the_definition_where_held_rows_are_ranked_better() -
     periods = cut_periods(rows.column("time"), definition)
     chosen = choose_states(table, rows, definition, periods)
     gain = chosen.report["held_average_precision"] - chosen.report["held_average_precision_without"]
-    assert chosen.report["used"] == (gain > 0) == (chosen.definition.hidden is not None)
+    used = gain > chosen.report["gain_standard_error"]
+    assert chosen.report["used"] == used == (chosen.definition.hidden is not None)
     assert set(chosen.definition.names) <= set(chosen.rows.names)
-    if gain > 0:
+    if used:
         wider = prepare_rows(table, chosen.definition, options())
         for name in chosen.definition.names:
             np.testing.assert_array_equal(wider.column(name), chosen.rows.column(name))

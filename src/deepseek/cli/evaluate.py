@@ -17,6 +17,7 @@ Examples:
   deepseek evaluate patients later.csv --files scans --broken mask
   deepseek evaluate line3 boxes.csv --files pictures
   deepseek evaluate help stories.toml --dialogue dialogue.toml
+  deepseek evaluate review reviewed/
 """
 
 
@@ -43,11 +44,13 @@ def command(
     A bundle of `recipe maintenance` takes raw sensors: remaining life in a column `rul`, or each machine's last row is
     its failure. For a bundle of `recipe defects` DATA holds boxes, as in training, and --files the pictures. For one of
     `recipe assistant` it holds questions and their intents, oos for those that belong to none; or it is a .toml file of
-    stories, conversations as they have to go, which ends with 3 where one goes otherwise.
+    stories, conversations as they have to go, which ends with 3 where one goes otherwise. For a bundle of
+    `recipe compliance` DATA is a folder of reviewed documents with labels.csv.
     """
-    from deepseek.cli.support.assistants import evaluate_questions, is_assistant
-    from deepseek.cli.support.conversations import evaluate_stories, is_story_file
-    from deepseek.cli.support.detection import evaluate_pictures, is_detector
+    from deepseek.cli.support.kinds.assistants import evaluate_questions, is_assistant
+    from deepseek.cli.support.kinds.conversations import evaluate_stories, is_story_file
+    from deepseek.cli.support.kinds.detection import evaluate_pictures, is_detector
+    from deepseek.cli.support.kinds.reviewing import evaluate_documents, is_review
 
     if is_detector(bundle):
         evaluate_pictures(bundle, data, files, key=key, as_json=as_json)
@@ -60,8 +63,11 @@ def command(
     if is_assistant(bundle):
         evaluate_questions(bundle, data, key=key, as_json=as_json)
         return
+    if is_review(bundle):
+        evaluate_documents(bundle, data, key=key, as_json=as_json)
+        return
     from deepseek.automl.evaluate import evaluate_bundle
-    from deepseek.cli.support.machines import machine_rows
+    from deepseek.cli.support.kinds.machines import machine_rows
     from deepseek.cli.support.opening import warn_unchecked
 
     rows = machine_rows(bundle, data, labelled=True)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deepseek.cli.support.assistants import is_assistant
 from deepseek.cli.support.cluster import cluster_options
-from deepseek.cli.support.conversations import ConversationOptions, assistant_routes, open_if_assistant
 from deepseek.cli.support.history import history_page, live_states, open_history
+from deepseek.cli.support.kinds.assistants import is_assistant
+from deepseek.cli.support.kinds.conversations import ConversationOptions, assistant_routes, open_if_assistant
+from deepseek.cli.support.kinds.fleet import open_fleets
 from deepseek.cli.support.opening import split_name
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
 from deepseek.cli.support.serving import alert_reasons, explainer_of, open_logs, read_settings, reasons_for
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from deepseek.contracts import JsonObject
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
+    from deepseek.serve.fleet.routes import FleetRoutes
     from deepseek.serve.http.group import GroupMember, Membership
     from deepseek.serve.models.routing import TrafficSplit
     from deepseek.serve.openai.generation import ModelPrecision
@@ -174,8 +176,9 @@ def command(
         else:
             kept = ConversationOptions.of(settings, state, dialogue)
             models = open_served_models(chosen, key, settings, (lossy, lossy_texts, lossy_rows), llm_precision, kept)
-            scoring = open_scoring(models, state, settings, key)
-            run_server(models, settings, listener, audit_log, membership, lifecycle, scoring)
+            fleets = open_fleets(models, state, settings, key)
+            scoring = () if fleets else open_scoring(models, state, settings, key)
+            run_server(models, settings, listener, audit_log, membership, lifecycle, scoring, fleets)
 
 
 def open_served_models(
@@ -279,6 +282,7 @@ def run_server(
     membership: Membership | None = None,
     lifecycle: ModelLifecycle | None = None,
     scoring: Sequence[ScoringRoutes] = (),
+    fleets: Sequence[FleetRoutes] = (),
 ) -> None:
     """Serve until a signal comes, with metrics, logs and explainers. A member of a group answers for the others too."""
     from deepseek.contracts import Event
@@ -290,9 +294,8 @@ def run_server(
 
     metrics = Metrics(with_steps="kserve" in (settings.metrics_compat or ""))
     live, lifecycle = LiveStats(), lifecycle or ModelLifecycle()
-    child = None
-    if membership is not None:
-        child = GroupMember(membership)
+    child = None if membership is None else GroupMember(membership)
+    if membership is not None and child is not None:
         child.state = lambda: (metrics.exposition().decode(), history.state().to_list())
         audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.index}")  # a chain has one writer
     logs = open_logs(settings, audit_log)
@@ -317,7 +320,7 @@ def run_server(
         parent=None if child is None else child.channel,
         repository=lifecycle.repository,
         splits=lifecycle.splits,
-        more_routes=[*scoring, *assistant_routes(models)],
+        more_routes=[*scoring, *fleets, *assistant_routes(models)],
         row_sink=logs.predictions,
     )
     watch_server(metrics, app, volumes, scoring, logs)

@@ -4,11 +4,13 @@ chosen = choose_states(table, rows, definition, periods)
 chosen.definition, chosen.rows, chosen.report
 
 States are learned from the verdicts of the training period. Trees that see them and trees that do not are fitted once
-on that period, with the settings they have by default; states stay where the held rows are ranked better with them.
+on that period, with the settings they have by default; states stay where the held rows are ranked better with them, by
+more than the gain would differ with other cards.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,6 +28,7 @@ from deepseek.train.tabular.metrics import average_precision
 
 MAX_GENUINE = 40_000  # rows that the two fits see, beside every fraud
 ROUNDS = 100
+NUM_RESAMPLES = 100  # of the held cards, for the standard error of the gain
 CARD, TERMINAL = "card", "terminal"  # the keys of `card_payments`
 
 
@@ -60,14 +63,21 @@ def choose_states(table: Table, rows: Table, definition: FeatureDefinition, peri
         {**rows.types, **{name: columns_of_states.types[name] for name in states.names}},
         rows.notes,
     )  # fmt: skip
-    without = _measure_precision(rows, definition.names, verdicts, periods)
-    precision = _measure_precision(wider, followed.names, verdicts, periods)
+    held = _rows_with_verdicts(periods.held.rows, verdicts)
+    rankings = [
+        _rank(columns, names, verdicts, periods, held)
+        for columns, names in ((rows, definition.names), (wider, followed.names))
+    ]
+    fraud, everyone = (verdicts[held] == 1).astype(np.int64), np.ones(len(held))
+    without, precision = (average_precision(fraud, output, everyone) for output in rankings)
+    standard_error = _gain_error(fraud, rankings, table.column(definition.keys[CARD].column)[held])
+    is_used = bool(precision - without > standard_error)
     report: JsonObject = {
-        "used": bool(precision > without),
-        "held_average_precision": precision, "held_average_precision_without": without,
-        "card_run": asdict(hidden.card_run), "terminal_run": asdict(hidden.terminal_run),
+        "used": is_used, "held_average_precision": precision, "held_average_precision_without": without,
+        "gain_standard_error": standard_error, "card_run": asdict(hidden.card_run),
+        "terminal_run": asdict(hidden.terminal_run),
     }  # fmt: skip
-    return ChosenStates(followed, wider, report) if precision > without else ChosenStates(definition, rows, report)
+    return ChosenStates(followed, wider, report) if is_used else ChosenStates(definition, rows, report)
 
 
 def _event_columns(definition: FeatureDefinition) -> set[str]:
@@ -75,9 +85,13 @@ def _event_columns(definition: FeatureDefinition) -> set[str]:
     return {names.time, names.amount, names.id, names.label, *(key.column for key in definition.keys.values())}
 
 
-def _measure_precision(rows: Table, names: tuple[str, ...], verdicts: Any, periods: Periods) -> float:
-    """Average precision on the held rows, of boosted trees that learned from the training period."""
-    train, held = (part[~np.isnan(verdicts[part])] for part in (periods.train.rows, periods.held.rows))
+def _rows_with_verdicts(places: Any, verdicts: Any) -> Any:
+    return places[~np.isnan(verdicts[places])]
+
+
+def _rank(rows: Table, names: tuple[str, ...], verdicts: Any, periods: Periods, held: Any) -> Any:
+    """Margins (H, 2) of the held rows, by boosted trees that learned from the training period."""
+    train = _rows_with_verdicts(periods.train.rows, verdicts)
     genuine = train[verdicts[train] == 0]
     if len(genuine) > MAX_GENUINE:
         genuine = np.random.default_rng(0).choice(genuine, MAX_GENUINE, replace=False)
@@ -90,8 +104,20 @@ def _measure_precision(rows: Table, names: tuple[str, ...], verdicts: Any, perio
     )  # fmt: skip
     fitted = candidate.fit(data, {**candidate.defaults(data), "rounds": ROUNDS}, seed=0)
     margin = fitted.margin(_matrix(rows, names, held))[:, 0]
-    fraud = verdicts[held] == 1
-    return average_precision(fraud.astype(np.int64), np.stack([-margin, margin], axis=1), np.ones(len(held)))
+    return np.stack([-margin, margin], axis=1)
+
+
+def _gain_error(fraud: Any, rankings: Sequence[Any], cards: Any) -> float:
+    """The standard error of the gain of the second ranking over the first, from resamples of whole cards: the frauds of
+    one card come together."""
+    _, card = np.unique(cards.astype(str), return_inverse=True)
+    rng = np.random.default_rng(0)
+    gains = []
+    for _ in range(NUM_RESAMPLES):
+        weight = rng.poisson(1.0, card.max() + 1)[card].astype(np.float64)
+        before, after = (average_precision(fraud, output, weight) for output in rankings)
+        gains.append(after - before)
+    return float(np.nanstd(gains))
 
 
 def _matrix(rows: Table, names: tuple[str, ...], places: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 pytest.importorskip("scipy")
 from deepseek.automl.study.press import Press
 from deepseek.automl.study.study import Study
+from deepseek.errors import InputError
 from deepseek.recipes.process.page import render_page
 from deepseek.recipes.process.server import StudyServer
 from deepseek.recipes.process.verbs import ask_study, init_study, report_study
@@ -84,6 +86,21 @@ def test_a_study_without_trials_has_a_page_too(tmp_path: Path) -> None:
     assert "No trial holds every limit yet" in page
 
 
+def test_a_study_file_may_come_through_a_pipe_and_a_wrong_one_leaves_nothing(tmp_path: Path) -> None:
+    for text, is_right in ((CHOICES, True), ("", False)):
+        reader, writer = os.pipe()
+        os.write(writer, text.encode())
+        os.close(writer)
+        folder = tmp_path / str(is_right)
+        if is_right:
+            assert init_study(folder, Path(f"/dev/fd/{reader}")).definition.quantities == ("yield", "cost")
+        else:
+            with pytest.raises(InputError, match="parameters is missing"):
+                init_study(folder, Path(f"/dev/fd/{reader}"))
+            assert not any(folder.iterdir())
+        os.close(reader)
+
+
 def test_several_objectives_have_a_front_and_names_are_no_markup(tmp_path: Path) -> None:
     source = tmp_path / "study.toml"
     source.write_text(CHOICES, encoding="utf-8")
@@ -134,6 +151,11 @@ def test_operators_ask_and_tell_over_http(server: StudyServer, press: Path) -> N
     status, answer = request(server, "POST", "/tell", {"trial": 8, "failed": True, "reason": "no steam"})
     assert (status, answer["trials"][0]["state"]) == (200, "failed")
     assert request(server, "GET", "/study")[1]["trials"][7]["reason"] == "no steam"
+    assert 'class="act quiet undo" data-trial="8" data-state="failed"' in request(server, "GET", "/")[1]
+    status, answer = request(server, "POST", "/undo", {"trial": 8, "state": "failed"})
+    assert (status, answer["trials"][0]["state"]) == (200, "pending")
+    status, answer = request(server, "POST", "/undo", {"trial": 8})
+    assert (status, answer["trials"][0]["state"]) == (200, "withdrawn")
 
 
 @pytest.mark.parametrize(
@@ -144,6 +166,9 @@ def test_operators_ask_and_tell_over_http(server: StudyServer, press: Path) -> N
         ("/tell", {"trial": 1, "values": {"bond": "NaN"}}, {}, 422, "bad_input"),
         ("/tell", [1], {}, 400, "malformed"),
         ("/ask", {"num": 1000}, {}, 422, "bad_input"),
+        ("/undo", {"trial": 1, "state": "pending"}, {}, 422, "bad_input"),
+        ("/undo", {"trial": True}, {}, 422, "bad_input"),
+        ("/undo", {"trial": 1, "state": "gone"}, {}, 422, "bad_input"),
         ("/ask", {}, {"Content-Type": "text/plain"}, 415, "media_type"),
         ("/ask", {}, {"Origin": "http://evil.com"}, 403, "foreign_origin"),
         ("/ask", {}, {"Host": "evil.com"}, 421, "misdirected"),

@@ -57,6 +57,11 @@ def open_verified(path: Path, key: Path | None) -> TextAdapter | GraphAdapter | 
             f"{path} understands questions, and is not served as a model of rows",
             expected="a bundle of another recipe", fix=f"ask it: deepseek predict {path} QUESTIONS.csv",
         )  # fmt: skip
+    if manifest.task == "review":
+        raise InputError(
+            f"{path} judges documents by a checklist, which is not served",
+            expected="a bundle that answers rows, texts or pictures", fix=f"deepseek review {path} CONTRACT.pdf",
+        )  # fmt: skip
     if manifest.task == "detection":
         from deepseek.engines.detector.runtime import DetectorRuntime
         from deepseek.serve.models.detector import DetectorAdapter

@@ -35,11 +35,11 @@ def _strict(required: Schema, optional: Schema | None = None) -> Schema:
     return object_of(required) | {"properties": required | (optional or {}), "additionalProperties": False}
 
 
-def assistant_paths(path: str) -> Schema:
-    """The operations below the path of an assistant, "/v1/models/M"."""
+def _operations() -> tuple[tuple[str, str, Schema, Schema, Schema], ...]:
+    """Verb, summary, body, answer and example of each route."""
     conversation, example = {"conversation": IDENTITY}, {"conversation": "ID"}
     message = TEXT | {"maxLength": MAX_MESSAGE_CHARS}
-    entries: tuple[tuple[str, str, Schema, Schema, Schema], ...] = (
+    return (
         (
             "converse", "A message of a user, and what is said to it",
             _strict({}, {"message": message} | dict.fromkeys(("conversation", "choose", "message_id", "begin"), TEXT)),
@@ -91,9 +91,13 @@ def assistant_paths(path: str) -> Schema:
             object_of({"dropped": INTEGER}), {"question_ids": ["ID"]},
         ),
     )  # fmt: skip
+
+
+def assistant_paths(path: str) -> Schema:
+    """The operations below the path of an assistant, "/v1/models/M"."""
     paths = {
         f"{path}:{verb}": _with_refusals(post_path(summary, body, answer, example))
-        for verb, summary, body, answer, example in entries
+        for verb, summary, body, answer, example in _operations()
     }
     paths["/v1/chat/completions"] = _chat_path(path.rpartition("/")[2])
     described = object_of({"id": TEXT, "task": TEXT, "intents": {"type": "object"}})

@@ -5,6 +5,9 @@
     queue.label(raw, on_labeled)       # on_labeled(status or error)
     queue.answer(lines, on_answered)   # on_answered(answers or error): events and verdicts, as they come by a stream
 
+    queue = ScoringQueue(fleet, max_rows, messages=fleet)      # another state, whose rows are answered one by one
+    queue.answer_rows(raw, on_answered)
+
 One thread scores, another writes the answers of the group before, explains its alerts, all together, and syncs it: what
 both compute is compiled, so that two cores work. What comes while the disk is busy is the next group (group commit):
 the slower the disk, the larger the groups. A group begins when the one before it is on the disk, or with MIN_OVERLAPPED
@@ -15,10 +18,13 @@ nothing that was acknowledged is lost. The store is touched by one thread at a t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import logging
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
 import numpy as np
 
@@ -30,6 +36,7 @@ from deepseek.serve.scoring.reasons import AlertExplainer
 from deepseek.serve.scoring.scorer import EventScorer, ScoredEvents
 from deepseek.serve.scoring.writing import add_reasons, answer_rows
 
+LOG = logging.getLogger(__name__)
 #: Requests of one event up to which a group is scored in the event loop: about 3 ms.
 INLINE_EVENTS = 512
 #: Events that wait from which on a group is scored while the one before it is synced.
@@ -60,19 +67,48 @@ class _Waiting(NamedTuple):
     answer: Callable[[list[Any]], list[Any]]  # the answer to each of several `rows`
 
 
-class ScoringQueue:
-    """What waits to be scored or labeled by one scorer. Used in the thread of one event loop."""
+class StateScorer(Protocol):
+    """What a queue asks of whoever keeps a state."""
 
-    def __init__(self, scorer: EventScorer, max_rows: int, reasons: AlertExplainer | None = None) -> None:
-        """`max_rows`: events that may wait; further ones are refused. `reasons` explains alerts."""
-        self.scorer = scorer
+    def save(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    @property
+    def store(self) -> Any:
+        """What flush() brings to the disk."""
+        ...
+
+
+class RowAnswerer(Protocol):
+    """Answers rows and messages one by one, each by one line of JSON."""
+
+    def answer(self, bodies: Sequence[bytes]) -> list[bytes]: ...
+
+    def answer_rows(self, raw: RawRows) -> list[bytes]: ...
+
+
+class ScoringQueue:
+    """What waits to be scored or labeled by one scorer. Used in the thread of one event loop; the two threads behind it
+    hand groups to each other without it, for while it parses and answers requests they would stand still."""
+
+    def __init__(
+        self, scorer: EventScorer | StateScorer, max_rows: int, reasons: AlertExplainer | None = None,
+        messages: RowAnswerer | None = None,
+    ) -> None:  # fmt: skip
+        """`scorer`: an EventScorer, or another StateScorer with `messages`, who answers for it. `max_rows`: events that
+        may wait; further ones are refused. `reasons` explains alerts."""
+        self.scorer = cast("EventScorer", scorer)  # score() and label() are for events alone
         self._reasons = reasons
-        self._messages = StreamScorer(scorer, reasons)
+        self._messages: Any = messages or StreamScorer(self.scorer, reasons)
         self._max_rows = max_rows
         self._num_rows = 0  # of what waits
         self._waiting: list[_Waiting] = []
-        self._is_scheduled = self._is_scoring = False
+        self._is_scheduled = False  # whether the event loop will look; it alone asks
+        self._lock = threading.Lock()  # of what waits, and of the two that follow
+        self._is_scoring = False
         self._num_syncing = 0  # groups that are scored and not yet on the disk
+        self._loop: asyncio.AbstractEventLoop
         self._state_thread, self._sync_thread = ThreadPoolExecutor(1, "state"), ThreadPoolExecutor(1, "sync")
         self.num_groups = 0  # that were synced, for who measures
 
@@ -89,6 +125,10 @@ class ScoringQueue:
         """Answer messages, each an event or a verdict, one by one. BusyError at once when too many wait."""
         self._add(_Waiting(messages, on_answered, self._answer_messages), len(messages))
 
+    def answer_rows(self, raw: RawRows, on_answered: OnAnswered) -> None:
+        """Answer the rows of a request one by one. BusyError at once when too many wait."""
+        self._add(_Waiting(raw, on_answered, self._answer_raw), len(raw))
+
     def close(self) -> None:
         """Close the scorer; nothing waits any more."""
         self._state_thread.shutdown()
@@ -96,52 +136,103 @@ class ScoringQueue:
         self.scorer.close()
 
     def _add(self, waiting: _Waiting, num_rows: int) -> None:
-        if self._num_rows + num_rows > self._max_rows:
-            raise BusyError(
-                f"{self._num_rows} events wait",
-                expected=f"at most {self._max_rows}",
-                fix="send them again a little later",
-            )
-        self._num_rows += num_rows
-        self._waiting.append(waiting)
+        with self._lock:
+            if self._num_rows + num_rows > self._max_rows:
+                raise BusyError(
+                    f"{self._num_rows} events wait",
+                    expected=f"at most {self._max_rows}",
+                    fix="send them again a little later",
+                )
+            self._num_rows += num_rows
+            self._waiting.append(waiting)
         self._schedule()
 
     def _schedule(self) -> None:
         """Begins a group with what will have come in this turn of the event loop."""
-        if not self._is_scheduled and self._waiting:
+        if not self._is_scheduled:
             self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._start_group)
+            self._loop = asyncio.get_running_loop()
+            self._loop.call_soon(self._start_group)
 
     def _start_group(self) -> None:
+        """In the event loop: small groups are scored in it, others in the thread of the state."""
         self._is_scheduled = False
-        least = 1 if not self._num_syncing else MIN_OVERLAPPED
-        if self._is_scoring or self._num_syncing > 1 or self._num_rows < least:
-            return  # the end of that work schedules again
-        self._is_scoring = True
-        group, self._waiting = self._waiting, []
-        num_rows, self._num_rows = self._num_rows, 0
-        if num_rows <= INLINE_EVENTS and all(type(waiting.rows) is bytes for waiting in group):
-            self._sync_group(group, self._answer(group))
+        group = self._take_group(1)
+        if not group:
             return
-        work = asyncio.get_running_loop().run_in_executor(self._state_thread, self._answer, group)
-        work.add_done_callback(lambda done: self._sync_group(group, _result_or_errors(done, len(group))))
+        if len(group) <= INLINE_EVENTS and all(type(waiting.rows) is bytes for waiting in group):  # an event each
+            self._hand_to_sync(group, self._answer(group))
+            self._state_thread.submit(lambda: self._score_groups(self._finish_state()))
+        else:
+            self._state_thread.submit(self._score_groups, group)
 
-    def _sync_group(self, group: Sequence[_Waiting], answers: list[Any]) -> None:
-        """Brings a group that is scored to the disk. The state is free for the next once its tally is written."""
-        loop = asyncio.get_running_loop()
-        self._num_syncing += 1
-        synced = loop.run_in_executor(self._sync_thread, self._explain_and_sync, answers)
-        synced.add_done_callback(lambda done: self._finish_group(group, _result_or_errors(done, len(group))))
-        loop.run_in_executor(self._state_thread, self.scorer.save).add_done_callback(self._free_state)
+    def _take_group(self, least: int) -> list[_Waiting]:
+        """All that waits, when a group of at least so many events may begin: the state is its own then. Else empty; the
+        end of what goes on looks again."""
+        with self._lock:
+            if self._num_rows < least or not self._may_begin():
+                return []
+            self._is_scoring = True
+            group, self._waiting = self._waiting, []
+            self._num_rows = 0
+            return group
 
-    def _free_state(self, _: asyncio.Future[None]) -> None:
-        self._is_scoring = False
-        self._schedule()
+    def _may_begin(self) -> bool:
+        least = MIN_OVERLAPPED if self._num_syncing else 1
+        return not self._is_scoring and self._num_syncing <= 1 and self._num_rows >= least
 
-    def _finish_group(self, group: Sequence[_Waiting], answers: list[Any]) -> None:
+    def _score_groups(self, group: list[_Waiting]) -> None:
+        """In the thread of the state: a group and, without a turn of the event loop between them, those behind it."""
+        while group:
+            try:
+                answers = self._answer(group)
+            except Exception as error:  # noqa: BLE001  (whoever waits must hear of it)
+                answers = [error] * len(group)
+            self._hand_to_sync(group, answers)
+            group = self._finish_state()
+
+    def _hand_to_sync(self, group: list[_Waiting], answers: list[Any]) -> None:
+        with self._lock:
+            self._num_syncing += 1
+        self._sync_thread.submit(self._sync_group, group, answers)
+
+    def _finish_state(self) -> list[_Waiting]:
+        """In the thread of the state: write the tally; then the next group, which is scored, where one is large enough
+        to be worth this thread."""
+        try:
+            self.scorer.save()
+        except Exception:
+            LOG.exception("the tally of a model with a state is not written")
+        with self._lock:
+            self._is_scoring = False
+        return self._go_on()
+
+    def _go_on(self) -> list[_Waiting]:
+        """The next group for the thread of the state; a small one is left to the event loop."""
+        group = self._take_group(INLINE_EVENTS + 1)
+        if not group and self._may_begin():
+            self._call_loop(self._schedule)
+        return group
+
+    def _sync_group(self, group: list[_Waiting], answers: list[Any]) -> None:
+        """In its own thread: write the answers of a group that is scored, and bring it to the disk."""
+        try:
+            answers = self._explain_and_sync(answers)
+        except Exception as error:  # noqa: BLE001  (what is not on the disk is not answered)
+            answers = [error] * len(group)
+        with self._lock:
+            self._num_syncing -= 1
+        # Before the answers, so that the state is busy while they are sent.
+        if following := self._go_on():
+            self._state_thread.submit(self._score_groups, following)
+        self._call_loop(self._deliver, group, answers)
+
+    def _call_loop(self, function: Callable[..., None], *args: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it who waited
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def _deliver(self, group: Sequence[_Waiting], answers: Sequence[Any]) -> None:
         self.num_groups += 1
-        self._num_syncing -= 1
-        self._schedule()  # before the answers, so that the state is busy while they are sent
         for waiting, answer in zip(group, answers, strict=True):
             waiting.deliver(answer)
 
@@ -202,6 +293,9 @@ class ScoringQueue:
         stops = itertools.accumulate(map(len, parts))
         return [rows[stop - len(part) : stop] for part, stop in zip(parts, stops, strict=True)]
 
+    def _answer_raw(self, parts: list[RawRows]) -> list[list[bytes]]:
+        return [self._messages.answer_rows(raw) for raw in parts]
+
     def _label(self, parts: list[RawRows]) -> list[Any]:
         status = self.scorer.label(join_raw(parts)).tolist()
         stops = itertools.accumulate(map(len, parts))
@@ -223,11 +317,6 @@ class ScoringQueue:
                 bodies = []
             joined.append(part)
         return join_raw([*joined, reader.read_records(bodies)] if bodies else joined)
-
-
-def _result_or_errors(done: asyncio.Future[list[Any]], number: int) -> list[Any]:
-    error = done.exception()
-    return done.result() if error is None else [error] * number
 
 
 def _count(rows: RawRows | bytes) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepseek.cli.support.assistants import is_assistant
+from deepseek.cli.support.kinds.assistants import is_assistant
 
 if TYPE_CHECKING:
     from deepseek.cli.support.opening import OpenedModel
