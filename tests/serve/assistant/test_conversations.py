@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 from deepseek.serve import Settings
@@ -107,6 +108,33 @@ async def test_what_is_wrong_with_a_body_is_said(tmp_path: Path) -> None:
         assert (await client.ask("transcript", status=404, conversation="nobody"))["error"]["code"] == "not_found"
         answer = await client.http.post("/v1/models/help:converse", content=b'{"message": "a", "message": "b"}')
         assert answer.status_code == 400
+
+
+@in_loop
+async def test_no_body_makes_the_server_fail(tmp_path: Path) -> None:
+    keys = {
+        "converse": ("message", "conversation", "choose", "begin"), "transcript": ("conversation", "after"),
+        "feedback": ("number",), "undo_answer": ("answer",), "add_answer": ("answer", "intent", "questions"),
+        "drop_questions": ("question_ids",), "reply": ("message", "person"), "predict": ("instances",),
+    }  # fmt: skip
+    async with assistant(tmp_path / "state") as client:
+        identity = (await client.say("Where is my card?"))["conversation"]
+        more = {
+            "feedback": {"helpful": False},
+            "add_answer": {"answer": "a", "questions": ["b"]},
+            "reply": {"message": "a"},
+        }
+        for verb, names in keys.items():
+            for name in names:
+                for value in ("\ud800", "\0\u202e", 2**70, -1, None, [], ["\ud800"], {}, "9" * 5_000):
+                    whole: dict[str, object] = (
+                        {"conversation": identity} if verb in ("transcript", "feedback", "reply") else {}
+                    )
+                    content = json.dumps(whole | more.get(verb, {}) | {name: value}).encode()
+                    answer = await client.http.post(f"/v1/models/help:{verb}", content=content)
+                    assert answer.status_code < 500, (verb, content[:100], answer.text)
+        await client.ask("give_back", conversation=identity)
+        assert (await client.say("Where is my card?", identity))["messages"]
 
 
 @in_loop
