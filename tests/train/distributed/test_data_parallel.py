@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from deepseek.errors import InputError
-from deepseek.train.distributed.data_parallel import DataParallel, wrap
+from deepseek.train.distributed.data_parallel import DataParallel, choose_kind, wrap
 from deepseek.train.distributed.gradient_compression import (
     Compression,
     ErrorFeedbackMemory,
