@@ -34,11 +34,11 @@ def paragraphs_of(data: bytes, name: str) -> list[Paragraph]:
         document = docx.Document(io.BytesIO(data))
         body = document.element.body
     except (KeyError, ValueError, AttributeError, etree.XMLSyntaxError, zipfile.BadZipFile) as error:
-        raise _malformed(name, str(error)) from error
+        raise _malformed_error(name, str(error)) from error
     except docx.opc.exceptions.OpcError as error:
-        raise _malformed(name, str(error)) from error
+        raise _malformed_error(name, str(error)) from error
     if body is None:
-        raise _malformed(name, "it has no body")
+        raise _malformed_error(name, "it has no body")
     numbering = Numbering.of(document)
     return list(_blocks(body, numbering))
 
@@ -63,14 +63,14 @@ def check_archive(data: bytes, name: str) -> None:
                 limit = min(left, MAX_XML_BYTES if entry.filename.endswith((".xml", ".rels")) else left)
                 left -= _unpacked_bytes(archive, entry, limit, name)
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, ValueError) as error:
-        raise _malformed(name, str(error)) from error
+        raise _malformed_error(name, str(error)) from error
     except RuntimeError as error:
         raise InputError(
             f"{name} is encrypted", expected="DOCX without a password", fix="save it without one"
         ) from error
     except Exception as error:
         if type(error).__module__ in ("zlib", "lzma", "_lzma", "_bz2"):
-            raise _malformed(name, str(error)) from error
+            raise _malformed_error(name, str(error)) from error
         raise
 
 
@@ -94,7 +94,7 @@ def _too_large(name: str, problem: str, most: str) -> TooLargeError:
     )
 
 
-def _malformed(name: str, problem: str) -> MalformedError:
+def _malformed_error(name: str, problem: str) -> MalformedError:
     return MalformedError(
         f"{name} cannot be read: {problem[:120]}",
         expected="a DOCX file that is whole",
