@@ -28,7 +28,13 @@ from serving_texts import minilm
 from deepseek.citations.documents import Document
 from deepseek.citations.retrieval.embedder import Embedder, FolderEmbedder
 from deepseek.citations.review.embedders import HashedEmbedder
-from deepseek.citations.review.evaluation import JudgedDocument, evidence_map, letters_share, passages_share
+from deepseek.citations.review.evaluation import (
+    JudgedDocument,
+    evidence_map,
+    judge_document,
+    letters_share,
+    passages_share,
+)
 from deepseek.citations.review.labels import LabelledDocument
 from deepseek.citations.review.lines import Checklist, ChecklistLine
 from deepseek.citations.review.model import ReviewModel
