@@ -57,7 +57,7 @@ def check_archive(data: bytes, name: str) -> None:
             if any(entry.flag_bits & 1 for entry in entries):
                 raise InputError(f"{name} is encrypted", expected="DOCX without a password", fix="save it without one")
             if len(entries) > MAX_PARTS:
-                raise _too_large(name, f"has {len(entries)} parts", f"{MAX_PARTS} parts")
+                raise _too_large_error(name, f"has {len(entries)} parts", f"{MAX_PARTS} parts")
             left = MAX_UNPACKED_BYTES
             for entry in entries:
                 limit = min(left, MAX_XML_BYTES if entry.filename.endswith((".xml", ".rels")) else left)
@@ -76,19 +76,19 @@ def check_archive(data: bytes, name: str) -> None:
 
 def _unpacked_bytes(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int, name: str) -> int:
     if entry.file_size > limit:
-        raise _too_large(name, f"unpacks to {entry.file_size} bytes in {entry.filename}", f"{limit} bytes there")
+        raise _too_large_error(name, f"unpacks to {entry.file_size} bytes in {entry.filename}", f"{limit} bytes there")
     num_bytes = 0
     with archive.open(entry) as part:
         while chunk := part.read(_CHUNK_BYTES):
             num_bytes += len(chunk)
             if num_bytes > limit:
-                raise _too_large(
+                raise _too_large_error(
                     name, f"unpacks to more than {limit} bytes in {entry.filename}", f"{limit} bytes there"
                 )
     return num_bytes
 
 
-def _too_large(name: str, problem: str, most: str) -> TooLargeError:
+def _too_large_error(name: str, problem: str, most: str) -> TooLargeError:
     return TooLargeError(
         f"{name} {problem}", expected=f"at most {most}", fix="save the text without pictures, in parts"
     )

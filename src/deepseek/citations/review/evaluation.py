@@ -60,7 +60,7 @@ def evaluate_model(model: ReviewModel, labelled: Sequence[LabelledDocument]) -> 
     share of the text to read for READ_SHARE of the clauses that are findings; a figure that has no example is left
     out."""
     judged = [judge_document(model, each) for each in labelled]
-    metrics = {}
+    metrics: dict[str, Figures] = {}
     for name, measure in MEASURES.items():
         value = measure(judged)
         if value is not None:
