@@ -42,6 +42,7 @@ def test_weights_come_back_as_they_lay_in_the_folder(family: str, tmp_path: Path
     np.testing.assert_allclose(again.embed(TEXTS), FolderEncoder(folder).embed(TEXTS), atol=5e-3)  # float16
 
 
+@pytest.mark.slow
 def test_a_tuned_encoder_learns_the_intents_and_is_served_from_the_bundle(tmp_path: Path) -> None:
     folder = make_text_folder(tmp_path / "bert")
     questions, labels = HAPPY * 6 + BAD * 6, np.repeat([0, 1], 18)

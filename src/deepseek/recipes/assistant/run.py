@@ -97,7 +97,7 @@ def run_assistant(
 
     clock = RunClock()
     tables = [table for table in (faq, read_documents(documents) if documents else None) if table is not None]
-    known = read_questions(intents=intents, faq=_joined(tables), columns=columns)
+    known = read_questions(intents=intents, faq=_join_tables(tables), columns=columns)
     known = limit_questions(known)
     if options.dialogue is not None:
         read_dialogue(options.dialogue, known.names)  # what is wrong is said before anything is learned
@@ -177,7 +177,7 @@ def _with_note(fitted: FittedAssistant) -> FittedAssistant:
     return replace(fitted, warnings=(*fitted.warnings, note))
 
 
-def _joined(tables: Sequence[Table]) -> Table | None:
+def _join_tables(tables: Sequence[Table]) -> Table | None:
     """Tables of questions and answers below each other."""
     if len(tables) < 2:
         return tables[0] if tables else None
