@@ -41,6 +41,7 @@ from deepseek.dialogue.understanding import Understanding
 from deepseek.engines.assistant import Assistant
 from deepseek.engines.assistant.heads import CosineHead
 from deepseek.engines.assistant.model import Encoder
+from deepseek.engines.assistant.runtime import QUESTION_ROLE
 from deepseek.engines.text.serve.embedding import FolderEncoder
 from deepseek.recipes.assistant.run import encoder_folders, installed_encoder
 
@@ -106,7 +107,8 @@ def run_study(study: Study, *, tune: bool) -> Outcome:
     start_s = cpu_seconds()
     known = limit_questions(read_questions(intents=as_table(study.train)))
     choices = AssistantOptions(Path("unused"), encoders=encoder_paths(), tune=tune)
-    encoders = {name: FolderEncoder(folder) for name, folder in encoder_folders(choices.encoders).items()}
+    folders = encoder_folders(choices.encoders)
+    encoders = {name: FolderEncoder(folder, role=QUESTION_ROLE) for name, folder in folders.items()}
     tuned, kept_cpu_s = kept_tuning(study.name, known) if tune else (None, 0.0)
     fitted = fit_assistant(known, encoders, choices, tuned=tuned, calibration=study.choose)
     train_cpu_s = cpu_seconds() - start_s + kept_cpu_s

@@ -29,6 +29,7 @@ from deepseek.errors import InputError, IntegrityError
 TASK: Literal["intents"] = "intents"
 SETTINGS_FILE, TERMS_FILE, HEADS_FILE = "assistant.json", "weights/terms.json", "weights/heads.safetensors"
 MAX_CHARACTERS = 2_000  # of a question that are read; a longer one is never answered alone
+QUESTION_ROLE: Literal["query"] = "query"  # an encoder's own prompt of questions stands in front, where it has one
 MOST_INTENTS = 3
 EXACT_PROBABILITY = 0.999  # of a question that was learned word for word
 
@@ -147,7 +148,9 @@ def open_encoders(folder: Path, model: AssistantModel, *, num_threads: int = 1) 
     from deepseek.engines.text.serve.embedding import FolderEncoder
 
     return {
-        each.name: FolderEncoder(folder / each.folder, precision="f32", num_threads=num_threads)
+        each.name: FolderEncoder(
+            folder / each.folder, num_threads=num_threads, role="plain" if each.is_tuned else QUESTION_ROLE
+        )
         for each in model.encoders
     }
 
