@@ -50,6 +50,7 @@ from deepseek.engines.assistant.terms import TermWeights
 from deepseek.errors import CheckError
 from deepseek.train.detect.miss_bound import choose_threshold
 
+HELD_FOLDS, CALIBRATION_ROWS = "held folds of the questions that it learned", "the rows of --calibrate"
 OUTSIDE_SHARE = 0.5  # of the weight of the judge of scope that lies on questions out of scope
 MAX_QUESTIONS = 20_000  # that are learned: 1.6 GB for each matrix of their likeness
 REAL_WEIGHT = 0.5  # of that on questions that were given as out of scope, where there are any
@@ -77,6 +78,7 @@ class FittedAssistant:
     held: HeldRows
     answer_bound: PrecisionBound | None  # None: nothing could be proven, so it never answers alone
     warnings: tuple[str, ...]
+    rows: str = HELD_FOLDS  # what judges and thresholds were set on, in words
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +199,10 @@ def fit_judges(
     scope_threshold = _scope_threshold(model, held, options, warnings)
     bound = _answer_bound(model, held, scope_threshold, options, warnings)
     thresholds = Thresholds(NEVER if bound is None else bound.threshold, scope_threshold)
-    return FittedAssistant(replace(model, thresholds=thresholds), encoders, held, bound, tuple(warnings))
+    return FittedAssistant(
+        replace(model, thresholds=thresholds), encoders, held, bound, tuple(warnings),
+        CALIBRATION_ROWS if calibration else HELD_FOLDS,
+    )  # fmt: skip
 
 
 def _held_rows(

@@ -77,7 +77,7 @@ class CosineHead:
 
 def gaussian_kernel(cosines: Float32, gamma: float) -> Float32:
     """exp(-gamma |x - y|^2) of vectors of length 1, from their cosines."""
-    return np.exp((-2 * gamma) * (1 - cosines))
+    return np.asarray(np.exp((-2 * gamma) * (1 - cosines)), np.float32)
 
 
 def nearest_of_each(cosines: Float32, intents: NDArray[np.int32], num_intents: int) -> Float32:

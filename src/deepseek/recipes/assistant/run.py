@@ -24,7 +24,7 @@ from deepseek.contracts import JsonObject
 from deepseek.data.table.table import Table
 from deepseek.dialogue.definition import read_dialogue
 from deepseek.engines.assistant.model import Encoder
-from deepseek.engines.assistant.runtime import Assistant
+from deepseek.engines.assistant.runtime import QUESTION_ROLE, Assistant
 from deepseek.errors import InputError
 from deepseek.extras import is_installed
 from deepseek.look.summary import fact_table, figure_table, render_text
@@ -150,7 +150,7 @@ def _fit(
     if folders:
         from deepseek.engines.text.serve.embedding import FolderEncoder
 
-        encoders = {name: FolderEncoder(folder) for name, folder in folders.items()}
+        encoders = {name: FolderEncoder(folder, role=QUESTION_ROLE) for name, folder in folders.items()}
     if not options.tune:
         return _with_note(fit_assistant(known, encoders, options, calibration=calibration)), dict(folders)
     import numpy as np
