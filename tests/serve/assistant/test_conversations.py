@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from deepseek.serve import Settings
+from deepseek.serve.console.chinese import in_both_languages
 from support.assistant.client import assistant, in_loop
 from support.assistant.model import ANSWERS, OUT_OF_SCOPE
 
@@ -168,6 +169,11 @@ async def test_the_model_is_listed_and_described(tmp_path: Path) -> None:
         paths = (await client.http.get("/openapi.json")).json()["paths"]
         assert {"/v1/models/help:converse", "/v1/models/help:add_answer", "/v1/chat/completions"} <= paths.keys()
         assert "prompt" not in str(paths["/v1/chat/completions"])
+        for path in paths.values():
+            for operation in path.values():
+                words = [operation["summary"], *(each["description"] for each in operation["responses"].values())]
+                for sentence in words:
+                    assert sentence == "Done." or in_both_languages(sentence).zh != sentence, sentence
         assert (await client.http.get("/docs")).status_code == 200
 
 
