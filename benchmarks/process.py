@@ -246,27 +246,40 @@ def measure_safe(seeds: range, runs: Runs) -> list[dict]:  # type: ignore[type-a
     ]  # fmt: skip
 
 
+def shown_only(judged: dict, num_asked: int) -> dict:  # type: ignore[type-arg]
+    """A claim of fewer seeds than its bar is for: it is shown with the bar in its note, and not judged."""
+    words = f"{judged['num_seeds']} of {num_asked} seeds, so not judged by its bar, {judged['op']} {judged['bar']:g}"
+    note = f"{judged['note']}; {words}" if judged["note"] else words
+    return {**judged, "op": None, "bar": None, "holds": None, "note": note}
+
+
 PARTS = (*(f"regret_{name}" for name in TASKS), *(f"pool_{name}" for name in POOL_BARS), "safe", "pools_others")
 
 
 def main() -> int:
     parser = options(__doc__, PARTS, quick=f"{QUICK_SEEDS} seeds; the other pools are left out")
     parser.add_argument("--runs", type=Path, help="Keep each run in this file, and go on behind those that are there.")
-    parser.add_argument("--seeds", action="append", default=[], metavar="[PART=]N", help="At most so many, of a part.")
+    words = "At most so many, of a part; 0: it is left out. Its claims are then not judged."
+    parser.add_argument("--seeds", action="append", default=[], metavar="[PART=]N", help=words)
     arguments = parser.parse_args()
     most = dict(each.rpartition("=")[::2] for each in arguments.seeds)
     parts = [arguments.only] if arguments.only else [part for part in PARTS if not arguments.quick or part != PARTS[-1]]
-    runs, claims, status = Runs(arguments.runs), [], 0
-    for index, part in enumerate(parts):
-        num = QUICK_SEEDS if arguments.quick else SEEDS_OF.get(part, NUM_SEEDS)
-        seeds = range(FIRST_SEED, FIRST_SEED + min(num, int(most.get(part, most.get("", num)))))
+    runs, claims, status, done = Runs(arguments.runs), [], 0, set()
+    for part in parts:
+        asked = QUICK_SEEDS if arguments.quick else SEEDS_OF.get(part, NUM_SEEDS)
+        num = min(asked, int(most.get(part, most.get("", asked))))
+        if not num:
+            continue
+        seeds = range(FIRST_SEED, FIRST_SEED + num)
         if part == "safe":
-            claims += measure_safe(seeds, runs)
+            measured = measure_safe(seeds, runs)
         elif part.startswith("regret_"):
-            claims += measure_regret(part.removeprefix("regret_"), seeds, runs)
+            measured = measure_regret(part.removeprefix("regret_"), seeds, runs)
         else:
-            claims += measure_pools(part, seeds, runs)
-        status = finish("process", claims, not_run=[each for each in PARTS if each not in parts[: index + 1]])
+            measured = measure_pools(part, seeds, runs)
+        claims += measured if num == asked else [shown_only(each, asked) for each in measured]
+        done.add(part)
+        status = finish("process", claims, not_run=[each for each in PARTS if each not in done])
     return status
 
 
