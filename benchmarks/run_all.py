@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 #: Scripts in the order in which they run, the short ones first.
 SCRIPTS = (
-    "plan", "cold_start", "citations", "citations_opposites", "review", "checklist", "judgment", "explain", "explain_trees", "explain_load",
+    "plan", "cold_start", "citations", "citations_opposites", "review", "explain", "explain_trees", "explain_load",
     "serve_row", "hostile", "hostile_network", "messy_columns", "serving", "root_cause", "drift", "observe",
     "custom_operator", "generation", "train_loop", "elastic", "compression", "compression_edge", "compression_distill",
     "compression_quantize", "compression_vision", "distributed", "pipeline", "optimizers", "reading", "multimodal",
