@@ -1,8 +1,8 @@
 """Lines that nobody trained: the passage that has most of what the line is about, and whether it says it.
 
 The answer is weaker than a trained one and is marked so: words decide, and vectors where there is an encoder; a passage
-that says the opposite by its words (support/opposites.py) denies. The probability is bounded by what this was worth on
-lines whose answers were known (benchmarks/review.py, "untrained").
+that says the opposite by its words (support/opposites.py) denies. The weights are set by hand, so no answer is surer
+than MAX_PROBABILITY; benchmarks/review.py measures what such answers are worth.
 """
 
 from __future__ import annotations
