@@ -183,7 +183,7 @@ def device_graph(graph: bytes, config: DetectorConfig, view: View) -> tuple[byte
     else:
         num_places = sum(shape[2] // stride * (shape[3] // stride) for stride in (8, 16, 32))
         answer = PictureAnswer(config, num_places)
-        more, own = _box_nodes(helper), {}
+        more, own = _box_nodes(helper, config.least_score), {}
     initializers = [
         onnx.numpy_helper.from_array(value, f"device_{key}") for key, value in (constants | own).items()
     ]  # fmt: skip
@@ -199,13 +199,15 @@ def device_graph(graph: bytes, config: DetectorConfig, view: View) -> tuple[byte
     return data, answer
 
 
-def _box_nodes(helper: Any) -> list[Any]:
-    """scores (1, A, K), boxes (1, A, 4), presence (1, K) -> answer."""
+def _box_nodes(helper: Any, least_score: float) -> list[Any]:
+    """scores (1, A, K), boxes (1, A, 4), presence (1, K) -> answer. A class whose best place is not above `least_score`
+    scores 0, as in the bundle, which looks at no such box."""
     return [
         helper.make_node("Transpose", ["scores"], ["device_by_class"], perm=[0, 2, 1]),
         helper.make_node("GlobalMaxPool", ["device_by_class"], ["device_best"]),
         helper.make_node("Reshape", ["device_best", "device_row"], ["device_best_row"]),
-        helper.make_node("Mul", ["device_best_row", "presence"], ["device_product"]),
+        helper.make_node("ThresholdedRelu", ["device_best_row"], ["device_seen"], alpha=least_score),
+        helper.make_node("Mul", ["device_seen", "presence"], ["device_product"]),
         helper.make_node("Sqrt", ["device_product"], ["device_classes"]),
         helper.make_node("Reshape", ["scores", "device_row"], ["device_scores"]),
         helper.make_node("Reshape", ["boxes", "device_row"], ["device_boxes"]),
