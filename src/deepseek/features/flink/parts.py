@@ -57,8 +57,9 @@ class CardMessage(NamedTuple):
     @classmethod
     def from_longs(cls, values: Sequence[int]) -> CardMessage:
         """What `as_longs` wrote."""
-        event, odds, note = values
-        return cls(event, *struct.unpack("<d", struct.pack("<q", odds)), note)
+        event, bits, note = values
+        (fraud_odds,) = struct.unpack("<d", struct.pack("<q", bits))
+        return cls(event, fraud_odds, note)
 
 
 class ReadyPart(NamedTuple):
