@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepseek.contracts import Arrays
 from deepseek.data import Table
 from deepseek.data.media.source import is_missing
 from deepseek.data.samples.preparer import SamplePreparer
@@ -137,7 +138,7 @@ def _text_weights(architecture: Architecture, names: TensorNames, tensors: Weigh
     return weights
 
 
-def stored_weights(folder: Path, state: Mapping[str, Any]) -> EncoderWeights:
+def stored_weights(folder: Path, state: Arrays) -> EncoderWeights:
     """The way back: weights by the names of nn.pretrained.PretrainedTextEncoder as arrays by the names of `folder`,
     from which the encoder came. Tensors that it does not read are left out."""
     from deepseek.engines.text.source.architecture import Architecture, TensorNames

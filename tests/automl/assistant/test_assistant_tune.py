@@ -42,6 +42,7 @@ def test_weights_come_back_as_they_lay_in_the_folder(family: str, tmp_path: Path
     np.testing.assert_allclose(again.embed(TEXTS), FolderEncoder(folder).embed(TEXTS), atol=5e-3)  # float16
 
 
+@pytest.mark.slow
 def test_a_tuned_encoder_learns_the_intents_and_is_served_from_the_bundle(tmp_path: Path) -> None:
     folder = make_text_folder(tmp_path / "bert")
     questions, labels = HAPPY * 6 + BAD * 6, np.repeat([0, 1], 18)
@@ -73,3 +74,19 @@ def test_an_encoder_with_another_padding_is_refused(tmp_path: Path) -> None:
         tune_encoder(folder, ["a", "b"], np.array([0, 1]), 2, TuneOptions(), tmp_path)
     with pytest.raises(InputError, match="no encoder to tune"):
         AssistantOptions(tmp_path / "out", tune=True)
+
+
+def test_an_encoder_reads_questions_behind_its_own_prompt(tmp_path: Path) -> None:
+    """Learned and asked alike: the bundle scores what the fit scored."""
+    folder = make_text_folder(tmp_path / "bert")
+    (folder / "config_sentence_transformers.json").write_text('{"prompts": {"query": "happy "}}', "utf-8")
+    columns = {"question": [*HAPPY, *BAD], "intent": ["happy"] * 3 + ["bad"] * 3}
+    table = Table({name: np.array(values, object) for name, values in columns.items()}, dict.fromkeys(columns, "text"))
+    result = run_assistant(AssistantOptions(tmp_path / "help", encoders=(folder,)), intents=table)
+    (head,) = result.fitted.model.kernel_heads.values()
+    prompted = FolderEncoder(folder).embed(["happy " + text for text in sorted(BAD) + sorted(HAPPY)])
+    assert {tuple(row) for row in head.bank.round(4).tolist()} == {tuple(row) for row in prompted.round(4).tolist()}
+    assistant = load_assistant(tmp_path / "help")
+    shares = [assistant.model.score(TEXTS, assistant._encoders).shares]
+    shares.append(result.fitted.model.score(TEXTS, result.fitted.encoders).shares)
+    np.testing.assert_allclose(*shares, atol=2e-2)

@@ -34,8 +34,8 @@ def test_words_and_letters_weigh_alike() -> None:
 
 def test_a_text_without_known_terms_scores_nothing() -> None:
     weights = TermWeights.fit(["one two", "three four"])
-    head = TermHead(np.ones((len(weights.terms), 2), np.float32))
-    assert head.scores(weights.rows(["", "🎉🎉", "Ελλάδα"])).tolist() == [[0, 0]] * 3
+    head = TermHead(np.ones((len(weights.terms), 2), np.float32), np.array([0.5, -1], np.float32))
+    assert head.scores(weights.rows(["", "🎉🎉", "Ελλάδα"])).tolist() == [[0.5, -1]] * 3
     assert split_words("🎉 !!") == []
 
 

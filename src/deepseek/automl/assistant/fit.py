@@ -50,6 +50,7 @@ from deepseek.engines.assistant.terms import TermWeights
 from deepseek.errors import CheckError
 from deepseek.train.detect.miss_bound import choose_threshold
 
+HELD_FOLDS, CALIBRATION_ROWS = "held folds of the questions that it learned", "the rows of --calibrate"
 OUTSIDE_SHARE = 0.5  # of the weight of the judge of scope that lies on questions out of scope
 MAX_QUESTIONS = 20_000  # that are learned: 1.6 GB for each matrix of their likeness
 REAL_WEIGHT = 0.5  # of that on questions that were given as out of scope, where there are any
@@ -77,6 +78,17 @@ class FittedAssistant:
     held: HeldRows
     answer_bound: PrecisionBound | None  # None: nothing could be proven, so it never answers alone
     warnings: tuple[str, ...]
+    rows: str = HELD_FOLDS  # what judges and thresholds were set on, in words
+
+
+@dataclass(frozen=True, eq=False)
+class HeldHeads:
+    """The heads of an assistant, and what they say of rows that were held from them."""
+
+    labels: NDArray[np.int64]  # (N,) place of each question's intent
+    groups: list[NDArray[np.int64]]  # rows of each group of intents that was left out
+    terms: TermWeights
+    heads: Mapping[str, HeldHead]  # by encoder, "" for the terms
 
 
 def fit_assistant(
@@ -88,27 +100,26 @@ def fit_assistant(
     calibration: Sequence[tuple[str, str]] = (),
 ) -> FittedAssistant:
     """`known` as limit_questions() gives it; `encoders` by name, in their order; `tuned`: encoders that learned the
-    same rows; `calibration`: (question, intent) that teach no head, for judges and thresholds in place of the
-    held folds."""
+    same rows; `calibration`: (question, intent) that teach no head, for judges and thresholds in place of the held
+    folds."""
+    held = hold_heads(known, encoders, options)
+    options.tell("judges", 0.8)
+    return fit_judges(known, held, encoders, options, tuned=tuned, calibration=calibration)
+
+
+def hold_heads(known: KnownQuestions, encoders: Mapping[str, Encoder], options: AssistantOptions) -> HeldHeads:
+    """Fit every head, whole and without each fold of rows and each group of intents."""
     names, questions = known.names, known.questions
     labels = np.searchsorted(np.array(names, object), np.array(known.intents, object)).astype(np.int64)
     folds = stratified_folds(labels, options.num_folds, options.seed)
     groups = intent_groups(labels, options.num_folds, options.seed)
     terms = TermWeights.fit(questions)
     options.tell("words and letters", 0.1)
-    held = {"": hold_terms(make_term_matrix(terms, questions), labels, len(names), folds, groups)}
+    heads = {"": hold_terms(make_term_matrix(terms, questions), labels, len(names), folds, groups)}
     for place, (name, encoder) in enumerate(encoders.items()):
         options.tell(f"embeddings of {name}", 0.2 + 0.5 * place / len(encoders))
-        held[name] = hold_kernel(encoder.embed(questions), labels, len(names), folds, groups)
-    options.tell("judges", 0.8)
-    draft = _draft_model(known, names, terms, held, tuned)
-    inside = [scores for head in held.values() for scores in head.inside]
-    hidden = [scores for head in held.values() for scores in head.hidden]
-    if tuned is not None:
-        inside.append(tuned.held)
-        hidden.append(_without_own_group(tuned.held, labels, groups))
-    all_encoders = {**encoders, **(tuned.encoders if tuned is not None else {})}
-    return _fit_judges(draft, known, labels, (inside, hidden), all_encoders, options, calibration)
+        heads[name] = hold_kernel(encoder.embed(questions), labels, len(names), folds, groups)
+    return HeldHeads(labels, groups, terms, heads)
 
 
 def limit_questions(known: KnownQuestions, most: int = MAX_QUESTIONS) -> KnownQuestions:
@@ -131,23 +142,19 @@ def limit_questions(known: KnownQuestions, most: int = MAX_QUESTIONS) -> KnownQu
     )  # fmt: skip
 
 
-def _draft_model(
-    known: KnownQuestions, names: tuple[str, ...], terms: TermWeights, held: Mapping[str, HeldHead],
-    tuned: TunedEncoders | None,
-) -> AssistantModel:  # fmt: skip
+def _draft_model(known: KnownQuestions, held: HeldHeads, tuned: TunedEncoders | None) -> AssistantModel:
     """The heads, with equal weights, judges that repeat the pool, and no threshold."""
-    kernel_heads = {name: each.head for name, each in held.items() if isinstance(each.head, KernelHead)}
+    kernel_heads = {name: each.head for name, each in held.heads.items() if isinstance(each.head, KernelHead)}
     settings = [EncoderSettings(name, f"encoders/{name}", head.gamma) for name, head in kernel_heads.items()] + [
         EncoderSettings(name, f"encoders/{name}", 0.0, is_tuned=True) for name in (tuned.encoders if tuned else ())
     ]
     num_heads = 1 + 2 * len(kernel_heads) + (tuned is not None)
-    pool = start_pool(num_heads)
     flat = fit_judge(np.zeros((0, num_signals(num_heads))), np.zeros(0, bool))
-    term_head = held[""].head
+    term_head = held.heads[""].head
     assert isinstance(term_head, TermHead)  # noqa: S101
     return AssistantModel(
-        names, known.answers, terms, term_head, tuple(settings), kernel_heads, tuned.heads if tuned else {}, pool, flat,
-        flat, Thresholds(NEVER, 0.0), _exact_questions(known),
+        known.names, known.answers, held.terms, term_head, tuple(settings), kernel_heads, tuned.heads if tuned else {},
+        start_pool(num_heads), flat, flat, Thresholds(NEVER, 0.0), _exact_questions(known),
     )  # fmt: skip
 
 
@@ -159,14 +166,21 @@ def _exact_questions(known: KnownQuestions) -> dict[str, str]:
     return {digest: next(iter(names)) for digest, names in names_by_digest.items() if len(names) == 1}
 
 
-def _fit_judges(
-    draft: AssistantModel, known: KnownQuestions, labels: NDArray[np.int64],
-    scores: tuple[list[Float32], list[Float32]], encoders: Mapping[str, Encoder], options: AssistantOptions,
-    calibration: Sequence[tuple[str, str]],
+def fit_judges(
+    known: KnownQuestions, held_heads: HeldHeads, encoders: Mapping[str, Encoder], options: AssistantOptions, *,
+    tuned: TunedEncoders | None = None, calibration: Sequence[tuple[str, str]] = (),
 ) -> FittedAssistant:  # fmt: skip
-    """Pool, judges and thresholds by the held scores."""
-    rows = np.flatnonzero(np.isfinite(scores[0][0]).all(axis=1))
-    inside = [each[rows] for each in scores[0]]
+    """Pool, judges and thresholds by the held scores. Parameters as those of fit_assistant()."""
+    labels = held_heads.labels
+    draft = _draft_model(known, held_heads, tuned)
+    all_inside = [scores for head in held_heads.heads.values() for scores in head.inside]
+    all_hidden = [scores for head in held_heads.heads.values() for scores in head.hidden]
+    if tuned is not None:
+        all_inside.append(tuned.held)
+        all_hidden.append(_without_own_group(tuned.held, labels, held_heads.groups))
+        encoders = {**encoders, **tuned.encoders}
+    rows = np.flatnonzero(np.isfinite(all_inside[0]).all(axis=1))
+    inside = [each[rows] for each in all_inside]
     warnings = list(known.warnings)
     if len(rows) >= MIN_JUDGED_ROWS:
         draft = replace(draft, pool=fit_pool(inside, labels[rows]))
@@ -179,13 +193,16 @@ def _fit_judges(
         within = draft.score_heads([question for question, _ in inner], encoders)
         within_labels = np.array([places.get(name, -1) for _, name in inner], np.int64)
         outside = (*outside, *outer)
-    hidden = HeadScores(tuple(scores[1]), words)
+    hidden = HeadScores(tuple(all_hidden), words)
     held = _held_rows(draft, within, within_labels, hidden, draft.score_heads(outside, encoders) if outside else None)
     model = replace(draft, right=fit_judge(held.inside, held.is_right), scope=_fit_scope(held))
     scope_threshold = _scope_threshold(model, held, options, warnings)
     bound = _answer_bound(model, held, scope_threshold, options, warnings)
     thresholds = Thresholds(NEVER if bound is None else bound.threshold, scope_threshold)
-    return FittedAssistant(replace(model, thresholds=thresholds), encoders, held, bound, tuple(warnings))
+    return FittedAssistant(
+        replace(model, thresholds=thresholds), encoders, held, bound, tuple(warnings),
+        CALIBRATION_ROWS if calibration else HELD_FOLDS,
+    )  # fmt: skip
 
 
 def _held_rows(

@@ -27,7 +27,8 @@ from deepseek.engines.assistant.heads import KernelHead, TermHead, gaussian_kern
 from deepseek.engines.assistant.terms import TermWeights
 from deepseek.extras import need
 
-TERM_RIDGE = 0.3
+TERM_COST = 1.0
+NO_INTENT = -1.5  # the margin of an intent of which nothing is known
 #: Of the kernel: its gamma times the mean squared distance of two questions, as some encoders crowd all texts together.
 KERNEL_WIDTH, KERNEL_RIDGE = 1.2, 0.1
 
@@ -70,10 +71,31 @@ def term_matrix(terms: TermWeights, questions: Sequence[str]) -> Any:
 
 
 def hold_terms(matrix: Any, labels: Rows, num_intents: int, folds: list[Rows], groups: list[Rows]) -> HeldHead:
-    """A head of terms: ridge regression, in dual form as there are more terms than questions."""
-    fit = fit_ridge((matrix @ matrix.T).toarray().astype(np.float32), one_hot(labels, num_intents), ridge=TERM_RIDGE)
-    weights = np.asarray(matrix.T @ fit.dual, np.float32)
-    return HeldHead(TermHead(weights), (fit.held_scores(folds),), (_hidden_scores(fit, groups, labels),))
+    """A head of terms: one linear support vector machine for each intent. It is fitted anew without each block: ridge
+    regression, which would need no new fit, is some five points worse on terms."""
+    inside, hidden = (np.full((len(labels), num_intents), np.nan, np.float32) for _ in range(2))
+    for scores, blocks in ((inside, folds), (hidden, groups)):
+        for block in blocks:
+            rest = np.setdiff1d(np.arange(len(labels)), block)
+            head = fit_terms(matrix[rest], labels[rest], num_intents)
+            scores[block] = matrix[block] @ head.weights + head.bias
+    return HeldHead(fit_terms(matrix, labels, num_intents), (inside,), (hidden,))
+
+
+def fit_terms(matrix: Any, labels: Rows, num_intents: int) -> TermHead:
+    """Margins of terms (N, V): about 1 for the own intent, -1 for the others; NO_INTENT for one without questions."""
+    weights = np.zeros((matrix.shape[1], num_intents), np.float32)
+    bias = np.full(num_intents, NO_INTENT, np.float32)
+    present = np.unique(labels)
+    if len(present) == 1:
+        bias[present] = 1.0
+        return TermHead(weights, bias)
+    machine = need("sklearn.svm", extra="tabular").LinearSVC(C=TERM_COST, random_state=0)
+    machine.fit(matrix, labels)
+    signs = np.array([[-1.0], [1.0]]) if len(present) == 2 else np.ones((1, 1))  # of two intents it has one column
+    weights[:, present] = (signs * machine.coef_).T
+    bias[present] = (signs[:, 0] * machine.intercept_).T
+    return TermHead(weights, bias)
 
 
 def hold_kernel(

@@ -20,7 +20,7 @@ from deepseek.extras import need
 START_WEIGHT = 6.0  # of a head, where nothing was held to fit it on
 MIN_JUDGED_ROWS = 30  # that a judge is fitted on
 MIN_OF_EACH = 5  # right ones and wrong ones
-PENALTY = 1e-3  # of the square of a weight of the pool, so that a head that adds nothing goes to zero
+PENALTY = 1e-4  # of the square of a weight of the pool, so that a head that adds nothing goes to zero
 NUM_JUDGE_FOLDS = 5
 
 

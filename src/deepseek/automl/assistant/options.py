@@ -20,7 +20,7 @@ class AssistantOptions:
     precision: float = 0.98  # share of right answers among those that are given alone, 0..1
     confidence: float = 0.95  # of that promise, 0..1
     keep: float = 0.95  # least share of questions in scope that are not handed over, 0..1
-    num_folds: int = 5
+    num_folds: int = 4
     seed: int = 0
     overwrite: bool = False
     key: Path | None = None

@@ -74,7 +74,7 @@ def held_metrics(fitted: FittedAssistant, test: AssistantFigures | None) -> Json
         "top_3": share_figure(int(held.is_near.sum()), num_rows),
     } if num_rows else {}  # fmt: skip
     return {
-        "rows": "held folds of the questions that it learned", "num_rows": num_rows, "metrics": metrics, "baseline": {},
+        "rows": fitted.rows, "num_rows": num_rows, "metrics": metrics, "baseline": {},
         "answer_bound": None if fitted.answer_bound is None else fitted.answer_bound.to_dict(),
         "scope_threshold": fitted.model.thresholds.scope, "warnings": list(fitted.warnings),
         "test": None if test is None else test.to_dict(),

@@ -148,7 +148,8 @@ def _read_faq(
         warnings.append(f"{len(questions) - len(kept)} rows of the FAQ without words or without an answer are left out")
     by_answer: dict[str, str] = {}
     taken: set[str] = set()
-    rows, answer_of = [], {}
+    rows: list[tuple[str, str]] = []
+    answer_of: dict[str, str] = {}
     for question, answer, name in kept:
         if not name and answer not in by_answer:
             by_answer[answer] = _free_name(question, taken)

@@ -128,13 +128,13 @@ def tune_encoder(
     for part in range(options.num_encoders):
         if tell is not None:
             tell(f"tuning encoder {part + 1} of {options.num_encoders}", part / options.num_encoders)
-        rows = np.flatnonzero(part_of != part)
+        rows = np.flatnonzero(part_of != part).tolist()
         tower, head = _learn(folder, [states[row] for row in rows], labels[rows], num_intents, options)
         name = f"{model.name}-tuned-{part}"
         folders[name] = write_tuned(folder, tower, scratch / name)
         heads[name] = CosineHead(head)
         encoders[name] = FolderEncoder(folders[name])
-        own = np.flatnonzero(part_of == part)
+        own = np.flatnonzero(part_of == part).tolist()
         held[own] = heads[name].scores(encoders[name].embed([questions[row] for row in own]))
     return TunedEncoders(encoders, folders, heads, held)
 

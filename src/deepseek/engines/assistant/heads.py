@@ -1,6 +1,6 @@
 """Heads: what scores the intents of a question, from its terms or from its embedding. Plain arrays, numpy alone.
 
-    TermHead(weights).scores(rows)                    # rows of TermWeights.rows() -> (N, C)
+    TermHead(weights, bias).scores(rows)              # rows of TermWeights.rows() -> (N, C)
     KernelHead(bank, dual, intents, gamma).scores(vectors)   # vectors (N, D) of length 1 -> two of (N, C)
     CosineHead(directions).scores(vectors)            # of an encoder that was fine-tuned
 
@@ -32,12 +32,13 @@ class TermHead:
     """Linear scores of terms."""
 
     weights: Float32  # (V, C)
+    bias: Float32  # (C,)
 
     def scores(self, rows: Sequence[TermRow]) -> Float32:
-        """(N, C); zeros for a question without a known term."""
-        scores = np.zeros((len(rows), self.weights.shape[1]), np.float32)
+        """(N, C); the bias alone for a question without a known term."""
+        scores = np.empty((len(rows), len(self.bias)), np.float32)
         for place, (ids, values) in enumerate(rows):
-            scores[place] = values @ self.weights[ids]
+            scores[place] = values @ self.weights[ids] + self.bias
         return scores
 
 
@@ -76,7 +77,7 @@ class CosineHead:
 
 def gaussian_kernel(cosines: Float32, gamma: float) -> Float32:
     """exp(-gamma |x - y|^2) of vectors of length 1, from their cosines."""
-    return np.exp((-2 * gamma) * (1 - cosines))
+    return np.asarray(np.exp((-2 * gamma) * (1 - cosines)), np.float32)
 
 
 def nearest_of_each(cosines: Float32, intents: NDArray[np.int32], num_intents: int) -> Float32:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.contracts import Arrays, Float32, Float64, JsonObject
 from deepseek.engines.assistant.heads import CosineHead, KernelHead, TermHead
@@ -116,19 +117,21 @@ class AssistantModel:
 
     def arrays(self) -> Arrays:
         """weights/heads.safetensors."""
-        arrays: Arrays = {
-            "terms.idf": self.terms.idf, "terms.weights": self.term_head.weights.astype(np.float16), "pool": self.pool,
+        arrays: dict[str, NDArray[Any]] = {
+            "terms.idf": self.terms.idf, "terms.weights": self.term_head.weights.astype(np.float16),
+            "terms.bias": self.term_head.bias, "pool": self.pool,
             **self.right.to_arrays("right"), **self.scope.to_arrays("scope"),
         }  # fmt: skip
         for name, head in self.kernel_heads.items():
-            arrays |= {
-                f"kernel.{name}.bank": head.bank.astype(np.float16), f"kernel.{name}.dual": head.dual,
-                f"kernel.{name}.intents": head.intents,
-            }  # fmt: skip
-        return arrays | {f"cosine.{name}": head.directions for name, head in self.cosine_heads.items()}
+            arrays[f"kernel.{name}.bank"] = head.bank.astype(np.float16)
+            arrays[f"kernel.{name}.dual"] = head.dual
+            arrays[f"kernel.{name}.intents"] = head.intents
+        for name, cosines in self.cosine_heads.items():
+            arrays[f"cosine.{name}"] = cosines.directions
+        return arrays
 
     @classmethod
-    def from_files(cls, settings: Mapping[str, Any], terms: Sequence[str], arrays: Mapping[str, Any]) -> AssistantModel:
+    def from_files(cls, settings: JsonObject, terms: Sequence[str], arrays: Arrays) -> AssistantModel:
         """What settings() and arrays() gave. KeyError, TypeError or ValueError for a part that does not fit."""
         encoders = tuple(EncoderSettings(**each) for each in settings["encoders"])
         kernel_heads = {
@@ -140,7 +143,7 @@ class AssistantModel:
         }  # fmt: skip
         return cls(
             tuple(settings["intents"]), dict(settings["answers"]), TermWeights(tuple(terms), arrays["terms.idf"]),
-            TermHead(arrays["terms.weights"].astype(np.float32)), encoders, kernel_heads,
+            TermHead(arrays["terms.weights"].astype(np.float32), arrays["terms.bias"]), encoders, kernel_heads,
             {each.name: CosineHead(arrays[f"cosine.{each.name}"]) for each in encoders if each.is_tuned},
             arrays["pool"], ConfidenceModel.from_arrays(arrays, "right"), ConfidenceModel.from_arrays(arrays, "scope"),
             Thresholds(**settings["thresholds"]), dict(settings["exact"]),

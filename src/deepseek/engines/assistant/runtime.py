@@ -14,20 +14,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
 from deepseek.bundle import Bundle, open_bundle
+from deepseek.contracts import JsonObject
 from deepseek.dialogue.understanding import Decision, ScoredIntent, Understanding
 from deepseek.engines.assistant.model import LEAST_SCOPE, AssistantModel, Encoder, Scores, question_digest
 from deepseek.engines.assistant.parts import cut_message
 from deepseek.engines.assistant.terms import split_words
 from deepseek.errors import InputError, IntegrityError
 
-TASK = "intents"
+TASK: Literal["intents"] = "intents"
 SETTINGS_FILE, TERMS_FILE, HEADS_FILE = "assistant.json", "weights/terms.json", "weights/heads.safetensors"
 MAX_CHARACTERS = 2_000  # of a question that are read; a longer one is never answered alone
+QUESTION_ROLE: Literal["query"] = "query"  # an encoder's own prompt of questions stands in front, where it has one
 MOST_INTENTS = 3
 EXACT_PROBABILITY = 0.999  # of a question that was learned word for word
 
@@ -128,7 +130,7 @@ def load_assistant(path: Path | str, *, key: Path | None = None, num_threads: in
             fix="make one: deepseek recipe assistant FAQ.csv --out help",
         )  # fmt: skip
     try:
-        settings: dict[str, Any] = json.loads((bundle.path / SETTINGS_FILE).read_text("utf-8"))
+        settings: JsonObject = json.loads((bundle.path / SETTINGS_FILE).read_text("utf-8"))
         terms: list[str] = json.loads((bundle.path / TERMS_FILE).read_text("utf-8"))
         model = AssistantModel.from_files(settings, terms, load_file(bundle.path / HEADS_FILE))
     except (KeyError, TypeError, ValueError, OSError) as error:
@@ -146,7 +148,9 @@ def open_encoders(folder: Path, model: AssistantModel, *, num_threads: int = 1) 
     from deepseek.engines.text.serve.embedding import FolderEncoder
 
     return {
-        each.name: FolderEncoder(folder / each.folder, precision="f32", num_threads=num_threads)
+        each.name: FolderEncoder(
+            folder / each.folder, num_threads=num_threads, role="plain" if each.is_tuned else QUESTION_ROLE
+        )
         for each in model.encoders
     }
 

@@ -24,7 +24,7 @@ from deepseek.contracts import JsonObject
 from deepseek.data.table.table import Table
 from deepseek.dialogue.definition import read_dialogue
 from deepseek.engines.assistant.model import Encoder
-from deepseek.engines.assistant.runtime import Assistant
+from deepseek.engines.assistant.runtime import QUESTION_ROLE, Assistant
 from deepseek.errors import InputError
 from deepseek.extras import is_installed
 from deepseek.look.summary import fact_table, figure_table, render_text
@@ -97,7 +97,7 @@ def run_assistant(
 
     clock = RunClock()
     tables = [table for table in (faq, read_documents(documents) if documents else None) if table is not None]
-    known = read_questions(intents=intents, faq=_joined(tables), columns=columns)
+    known = read_questions(intents=intents, faq=_join_tables(tables), columns=columns)
     known = limit_questions(known)
     if options.dialogue is not None:
         read_dialogue(options.dialogue, known.names)  # what is wrong is said before anything is learned
@@ -150,7 +150,7 @@ def _fit(
     if folders:
         from deepseek.engines.text.serve.embedding import FolderEncoder
 
-        encoders = {name: FolderEncoder(folder) for name, folder in folders.items()}
+        encoders = {name: FolderEncoder(folder, role=QUESTION_ROLE) for name, folder in folders.items()}
     if not options.tune:
         return _with_note(fit_assistant(known, encoders, options, calibration=calibration)), dict(folders)
     import numpy as np
@@ -177,7 +177,7 @@ def _with_note(fitted: FittedAssistant) -> FittedAssistant:
     return replace(fitted, warnings=(*fitted.warnings, note))
 
 
-def _joined(tables: Sequence[Table]) -> Table | None:
+def _join_tables(tables: Sequence[Table]) -> Table | None:
     """Tables of questions and answers below each other."""
     if len(tables) < 2:
         return tables[0] if tables else None

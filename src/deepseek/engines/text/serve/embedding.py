@@ -29,8 +29,11 @@ Role = Literal["plain", "query", "passage"]
 class FolderEncoder:
     """An encoder of engines/text. A text that is longer than the model reads is cut: its beginning is embedded."""
 
-    def __init__(self, folder: str | Path, *, precision: Precision = "f32", num_threads: int = 1) -> None:
-        """`precision` where this machine computes in it, else f32. Errors as those of TextModel.open()."""
+    def __init__(
+        self, folder: str | Path, *, precision: Precision = "f32", num_threads: int = 1, role: Role = "plain"
+    ) -> None:
+        """`precision` where this machine computes in it, else f32; `role`: of texts that are embedded without one.
+        Errors as those of TextModel.open()."""
         self._model = TextModel.open(folder)
         chosen = precision if precision in available_precisions([precision]) else "f32"
         self._engine = TextEngine.open(folder, precision=chosen, num_threads=num_threads)
@@ -40,10 +43,11 @@ class FolderEncoder:
         self._prompts: dict[Role, str] = {"plain": "", "query": str(by_role.get("query", "")), "passage": str(passage)}
         self.name = f"{self._model.name}-{self._model.digest[:12]}"
         self.size = self._model.size
+        self._role: Role = role
 
-    def embed(self, texts: Sequence[str], *, role: Role = "plain") -> Float32:
+    def embed(self, texts: Sequence[str], *, role: Role | None = None) -> Float32:
         """Vectors (N, D) of length 1."""
-        prompt = self._prompts[role]
+        prompt = self._prompts[role or self._role]
         vectors = np.zeros((len(texts), self.size), np.float32)
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         for start in range(0, len(order), BATCH_TEXTS):
