@@ -4,9 +4,10 @@
 
 `deepseek serve` runs in a process of its own that is held to one core. Each message is answered when it is on the disk
 with its replies. The bundle is that of `deepseek recipe assistant --example`, or --bundle, such as one that was learned
-from banking77 with an encoder. Conversations are kept by the store itself, each with three messages of its user, their
-replies and an open flow; then a server is started on them and goes on with some: an answer to the open question must
-find it. Memory is what the server has in use at the end (the highest since its start) and the file with its log.
+from banking77 with an encoder. 500 conversations are kept as the server keeps them, each with three messages of its
+user, their replies and an open flow, and copied to others under ids of their own; then a server is started on them and
+goes on with some: an answer to the open question must find it. Memory is what the server has in use at its highest, and
+the file with its log.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from result import claim, finish, options
 LATE, HELD = "p99 of an answer through the server, one CPU thread", "conversations held in 1 GB"
 CLAIMS = (LATE, HELD)
 NUM_MESSAGES, NUM_WARM_UP = 2_000, 50
-NUM_CONVERSATIONS, NUM_CONTINUED = 50_000, 500
+NUM_CONVERSATIONS, NUM_OWN, NUM_CONTINUED = 50_000, 500, 500  # NUM_OWN: that are no copies
 QUESTIONS = (
     "Where is my order?", "How do I return a shirt?", "I want my money back", "Do you ship to France?",
     "Which sizes do you have?", "can I pay by invoice and when does it arrive?", "tell me a joke", "我的订单在哪里？",
@@ -172,24 +173,42 @@ def measure_memory(bundle: Path, dialogue: Path, state: Path) -> dict[str, Any]:
 
 
 def fill(bundle: Path, dialogue: Path, state: Path) -> list[str]:
-    """The ids of conversations that were kept as the server keeps them, without a sync for each."""
+    """The ids of conversations: some that are kept as the server keeps them, and copies of each under ids of their
+    own."""
     from deepseek.cli.support.kinds.conversations import open_manager
     from deepseek.dialogue.store.sqlite import SqliteStore
     from deepseek.serve.assistant.service import AssistantService, Incoming
 
     manager = open_manager(bundle, None, dialogue)
     store = SqliteStore.open(state)
-    store._connection.execute("PRAGMA synchronous = OFF")
+    connection = store._connection
+    connection.execute("PRAGMA synchronous = OFF")
     service = AssistantService("help", manager, store, sends_notes=False)
     begins_flow = manager.model.intents[0]
     answered = [name for name in manager.model.intents[1:] if name in manager.model.answers]
-    identities = []
-    for place in range(NUM_CONVERSATIONS):
+    for place in range(NUM_OWN):
         identity, question = "", QUESTIONS[place % len(QUESTIONS)]
         for name in (answered[place % len(answered)], answered[(place + 1) % len(answered)], begins_flow):
             exchange = service._converse(Incoming(question, identity, f"intent:{name}"))
             identity = exchange.conversation.id
-        identities.append(identity)
+    connection.execute("BEGIN")
+    columns = [row[1] for row in connection.execute("PRAGMA table_info(messages)")][1:]
+    for copy in range(1, NUM_CONVERSATIONS // NUM_OWN):
+        new = f"'{copy:04d}' || substr({{}}, 5)"
+        own = "FROM conversations WHERE id IN (SELECT id FROM own)"
+        if copy == 1:
+            connection.execute("CREATE TEMP TABLE own AS SELECT id FROM conversations")
+        connection.execute(
+            f"INSERT INTO conversations SELECT {new.format('id')}, version, status, "
+            f"CAST(replace(CAST(state AS TEXT), id, {new.format('id')}) AS BLOB), updated_s {own}"
+        )
+        connection.execute(
+            f"INSERT INTO messages SELECT {new.format('conversation')}, {', '.join(columns)} FROM messages "
+            "WHERE conversation IN (SELECT id FROM own)"
+        )
+    connection.execute("COMMIT")
+    identities = [row[0] for row in connection.execute("SELECT id FROM conversations")]
+    assert len(identities) == NUM_CONVERSATIONS
     store.close()
     return identities
 

@@ -2,7 +2,7 @@
 
     python benchmarks/judgment.py [--quick] [--only CLAIM]
 
-40 cases are drawn: names, days and amounts, and three articles each of zh-law. Each is drafted by one of two
+20 cases are drawn: names, days and amounts, and three articles each of zh-law. Each is drafted by one of two
 templates.
 Then one sentence after the other is changed: a number of a clause, its sign (不得 and 可以, 应当 and 可以, 有权
 and 无权), the
@@ -38,7 +38,7 @@ from deepseek.recipes.judgment.run import JudgmentDraft, draft_judgment
 from deepseek.recipes.judgment.template import template_of
 
 DAY, SEED = "2025-04-01", 20
-NUM_CASES, QUICK_CASES, NUM_ARTICLES = 40, 8, 3
+NUM_CASES, QUICK_CASES, NUM_ARTICLES = 20, 5, 3
 MAX_CLAUSE_CHARS = 300  # of an article that is drawn: those of judgments are short
 FAMILY, GIVEN = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林高罗", "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超霞平刚"
 TEMPLATES = (

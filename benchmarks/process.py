@@ -1,20 +1,18 @@
 """Process optimization: regret after 30 trials, pools of measured rows, and the safe mode on a simulated press.
 
-    python benchmarks/process.py [--quick] [--only CLAIM] [--runs FILE] [--seeds N]
+    python benchmarks/process.py [--quick] [--only CLAIM] [--runs FILE] [--seeds [PART=]N]...
 
 Ours is what `deepseek recipe process ask` does, without the disk. The rival on functions and on the press is Optuna's
-GP sampler with its defaults (and its constraints), run beside ours with the same seeds; on pools it is chance. BoTorch
-and scikit-optimize run beside them on the first seeds where `make bench-rivals` has installed them. A pool's figure is
-the median number of rows tried until one of its top 1 % is met. The method was chosen on other functions (sums of
-random bumps, Ackley, Levy, Rosenbrock, Styblinski-Tang, Hartmann-like ones with other centers), on presses with other
-coefficients, and on pools with their goal reversed.
+GP sampler with its defaults (and its constraints), run beside ours with the same seeds; on pools it is chance. A
+pool's figure is the median number of rows tried until one of its top 1 % is met. The method was chosen on other
+functions (sums of random bumps, Ackley, Levy, Rosenbrock, Styblinski-Tang, Hartmann-like ones with other centers), on
+presses with other coefficients, and on pools with their goal reversed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import sys
 import time
 import warnings
@@ -41,14 +39,8 @@ POOL_BARS = {"crossed_barrel": 8.0, "agnp": 8.0}
 NOT_HELD = 25.0  # regret of a run without any trial that holds
 CPU_BAR_S = 4.0
 RIVAL = "Optuna's GP sampler"
-#: What other rivals do, on their first seeds.
-INSTALLED = {
-    "botorch": (*(f"regret_{name}" for name in TASKS), *(f"pool_{name}" for name in POOL_BARS)),
-    "skopt": ("regret_branin", "regret_hartmann6"),
-}
-INSTALLED_SEEDS = 5
-RIVAL_NAMES = {"botorch": "BoTorch", "skopt": "scikit-optimize"}
 STUDY = ROOT / "src" / "deepseek" / "automl" / "study"
+REPORTS = ("outlook.py",)  # what says what a study has reached, and proposes nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,26 +84,13 @@ class Runs:
                     file.write(json.dumps({**record, "run": asdict(self._runs[key])}) + "\n")
         return self._runs[key]
 
-    def get_installed(self, part: str, who: str, seeds: range) -> list[Run]:
-        """Of a rival in a venv of its own; none where it is not installed, or does not do this part."""
-        python = ROOT / ".venv-process" / "bin" / "python"
-        if part not in INSTALLED[who] or not python.exists():
-            return []
-        script = ROOT / "benchmarks" / "rivals" / "process_rivals.py"
-
-        def run(seed: int) -> Run:
-            command = [str(python), str(script), who, part, str(seed)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            return Run(**json.loads(done.stdout.splitlines()[-1])["run"])
-
-        return [self.get(part, who, seed, partial(run, seed)) for seed in seeds[:INSTALLED_SEEDS]]
-
 
 def _digest_code() -> str:
     """Of what decides what a run of ours gives."""
     digest = hashlib.sha256()
     for file in [*sorted(STUDY.glob("*.py")), ROOT / "benchmarks" / "process_tasks.py"]:
-        digest.update(file.read_bytes())
+        if file.name not in REPORTS:
+            digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -162,24 +141,6 @@ def regrets(task: Task, runs: Sequence[Run]) -> np.ndarray:
     return np.array([NOT_HELD if run.loss is None else run.loss - sign * task.optimum for run in runs])
 
 
-def compare_installed(
-    part: str, own: np.ndarray, unit: str, seeds: range, runs: Runs, figures_of: Callable[[Sequence[Run]], np.ndarray]
-) -> list[dict]:  # type: ignore[type-arg]
-    """Claims without a bar: ours beside each rival of another venv, on the seeds that it ran. `own` (num seeds,)."""
-    claims = []
-    for who in INSTALLED:
-        theirs = runs.get_installed(part, who, seeds)
-        if theirs:
-            figures, num = figures_of(theirs), len(theirs)
-            take = np.median if part.startswith("pool_") else np.mean
-            note = f"{take.__name__} of {num} seeds; CPU s a run of the rival {np.mean([r.cpu_s for r in theirs]):.2f}"
-            claims.append(claim(
-                f"{part}_{who}", ours=float(take(own[:num])), rival=float(take(figures)), rival_name=RIVAL_NAMES[who],
-                unit=unit, num_seeds=num, note=note,
-            ))  # fmt: skip
-    return claims
-
-
 def measure_regret(name: str, seeds: range, runs: Runs) -> list[dict]:  # type: ignore[type-arg]
     """Ours and Optuna's GP alternately, seed by seed."""
     task, part = TASKS[name], f"regret_{name}"
@@ -201,7 +162,6 @@ def measure_regret(name: str, seeds: range, runs: Runs) -> list[dict]:  # type: 
         claim(f"regret_{name}", **figures, ratio=ratio, unit="regret", op="<=", bar=ratio_bar or bar, note=note),
         claim(f"cpu_{name}", ours=cpu[0], rival=cpu[1], rival_name=RIVAL, unit="CPU s", op="<=", bar=CPU_BAR_S,
               num_seeds=len(seeds)),
-        *compare_installed(f"regret_{name}", own, "regret", seeds, runs, partial(regrets, task)),
     ]  # fmt: skip
 
 
@@ -245,7 +205,6 @@ def measure_pools(name: str, seeds: range, runs: Runs) -> list[dict]:  # type: i
         return [
             claim(name, ours=float(np.median(counts)), rival=chance, rival_name="random", unit="rows tried", op="<=",
                   bar=bar, num_seeds=len(seeds), note=f"median; mean {counts.mean():.1f}"),
-            *compare_installed(name, counts, "rows tried", seeds, runs, counts_of),
         ]  # fmt: skip
     medians = {}
     for each, pool in pools.items():
@@ -287,27 +246,40 @@ def measure_safe(seeds: range, runs: Runs) -> list[dict]:  # type: ignore[type-a
     ]  # fmt: skip
 
 
+def shown_only(judged: dict, num_asked: int) -> dict:  # type: ignore[type-arg]
+    """A claim of fewer seeds than its bar is for: it is shown with the bar in its note, and not judged."""
+    words = f"{judged['num_seeds']} of {num_asked} seeds, so not judged by its bar, {judged['op']} {judged['bar']:g}"
+    note = f"{judged['note']}; {words}" if judged["note"] else words
+    return {**judged, "op": None, "bar": None, "holds": None, "note": note}
+
+
 PARTS = (*(f"regret_{name}" for name in TASKS), *(f"pool_{name}" for name in POOL_BARS), "safe", "pools_others")
 
 
 def main() -> int:
     parser = options(__doc__, PARTS, quick=f"{QUICK_SEEDS} seeds; the other pools are left out")
     parser.add_argument("--runs", type=Path, help="Keep each run in this file, and go on behind those that are there.")
-    parser.add_argument("--seeds", type=int, default=NUM_SEEDS, help="At most so many on functions and the press.")
+    words = "At most so many, of a part; 0: it is left out. Its claims are then not judged."
+    parser.add_argument("--seeds", action="append", default=[], metavar="[PART=]N", help=words)
     arguments = parser.parse_args()
-    num_seeds = QUICK_SEEDS if arguments.quick else arguments.seeds
+    most = dict(each.rpartition("=")[::2] for each in arguments.seeds)
     parts = [arguments.only] if arguments.only else [part for part in PARTS if not arguments.quick or part != PARTS[-1]]
-    runs, claims, status = Runs(arguments.runs), [], 0
-    for index, part in enumerate(parts):
-        num = num_seeds if arguments.quick or part not in SEEDS_OF else SEEDS_OF[part]
+    runs, claims, status, done = Runs(arguments.runs), [], 0, set()
+    for part in parts:
+        asked = QUICK_SEEDS if arguments.quick else SEEDS_OF.get(part, NUM_SEEDS)
+        num = min(asked, int(most.get(part, most.get("", asked))))
+        if not num:
+            continue
         seeds = range(FIRST_SEED, FIRST_SEED + num)
         if part == "safe":
-            claims += measure_safe(seeds, runs)
+            measured = measure_safe(seeds, runs)
         elif part.startswith("regret_"):
-            claims += measure_regret(part.removeprefix("regret_"), seeds, runs)
+            measured = measure_regret(part.removeprefix("regret_"), seeds, runs)
         else:
-            claims += measure_pools(part, seeds, runs)
-        status = finish("process", claims, not_run=[each for each in PARTS if each not in parts[: index + 1]])
+            measured = measure_pools(part, seeds, runs)
+        claims += measured if num == asked else [shown_only(each, asked) for each in measured]
+        done.add(part)
+        status = finish("process", claims, not_run=[each for each in PARTS if each not in done])
     return status
 
 

@@ -28,7 +28,13 @@ from serving_texts import minilm
 from deepseek.citations.documents import Document
 from deepseek.citations.retrieval.embedder import Embedder, FolderEmbedder
 from deepseek.citations.review.embedders import HashedEmbedder
-from deepseek.citations.review.evaluation import JudgedDocument, evidence_map, judge, letters_share, passages_share
+from deepseek.citations.review.evaluation import (
+    JudgedDocument,
+    evidence_map,
+    judge_document,
+    letters_share,
+    passages_share,
+)
 from deepseek.citations.review.labels import LabelledDocument
 from deepseek.citations.review.lines import Checklist, ChecklistLine
 from deepseek.citations.review.model import ReviewModel
@@ -184,7 +190,7 @@ def unfair() -> list[dict[str, Any]]:
     seconds = time.process_time() - start
     truth, said = passage_labels(model, unfair_documents("test"))
     micro, macro = f1_scores(with_none(truth), with_none(said))
-    judged = [judge(model, each) for each in unfair_documents("test")]
+    judged = [judge_document(model, each) for each in unfair_documents("test")]
     passages, letters = (100 * float(measure(judged) or 0) for measure in (passages_share, letters_share))
     fewest, fewest_letters = (100 * share for share in shares_of_findings(judged))
     note = f"{model.name}, {seconds:.0f} s of CPU to train; 9 labels with none, as LexGLUE counts"
@@ -213,7 +219,7 @@ def contracts() -> list[dict[str, Any]]:
     start = time.process_time()
     model = ReviewModel.fit(checklist, train + nli_documents("dev")[0], embedder())
     seconds = time.process_time() - start
-    judged = [judge(model, each) for each in nli_documents("test")[0]]
+    judged = [judge_document(model, each) for each in nli_documents("test")[0]]
     right, f1, ranks = nli_figures(judged)
     note = f"{model.name}; {seconds:.0f} s of CPU to train; BERT-base is published with 423 contracts, ours has 111"
     return [
@@ -239,7 +245,7 @@ def untrained_claim() -> dict[str, Any]:
     """The same contracts by retrieval alone, as a line that nobody trained is answered."""
     documents, checklist = nli_documents("test")
     model = ReviewModel(checklist, embedder(), None)
-    right, f1, ranks = nli_figures([judge(model, each) for each in documents])
+    right, f1, ranks = nli_figures([judge_document(model, each) for each in documents])
     most = 100 * max(np.mean([(each.labels == state).mean() for each in documents]) for state in range(3))
     return claim(
         "contract-nli, accuracy of lines that nobody trained", ours=right, rival=most, rival_name="the commonest label",

@@ -301,7 +301,7 @@ def run_server(
     logs = open_logs(settings, audit_log)
     access = logs.access
     compat = open_compat(settings, metrics, lambda: app)
-    volumes = log_volumes(settings, audit_log, scoring)
+    volumes = log_volumes(settings, audit_log, [*scoring, *fleets])
     history = open_history(live, lambda: app, logs, volumes, settings.tls_cert, child)
     app = create_app(
         models,
@@ -323,7 +323,7 @@ def run_server(
         more_routes=[*scoring, *fleets, *assistant_routes(models)],
         row_sink=logs.predictions,
     )
-    watch_server(metrics, app, volumes, scoring, logs)
+    watch_server(metrics, app, volumes, [*scoring, *fleets], logs)
     for routes in scoring:
         watch_decisions(routes, models[routes.name], metrics, access)
     for name, model in models.items():

@@ -89,7 +89,7 @@ def test_one_change_is_caught_and_named(case: Case) -> None:
     for before, after, statuses in CHANGES["chinese" if is_chinese else "english"]:
         assert text.count(before) >= 1, before
         changed = case.check(text.replace(before, after, 1)).checked
-        caught = {each.status for each in changed.flagged} - {"open"}
+        caught = {each.status for each in changed.to_review} - {"open"}
         assert caught & set(statuses.split()), (before, after, caught)
 
 

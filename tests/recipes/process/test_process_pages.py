@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 pytest.importorskip("scipy")
+from scipy.stats import norm
+
 from deepseek.automl.study.press import Press
 from deepseek.automl.study.study import Study
 from deepseek.errors import InputError
@@ -37,6 +39,16 @@ name = "yield"
 [[objectives]]
 name = "cost"
 goal = "minimize"
+"""
+
+
+LIMITED = """
+[[objectives]]
+name = "yield"
+
+[[constraints]]
+name = "wear"
+most = 40
 """
 
 
@@ -75,6 +87,19 @@ def test_the_page_says_what_to_try_next_what_was_gained_and_at_what_risk(press: 
     assert 0.1 < report.outlook.risk.high < 0.7
     low, high = report.outlook.forecasts[7].values["material_yield"][1:]
     assert low < high
+
+
+def test_the_interval_of_a_limit_and_its_chance_are_of_one_process(tmp_path: Path) -> None:
+    source = tmp_path / "study.toml"
+    source.write_text(CHOICES.split("[[objectives]]", maxsplit=1)[0] + LIMITED, encoding="utf-8")
+    init_study(tmp_path / "line", source)
+    study = Study.open(tmp_path / "line")
+    rows = [({"a": float(a), "tool <b>": "x"}, {"yield": float(a), "wear": 2.0**a}) for a in (1, 2, 3, 4, 6, 8, 9)]
+    study.tell_history(rows, "old.csv")
+    study.ask(3)
+    for forecast in report_study(tmp_path / "line").outlook.forecasts.values():
+        median, low, high = forecast.values["wear"]
+        assert forecast.chance == pytest.approx(norm.cdf((40 - median) / ((high - low) / (2 * 1.645))), abs=1e-6)
 
 
 def test_a_study_without_trials_has_a_page_too(tmp_path: Path) -> None:

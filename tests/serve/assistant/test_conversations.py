@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 from deepseek.serve import Settings
+from deepseek.serve.console.chinese import in_both_languages
 from support.assistant.client import assistant, in_loop
 from support.assistant.model import ANSWERS, OUT_OF_SCOPE
 
@@ -110,6 +112,33 @@ async def test_what_is_wrong_with_a_body_is_said(tmp_path: Path) -> None:
 
 
 @in_loop
+async def test_no_body_makes_the_server_fail(tmp_path: Path) -> None:
+    keys = {
+        "converse": ("message", "conversation", "choose", "begin"), "transcript": ("conversation", "after"),
+        "feedback": ("number",), "undo_answer": ("answer",), "add_answer": ("answer", "intent", "questions"),
+        "drop_questions": ("question_ids",), "reply": ("message", "person"), "predict": ("instances",),
+    }  # fmt: skip
+    async with assistant(tmp_path / "state") as client:
+        identity = (await client.say("Where is my card?"))["conversation"]
+        more = {
+            "feedback": {"helpful": False},
+            "add_answer": {"answer": "a", "questions": ["b"]},
+            "reply": {"message": "a"},
+        }
+        for verb, names in keys.items():
+            for name in names:
+                for value in ("\ud800", "\0\u202e", 2**70, -1, None, [], ["\ud800"], {}, "9" * 5_000):
+                    whole: dict[str, object] = (
+                        {"conversation": identity} if verb in ("transcript", "feedback", "reply") else {}
+                    )
+                    content = json.dumps(whole | more.get(verb, {}) | {name: value}).encode()
+                    answer = await client.http.post(f"/v1/models/help:{verb}", content=content)
+                    assert answer.status_code < 500, (verb, content[:100], answer.text)
+        await client.ask("give_back", conversation=identity)
+        assert (await client.say("Where is my card?", identity))["messages"]
+
+
+@in_loop
 async def test_a_conversation_can_be_forgotten(tmp_path: Path) -> None:
     async with assistant(tmp_path / "state") as client:
         identity = (await client.say("tell me a joke"))["conversation"]
@@ -140,6 +169,11 @@ async def test_the_model_is_listed_and_described(tmp_path: Path) -> None:
         paths = (await client.http.get("/openapi.json")).json()["paths"]
         assert {"/v1/models/help:converse", "/v1/models/help:add_answer", "/v1/chat/completions"} <= paths.keys()
         assert "prompt" not in str(paths["/v1/chat/completions"])
+        for path in paths.values():
+            for operation in path.values():
+                words = [operation["summary"], *(each["description"] for each in operation["responses"].values())]
+                for sentence in words:
+                    assert sentence == "Done." or in_both_languages(sentence).zh != sentence, sentence
         assert (await client.http.get("/docs")).status_code == 200
 
 
@@ -196,7 +230,7 @@ async def test_no_id_of_a_conversation_and_no_personal_data_stands_in_the_log(tm
         app.generators["help"].service.emit = events.append  # type: ignore[attr-defined]
         import httpx
 
-        async with httpx.AsyncClient(base_url=url) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as http:
             text = "My card 4111 1111 1111 1111 is lost, mail ann@bank.com"
             answer = (await http.post("/v1/models/help:converse", json={"message": text})).json()
     await app.close()

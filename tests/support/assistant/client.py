@@ -49,7 +49,7 @@ class Client:
 async def assistant(state: Path, *, webhook: str = "", settings: Settings | None = None) -> AsyncIterator[Client]:
     """A client of the assistant whose conversations are in `state`."""
     app = make_app(state, webhook=webhook, settings=settings)
-    async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
+    async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=60) as http:
         yield Client(http)
     await app.close()
 

@@ -34,6 +34,6 @@ def ask(url: str, verb: str, **body: Any) -> dict[str, Any]:
     request = urllib.request.Request(
         f"{url}/v1/models/help:{verb}", json.dumps(body).encode(), {"content-type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         values: dict[str, Any] = json.load(answer)
     return values

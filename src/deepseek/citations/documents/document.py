@@ -9,6 +9,16 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a page."""
+
+    text: str
+    page: int  # from 1
+    box: Box
+    cells: tuple[str, ...] = ()  # where wide gaps part it
+
+
+@dataclass(frozen=True, slots=True)
 class Paragraph:
     """What stands together in a file."""
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from deepseek.citations.documents.document import Box, Paragraph
+from deepseek.citations.documents.document import Box, Line, Paragraph
 from deepseek.citations.documents.plain import join_lines, line_width, starts_paragraph
 from deepseek.errors import InputError, MalformedError, TooLargeError
 from deepseek.extras import need
@@ -30,16 +29,6 @@ _PAGE_NUMBER = re.compile(
 )
 _SENTENCE_ENDS = tuple(".;:!?。；：！？")
 _PASSWORD = 4  # FPDF_ERR_PASSWORD
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of a page."""
-
-    text: str
-    page: int  # from 1
-    box: Box
-    cells: tuple[str, ...] = ()  # where wide gaps part it
 
 
 def paragraphs_of(data: bytes, name: str) -> tuple[list[Paragraph], list[str]]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from deepseek.citations.documents.pdf import Line
+from deepseek.citations.documents.document import Line
 from deepseek.errors import InputError
 from deepseek.extras import is_installed, need
 

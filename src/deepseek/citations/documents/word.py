@@ -34,11 +34,11 @@ def paragraphs_of(data: bytes, name: str) -> list[Paragraph]:
         document = docx.Document(io.BytesIO(data))
         body = document.element.body
     except (KeyError, ValueError, AttributeError, etree.XMLSyntaxError, zipfile.BadZipFile) as error:
-        raise _malformed(name, str(error)) from error
+        raise _malformed_error(name, str(error)) from error
     except docx.opc.exceptions.OpcError as error:
-        raise _malformed(name, str(error)) from error
+        raise _malformed_error(name, str(error)) from error
     if body is None:
-        raise _malformed(name, "it has no body")
+        raise _malformed_error(name, "it has no body")
     numbering = Numbering.of(document)
     return list(_blocks(body, numbering))
 
@@ -57,44 +57,44 @@ def check_archive(data: bytes, name: str) -> None:
             if any(entry.flag_bits & 1 for entry in entries):
                 raise InputError(f"{name} is encrypted", expected="DOCX without a password", fix="save it without one")
             if len(entries) > MAX_PARTS:
-                raise _too_large(name, f"has {len(entries)} parts", f"{MAX_PARTS} parts")
+                raise _too_large_error(name, f"has {len(entries)} parts", f"{MAX_PARTS} parts")
             left = MAX_UNPACKED_BYTES
             for entry in entries:
                 limit = min(left, MAX_XML_BYTES if entry.filename.endswith((".xml", ".rels")) else left)
                 left -= _unpacked_bytes(archive, entry, limit, name)
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, ValueError) as error:
-        raise _malformed(name, str(error)) from error
+        raise _malformed_error(name, str(error)) from error
     except RuntimeError as error:
         raise InputError(
             f"{name} is encrypted", expected="DOCX without a password", fix="save it without one"
         ) from error
     except Exception as error:
         if type(error).__module__ in ("zlib", "lzma", "_lzma", "_bz2"):
-            raise _malformed(name, str(error)) from error
+            raise _malformed_error(name, str(error)) from error
         raise
 
 
 def _unpacked_bytes(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int, name: str) -> int:
     if entry.file_size > limit:
-        raise _too_large(name, f"unpacks to {entry.file_size} bytes in {entry.filename}", f"{limit} bytes there")
+        raise _too_large_error(name, f"unpacks to {entry.file_size} bytes in {entry.filename}", f"{limit} bytes there")
     num_bytes = 0
     with archive.open(entry) as part:
         while chunk := part.read(_CHUNK_BYTES):
             num_bytes += len(chunk)
             if num_bytes > limit:
-                raise _too_large(
+                raise _too_large_error(
                     name, f"unpacks to more than {limit} bytes in {entry.filename}", f"{limit} bytes there"
                 )
     return num_bytes
 
 
-def _too_large(name: str, problem: str, most: str) -> TooLargeError:
+def _too_large_error(name: str, problem: str, most: str) -> TooLargeError:
     return TooLargeError(
         f"{name} {problem}", expected=f"at most {most}", fix="save the text without pictures, in parts"
     )
 
 
-def _malformed(name: str, problem: str) -> MalformedError:
+def _malformed_error(name: str, problem: str) -> MalformedError:
     return MalformedError(
         f"{name} cannot be read: {problem[:120]}",
         expected="a DOCX file that is whole",

@@ -59,8 +59,8 @@ def evaluate_model(model: ReviewModel, labelled: Sequence[LabelledDocument]) -> 
     """Accuracy of the verdicts, precision and recall of the findings, mean average precision of the evidence, and the
     share of the text to read for READ_SHARE of the clauses that are findings; a figure that has no example is left
     out."""
-    judged = [judge(model, each) for each in labelled]
-    metrics = {}
+    judged = [judge_document(model, each) for each in labelled]
+    metrics: dict[str, Figures] = {}
     for name, measure in MEASURES.items():
         value = measure(judged)
         if value is not None:
@@ -69,7 +69,7 @@ def evaluate_model(model: ReviewModel, labelled: Sequence[LabelledDocument]) -> 
     return ReviewFigures(len(labelled), len(model.checklist.lines), metrics)
 
 
-def judge(model: ReviewModel, labelled: LabelledDocument) -> JudgedDocument:
+def judge_document(model: ReviewModel, labelled: LabelledDocument) -> JudgedDocument:
     """Both sides of one document."""
     answers = model.answers(labelled.passages)
     lines = model.checklist.lines

@@ -94,7 +94,7 @@ class TrainedLines:
     trees: TreeVerdicts | None  # with documents enough
     tuned: TunedView | None = None  # encoders that learned the lines
 
-    def judge(self, texts: Sequence[str], vectors: Float32) -> tuple[Float64, Float64]:
+    def answer_lines(self, texts: Sequence[str], vectors: Float32) -> tuple[Float64, Float64]:
         """Probabilities (T, 3) of the states, and (N, T) of each passage of a document to be evidence."""
         scores = self.scores(texts, vectors)
         log_odds = self.classifier.log_odds(scores)
@@ -172,7 +172,7 @@ class ReviewModel:
         vectors = self.embedder.passages(texts)
         answers: dict[int, LineAnswer] = {}
         if self.trained is not None:
-            states, evidence = self.trained.judge(texts, vectors)
+            states, evidence = self.trained.answer_lines(texts, vectors)
             for place, line in enumerate(self.trained.lines):
                 answers[line] = LineAnswer(states[place], evidence[:, place], "trained")
         left = [line for line in range(len(self.checklist.lines)) if line not in answers]

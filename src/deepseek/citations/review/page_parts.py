@@ -92,7 +92,7 @@ def version_sections(dossier: ReviewDossier) -> list[Section]:
         parts.append(look.table(columns, rows, caption=Text("Lines with another verdict", "结论改变的清单项")))
     else:
         parts.append(look.paragraph(Text("No line has another verdict.", "没有清单项的结论改变。")))
-    parts += [_change_block(change) for change in comparison.changes[:MAX_CHANGES]]
+    parts += [Html(_change_block(change)) for change in comparison.changes[:MAX_CHANGES]]
     if len(comparison.changes) > MAX_CHANGES:
         more = len(comparison.changes) - MAX_CHANGES
         parts.append(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ from deepseek.citations.review.tuning import TunedView
 from deepseek.citations.review.views import TERM_VIEWS, PassageClassifier, TermView, VectorView, make_vectorizer
 from deepseek.errors import DeepseekError, InputError, IntegrityError
 
-TASK = "review"
+TASK: Final = "review"
 FORMAT = 1
 LINES, MODEL, ARRAYS = "checklist.json", "review.json", "weights/arrays.safetensors"
 RANKER, VERDICTS, TUNED = "weights/ranker.ubj", "weights/verdicts.ubj", "encoders"

@@ -10,15 +10,25 @@ is not verbatim: what it leaves out may be the condition, or the word not.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from deepseek.citations.support.quote import comparable_chars
 
 _STOPS = frozenset("。！？；.!?;：:\n")
 
 
+CACHED_CLAUSES = 16_384  # every sentence of a draft is looked for in the same ones
+
+
+@lru_cache(maxsize=CACHED_CLAUSES)
+def _comparable(clause: str) -> tuple[str, list[int]]:
+    return comparable_chars(clause)
+
+
 def is_verbatim(statement: str, clause: str) -> bool:
     """Whether a clause has the statement as whole sentences or parts between semicolons."""
     wanted, _ = comparable_chars(statement)
-    letters, places = comparable_chars(clause)
+    letters, places = _comparable(clause)
     start = letters.find(wanted) if wanted else -1
     while start >= 0:
         last = start + len(wanted)

@@ -110,14 +110,14 @@ def _review(
     warn_unchecked(bundle, key)
     model = open_model(opened, None if encoder is None else EncoderChoice("folder", str(encoder)))
 
-    def judge(path: Path) -> ReviewReport:
+    def review_path(path: Path) -> ReviewReport:
         read = read_document(path)
         return review_document(model, read, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
 
     progress("reading the document", 0.2)
-    report = judge(document)
+    report = review_path(document)
     progress("comparing", 0.7)
-    comparison = None if against is None else compare_versions(judge(against), report)
+    comparison = None if against is None else compare_versions(review_path(against), report)
     log = None if decisions is None else read_decisions(decisions, report)
     return ReviewDossier(report, ReviewProvenance.of(opened, model.name, command_line), comparison, log)
 

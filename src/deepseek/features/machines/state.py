@@ -17,7 +17,7 @@ a whole is not silent machine by machine: then nothing comes at all, which who w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,7 @@ class FleetState:
         else:
             order = np.argsort(np.concatenate(rounds), kind="stable")
             joined = _join(updates, order)
-        return FleetUpdate(*(getattr(joined, part.name) for part in fields(FleetUpdate)[:-1]), newly_silent)
+        return replace(joined, newly_silent=newly_silent)
 
     def keep_answers(self, slots: Places, times: Float64, lives: Float64) -> None:
         """What N rows were told: remaining life, and its interval (N, 3)."""
@@ -177,10 +177,9 @@ class FleetState:
         arrays["raw"][slots] = carried
         has_alarm, is_active = self.tracker.advance(arrays, slots, age, times, carried)
         was_silent = self._keep_time(slots, times, age)
-        return FleetUpdate(
-            moments, silent, stuck, far, (silent | stuck | far).any(axis=1), has_alarm, is_active, was_silent,
-            np.empty(0, np.int64),
-        )  # fmt: skip
+        is_faulty = np.asarray((silent | stuck | far).any(axis=1))
+        nobody = np.empty(0, np.int64)
+        return FleetUpdate(moments, silent, stuck, far, is_faulty, has_alarm, is_active, was_silent, nobody)
 
     def _check_sensors(self, slots: Places, values: Float64) -> tuple[NDArray[np.bool_], ...]:
         """(N, S) each: silent, stuck, far. Before the row's values are kept."""
@@ -292,4 +291,6 @@ def _join(updates: Sequence[FleetUpdate], order: Places) -> FleetUpdate:
         *(part([getattr(update.moments, each.name) for update in updates]) for each in fields(Moments))
     )  # fmt: skip
     others = [part([getattr(update, each.name) for update in updates]) for each in fields(FleetUpdate)[1:-1]]
-    return FleetUpdate(moments, *others, np.empty(0, np.int64))
+    build: Any = FleetUpdate  # all fields between the first and the last are arrays of rows
+    joined: FleetUpdate = build(moments, *others, np.empty(0, np.int64))
+    return joined

@@ -66,7 +66,7 @@ def compute_vibration(
         bounds = sorted({len(blocks) * part // num_parts for part in range(num_parts + 1)})
     parts = [(blocks[start:stop], worth[start:stop]) for start, stop in pairwise(bounds)]
     run = map if executor is None or len(parts) == 1 else executor.map
-    features = np.concatenate(list(run(lambda part: _compute_part(*part, rate_hz), parts)))
+    features = np.concatenate(list(run(lambda part: _compute_part(part[0], part[1], rate_hz), parts)))
     if not np.isfinite(features).all():
         raise InputError(
             "a block holds what is no number", expected="finite samples", fix="leave that block out: it is missing"
@@ -129,6 +129,6 @@ def _fourier() -> Any:
 @lru_cache(16)
 def _spectrum_plan(length: int, rate_hz: float) -> tuple[Float32, NDArray[np.int64], Float64]:
     """The Hann window (L,), the first bin of each band (4,), the frequency of each bin."""
-    hertz = np.fft.rfftfreq(length, 1 / rate_hz)
+    hertz = np.asarray(np.fft.rfftfreq(length, 1 / rate_hz), np.float64)
     starts = np.searchsorted(hertz, np.array((0.0, *BAND_SHARES[:-1])) * rate_hz / 2)
-    return np.hanning(length).astype(np.float32), starts, hertz
+    return np.asarray(np.hanning(length), np.float32), np.asarray(starts, np.int64), hertz

@@ -183,7 +183,7 @@ def share_reasons(definition: WindowDefinition, change: Float64) -> list[tuple[i
 def middle_value(values: Float64, axis: int) -> Float64:
     """The median along an axis of an odd number of finite values, in a tenth of the time of numpy's."""
     half = values.shape[axis] // 2
-    return np.take(np.partition(values, half, axis=axis), half, axis=axis)
+    return np.asarray(np.take(np.partition(values, half, axis=axis), half, axis=axis))
 
 
 def judge_rows(

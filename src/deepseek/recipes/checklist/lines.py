@@ -17,6 +17,8 @@ from deepseek.errors import InputError
 from deepseek.files import atomic_file
 
 STATUSES = ("accepted", "proposed", "struck")
+#: How the note of a line begins that the model decided.
+BY_MODEL = ("decided by the model", "由模型判定")
 MAX_FIELD_CHARS = 2_000  # of a text in the file
 
 
@@ -39,6 +41,11 @@ class RuleLine:
     question: str = ""
     note: str = ""  # what decided, which clauses it names, what a person should look at
     title: str = ""
+
+    @property
+    def is_by_model(self) -> bool:
+        """Whether no signal word decided."""
+        return self.note.startswith(BY_MODEL)
 
     def to_dict(self) -> dict[str, str]:
         """The fields that are not empty, as they stand in the file."""

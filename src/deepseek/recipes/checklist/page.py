@@ -25,7 +25,7 @@ STATUS_NAMES = {
 }  # fmt: skip
 RISK_NAMES = {"high": Text("high", "高"), "medium": Text("medium", "中"), "low": Text("low", "低")}
 STYLE = """
-article.line{border-top:1px solid var(--soft);padding:16px 0 12px}
+article.line{border-top:1px solid var(--rule);padding:16px 0 12px}
 article.line h3{display:flex;flex-wrap:wrap;gap:4px 12px;align-items:baseline;margin:0 0 4px;font-size:1rem}
 article.line h3 .id{color:var(--soft);font-weight:400}
 article.line blockquote{margin:4px 0 8px;padding-left:12px;border-left:3px solid var(--accent)}
@@ -39,7 +39,7 @@ article.line fieldset{border:0;padding:0;margin:4px 0 8px;display:flex;flex-wrap
 article.line fieldset label{flex-direction:row;gap:6px;align-items:center;color:var(--ink)}
 article.line[data-status=struck] blockquote{text-decoration:line-through;color:var(--soft)}
 .save{position:sticky;bottom:0;background:var(--ground);padding:12px 0;display:flex;flex-wrap:wrap;gap:8px 16px;
-align-items:center;border-top:1px solid var(--soft)}
+align-items:center;border-top:1px solid var(--rule)}
 .save button{font:inherit;cursor:pointer;color:var(--ground);background:var(--accent);border:1px solid var(--accent);
 border-radius:4px;padding:4px 12px}
 .save button.quiet{color:var(--ink);background:transparent;border-color:var(--soft)}
@@ -79,7 +79,8 @@ link.download="checklist.toml";document.body.appendChild(link);link.click();link
 });
 document.querySelector(".save .quiet").addEventListener("click",function(){
 lines.forEach(function(part){
-if(read(part).status==="proposed"&&part.dataset.by==="words")part.querySelector("input[value=accepted]").checked=true});
+var line=read(part),binds=line.kind==="obligation"||line.kind==="prohibition";
+if(line.status==="proposed"&&binds&&part.dataset.by==="words")part.querySelector("input[value=accepted]").checked=true});
 count();
 });
 count();
@@ -139,7 +140,7 @@ def _attention(result: RegulationChecklist) -> Html:
         )
         for each in result.contradictions
     ]
-    if by_model := [line.id for line in result.lines if line.note.startswith("decided by the model")]:
+    if by_model := [line.id for line in result.lines if line.is_by_model]:
         names = ", ".join(by_model)
         items.append(Text(
             f"No signal word says that these are duties, the model takes them for it: {names}.",
@@ -172,7 +173,10 @@ def _changes(result: RegulationChecklist) -> Html:
 
 def _lines(result: RegulationChecklist) -> Html:
     cards = "".join(_card(line) for line in result.lines)
-    save, accept = Text("Save as TOML", "保存为 TOML"), Text("Accept what words decided", "采用由词语判定的条目")
+    save, accept = (
+        Text("Save as TOML", "保存为 TOML"),
+        Text("Accept duties that words decided", "采用由词语判定的义务和禁止"),
+    )
     counts = " · ".join(
         f'{look.inline(label)} <span class="{name}">0</span>'
         for name, label in (
@@ -188,7 +192,7 @@ def _lines(result: RegulationChecklist) -> Html:
 
 
 def _card(line: RuleLine) -> str:
-    by_model = line.note.startswith("decided by the model")
+    by_model = line.is_by_model
     data = look.escape(json.dumps(line.to_dict(), ensure_ascii=False))
     facts: dict[Words, Cell] = {
         Text("Subject", "主体"): line.subject or Text("not named", "未写明"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from difflib import SequenceMatcher
 from pathlib import Path
 
@@ -24,7 +24,8 @@ from deepseek.citations.provisions.reading import is_chinese, read_provisions
 from deepseek.contracts import JsonObject
 from deepseek.errors import InputError
 from deepseek.look.summary import format_value, make_table, render_text
-from deepseek.recipes.checklist.lines import RuleLine, read_lines
+from deepseek.look.words import Text
+from deepseek.recipes.checklist.lines import BY_MODEL, RuleLine, read_lines
 from deepseek.recipes.checklist.versions import Comparison, compare_versions
 from deepseek.recipes.checklist.wording import RISKS, word_line
 from deepseek.results import Result
@@ -74,7 +75,7 @@ class RegulationChecklist(Result):
     @property
     def num_by_model(self) -> int:
         """Lines that words did not decide."""
-        return sum(line.note.startswith("decided by the model") for line in self.lines)
+        return sum(line.is_by_model for line in self.lines)
 
     def count(self, kind: Kind) -> int:
         """Lines of a kind."""
@@ -232,7 +233,7 @@ def _make_line(
         condition="；".join(span.of(text) for span in provision.condition) if chinese
         else "; ".join(span.of(text) for span in provision.condition),
         deadline=amounts[0] if is_deadline_of else "", evidence=wording.evidence, question=wording.question,
-        note=_note(document, provision, text, named),
+        note=_note(document, provision, text, named, chinese=chinese),
     )  # fmt: skip
 
 
@@ -254,20 +255,23 @@ def _own_end(text: str, provisions: Sequence[Provision], place: int) -> int:
     return provision.cue.end + cut
 
 
-def _note(document: Document, provision: Provision, text: str, named: Sequence[Reference]) -> str:
-    """What decided, and the clauses that the line names, followed."""
+def _note(document: Document, provision: Provision, text: str, named: Sequence[Reference], *, chinese: bool) -> str:
+    """What decided, and the clauses that the line names, followed, in the language of the regulation."""
     cue = " ".join(provision.cue.of(text).split())
-    parts = [f"decided by the words {cue!r}"]
-    if provision.decided_by == "model":
-        parts = [f"decided by the model ({provision.score:.2f}): look whether it is a duty"]
+    by_words = Text(f"decided by the words {cue!r}", f"由词语“{cue}”判定")
+    by_model = Text(
+        f"{BY_MODEL[0]} ({provision.score:.2f}): look whether it is a duty",
+        f"{BY_MODEL[1]}（{provision.score:.2f}）：请查看是否为义务",
+    )
+    parts = [by_words if provision.decided_by == "words" else by_model]
     for each in {each.text: each for each in named}.values():
         if each.target is None:
-            parts.append(f"names {each.text}, which is not in this document")
+            parts.append(Text(f"names {each.text}, which is not in this document", f"引用{each.text}，本文件中没有"))
             continue
-        target = document.clauses[each.target]
-        words = " ".join(target.text.split())
-        parts.append(f"names {each.text}: {words[:_CROSS_CHARS]}{'…' if len(words) > _CROSS_CHARS else ''}")
-    return "; ".join(parts)
+        words = " ".join(document.clauses[each.target].text.split())
+        words = words if len(words) <= _CROSS_CHARS else f"{words[:_CROSS_CHARS]}…"
+        parts.append(Text(f"names {each.text}: {words}", f"引用{each.text}：{words}"))
+    return "；".join(part.zh for part in parts) if chinese else "; ".join(part.en for part in parts)
 
 
 def _make_id(number: str, kind: Kind, ids: set[str]) -> str:
@@ -309,9 +313,7 @@ def _without_repeats(lines: Sequence[RuleLine]) -> list[RuleLine]:
 
 
 def _with_source(line: RuleLine, source: str) -> RuleLine:
-    from dataclasses import replace
-
-    return replace(line, note=f"{line.note}; said again in {source}") if source != line.source else line
+    return replace(line, note=f"{line.note}; = {source}") if source != line.source else line
 
 
 def _find_contradictions(lines: Sequence[RuleLine]) -> Iterator[Contradiction]:

@@ -87,19 +87,18 @@ def _word_chinese(
     kind: Kind, subject: str, condition: str, cue: str, act: str
 ) -> tuple[str, Literal["present", "absent"], str]:
     lead = f"{condition}，" if condition else ""
-    person = subject
     done = act if _MODAL_ZH.match(cue) else f"{cue}{act}"
     if cue in ("禁止", "严禁") and subject:
         done = done.removeprefix(subject)
     if kind == "obligation":
-        said = f"{lead}{person}{cue if _MODAL_ZH.match(cue) else ''}{done}"
-        return said, "present", f"{lead}{person or '有关各方'}是否{done}？"
+        said = f"{lead}{subject}{cue if _MODAL_ZH.match(cue) else ''}{done}"
+        return said, "present", f"{lead}{subject or '有关各方'}是否{done}？"
     if kind == "prohibition" and not _ONLY.search(cue):
-        return f"{lead}{person}可以{done}", "absent", f"{lead}文件是否允许{person or '任何人'}{done}？"
+        return f"{lead}{subject}可以{done}", "absent", f"{lead}文件是否允许{subject or '任何人'}{done}？"
     if kind == "prohibition":
-        return f"{lead}{person}{cue}{act}", "present", f"{lead}文件是否规定{person or '任何人'}{cue}{act}？"
+        return f"{lead}{subject}{cue}{act}", "present", f"{lead}文件是否规定{subject or '任何人'}{cue}{act}？"
     word = cue if cue in ("可以", "有权", "无需", "无须", "不必") else "可以"
-    return f"{lead}{person}{word}{done}", "present", f"{lead}{person or '有关各方'}是否{word}{done}？"
+    return f"{lead}{subject}{word}{done}", "present", f"{lead}{subject or '有关各方'}是否{word}{done}？"
 
 
 def _word_english(

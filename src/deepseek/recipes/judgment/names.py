@@ -41,10 +41,10 @@ def strange_names(words: str, facts: Facts, law: InForce, known: str) -> Iterato
         return
     for party in facts.parties:
         pattern = re.compile(
-            rf"\b{re.escape(party.role)}{_BETWEEN}([A-Z][\w.'’-]*(?:\s[A-Z][\w.'’-]*)*)", re.IGNORECASE
+            rf"\b{re.escape(party.role)}{_BETWEEN}((?-i:[A-Z][\w.'’-]*(?:\s[A-Z][\w.'’-]*)*))", re.IGNORECASE
         )
         for match in pattern.finditer(words):
-            if match[1][0].isupper() and not match[1].startswith(party.name) and not party.name.startswith(match[1]):
+            if not match[1].startswith(party.name) and not party.name.startswith(match[1]):
                 yield match[1]
     vocabulary = " ".join((*facts.values.values(), known, *{clause.law for clause in law.corpus}))
     for match in _CAPITALIZED.finditer(words):

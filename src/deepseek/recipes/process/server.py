@@ -17,9 +17,10 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, ClassVar, TypeGuard, get_args
+from typing import ClassVar, TypeGuard, get_args
 
 from deepseek.automl.study.trials import State
+from deepseek.contracts import JsonObject
 from deepseek.errors import BusyError, DeepseekError, InputError, MalformedError
 from deepseek.http_errors import ForeignOriginError, MediaTypeError, MisdirectedHostError
 from deepseek.recipes.process.form import render_form_page
@@ -91,13 +92,13 @@ class StudyHandler(BaseHTTPRequestHandler):
         except DeepseekError as error:
             self._answer_error(error)
 
-    def _ask(self, body: dict[str, Any]) -> StudyResult:
+    def _ask(self, body: JsonObject) -> StudyResult:
         num = body.get("num", 1)
         if not _is_number(num):
             raise InputError(f"num is {num!r}", expected="a whole number", fix="send such a number")
         return ask_study(self.server.folder, num)
 
-    def _tell(self, body: dict[str, Any]) -> StudyResult:
+    def _tell(self, body: JsonObject) -> StudyResult:
         trial, values, has_failed = body.get("trial"), body.get("values", {}), body.get("failed") is True
         if not _is_number(trial) or not isinstance(values, dict):
             raise InputError(
@@ -107,7 +108,7 @@ class StudyHandler(BaseHTTPRequestHandler):
         reason, correct = str(body.get("reason", "")), body.get("correct") is True
         return tell_study(self.server.folder, trial, values, has_failed=has_failed, reason=reason, correct=correct)
 
-    def _undo(self, body: dict[str, Any]) -> StudyResult:
+    def _undo(self, body: JsonObject) -> StudyResult:
         trial, state = body.get("trial"), body.get("state")
         if not _is_number(trial) or state not in (None, *get_args(State)):
             raise InputError(
@@ -125,7 +126,7 @@ class StudyHandler(BaseHTTPRequestHandler):
             self.close_connection = True
             raise ForeignOriginError(origin.encode())
 
-    def _read_body(self) -> dict[str, Any]:
+    def _read_body(self) -> JsonObject:
         length = self.headers.get("Content-Length", "")
         if not length.isdigit() or int(length) > MOST_BODY_BYTES:
             self.close_connection = True
@@ -151,7 +152,7 @@ class StudyHandler(BaseHTTPRequestHandler):
     def _answer_error(self, error: DeepseekError) -> None:
         self._answer_json(error.status, {"error": error.to_dict()}, retry=isinstance(error, BusyError))
 
-    def _answer_json(self, status: int, document: dict[str, Any], *, retry: bool = False) -> None:
+    def _answer_json(self, status: int, document: JsonObject, *, retry: bool = False) -> None:
         data = json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
         self._answer(status, data, "application/json", retry=retry)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ from deepseek.errors import InputError
 from deepseek.serve.core.json_body import decode_object
 
 T = TypeVar("T", bound=msgspec.Struct)
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # a store holds no larger number
 _PATH = re.compile(r"`\$\.?(?P<path>[^`]*)`")
 
 
@@ -34,7 +35,7 @@ class TranscriptBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """:transcript"""
 
     conversation: str
-    after: int = 0
+    after: Count = 0
 
 
 class ConversationBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,7 +48,7 @@ class FeedbackBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """:feedback"""
 
     conversation: str
-    number: int
+    number: Count
     helpful: bool
 
 
@@ -73,7 +74,7 @@ class AddAnswerBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class UndoBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """:undo_answer"""
 
-    answer: int
+    answer: Count
 
 
 class DropBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

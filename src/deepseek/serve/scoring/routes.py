@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from deepseek.contracts import JsonObject
@@ -54,6 +54,11 @@ class LineRoutes:
     def name(self) -> str:
         """Of the model."""
         return self._name
+
+    @property
+    def store(self) -> Any:
+        """The state that rows are answered by."""
+        return self._queue.scorer.store
 
     def close(self) -> None:
         """Close the queue and its scorer."""

@@ -37,7 +37,7 @@ class FrameSource:
         self._start = self._stop = 0  # of what was read and not yet given out
         self._number = 0
         self._has_ended = False
-        with contextlib.suppress(OSError):  # a file, or a system that allows no more
+        with contextlib.suppress(OSError, AttributeError):  # a file, or a system that allows no more or knows it not
             fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
     async def start(self, last_position: str) -> None:
