@@ -224,3 +224,10 @@ def test_sections_of_documents_answer_word_for_word(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no \.md or \.txt"):
         read_documents(tmp_path / "empty")
+
+
+def test_what_is_sooner_in_scope_than_not_is_not_handed_over(assistant: Assistant) -> None:
+    """However well the judge parts what was held."""
+    assert assistant.model.thresholds.scope <= 0.5
+    for each in assistant.understand([question for question, _ in UNSEEN]):
+        assert each.in_scope < 0.5 or each.decision != "hand_over"

@@ -242,7 +242,8 @@ def _fit_scope(held: HeldRows) -> Any:
 
 
 def _scope_threshold(model: AssistantModel, held: HeldRows, options: AssistantOptions, warnings: list[str]) -> float:
-    """The highest threshold that keeps the stated share of questions in scope; 0 where too few are held."""
+    """The highest threshold that keeps the stated share of questions in scope, at most LEAST_SCOPE: what is sooner in
+    scope than not is not handed over, though a judge that parts both well would allow it. 0 where too few are held."""
     try:
         bound = choose_threshold(model.scope.probabilities(held.inside), 1 - options.keep, options.confidence)
     except CheckError:
@@ -251,7 +252,7 @@ def _scope_threshold(model: AssistantModel, held: HeldRows, options: AssistantOp
             "are kept: no question is handed over for being out of scope, unless it has no word"
         )
         return 0.0
-    return bound.threshold
+    return min(bound.threshold, LEAST_SCOPE)
 
 
 def _answer_bound(
