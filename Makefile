@@ -121,7 +121,7 @@ $(VENV)/dev.stamp: pyproject.toml
 .venv-flink/flink.stamp: pyproject.toml
 	@command -v java >/dev/null || [ -n "$${JAVA_HOME:-}" ] || { echo "error: Flink needs Java 11, 17 or 21. To mend it: apt-get install openjdk-17-jre-headless" >&2; exit 2; }
 	@$(call python); "$(PYTHON)" -m venv --clear .venv-flink
-	@echo "Installing Apache Flink into .venv-flink (some minutes, 850 MB) ..." >&2
+	@echo "Installing Apache Flink into .venv-flink (some minutes, 1.1 GB) ..." >&2
 	@.venv-flink/bin/python -m pip install --disable-pip-version-check --quiet -e '.[flink]'
 	@touch $@
 

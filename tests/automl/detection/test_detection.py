@@ -263,3 +263,32 @@ def test_the_example_has_labels_that_fit_its_pictures(example: tuple[Path, Path]
     labels = read_labels(example[1], example[0])
     assert labels.warnings == ()
     assert labels.num_boxes == 24
+
+
+@pytest.mark.slow
+def test_a_detector_runs_on_a_device_and_answers_as_its_bundle(
+    fitted: DetectionResult, example: tuple[Path, Path], tmp_path: Path
+) -> None:
+    from deepseek.compress.edge import export_edge
+
+    done = export_edge(fitted.bundle.path, tmp_path / "edge", data=example[0])
+    assert done.kept.parity.passes
+    assert done.target.shape == (1, 64, 64)
+    document = json.loads((tmp_path / "edge" / "edge.json").read_text())
+    assert document["outputs"]["labels"] == ["pit", "scratch", "good"]
+    sizes = [int(np.prod(part["shape"])) for part in document["outputs"]["layout"]]
+    assert sum(sizes) == document["outputs"]["size"] == done.target.expected.shape[1]
+    with DetectorRuntime.open(fitted.bundle.path) as runtime:
+        seen = runtime.inspect(runtime.read(sorted(example[0].iterdir())[0]))
+    np.testing.assert_allclose(done.target.expected[0, :2], seen.class_scores, atol=1e-5)
+
+
+def test_a_device_needs_pictures_of_one_size(fitted: DetectionResult, tmp_path: Path) -> None:
+    from deepseek.compress.edge.pictures import read_picture_rows
+
+    for name, shape in (("wide", (40, 90)), ("high", (90, 40))):
+        Image.fromarray(np.full(shape, 130, np.uint8)).save(tmp_path / f"{name}.png")
+    with pytest.raises(InputError, match="several sizes"):
+        read_picture_rows(fitted.bundle.path, tmp_path, 10)
+    with pytest.raises(InputError, match="real pictures"):
+        read_picture_rows(fitted.bundle.path, None, 10)

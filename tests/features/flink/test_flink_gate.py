@@ -11,70 +11,18 @@ import numpy as np
 import pytest
 
 from deepseek.features import EventColumns, FeatureDefinition, FeatureStore, Status, card_payments
-from deepseek.features.definition import Bounds, KeyDefinition
+from deepseek.features.definition import Bounds, KeyDefinition, with_states
 from deepseek.features.flink.__main__ import main
-from deepseek.features.flink.gate import BAD_INPUT, CHUNK_IDS, Gate, GatePlace
+from deepseek.features.flink.gate import CHUNK_IDS
 from deepseek.features.flink.messages import Kind, read_message
-from deepseek.features.key_history import KeyHistory, KeyRules, compute_event_feature
+from deepseek.features.flink.parts import CardMessage, Part, PartQueue
+from deepseek.features.hidden.parameters import HiddenStates
+from support.hidden_states import HIDDEN
+from support.local_flink import DictMap, LocalJob, answers_of_job
 from support.messages import answers_of_store, column_names, event_messages, same_bits
 
 pytest.importorskip("numba")
 DAY = 86_400
-
-
-class DictMap(dict):
-    """As Flink's MapState: a value is what it was when it was put."""
-
-    def put(self, key: int, value: list[int]) -> None:
-        self[key] = list(value)
-
-    def remove(self, key: int) -> None:
-        del self[key]
-
-
-class LocalJob:
-    """The job in one process. `restart` forgets what is not in the state that Flink keeps."""
-
-    def __init__(self, definition: FeatureDefinition) -> None:
-        self.definition, self.place = definition, GatePlace()
-        self.rules = KeyRules.all_of(definition)
-        self.ids, self.chunks = DictMap(), DictMap()
-        self.histories: dict[tuple[int, int], KeyHistory] = {}
-        self.answers: dict[int, np.ndarray] = {}
-        self.restart()
-
-    def restart(self) -> None:
-        self.gate = Gate(self.definition, self.ids, self.chunks)
-
-    def answer(self, text: str) -> tuple[str, np.ndarray]:
-        admission, self.place = self.gate.admit(read_message(self.definition, text), self.place)
-        message, features = admission.message, np.full(len(self.definition.names), np.nan)
-        if admission.status == BAD_INPUT:
-            return "bad_input", features
-        if admission.status == Status.DUPLICATE:
-            features = self.answers[admission.event]
-        if admission.status == Status.ACCEPTED:
-            histories = [self._history(key) for key in enumerate(message.keys)]
-            if message.kind == Kind.VERDICT:
-                for history in histories:
-                    history.label(message.id, message.time, fraud=bool(message.fraud))
-            else:
-                for column, feature in enumerate(self.definition.features):
-                    features[column] = (
-                        histories[feature.key].compute(feature, message.time, message.amount)
-                        if feature.key >= 0
-                        else compute_event_feature(self.gate.plan, feature.kind, message.time, message.amount)
-                    )
-                for history in histories:
-                    history.keep(message.time, message.amount, message.id)
-                    history.forget()
-                self.answers[admission.event] = features
-        return Status(admission.status).name.lower(), features
-
-    def _history(self, key: tuple[int, int]) -> KeyHistory:
-        if key not in self.histories:
-            self.histories[key] = KeyHistory(self.rules[key[0]])
-        return self.histories[key]
 
 
 @pytest.fixture(scope="module")
@@ -110,24 +58,64 @@ def hostile_messages(definition: FeatureDefinition, seed: int, number: int) -> l
     return messages
 
 
-def compare(definition: FeatureDefinition, messages: Sequence[str], restart_each: int) -> set[str]:
-    job, statuses = LocalJob(definition), set()
-    for number, (text, expected) in enumerate(zip(messages, answers_of_store(definition, messages), strict=True)):
-        if number % restart_each == 0:
-            job.restart()
-        status, features = job.answer(text)
-        assert status == expected.status, (number, text)
-        assert same_bits(features, expected.features), (number, text)
-        statuses.add(status)
-    return statuses
+def compare(definition: FeatureDefinition, messages: Sequence[str], seed: int, restart_each: int) -> set[str]:
+    """The statuses, once they and all features are what a store says."""
+    answers = answers_of_job(definition, messages, seed=seed, restart_each=restart_each)
+    for number, (answer, expected) in enumerate(zip(answers, answers_of_store(definition, messages), strict=True)):
+        assert answer.status == expected.status, (number, messages[number])
+        assert same_bits(answer.features, expected.features), (number, messages[number])
+    return {answer.status for answer in answers}
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_the_parts_say_what_the_store_says_whatever_comes(seed: int, definition: FeatureDefinition) -> None:
+@pytest.mark.parametrize("hidden", [None, HIDDEN], ids=["windows", "states"])
+def test_the_parts_say_what_the_store_says_whatever_comes_in_which_order(
+    seed: int, hidden: HiddenStates | None, definition: FeatureDefinition
+) -> None:
+    """Cards and terminals get their messages in orders of their own, late ones and verdicts on any of them included."""
     messages = hostile_messages(definition, seed, 3 * CHUNK_IDS)
-    seen = compare(definition, messages, restart_each=701)
+    if hidden is not None:
+        definition = with_states(definition, hidden)
+    seen = compare(definition, messages, seed, restart_each=701)
     of_readers = {"bad_key", "bad_label"}  # said by who reads events for a store: the job calls both bad_input
     assert seen == {status.name.lower() for status in Status} - {"key_full"} - of_readers | {"bad_input"}
+
+
+@pytest.mark.parametrize("label_delay", ["0d", "2d"])
+def test_states_of_two_keys_among_three_are_the_stores(label_delay: str, definition: FeatureDefinition) -> None:
+    """The terminal's key comes before the card's, a verdict counts at once, windows are of several lengths."""
+    keys = {
+        "terminal": KeyDefinition("terminal", ("2d", "5d"), ("count", "sum")),
+        "device": KeyDefinition("device", ("1d", "9d"), ("fraud_count", "gap")),
+        "card": KeyDefinition("card", ("1d", "9d"), ("count", "amount_zscore")),
+    }
+    definition = with_states(replace(definition, keys=keys, label_delay=label_delay), HIDDEN)
+    rng, number = np.random.default_rng(5), 500
+    time = 1_600_000_000 + np.cumsum(rng.integers(0, 4_000, number)) - rng.integers(0, 3 * DAY, number)
+    amount = np.exp(rng.normal(7.5, 1.2, number)).astype(np.int64)
+    codes = tuple(rng.integers(0, most, number) for most in (5, 4, 9))
+    verdicts = (rng.random(number) < 0.3).astype(np.int64)
+    messages = event_messages(EventColumns(time, amount, codes, np.arange(number), verdicts), column_names(definition))
+    assert compare(definition, messages, seed=1, restart_each=100) == {"accepted"}
+
+
+def test_a_part_waits_for_the_messages_of_those_before_it_and_no_longer() -> None:
+    parts, messages = DictMap(), DictMap()
+    queue = PartQueue(parts, messages)
+    events = [Part(Kind.EVENT, number, number, 100, 5, 0) for number in range(4)]
+    said = [CardMessage(number, number + 0.1, number) for number in range(4)]
+    verdict = Part(Kind.VERDICT, 0, 0, 100, 5, 1)
+    assert queue.add_message(said[1]) == []  # before its part
+    assert queue.add_part(events[0]) == []
+    assert queue.add_part(events[1]) == []  # behind one that waits
+    assert queue.add_part(verdict) == []
+    assert queue.add_part(events[2]) == []
+    assert queue.add_message(said[0]) == [(events[0], said[0]), (events[1], said[1]), (verdict, None)]
+    assert queue.add_message(said[2]) == [(events[2], said[2])]
+    assert queue.add_part(verdict) == [(verdict, None)]
+    assert queue.add_message(said[3]) == []
+    assert queue.add_part(events[3]) == [(events[3], said[3])]
+    assert parts == messages == {}
 
 
 def test_the_gate_forgets_ids_as_the_store_does(definition: FeatureDefinition) -> None:
@@ -138,10 +126,10 @@ def test_the_gate_forgets_ids_as_the_store_does(definition: FeatureDefinition) -
         for number in range(40 * CHUNK_IDS // 8)
     ]
     job = LocalJob(definition)
-    assert {job.answer(text)[0] for text in messages} == {"accepted"}
+    assert {job.send(text) for text in messages} == {"accepted"}
     assert len(job.ids) == retention_days
     assert len(job.chunks) <= 2
-    compare(definition, messages[:200], restart_each=7)
+    compare(definition, messages[:200], seed=0, restart_each=7)
 
 
 def test_a_verdict_counts_for_good_also_for_a_key_of_short_windows() -> None:

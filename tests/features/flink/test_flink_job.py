@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from deepseek.features import EventColumns, FeatureDefinition, card_payments, compute_offline
+from deepseek.features.definition import with_states
+from deepseek.features.states.estimate import estimate_states
 from support.messages import answers_of_store, column_names, event_messages, same_bits
 from support.servers.flink import flink_cluster, python_with_flink, start_job, stop
 
@@ -45,6 +47,12 @@ def april(shared_data: Path, definition: FeatureDefinition) -> EventColumns:
     table = pq.read_table(shared_data / "fraud-handbook" / "transactions-2018-04.parquet")
     events = EventColumns.from_columns(definition, {name: table[name].to_numpy() for name in table.column_names})
     return events.take(np.argsort(events.time, kind="stable")[:NUM_EVENTS])
+
+
+@pytest.fixture(scope="module")
+def with_hidden(definition: FeatureDefinition, april: EventColumns) -> FeatureDefinition:
+    """What `recipe fraud` makes: windows, and hidden states as these transactions teach them."""
+    return with_states(definition, estimate_states(definition, april, card="card", terminal="terminal"))
 
 
 def add_faults(messages: Sequence[str], seed: int) -> list[str]:
@@ -100,6 +108,14 @@ def wait_for_end(process: subprocess.Popen[str], folder: Path) -> None:
     assert process.returncode == 0, "".join(path.read_text()[-4_000:] for path in folder.glob("*.out"))
 
 
+def compare_with_store(
+    definition: FeatureDefinition, messages: Sequence[str], status: Sequence[str], features: np.ndarray
+) -> None:
+    stored = answers_of_store(definition, messages)
+    assert status == [answer.status for answer in stored]
+    assert same_bits(features, np.array([answer.features for answer in stored]))
+
+
 def count_answers(folder: Path) -> int:
     return sum(len(path.read_text().splitlines()) for path in folder.rglob("part-*"))
 
@@ -116,18 +132,31 @@ def test_real_transactions_are_answered_as_by_the_store_and_the_table_to_the_bit
     assert Counter(status) == {"accepted": len(messages)}
     offline = compute_offline(definition, april)
     assert same_bits(features[is_event], offline.values)
-    stored = answers_of_store(definition, messages)
-    assert same_bits(features, np.array([answer.features for answer in stored]))
+    compare_with_store(definition, messages, status, features)
     assert offline.values[:, list(offline.names).index("terminal.fraud_streak")].max() >= 2
 
 
+def test_hidden_states_are_followed_as_by_the_store_to_the_bit(
+    python: str, with_hidden: FeatureDefinition, april: EventColumns, tmp_path: Path
+) -> None:
+    """Cards tell terminals of each payment. Late events, verdicts on any of them and duplicates are among them."""
+    messages = add_faults(event_messages(april, column_names(with_hidden)), seed=4)
+    arguments = write_input(with_hidden, messages, tmp_path)
+    wait_for_end(start_job(python, *arguments, "-D", "parallelism.default=2", cwd=tmp_path), tmp_path)
+    status, features = read_answers(tmp_path / "answers", with_hidden.names)
+    compare_with_store(with_hidden, messages, status, features)
+    names = list(with_hidden.names)
+    assert np.nanmax(features[:, names.index("terminal.state_odds")]) > 10
+    assert np.nanmax(features[:, names.index("card.amount_odds")]) > 3
+
+
 def test_a_killed_task_manager_loses_nothing_and_answers_nothing_twice(
-    python: str, definition: FeatureDefinition, april: EventColumns, tmp_path: Path
+    python: str, with_hidden: FeatureDefinition, april: EventColumns, tmp_path: Path
 ) -> None:
     """Faults among the messages, on a cluster of processes. The only task manager gets a SIGKILL when some answers are
     out, and then another one comes."""
-    messages = add_faults(event_messages(april.take(slice(0, NUM_EVENTS // 5)), column_names(definition)), seed=3)
-    arguments = write_input(definition, messages, tmp_path)
+    messages = add_faults(event_messages(april.take(slice(0, NUM_EVENTS // 5)), column_names(with_hidden)), seed=3)
+    arguments = write_input(with_hidden, messages, tmp_path)
     settings = ("execution.checkpointing.interval=1 s", "restart-strategy.fixed-delay.attempts=1000")
     options = [word for setting in settings for word in ("-D", setting)]
     with flink_cluster(python, tmp_path / "cluster") as cluster:
@@ -143,10 +172,8 @@ def test_a_killed_task_manager_loses_nothing_and_answers_nothing_twice(
         assert count_answers(tmp_path / "answers") < len(messages)
         cluster.start("taskmanager.sh")
         wait_for_end(process, tmp_path / "cluster")
-    status, features = read_answers(tmp_path / "answers", definition.names)
-    stored = answers_of_store(definition, messages)
-    assert status == [answer.status for answer in stored]
-    assert same_bits(features, np.array([answer.features for answer in stored]))
+    status, features = read_answers(tmp_path / "answers", with_hidden.names)
+    compare_with_store(with_hidden, messages, status, features)
     assert set(status) >= {
         "accepted", "duplicate", "duplicate_old", "late", "ahead", "bad_amount", "bad_time", "bad_input", "unknown_id",
     }  # fmt: skip

@@ -19,6 +19,7 @@ from deepseek.extras import is_installed
 ROOT = Path(__file__).resolve().parents[3]
 #: A small mini-cluster that compiles little: the tests are short, and share their machine.
 JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+#: Beside other work a part may take long to start: the ten seconds that Flink allows of itself ended one.
 CLUSTER = """
 jobmanager.rpc.address: localhost
 jobmanager.rpc.port: {rpc}
@@ -36,6 +37,8 @@ taskmanager.memory.jvm-metaspace.size: 160m
 taskmanager.numberOfTaskSlots: 1
 heartbeat.timeout: 10000
 heartbeat.interval: 2000
+pekko.ask.timeout: 300 s
+pekko.startup-timeout: 300 s
 """
 
 

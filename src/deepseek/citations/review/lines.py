@@ -168,10 +168,18 @@ def _check_contradictions(lines: tuple[ChecklistLine, ...], name: str) -> None:
         same = [line for line in lines if line.expect == expect]
         for index, line in enumerate(same):
             for other in same[index + 1 :] if expect == "present" else ():
+                if _differ_in_scope(line, other):
+                    continue
                 conflict = find_conflict(line.text, other.text)
                 if conflict is not None and find_conflict(other.text, line.text) is not None:
                     words = f"{conflict.said!r} against {conflict.law!r}"
                     raise _contradiction(name, line, other, f"both are to be present, and they differ in {words}")
+
+
+def _differ_in_scope(line: ChecklistLine, other: ChecklistLine) -> bool:
+    """Whether two lines that say for whom and when they hold hold for somebody else or at another time."""
+    first, second = dict(line.origin), dict(other.origin)
+    return any(first.get(key, "") != second.get(key, "") for key in ("subject", "condition"))
 
 
 def _contradiction(name: str, first: ChecklistLine, second: ChecklistLine, why: str) -> InputError:

@@ -52,6 +52,11 @@ def open_verified(path: Path, key: Path | None) -> TextAdapter | GraphAdapter | 
     """A bundle whose bytes were checked."""
     bundle = open_bundle(path, key=key)
     manifest = bundle.manifest
+    if manifest.task == "intents":
+        raise InputError(
+            f"{path} understands questions, and is not served as a model of rows",
+            expected="a bundle of another recipe", fix=f"ask it: deepseek predict {path} QUESTIONS.csv",
+        )  # fmt: skip
     if manifest.task == "review":
         raise InputError(
             f"{path} judges documents by a checklist, which is not served",

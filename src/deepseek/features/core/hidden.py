@@ -1,13 +1,30 @@
-"""The filters of hidden states on what the store keeps, and over whole tables."""
+"""The filters of hidden states on what the store keeps, over whole tables, and on the events of one key."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from deepseek.features.core.blocks import first_after
-from deepseek.features.core.compilation import SOURCE, compile_cached, compile_once
+from deepseek.features.core.compilation import SOURCE, compile_cached, compile_inline, compile_once
 from deepseek.features.core.layout import BLOCK, END, START, TAG_BITS
 from deepseek.features.hidden.filters import answer_card, answer_terminal
+
+
+@compile_inline
+def answer_at_card(hidden: Any, arena: Any, low: int, high: int, time: int, amount: int) -> None:
+    """One event by the events low..high of its card."""
+    stop = first_after(arena, low, high, time)
+    labeled = first_after(arena, low, stop, time - hidden.delay)
+    first = first_after(arena, low, labeled, time - hidden.delay - hidden.window)
+    answer_card(hidden, arena, first, stop, labeled, time, amount)
+
+
+@compile_inline
+def answer_at_terminal(hidden: Any, arena: Any, low: int, high: int, time: int) -> None:
+    """One event by the events low..high of its terminal, once its card has been asked."""
+    labeled = first_after(arena, low, high, time - hidden.delay)
+    first = first_after(arena, low, labeled, time - hidden.delay - hidden.window)
+    answer_terminal(hidden, arena, first, labeled, time)
 
 
 @compile_once
@@ -15,15 +32,10 @@ def answer_hidden(hidden: Any, arena: Any, words: Any, longs: Any, slots: Any, t
     """The answers and notes of one event, by the records of its card and its terminal."""
     slot = slots[hidden.card]
     low, high = longs[slot, BLOCK] + words[slot, START], longs[slot, BLOCK] + words[slot, END]
-    stop = first_after(arena, low, high, time)
-    labeled = first_after(arena, low, stop, time - hidden.delay)
-    first = first_after(arena, low, labeled, time - hidden.delay - hidden.window)
-    answer_card(hidden, arena, first, stop, labeled, time, amount)
+    answer_at_card(hidden, arena, low, high, time, amount)
     slot = slots[hidden.terminal]
     low, high = longs[slot, BLOCK] + words[slot, START], longs[slot, BLOCK] + words[slot, END]
-    labeled = first_after(arena, low, high, time - hidden.delay)
-    first = first_after(arena, low, labeled, time - hidden.delay - hidden.window)
-    answer_terminal(hidden, arena, first, labeled, time)
+    answer_at_terminal(hidden, arena, low, high, time)
 
 
 def _make_answer_keys(source: str) -> Any:
@@ -63,4 +75,22 @@ def _make_answer_keys(source: str) -> Any:
     return answer_keys
 
 
+def _make_answer_event(source: str) -> Any:
+    @compile_cached
+    def answer_event(hidden: Any, arena: Any, is_card: bool, time: int, amount: int) -> None:
+        """One event by all events of its card, or of its terminal: into the answers and notes of `hidden`.
+
+        arena (N, 3) int64: time, 1 where the verdict is fraud, note; in the order of time, of one time in the order of
+        arrival. Of a terminal, `hidden.answers` holds what the card said.
+        """
+        source  # noqa: B018
+        if is_card:
+            answer_at_card(hidden, arena, 0, len(arena), time, amount)
+        else:
+            answer_at_terminal(hidden, arena, 0, len(arena), time)
+
+    return answer_event
+
+
 answer_keys = _make_answer_keys(SOURCE)
+answer_event = _make_answer_event(SOURCE)

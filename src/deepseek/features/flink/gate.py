@@ -10,11 +10,11 @@ histories of keys are spread over. Like the store it forgets ids in the order in
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from deepseek.errors import InputError
 from deepseek.features.definition import FeatureDefinition
 from deepseek.features.flink.messages import Kind, Message
+from deepseek.features.flink.parts import LongMap
 from deepseek.features.key_history import check_values
 from deepseek.features.plan import make_plan
 from deepseek.features.status import Status
@@ -22,16 +22,6 @@ from deepseek.features.status import Status
 #: Ids that are forgotten are listed in chunks of so many: small enough to be written anew, large enough to be few.
 CHUNK_IDS = 512
 BAD_INPUT = -1  # what a message gets that is neither event nor verdict
-
-
-class LongMap(Protocol):
-    """Whole numbers by a whole number: what Flink's MapState does. `put` and `remove` read nothing."""
-
-    def get(self, key: int) -> list[int] | None: ...
-
-    def put(self, key: int, value: list[int]) -> None: ...
-
-    def remove(self, key: int) -> None: ...
 
 
 class GatePlace(NamedTuple):
@@ -51,16 +41,6 @@ class Admission(NamedTuple):
     event: int  # number of the accepted event that it is about; its own where there is none
     message: Message  # of a verdict with the time and the keys of its event
     clock: int | None
-
-
-def check_definition(definition: FeatureDefinition) -> None:
-    """InputError for what the job does not compute: what a card says to a terminal would have to pass from one key to
-    another within one answer."""
-    if definition.hidden is not None:
-        raise InputError(
-            "the definition has hidden states, which are not in the job on Flink",
-            expected="windows, histories and verdicts alone", fix="leave [hidden] and its features out, or use a store",
-        )  # fmt: skip
 
 
 class Gate:

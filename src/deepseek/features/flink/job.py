@@ -11,16 +11,26 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from deepseek.extras import need
 from deepseek.features.definition import TICKS_PER_SECOND, FeatureDefinition
-from deepseek.features.flink.gate import BAD_INPUT, Admission, Gate, GatePlace, check_definition
+from deepseek.features.flink.gate import BAD_INPUT, Gate, GatePlace
+from deepseek.features.flink.histories import (
+    FEATURES,
+    KEPT,
+    MESSAGES,
+    NAMED,
+    KeepHistories,
+    KeepTerminals,
+    PackedMap,
+)
 from deepseek.features.flink.messages import Kind, Message, read_message
-from deepseek.features.key_history import KeyHistory, KeyRules, compute_event_feature
+from deepseek.features.flink.packing import pack_doubles, pack_longs, to_millis, unpack_doubles, unpack_longs
+from deepseek.features.flink.parts import split_message
+from deepseek.features.key_history import compute_event_feature
 from deepseek.features.plan import make_plan
 from deepseek.features.status import Status
 
@@ -32,22 +42,17 @@ from pyflink.datastream import (  # noqa: E402
     DataStream,
     KeyedCoProcessFunction,
     KeyedProcessFunction,
+    KeyedStream,
     MapFunction,
     OutputTag,
     RuntimeContext,
     StreamExecutionEnvironment,
 )
-from pyflink.datastream.state import ListStateDescriptor, MapState, MapStateDescriptor, ValueStateDescriptor  # noqa: E402
+from pyflink.datastream.state import ListStateDescriptor, MapStateDescriptor, ValueStateDescriptor  # noqa: E402
 
-#: Numbers as bytes: the one array that Flink hands on alike whether Python runs beside it or inside of it.
-PACKED = Types.PRIMITIVE_ARRAY(Types.BYTE())
-#: The same in state, where Flink cannot say of an array inside of it that there is none.
-KEPT = Types.PICKLED_BYTE_ARRAY()
-NAMED = Types.TUPLE([Types.STRING(), PACKED])  # an id as it came, and whole numbers
 HEAD_NAMES = ("number", "kind", "id", "status")  # of an answer, before the features
 NO_CLOCK = -(2**63)
-MAX_MILLIS = 2**61
-HEADS = OutputTag("heads", NAMED)
+HEADS, FOR_TERMINALS = OutputTag("heads", NAMED), OutputTag("for terminals", NAMED)
 STATUS_NAMES = {BAD_INPUT: "bad_input", **{int(status): status.name.lower() for status in Status}}
 KIND_NAMES = ("event", "verdict", "")
 
@@ -60,21 +65,25 @@ def build_job(definition: FeatureDefinition, messages: DataStream) -> DataStream
     `messages` should come in about the order of time: of several partitions what is further behind than the bound of
     lateness is refused. What is before the histories has one instance, the rest the environment's parallelism.
     """
-    check_definition(definition)
+    if definition.hidden is not None:
+        need("numba", extra="flink")
     text = definition.to_toml()
     delay = Duration.of_millis(1_000 * definition.ticks(definition.bounds.lateness) // _rate(definition))
     watermarks = WatermarkStrategy.for_bounded_out_of_orderness(delay)
+    by_event, by_clock = (watermarks.with_timestamp_assigner(of(_rate(definition))) for of in (_PartTime, _HeadTime))
     with _one_instance(messages.get_execution_environment()):
         read = messages.map(_Read(text), NAMED).name("read")
-        parts = read.key_by(lambda _: 0, Types.INT()).process(_PassGate(text), NAMED).name("gate")
-        heads = parts.get_side_output(HEADS)
-        parts = parts.assign_timestamps_and_watermarks(watermarks.with_timestamp_assigner(_PartTime(_rate(definition))))
-        heads = heads.assign_timestamps_and_watermarks(watermarks.with_timestamp_assigner(_HeadTime(_rate(definition))))
-    features = (
-        parts.key_by(lambda part: part[0], Types.STRING())
-        .process(_KeepHistory(text), Types.TUPLE([Types.LONG(), Types.LONG(), PACKED]))
-        .name("histories")
-    )
+        gate = read.key_by(lambda _: 0, Types.INT()).process(_PassGate(text), NAMED).name("gate")
+        parts = gate.assign_timestamps_and_watermarks(by_event)
+        heads = gate.get_side_output(HEADS).assign_timestamps_and_watermarks(by_clock)
+        for_terminals = gate.get_side_output(FOR_TERMINALS)
+        if definition.hidden is not None:
+            for_terminals = for_terminals.assign_timestamps_and_watermarks(by_event)
+    features = _by_name(parts).process(KeepHistories(text), FEATURES).name("histories")
+    if definition.hidden is not None:
+        said = features.get_side_output(MESSAGES)
+        terminals = _by_name(for_terminals).connect(_by_name(said)).process(KeepTerminals(text), FEATURES)
+        features = features.union(terminals.name("terminals"))
     names = [*HEAD_NAMES, *definition.names]
     types = [Types.LONG(), Types.STRING(), Types.STRING(), Types.STRING(), *[Types.DOUBLE()] * len(definition.names)]
     return (
@@ -83,6 +92,10 @@ def build_job(definition: FeatureDefinition, messages: DataStream) -> DataStream
         .process(_JoinParts(text), Types.ROW_NAMED(names, types))
         .name("join")
     )
+
+
+def _by_name(stream: DataStream) -> KeyedStream:
+    return stream.key_by(lambda named: named[0], Types.STRING())
 
 
 @contextmanager
@@ -124,8 +137,8 @@ class _Read(MapFunction):  # type: ignore[misc]
 
 
 class _PassGate(KeyedProcessFunction):  # type: ignore[misc]
-    """A message to one for each key, (PLACE:CODE, [kind, event, id, time, amount, fraud]), where it changes something;
-    to HEADS, always, (id, [event, number, kind, status, time, amount, clock])."""
+    """A message to a Part for each key, (PLACE:CODE, Part), where it changes something, in FOR_TERMINALS for one whose
+    state is followed; to HEADS, always, (id, [event, number, kind, status, time, amount, clock])."""
 
     def __init__(self, definition: str) -> None:
         self.text = definition
@@ -134,7 +147,7 @@ class _PassGate(KeyedProcessFunction):  # type: ignore[misc]
         self.definition = FeatureDefinition.from_toml(self.text)
         self.place = runtime_context.get_state(ValueStateDescriptor("place", KEPT))
         maps = [MapStateDescriptor(name, Types.LONG(), KEPT) for name in ("ids", "chunks")]
-        self.gate = Gate(self.definition, *(_PackedMap(runtime_context.get_map_state(one)) for one in maps))
+        self.gate = Gate(self.definition, *(PackedMap(runtime_context.get_map_state(one)) for one in maps))
         metrics = runtime_context.get_metrics_group()
         self.counters = {
             (kind, status): metrics.counter(f"label_{name}" if kind == Kind.VERDICT else name)
@@ -150,17 +163,17 @@ class _PassGate(KeyedProcessFunction):  # type: ignore[misc]
         self.place.update(pack_longs([place.num_messages, clock, place.num_known, place.num_forgotten]))
         self.counters[Kind.VERDICT if kind == Kind.VERDICT else Kind.EVENT, admission.status].inc()
         if admission.status == Status.ACCEPTED:
-            yield from self._parts(admission)
+            yield from self._parts(admission.message, admission.event)
         _, event, message, clock_then = admission[1:]
         then = NO_CLOCK if clock_then is None else clock_then
         head = [event, admission.number, kind, int(admission.status), message.time, message.amount, then]
         yield HEADS, (shown_id, pack_longs(head))
 
-    def _parts(self, admission: Admission) -> Iterator[tuple[str, bytes]]:
-        message = admission.message
-        numbers = [message.kind, admission.event, message.id, message.time, message.amount, message.fraud]
-        for place, code in enumerate(message.keys):
-            yield f"{place}:{code}", pack_longs(numbers)
+    def _parts(self, message: Message, event: int) -> Iterator[Any]:
+        hidden = self.gate.plan.hidden
+        for place, code, part in split_message(self.gate.plan, message, event):
+            named = f"{place}:{code}", pack_longs(part)
+            yield (FOR_TERMINALS, named) if hidden.is_on and place == hidden.terminal else named
 
     def _read_place(self) -> GatePlace:
         data = self.place.value()
@@ -168,64 +181,6 @@ class _PassGate(KeyedProcessFunction):  # type: ignore[misc]
             return GatePlace()
         num_messages, clock, num_known, num_forgotten = unpack_longs(data)
         return GatePlace(num_messages, None if clock == NO_CLOCK else clock, num_known, num_forgotten)
-
-
-class _KeepHistory(KeyedProcessFunction):  # type: ignore[misc]
-    """The events of a key. A part of an event to (event, place of the key, its features); a verdict to nothing."""
-
-    def __init__(self, definition: str) -> None:
-        self.text = definition
-
-    def open(self, runtime_context: RuntimeContext) -> None:
-        definition = FeatureDefinition.from_toml(self.text)
-        self.rules, self.rate = KeyRules.all_of(definition), _rate(definition)
-        self.state = runtime_context.get_state(ValueStateDescriptor("history", KEPT))
-
-    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
-        place, (kind, event, identity, time, amount, fraud) = _place_of(value[0]), unpack_longs(value[1])
-        history, has_timer = self._read(place)
-        if kind == Kind.VERDICT:
-            history.label(identity, time, fraud=bool(fraud))
-        else:
-            yield event, place, pack_doubles([history.compute(one, time, amount) for one in history.rules.features])
-            history.keep(time, amount, identity)
-            history.forget()
-            if not has_timer:
-                ctx.timer_service().register_event_time_timer(self._end(history))
-        self._write(history, has_timer or kind == Kind.EVENT)
-
-    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Sequence[Any]:
-        """Drops what the watermark has passed. A key with a known fraud keeps their number."""
-        history, _ = self._read(_place_of(ctx.get_current_key()))
-        is_over = not history.times or self._end(history) <= timestamp
-        if is_over:
-            history.forget_all()
-        else:
-            ctx.timer_service().register_event_time_timer(self._end(history))
-        if is_over and not history.forgotten_frauds:
-            self.state.clear()
-        else:
-            self._write(history, has_timer=not is_over)
-        return ()
-
-    def _end(self, history: KeyHistory) -> int:
-        """From when on none of the events that are there is of use, in Flink's time."""
-        return to_millis(history.times[-1] + history.rules.retention, self.rate)
-
-    def _read(self, place: int) -> tuple[KeyHistory, bool]:
-        history = KeyHistory(self.rules[place])
-        data = self.state.value()
-        if data is None:
-            return history, False
-        has_timer, history.forgotten_frauds, *numbers = unpack_longs(data)
-        size = len(numbers) // 4
-        columns = [numbers[start : start + size] for start in range(0, 4 * size, size or 1)] or [[], [], [], []]
-        history.times, history.amounts, history.frauds, history.ids = columns
-        return history, bool(has_timer)
-
-    def _write(self, history: KeyHistory, has_timer: bool) -> None:
-        head = (int(has_timer), history.forgotten_frauds)
-        self.state.update(pack_longs([*head, *history.times, *history.amounts, *history.frauds, *history.ids]))
 
 
 class _JoinParts(KeyedCoProcessFunction):  # type: ignore[misc]
@@ -297,23 +252,6 @@ class _JoinParts(KeyedCoProcessFunction):  # type: ignore[misc]
         return Row(number, KIND_NAMES[kind], head[0], STATUS_NAMES[status], *values)
 
 
-class _PackedMap:
-    """A MapState of bytes as a LongMap."""
-
-    def __init__(self, state: MapState) -> None:
-        self.state = state
-
-    def get(self, key: int) -> list[int] | None:
-        data = self.state.get(key)
-        return None if data is None else list(unpack_longs(data))
-
-    def put(self, key: int, value: list[int]) -> None:
-        self.state.put(key, pack_longs(value))
-
-    def remove(self, key: int) -> None:
-        self.state.remove(key)
-
-
 class _PartTime(TimestampAssigner):  # type: ignore[misc]
     """The time of a part's event."""
 
@@ -332,35 +270,6 @@ class _HeadTime(TimestampAssigner):  # type: ignore[misc]
 
     def extract_timestamp(self, value: Any, record_timestamp: int) -> int:
         return to_millis(unpack_longs(value[1])[-1], self.rate)
-
-
-def pack_longs(values: Sequence[int]) -> bytes:
-    """Whole numbers as 8 bytes each."""
-    return struct.pack(f"<{len(values)}q", *values)
-
-
-def unpack_longs(data: bytes) -> tuple[int, ...]:
-    """What `pack_longs` packed."""
-    return struct.unpack(f"<{len(data) // 8}q", data)
-
-
-def pack_doubles(values: Sequence[float]) -> bytes:
-    """float64, bit for bit."""
-    return struct.pack(f"<{len(values)}d", *values)
-
-
-def unpack_doubles(data: bytes) -> tuple[float, ...]:
-    """What `pack_doubles` packed."""
-    return struct.unpack(f"<{len(data) // 8}d", data)
-
-
-def _place_of(key: str) -> int:
-    return int(key.partition(":")[0])
-
-
-def to_millis(ticks: int, ticks_per_second: int) -> int:
-    """Ticks in Flink's time."""
-    return max(-MAX_MILLIS, min(MAX_MILLIS, ticks * 1_000 // ticks_per_second))
 
 
 def _rate(definition: FeatureDefinition) -> int:
