@@ -123,7 +123,8 @@ def train_pair_net(
     """The net in eval mode. Mirrored and turned crops are drawn anew each time."""
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
-    net = PairNet(num_classes, examples.crops.shape[1] // 2).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = PairNet(num_classes, examples.crops.shape[1] // 2)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trial, first = copy.deepcopy(net), _draw(examples, np.random.default_rng(config.seed))
     bf16 = config.max_steps > MEASURED_STEPS and is_bf16_faster(
         lambda fast: _loss(trial, *first, num_classes, bf16=fast).backward()  # type: ignore[no-untyped-call]
@@ -141,7 +142,8 @@ def train_pair_net(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         report(f"step {step + 1:,}, loss {float(loss.detach()):.3f}", share)
-    return net.eval()
+    net.eval()
+    return net
 
 
 def _draw(examples: CandidateSet, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:

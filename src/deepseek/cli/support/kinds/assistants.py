@@ -10,6 +10,7 @@ from deepseek.cli.support import output
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from deepseek.cli.support.writers import Columns
     from deepseek.dialogue.understanding import Understanding
 
 PART_QUESTIONS = 256  # that are understood at a time
@@ -63,7 +64,7 @@ def predict_questions(bundle: Path, data: Path, out: Path | None, *, key: Path |
                     f"{counts['hand_over']} handed over")  # fmt: skip
 
 
-def answer_columns(understood: Sequence[Understanding]) -> dict[str, object]:
+def answer_columns(understood: Sequence[Understanding]) -> Columns:
     """The columns that `predict` writes, one row for each question."""
     import numpy as np
 
