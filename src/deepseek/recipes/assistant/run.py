@@ -115,9 +115,9 @@ def run_assistant(
     )
 
 
-def encoder_folders(given: Sequence[Path]) -> dict[str, Path]:
-    """Folders of the encoders by name: those given, else the one that is installed, else none."""
-    folders = list(given) or [folder for folder in [installed_encoder()] if folder is not None]
+def encoder_folders(chosen: Sequence[Path]) -> dict[str, Path]:
+    """Folders of the encoders by name: those that were chosen, else the one that is installed, else none."""
+    folders = list(chosen) or [folder for folder in [installed_encoder()] if folder is not None]
     named: dict[str, Path] = {}
     for folder in folders:
         if not folder.is_dir():
