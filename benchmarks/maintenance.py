@@ -1,6 +1,6 @@
 """Remaining life of turbofan engines (C-MAPSS FD001) and early warning of bearings (FEMTO), against published figures.
 
-    python benchmarks/maintenance.py [--seeds 5] [--develop] [--only CLAIM]
+    python benchmarks/maintenance.py [--seeds 5] [--develop] [--only fd001|femto|fleet] [--lives LIVES.parquet]
 
 FD001: the 100 training engines teach, the 100 test engines are told at their last cycle, life capped at 125 on both
 sides. A seed sets the folds of machines, the draws of trees and the starting weights of the nets. The search runs four
@@ -8,10 +8,10 @@ trials: HistGradientBoosting, XGBoost on the health index, XGBoost on all window
 XGBoost on the same windows of the sensors alone, as one would write it by hand. Choices were made by `--develop`, folds
 of the training engines; nothing of it is recorded.
 
-FEMTO: six bearings from new to failure, and five that were cut, whose end is known, by the logarithm of the vibration's
-root mean square on both axes. The rule of each bearing is chosen on the others. Found: the first alarm is in the second
-half of the life. The twelve full lives of the bar are not all in this data: the figures are of eleven, and the bar is
-scaled to their number.
+FEMTO: bearings by the logarithm of the vibration's root mean square on both axes (maintenance_bearings.py). The rule of
+each is chosen on the others. Found: the first alarm is in the second half of the life.
+
+Fleet: 2,000 machines with vibration through `deepseek stream` (maintenance_fleet.py).
 """
 
 from __future__ import annotations
@@ -23,13 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from maintenance_bearings import femto_claims
+from maintenance_fleet import fleet_claims
 from result import claim, finish, options
 
 from deepseek.data import Table, read_table
-from deepseek.features.machines.definition import fit_definition
-from deepseek.features.machines.history import Histories, History, MachineColumns, read_histories
-from deepseek.features.machines.life import Life
-from deepseek.features.machines.warning import find_alarm, fit_warning
+from deepseek.features.machines.history import MachineColumns
 from deepseek.features.machines.windows import block_names
 from deepseek.recipes.maintenance.figures import phm_score
 from deepseek.recipes.maintenance.intervals import fit_intervals
@@ -39,10 +38,7 @@ from deepseek.train.tabular.group_intervals import half_widths
 DATA = Path(os.environ.get("DEEPSEEK_DATA", "../shared/data"))
 CAP, LEVEL, NUM_TRIALS = 125.0, 0.9, 4
 LSTM = "lstm_attention"
-CLAIMS = ("fd001", "femto")
-VIBRATION = ("h_rms", "v_rms")  # told by their logarithm
-NUM_LIVES = 12  # of the bar, which is ten of them
-NO_ALARM = np.nan
+CLAIMS = ("fd001", "femto", "fleet")
 
 
 @dataclass(frozen=True)
@@ -88,8 +84,8 @@ def measure_seed(prepared: PreparedRun, seed: int) -> SeedFigures:
     width = half_widths(groups, value)
     inside = (np.maximum(value - width, 0) <= test.target) & (test.target <= np.minimum(value + width, CAP))
     print({part.name: round(part.weight, 3) for part in developed.model.parts}, groups, flush=True)
-    alone = [part.weights for part in developed.model.parts if part.name == LSTM]
-    lstm = alone[0].margin(test.features)[:, 0] if alone else np.full(len(value), np.nan)
+    alone = [part.weights.margin(test.features)[:, 0] for part in developed.model.parts if part.name == LSTM]
+    lstm = np.mean(alone, axis=0) if alone else np.full(len(value), np.nan)
     return SeedFigures(
         rmse(value, test.target), 100 * phm_score(test.target, value) / len(value), float(inside.mean()),
         rmse(np.clip(lstm, 0, CAP), test.target),
@@ -138,58 +134,18 @@ def fd001_claims(seed_figures: list[SeedFigures], rival: tuple[float, float]) ->
     ]  # fmt: skip
 
 
-def read_bearings() -> tuple[list[History], list[Life], tuple[str, ...]]:
-    """Eleven bearings with their remaining life in snapshots, and the names of their features."""
-    folder = DATA / "femto-bearing"
-    left = read_table(folder / "rul_test.csv")
-    last = dict(zip(left.column("bearing").tolist(), (left.column("rul_s") / 10).tolist(), strict=True))
-    machines, lives, names = [], [], ()
-    for file in ("learning_features", "test_truncated_features"):
-        table = read_table(folder / f"{file}.parquet")
-        table = Table({**table.columns, **{name: np.log(table.column(name)) for name in VIBRATION}}, table.types)
-        histories = read_histories(table, MachineColumns("bearing", "snapshot"), VIBRATION)
-        names = histories.sensors
-        for machine in histories.machines:
-            remaining = machine.time[-1] - machine.time + last.get(machine.name, 0.0)
-            machines.append(machine)
-            lives.append(Life(remaining, remaining))
-    return machines, lives, names
-
-
-def femto_claims() -> list[dict[str, Any]]:
-    """Each bearing by the rule of the others."""
-    machines, lives, names = read_bearings()
-    leads = []
-    for place, (machine, life) in enumerate(zip(machines, lives, strict=True)):
-        others = [index for index in range(len(machines)) if index != place]
-        learned = Histories(MachineColumns("bearing", "snapshot"), names, tuple(machines[i] for i in others), False, 0)
-        cap = float(np.median([lives[i].remaining[0] for i in others]))
-        definition = fit_definition(learned, [lives[i].remaining for i in others], target="rul", cap=cap)
-        rule = fit_warning(definition, list(learned.machines), [lives[i] for i in others])
-        alarm = None if rule is None else find_alarm(definition, rule, machine)
-        lead = NO_ALARM if alarm is None else life.remaining[alarm.row] / life.remaining[0]
-        leads.append(lead)
-        print(f"{machine.name}: {'no alarm' if alarm is None else f'lead {lead:.2f} of its life'}; {rule}", flush=True)
-    early = sum(bool(lead > 0.5) for lead in leads)
-    early_leads = [lead for lead in leads if lead <= 0.5]
-    share = len(machines) / NUM_LIVES
-    note = f"{len(machines)} lives with a known end, five of them cut before it; the bar of {NUM_LIVES} is scaled"
-    return [
-        claim("femto_found", ours=len(early_leads), unit="lives", op=">=", bar=round(10 * share, 1), note=note),
-        claim("femto_lead", ours=float(np.median(early_leads)) if early_leads else 0.0, unit="share of life, median",
-              op=">=", bar=0.15),
-        claim("femto_early", ours=early, unit="alarms in the first half", op="<=", bar=1),
-    ]  # fmt: skip
-
-
 def main() -> int:
     parser = options(__doc__, CLAIMS, quick="One seed instead of five.")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--develop", action="store_true", help="Folds of the training engines alone; not recorded.")
+    parser.add_argument("--lives", type=Path, help="Features of all bearings to their end, by maintenance_bearings.py.")
     args = parser.parse_args()
-    bearings = femto_claims() if args.only != "fd001" else []
+    if args.only == "fleet":
+        return finish("maintenance", fleet_claims(), not_run=["fd001", "femto"])
+    bearings = femto_claims(args.lives) if args.only != "fd001" else []
     if args.only == "femto":
-        return finish("maintenance", bearings, not_run=["fd001"])
+        return finish("maintenance", bearings, not_run=["fd001", "fleet"])
+    others = [*bearings, *(fleet_claims() if args.only is None and not args.quick and not args.develop else [])]
     prepared = prepare_fd001(develop=args.develop)
     rival = measure_rival(prepared)
     print(f"rival: {rival[0]:.2f} / {rival[1]:.0f}", flush=True)
@@ -201,7 +157,7 @@ def main() -> int:
         print(seed_figures[-1], flush=True)
         if not args.develop:
             missing = [f"seeds {seed + 1} to {num_seeds - 1}"] if seed + 1 < num_seeds else []
-            code = finish("maintenance", [*fd001_claims(seed_figures, rival), *bearings], not_run=missing)
+            code = finish("maintenance", [*fd001_claims(seed_figures, rival), *others], not_run=missing)
     return code
 
 

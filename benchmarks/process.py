@@ -1,16 +1,17 @@
 """Process optimization: regret after 30 trials, pools of measured rows, and the safe mode on a simulated press.
 
-    python benchmarks/process.py [--quick] [--only CLAIM] [--runs FILE]
+    python benchmarks/process.py [--quick] [--only CLAIM] [--runs FILE] [--seeds [PART=]N]...
 
 Ours is what `deepseek recipe process ask` does, without the disk. The rival on functions and on the press is Optuna's
-GP sampler with its defaults (and its constraints), run beside ours with the same seeds; on pools it is chance.
-A pool's figure is the median number of rows tried until one of its top 1 % is met. The method was chosen on other
-functions (sums of random bumps, Ackley, Levy, Rosenbrock, Styblinski-Tang), on presses with other coefficients, and on
-pools with their goal reversed.
+GP sampler with its defaults (and its constraints), run beside ours with the same seeds; on pools it is chance. A
+pool's figure is the median number of rows tried until one of its top 1 % is met. The method was chosen on other
+functions (sums of random bumps, Ackley, Levy, Rosenbrock, Styblinski-Tang, Hartmann-like ones with other centers), on
+presses with other coefficients, and on pools with their goal reversed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from process_tasks import PRESS_OPTIMUM, SAFE_PRESS, TASKS, Pool, Task, read_pools
-from result import claim, finish, options
+from result import ROOT, claim, finish, options
 
 from deepseek.automl.study.definition import Definition
 from deepseek.automl.study.press import POOR_RECIPE, Press
@@ -38,6 +39,8 @@ POOL_BARS = {"crossed_barrel": 8.0, "agnp": 8.0}
 NOT_HELD = 25.0  # regret of a run without any trial that holds
 CPU_BAR_S = 4.0
 RIVAL = "Optuna's GP sampler"
+STUDY = ROOT / "src" / "deepseek" / "automl" / "study"
+REPORTS = ("outlook.py",)  # what says what a study has reached, and proposes nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +63,15 @@ def summarize(definition: Definition, values: Sequence[Mapping[str, float]], cpu
 
 class Runs:
     """Runs by what was run, by whom and with which seed; kept in a file of lines, so that a run that was cut off goes
-    on behind them. They hold for one commit: the file is begun anew for another."""
+    on behind them. Runs of other code than this are left out."""
 
     def __init__(self, path: Path | None) -> None:
-        self._path, self._runs = path, {}
+        self._path, self._runs, self._code = path, {}, _digest_code()
         if path is not None and path.exists():
             for line in path.read_text().splitlines():
                 record = json.loads(line)
-                self._runs[record["part"], record["who"], record["seed"]] = Run(**record["run"])
+                if record["code"] == self._code:
+                    self._runs[record["part"], record["who"], record["seed"]] = Run(**record["run"])
 
     def get(self, part: str, who: str, seed: int, run: Callable[[], Run]) -> Run:
         """The run from the file, or from `run`, which is then kept."""
@@ -76,9 +80,18 @@ class Runs:
             self._runs[key] = run()
             if self._path is not None:
                 with self._path.open("a") as file:
-                    record = {"part": part, "who": who, "seed": seed, "run": asdict(self._runs[key])}
-                    file.write(json.dumps(record) + "\n")
+                    record = {"code": self._code, "part": part, "who": who, "seed": seed}
+                    file.write(json.dumps({**record, "run": asdict(self._runs[key])}) + "\n")
         return self._runs[key]
+
+
+def _digest_code() -> str:
+    """Of what decides what a run of ours gives."""
+    digest = hashlib.sha256()
+    for file in [*sorted(STUDY.glob("*.py")), ROOT / "benchmarks" / "process_tasks.py"]:
+        if file.name not in REPORTS:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def run_ours(definition: Definition, measure: Callable[..., dict[str, float]], seed: int) -> Run:
@@ -166,27 +179,38 @@ def search_pool(pool: Pool, seed: int, most: int) -> Run:
     return Run(float(len(trials)), 0, len(trials), time.process_time() - start_s)
 
 
-def measure_pool(pool: Pool, seeds: range, runs: Runs) -> tuple[float, float]:
-    """Medians over the seeds: rows tried until the top 1 % is met, by us and by chance. Ours is not followed beyond
+def counts_of(runs: Sequence[Run]) -> np.ndarray:
+    """(num runs,): rows tried."""
+    return np.array([run.num_trials for run in runs])
+
+
+def measure_pool(pool: Pool, seeds: range, runs: Runs) -> tuple[np.ndarray, float]:
+    """Rows tried until the top 1 % is met, by us (num seeds,) and by chance (a median). Ours is not followed beyond
     twice that of chance."""
     good, num_rows = sorted(pool.best_rows), len(pool.values)
     by_chance = float(np.median([
         min(np.random.default_rng(seed).permutation(num_rows)[good]) + 1 for seed in range(2_001)
     ]))  # fmt: skip
     most = int(2 * by_chance)
-    counts = [runs.get(pool.name, "ours", seed, partial(search_pool, pool, seed, most)).num_trials for seed in seeds]
-    return float(np.median(counts)), by_chance
+    searches = [runs.get(pool.name, "ours", seed, partial(search_pool, pool, seed, most)) for seed in seeds]
+    return counts_of(searches), by_chance
 
 
 def measure_pools(name: str, seeds: range, runs: Runs) -> list[dict]:  # type: ignore[type-arg]
     """A pool with a bar, or all others together."""
     pools = read_pools()
     if name != "pools_others":
-        ours, chance = measure_pool(pools[name.removeprefix("pool_")], seeds, runs)
+        counts, chance = measure_pool(pools[name.removeprefix("pool_")], seeds, runs)
         bar = POOL_BARS[name.removeprefix("pool_")]
-        return [claim(name, ours=ours, rival=chance, rival_name="random", unit="rows tried", op="<=", bar=bar,
-                      num_seeds=len(seeds))]  # fmt: skip
-    medians = {each: measure_pool(pool, seeds, runs) for each, pool in pools.items() if each not in POOL_BARS}
+        return [
+            claim(name, ours=float(np.median(counts)), rival=chance, rival_name="random", unit="rows tried", op="<=",
+                  bar=bar, num_seeds=len(seeds), note=f"median; mean {counts.mean():.1f}"),
+        ]  # fmt: skip
+    medians = {}
+    for each, pool in pools.items():
+        if each not in POOL_BARS:
+            counts, chance = measure_pool(pool, seeds, runs)
+            medians[each] = float(np.median(counts)), chance
     worse = [each for each, (ours, chance) in medians.items() if ours > chance]
     note = ", ".join(f"{each} {ours:g} against {chance:g}" for each, (ours, chance) in medians.items())
     return [claim(name, ours=len(worse), unit="tables worse than random", op="<=", bar=0, num_seeds=len(seeds),
@@ -222,24 +246,40 @@ def measure_safe(seeds: range, runs: Runs) -> list[dict]:  # type: ignore[type-a
     ]  # fmt: skip
 
 
+def shown_only(judged: dict, num_asked: int) -> dict:  # type: ignore[type-arg]
+    """A claim of fewer seeds than its bar is for: it is shown with the bar in its note, and not judged."""
+    words = f"{judged['num_seeds']} of {num_asked} seeds, so not judged by its bar, {judged['op']} {judged['bar']:g}"
+    note = f"{judged['note']}; {words}" if judged["note"] else words
+    return {**judged, "op": None, "bar": None, "holds": None, "note": note}
+
+
 PARTS = (*(f"regret_{name}" for name in TASKS), *(f"pool_{name}" for name in POOL_BARS), "safe", "pools_others")
 
 
 def main() -> int:
     parser = options(__doc__, PARTS, quick=f"{QUICK_SEEDS} seeds; the other pools are left out")
     parser.add_argument("--runs", type=Path, help="Keep each run in this file, and go on behind those that are there.")
+    words = "At most so many, of a part; 0: it is left out. Its claims are then not judged."
+    parser.add_argument("--seeds", action="append", default=[], metavar="[PART=]N", help=words)
     arguments = parser.parse_args()
+    most = dict(each.rpartition("=")[::2] for each in arguments.seeds)
     parts = [arguments.only] if arguments.only else [part for part in PARTS if not arguments.quick or part != PARTS[-1]]
-    runs, claims, status = Runs(arguments.runs), [], 0
-    for index, part in enumerate(parts):
-        seeds = range(FIRST_SEED, FIRST_SEED + (QUICK_SEEDS if arguments.quick else SEEDS_OF.get(part, NUM_SEEDS)))
+    runs, claims, status, done = Runs(arguments.runs), [], 0, set()
+    for part in parts:
+        asked = QUICK_SEEDS if arguments.quick else SEEDS_OF.get(part, NUM_SEEDS)
+        num = min(asked, int(most.get(part, most.get("", asked))))
+        if not num:
+            continue
+        seeds = range(FIRST_SEED, FIRST_SEED + num)
         if part == "safe":
-            claims += measure_safe(seeds, runs)
+            measured = measure_safe(seeds, runs)
         elif part.startswith("regret_"):
-            claims += measure_regret(part.removeprefix("regret_"), seeds, runs)
+            measured = measure_regret(part.removeprefix("regret_"), seeds, runs)
         else:
-            claims += measure_pools(part, seeds, runs)
-        status = finish("process", claims, not_run=[each for each in PARTS if each not in parts[: index + 1]])
+            measured = measure_pools(part, seeds, runs)
+        claims += measured if num == asked else [shown_only(each, asked) for each in measured]
+        done.add(part)
+        status = finish("process", claims, not_run=[each for each in PARTS if each not in done])
     return status
 
 

@@ -20,9 +20,11 @@ MOST_FILES = 20  # beside each other in a folder
 #: not named stands above them all.
 GROUPS = {
     "automl": "study options constraints evidence evaluate trial blend comparison",
-    "citations": "corpus retrieval support checklist page",
+    "citations": "corpus documents retrieval provisions support checklist page review",
     "cli": "support",
     "data": "table features media split samples stream view",
+    "dialogue": "phrases slots understanding likeness conversation definition additions references turn store flow "
+    "questions manager masking stories",
     "engines": "registry memory lifetime openvino measuring execution_mode graph decide checks first_run onnx parity "
     "export_torch int8 tabular multimodal tolerance onnx_file",
     "explain": "records modules shapley media tabular evaluation report",
@@ -30,7 +32,7 @@ GROUPS = {
     "observe": "lines metrics_table metrics_labels metrics_status metrics_histograms metrics_models "
     "metrics_decisions metrics compat traces rules dashboards shipping predictions "
     "reading system elastic why drift check live history",
-    "serve": "core batching models openai protocols openapi repository scoring streams replay",
+    "serve": "core batching models openai protocols openapi repository scoring fleet streams replay",
     "train": "distributed checkpoint run_folder loop tabular multimodal candidates",
     "compress": "limits timing guard quantize distilling pruning targets edge",
 }

@@ -17,8 +17,8 @@ SRC = Path(deepseek.__file__).parent
 ORDER = """
     version telemetry moved errors http_errors null_words operating_point contracts results plugins config extras
     files
-    look bundle data features nn optimizers train engines compress client bench serve observe explain citations automl
-    privacy recipes learn cli
+    look bundle data dialogue features nn optimizers train engines compress client bench serve observe explain citations
+    automl privacy recipes learn cli
 """
 ROOMS = tuple(ORDER.split())
 #: Modules that are not in the base install. A file that imports one at its top may only be imported inside functions.
@@ -30,6 +30,8 @@ EXTRAS = """
     nats redis pyflink
     grafana_foundation_sdk pynvml yaml pycocotools
     opentelemetry elasticsearch
+    cn2an dateparser phonenumbers price_parser
+    pypdfium2 docx lxml rapidocr
 """
 HEAVY = frozenset(EXTRAS.split())
 #: What a room's own door may import: it is opened by cli/NAME.py alone, after extras.need has looked.

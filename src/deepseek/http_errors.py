@@ -70,6 +70,20 @@ class ForeignOriginError(InputError):
         )
 
 
+class KeyScopeError(InputError):
+    """The API key may only chat."""
+
+    status = 403
+    code = "key_scope"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this API key may only chat",
+            expected="a key without may=chat",
+            fix="take another key; whoever runs the server gives keys out",
+        )
+
+
 class KeyRequiredError(InputError):
     """The request would change what is served, and anybody could send it."""
 

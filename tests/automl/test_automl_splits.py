@@ -136,6 +136,7 @@ def test_a_class_that_comes_late_in_time_or_in_one_group_is_survived_or_named(qu
         quick_ship(frame, split="group:branch")
 
 
+@pytest.mark.slow
 def test_a_leak_is_refused_by_name_and_can_be_accepted_by_name(quick_ship: Ship) -> None:
     frame = for_task(make_loans(150), "binary")
     frame["outcome_code"] = np.where(frame["default"] == "yes", "A", "B")

@@ -15,6 +15,7 @@ def test_the_operator_keeps_its_inputs_and_the_formula_keeps_arrays_of_the_size_
     assert custom_operator.kept_bytes(custom_operator.formula) > 3 * 4 * cells * custom_operator.NUM_KNOTS
 
 
+@pytest.mark.slow
 def test_all_who_compute_a_step_are_timed_on_the_same_gradients() -> None:
     try:
         rates = custom_operator.measure(num_rounds=1)

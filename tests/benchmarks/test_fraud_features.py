@@ -80,6 +80,7 @@ def test_card_precision_counts_a_card_once_and_not_on_the_days_after() -> None:
     assert fraud.card_precision(transactions(rows), score, top=2) == pytest.approx((1 / 2 + 1 / 2) / 2)
 
 
+@pytest.mark.slow
 def test_folds_have_the_row_and_fraud_counts_of_the_handbook(shared_data: Path, tmp_path: Path) -> None:
     if not (shared_data / "fraud-handbook").exists():
         pytest.skip("fraud-handbook is not among the public data sets here")

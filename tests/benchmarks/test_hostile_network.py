@@ -37,6 +37,7 @@ def test_a_report_to_another_machine_and_a_file_in_the_home_are_seen(tmp_path: P
     assert [Path(file).name for file in traffic.files] == ["queue.db"]
 
 
+@pytest.mark.slow
 def test_looking_at_scoring_and_serving_a_bundle_sends_nothing(tmp_path: Path, cancer_bundle: Path) -> None:
     write_inputs(tmp_path, quick=True)
     shutil.copytree(cancer_bundle, tmp_path / "cancer")

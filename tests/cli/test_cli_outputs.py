@@ -43,6 +43,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     FeatureStore.open(folder / "state", card_payments("card", "terminal")).close()
     words = [str(folder / "loans.csv"), "--target", "default", "--out", str(folder / "loans"), *QUICK]
     assert main(["ship", *words, "--json"]) == 0
+    assert main(["recipe", "compliance", "--example", "--no-encoder", "--out", str(folder / "review"), "--json"]) == 0
     return folder
 
 
@@ -57,6 +58,7 @@ ARGUMENTS = {
     "compare": ("loans", "loans", "loans.csv", "--no-speed"),
     "explain": ("loans", "loans.csv", "--row", "1"),
     "cite": ("A loan is repaid within a year.", "--corpus", "rules.txt"),
+    "review": ("review", "review-example/contract.txt"),
     "serve": ("loans", "--port", "0"),
     "stream": ("--verify", "state"),
     "observe": ("export", "--list"),

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deepseek.contracts import Arrays
 from deepseek.data import Table
 from deepseek.data.media.source import is_missing
 from deepseek.data.samples.preparer import SamplePreparer
@@ -135,6 +136,31 @@ def _text_weights(architecture: Architecture, names: TensorNames, tensors: Weigh
             for own, end in zip(("weight", "bias"), ends, strict=True):
                 weights[f"layers.{index}.{part}.{own}"] = array(f"{names.layer.format(index)}{name}.{end}")
     return weights
+
+
+def stored_weights(folder: Path, state: Arrays) -> EncoderWeights:
+    """The way back: weights by the names of nn.pretrained.PretrainedTextEncoder as arrays by the names of `folder`,
+    from which the encoder came. Tensors that it does not read are left out."""
+    from deepseek.engines.text.source.architecture import Architecture, TensorNames
+    from deepseek.engines.text.source.weights import Weights
+
+    architecture, tensors = Architecture.read(folder), Weights.open(folder)
+    names = TensorNames.find(architecture, tensors)
+    shapes = dict(names.shapes(architecture))
+    start = names.embeddings
+    stored = {name: tensors.array(name, shape) for name, shape in shapes.items()}
+    positions = stored[f"{start}position_embeddings.weight"].copy()
+    first_type = stored[f"{start}token_type_embeddings.weight"][0] if architecture.num_types else 0
+    positions[architecture.first_position :] = state["places.weight"] - first_type
+    stored |= {f"{start}word_embeddings.weight": state["words.weight"], f"{start}position_embeddings.weight": positions}
+    for own, end in zip(("weight", "bias"), names.norm, strict=True):
+        stored[f"{start}LayerNorm.{end}"] = state[f"norm.{own}"]
+    for index in range(architecture.num_layers):
+        for part, name in names.parts.items():
+            ends = names.norm if part.startswith("norm") else ("weight", "bias")
+            for own, end in zip(("weight", "bias"), ends, strict=True):
+                stored[f"{names.layer.format(index)}{name}.{end}"] = state[f"layers.{index}.{part}.{own}"]
+    return stored
 
 
 def load_image_encoder(spec: str, *, trained: bool = False) -> tuple[PretrainedEncoderShape, EncoderWeights]:

@@ -34,9 +34,11 @@ THRESHOLD_RANGE = "a chance from 0 to 1, or null"
 
 #: The same words as contracts.Task, whose module would bring numpy.
 TableTask = Literal["binary", "multiclass", "regression"]
-#: Of a model that reads no table: a graph of tensors, a text model, a detector of defects on pictures. Its files lie as
-#: another tool would write them.
-PlainTask = Literal["tensors", "embedding", "sequence-classification", "token-classification", "detection"]
+#: Of a model that reads no table: a graph of tensors, a text model, a detector of defects on pictures, an assistant
+#: that reads questions, a checklist for documents. Its files lie as another tool would write them.
+PlainTask = Literal[
+    "tensors", "embedding", "sequence-classification", "token-classification", "detection", "intents", "review"
+]
 Task = Literal[TableTask, PlainTask]
 PLAIN_TASKS: tuple[PlainTask, ...] = get_args(PlainTask)
 

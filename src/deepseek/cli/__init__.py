@@ -33,6 +33,7 @@ VERBS: dict[str, str] = {
     "predict": "Score the rows of a file.",
     "explain": "Say why: attributions as JSON and as a page.",
     "cite": "Cite the clauses that support a text.",
+    "review": "Review a document by a checklist.",
     "convert": "Make a text model servable without torch.",
     "compress": "Make a model smaller and faster, within limits.",
     "export": "Make a model that runs on a small device.",

@@ -73,7 +73,7 @@ def command(bundle: Path, data: Path | str, keys: tuple[Path, ...], budget: int,
     BUNDLE may also be a text model, a Hugging Face folder: then tokens and sentences of the column "text" are
     explained. Texts and pictures of a bundle of several modalities are explained by their parts, too.
     """
-    from deepseek.cli.support.machines import machine_rows
+    from deepseek.cli.support.kinds.machines import machine_rows
     from deepseek.cli.support.opening import warn_unchecked
     from deepseek.explain.bundle import explain_bundle
     from deepseek.explain.options import ExplainOptions

@@ -32,6 +32,7 @@ Examples:
   deepseek export loans --edge --tier c --out loans-c --max-mb 1
   deepseek export loans --edge --out loans-edge --data new.csv
   deepseek export mobilenet.onnx --edge --data pictures.safetensors --out mobilenet-edge
+  deepseek export line3 --edge --data pictures --out line3-edge
   deepseek export net.py:build --edge --tier executorch --data rows.safetensors --out net-pte
   deepseek export runs/churn --input 30 --labels no,yes --out churn
   deepseek export runs/digits --input 1x28x28 --labels 0,1,2,3,4,5,6,7,8,9 --mean 0.13 --std 0.31 --out digits
@@ -60,8 +61,9 @@ Examples:
 @click.option("--max-mb", type=click.FloatRange(0, min_open=True), default=50.0, show_default=True,
               help="Most that the model and its runtime may take on the device.")  # fmt: skip
 @click.option("--out", type=FOLDER, required=True, help="Folder to write.")
-@click.option("--data", type=FILE, help="Rows that the answers are compared on: a table for a bundle, else a "
-              ".safetensors file.  [default: rows drawn from the bundle's data card]")  # fmt: skip
+@click.option("--data", type=FILE, help="Rows that the answers are compared on: a table for a bundle, a folder "
+              "of pictures for one of recipe defects, else a .safetensors file.  [default: rows drawn from the "
+              "bundle's data card]")  # fmt: skip
 @click.option("--keep", type=share, default="0.99", show_default=True,
               help="Share of rows in which int8 has to give the same class.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace a folder that export has made.")

@@ -38,6 +38,7 @@ Examples:
   deepseek predict cards july.parquet --history june.parquet --out scores.parquet
   deepseek predict engines sensors.parquet --out rul.csv --html fleet.html
   deepseek predict line3 new-pictures --out found.json
+  deepseek predict help questions.csv --out understood.csv
 """
 
 
@@ -77,11 +78,18 @@ def command(
 
     A bundle of `recipe defects` takes a folder of pictures: --out gets COCO results, all boxes with their scores, and
     NAME.parts.csv beside it says which parts are defective.
+
+    A bundle of `recipe assistant` takes questions (a column `question` or `text`), and writes prediction, probability,
+    second, third, in_scope and decision: answer, ask or hand_over.
     """
-    from deepseek.cli.support.detection import is_detector, predict_pictures
+    from deepseek.cli.support.kinds.assistants import is_assistant, predict_questions
+    from deepseek.cli.support.kinds.detection import is_detector, predict_pictures
 
     if is_detector(bundle):
         predict_pictures(bundle, data, out, key=key, broken=broken, as_json=as_json)
+        return
+    if is_assistant(bundle):
+        predict_questions(bundle, data, out, key=key, as_json=as_json)
         return
     from deepseek.engines.first_run import FirstRunLimits, use_limits
 
@@ -110,7 +118,7 @@ class _RowsJob:
 def _predict_rows(job: _RowsJob) -> None:
     """Score the rows of a table, and say what was flagged and skipped."""
     from deepseek.cli.support.events import open_rows
-    from deepseek.cli.support.machines import MachineJob, predict_machines
+    from deepseek.cli.support.kinds.machines import MachineJob, predict_machines
     from deepseek.cli.support.opening import warn_unchecked
     from deepseek.cli.support.writers import RecordsWriter, check_suffix, open_writer
     from deepseek.engines import open_runtime

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING
@@ -14,6 +15,10 @@ import click
 
 from deepseek.cli.support.cluster import cluster_options
 from deepseek.cli.support.history import history_page, live_states, open_history
+from deepseek.cli.support.kinds.assistants import is_assistant
+from deepseek.cli.support.kinds.conversations import ConversationOptions, assistant_routes, open_if_assistant
+from deepseek.cli.support.kinds.fleet import open_fleets
+from deepseek.cli.support.opening import split_name
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
 from deepseek.cli.support.serving import alert_reasons, explainer_of, open_logs, read_settings, reasons_for
 from deepseek.cli.support.watching import decision_figures, log_volumes, open_compat, watch_decisions, watch_server
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from deepseek.contracts import JsonObject
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
+    from deepseek.serve.fleet.routes import FleetRoutes
     from deepseek.serve.http.group import GroupMember, Membership
     from deepseek.serve.models.routing import TrafficSplit
     from deepseek.serve.openai.generation import ModelPrecision
@@ -36,6 +42,7 @@ Examples:
   deepseek serve welds=model.onnx
   MODEL_PATH=loans PORT=0 deepseek serve
   deepseek serve cards --state state
+  deepseek serve help --hand-over https://desk.example.com/hook
 
 \b
 The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C or SIGTERM finishes what was accepted.
@@ -52,6 +59,9 @@ PREDICTION_LOG = (
 )
 PROMETHEUS = "Ask there which alerts fire, for the console.  [env: PROMETHEUS_URL]"
 METRICS_COMPAT = "Tell metrics under the names of vllm, triton, kserve, too.  [env: METRICS_COMPAT]"
+STATE = "Score raw events, too, and remember cards here; of an assistant: its conversations.  [default: BUNDLE.state]"
+CONVERSATIONS = "A Redis that keeps an assistant's conversations, for several machines.  [env: CONVERSATIONS]"
+HAND_OVER = "Send there what a person is to go on with, signed by HAND_OVER_SECRET.  [env: HAND_OVER]"
 LLM_PRECISION = "How models compute that write.  [default: float32 weights, arithmetic as low as the CPU likes]"
 
 
@@ -119,7 +129,11 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--lossy-texts", type=FILE, help="Texts to measure that on, one a line.  [default: built in]")
 @click.option("--lossy-rows", type=FILE, help="Rows to measure that on: a table for bundles, .npz for ONNX files.")
 @click.option("--llm-precision", type=click.Choice(["float32", "bfloat16", "int8"]), help=LLM_PRECISION)
-@click.option("--state", type=FOLDER, help="Score raw events, too; what is remembered of cards is kept here.")
+@click.option("--state", type=FOLDER, help=STATE)
+@click.option("--dialogue", type=FILE, help="Slots and flows of an assistant.  [default: those in its bundle]")
+@click.option("--conversations", "conversations_url", metavar="URL", help=CONVERSATIONS)
+@click.option("--keep-days", type=click.IntRange(1, 36_500), help="Forget conversations after that.  [env: KEEP_DAYS]")
+@click.option("--hand-over", "hand_over_url", metavar="URL", help=HAND_OVER)
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 @cluster_options
 def command(
@@ -131,7 +145,8 @@ def command(
     max_body: int | None, max_connections: int | None, engine_timeout: float | None, open_timeout: float,
     open_memory: int, coalesce: bool | None, lossy: str | None, lossy_texts: Path | None, lossy_rows: Path | None,
     llm_precision: ModelPrecision | None, state: Path | None, key: Path | None, repository: Path | None,
-    watch: float | None, routes: tuple[str, ...],
+    watch: float | None, routes: tuple[str, ...], dialogue: Path | None, conversations_url: str | None,
+    keep_days: int | None, hand_over_url: str | None,
 ) -> None:  # fmt: skip
     """Serve bundles over HTTP: records and tensors in, answers, reasons and metrics out.
 
@@ -143,6 +158,7 @@ def command(
         engine_timeout_s=engine_timeout, coalesce=coalesce, max_body_bytes=max_body, allowed_hosts=allowed_hosts,
         api_keys_file=api_keys and str(api_keys), tls_cert=tls_cert and str(tls_cert), tls_key=tls_key and str(tls_key),
         prediction_log=prediction_log, metrics_compat=metrics_compat, otlp=otlp, prometheus_url=prometheus,
+        conversations_url=conversations_url, keep_days=keep_days, hand_over_url=hand_over_url,
     )  # fmt: skip
     chosen = bundles or ((settings.model_path,) if settings.model_path else ())
     check_what_is_served(chosen, repository, state, settings)
@@ -158,9 +174,11 @@ def command(
         if shared and member is None:
             run_front_ends(settings, listener, lifecycle)
         else:
-            models = open_served_models(chosen, key, settings, (lossy, lossy_texts, lossy_rows), llm_precision)
-            scoring = open_scoring(models, state, settings, key)
-            run_server(models, settings, listener, audit_log, membership, lifecycle, scoring)
+            kept = ConversationOptions.of(settings, state, dialogue)
+            models = open_served_models(chosen, key, settings, (lossy, lossy_texts, lossy_rows), llm_precision, kept)
+            fleets = open_fleets(models, state, settings, key)
+            scoring = () if fleets else open_scoring(models, state, settings, key)
+            run_server(models, settings, listener, audit_log, membership, lifecycle, scoring, fleets)
 
 
 def open_served_models(
@@ -169,12 +187,17 @@ def open_served_models(
     settings: Settings,
     lossy: tuple[str | None, Path | None, Path | None],
     llm_precision: ModelPrecision | None,
+    conversations: ConversationOptions | None = None,
 ) -> dict[str, OpenedModel]:
-    """Models by name, opened; `lossy`: the limits of less precise engines, and texts and rows to measure them on."""
+    """Models by name, opened; `lossy`: the limits of less precise engines, and texts and rows to measure them on;
+    `conversations`: of an assistant."""
     from deepseek.cli.support.opening import open_models, parse_lossy_options
 
     gate = parse_lossy_options(*lossy)
-    return open_models(chosen, key, lazy=settings.workers > 0, gate=gate, llm_precision=llm_precision or "auto")
+    return open_models(
+        chosen, key, lazy=settings.workers > 0, gate=gate, llm_precision=llm_precision or "auto",
+        open_more=partial(open_if_assistant, key=key, options=conversations or ConversationOptions()),
+    )  # fmt: skip
 
 
 def check_what_is_served(
@@ -187,8 +210,8 @@ def check_what_is_served(
         return
     if len(chosen) != 1:
         raise click.UsageError(f"--state is of one BUNDLE, and there are {len(chosen)}")
-    if settings.front_ends > 1:
-        raise click.UsageError("one process keeps a state: --state goes with --front-ends 1")
+    if settings.front_ends > 1 and not is_assistant(split_name(chosen[0])[1]):
+        raise click.UsageError("one process keeps a state of cards: --state goes with --front-ends 1")
 
 
 def open_scoring(
@@ -197,8 +220,9 @@ def open_scoring(
     """The routes that score raw events with a state in this folder; none without a state."""
     from deepseek.engines import Runtime
     from deepseek.errors import InputError
+    from deepseek.serve.assistant.model import AssistantModel
 
-    if state is None:
+    if state is None or any(isinstance(model, AssistantModel) for model in models.values()):
         return ()
     from deepseek.serve.scoring.queue import ScoringQueue
     from deepseek.serve.scoring.routes import ScoringRoutes
@@ -258,6 +282,7 @@ def run_server(
     membership: Membership | None = None,
     lifecycle: ModelLifecycle | None = None,
     scoring: Sequence[ScoringRoutes] = (),
+    fleets: Sequence[FleetRoutes] = (),
 ) -> None:
     """Serve until a signal comes, with metrics, logs and explainers. A member of a group answers for the others too."""
     from deepseek.contracts import Event
@@ -269,15 +294,14 @@ def run_server(
 
     metrics = Metrics(with_steps="kserve" in (settings.metrics_compat or ""))
     live, lifecycle = LiveStats(), lifecycle or ModelLifecycle()
-    child = None
-    if membership is not None:
-        child = GroupMember(membership)
+    child = None if membership is None else GroupMember(membership)
+    if membership is not None and child is not None:
         child.state = lambda: (metrics.exposition().decode(), history.state().to_list())
         audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.index}")  # a chain has one writer
     logs = open_logs(settings, audit_log)
     access = logs.access
     compat = open_compat(settings, metrics, lambda: app)
-    volumes = log_volumes(settings, audit_log, scoring)
+    volumes = log_volumes(settings, audit_log, [*scoring, *fleets])
     history = open_history(live, lambda: app, logs, volumes, settings.tls_cert, child)
     app = create_app(
         models,
@@ -296,10 +320,10 @@ def run_server(
         parent=None if child is None else child.channel,
         repository=lifecycle.repository,
         splits=lifecycle.splits,
-        more_routes=scoring,
+        more_routes=[*scoring, *fleets, *assistant_routes(models)],
         row_sink=logs.predictions,
     )
-    watch_server(metrics, app, volumes, scoring, logs)
+    watch_server(metrics, app, volumes, [*scoring, *fleets], logs)
     for routes in scoring:
         watch_decisions(routes, models[routes.name], metrics, access)
     for name, model in models.items():

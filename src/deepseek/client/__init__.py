@@ -3,6 +3,7 @@
     with Client("http://127.0.0.1:8000", api_key="...") as client:
         client.predict([{"age": 61, "income": 48000}]).labels
         client.predict({"age": ages, "income": incomes}, reasons=3).reasons
+        client.converse("Where is my card?").text        # of an assistant
     for decision in client.score_stream(payments): ...       # raw events, to a model with a state
     async with AsyncClient("http://127.0.0.1:8000") as client:
         await client.predict(matrix)
@@ -18,11 +19,12 @@ import warnings
 
 from deepseek.client.aio import AsyncClient
 from deepseek.client.answers import PredictResponse
+from deepseek.client.conversations import ChatAnswer
 from deepseek.client.decisions import EventDecision
 from deepseek.client.errors import UnreachableError
 from deepseek.client.sync import Client
 
-__all__ = ["AsyncClient", "Client", "EventDecision", "PredictResponse", "UnreachableError"]
+__all__ = ["AsyncClient", "ChatAnswer", "Client", "EventDecision", "PredictResponse", "UnreachableError"]
 
 
 def __getattr__(name: str) -> type[PredictResponse]:

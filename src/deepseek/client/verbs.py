@@ -27,6 +27,7 @@ from deepseek.client.answers import (
     takes_tensors,
 )  # fmt: skip
 from deepseek.client.attempts import MAX_RETRIES, TIMEOUT_S, Attempts, normalize_key, split_url, tls_context
+from deepseek.client.conversations import ChatAnswer, converse_body, read_answer
 from deepseek.client.decisions import NDJSON_TYPE, EventDecision, encode_lines, read_decisions
 from deepseek.client.messages import Request, RequestFlow
 from deepseek.client.rows import arrow_stream, arrow_table, encode_json, is_array, is_columnar, positional_rows
@@ -164,6 +165,24 @@ class BaseClient:
         body = {"model": name, "input": list(texts), "encoding_format": "base64"}
         response = yield from attempts.send(_post("/v1/embeddings", body))
         return parse_body(read_embeddings, response.body)
+
+    @ApiMethod
+    def converse(
+        self,
+        text: str,
+        *,
+        conversation: str = "",
+        choose: str = "",
+        model: str | None = None,
+        timeout_s: float | None = None,
+    ) -> RequestFlow[ChatAnswer]:
+        """What an assistant says to a message; `conversation` is the id in the answer before, `choose` the value of a
+        button. A message that is sent again after a break is answered once."""
+        attempts = self._attempts(timeout_s)
+        name = yield from self._model_name(model, attempts)
+        body = converse_body(text, conversation, choose)
+        response = yield from attempts.send(_post(f"/v1/models/{quote(name)}:converse", body))
+        return parse_body(read_answer, response.body)
 
     @ApiMethod
     def models(self, *, timeout_s: float | None = None) -> RequestFlow[list[ModelEntry]]:

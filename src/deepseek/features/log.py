@@ -77,6 +77,14 @@ class EventLog:
         sync_folder(folder)
         return log
 
+    @classmethod
+    def resume(cls, folder: Path, last_file: LogFile | None, sequence: int) -> EventLog:
+        """What goes on behind the record `sequence`: in the last file, where that is its last record, else in a new
+        one."""
+        if last_file is None or not last_file.frames or last_file.frames[-1].sequence != sequence:
+            return cls.create(folder, sequence + 1)
+        return cls(last_file.path, sequence + 1, last_file.whole_bytes)
+
     def append(self, kind: int, *parts: bytes | memoryview) -> int:
         """Writes one frame, and gives its sequence. StorageError when the disk does not take it; the file then ends
         where it ended before."""

@@ -14,9 +14,10 @@ from deepseek.features.apply import apply_events, apply_verdicts
 from deepseek.features.core import layout
 from deepseek.features.core.layout import State
 from deepseek.features.definition import FeatureDefinition
+from deepseek.features.folder import newest_snapshot
 from deepseek.features.log import EVENTS, VERDICTS, Frame, LogFile, decode_events, decode_verdicts, read_logs
 from deepseek.features.plan import Plan, make_plan
-from deepseek.features.snapshot import newest_snapshot, read_snapshot
+from deepseek.features.snapshot import read_snapshot
 from deepseek.features.state import digest_state, empty_state
 
 DEFINITION = "definition.toml"

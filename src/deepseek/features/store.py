@@ -16,7 +16,6 @@ when `sync_rows` or `sync_ms` have passed.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 import time as clock
@@ -32,15 +31,14 @@ from deepseek.features.core import layout
 from deepseek.features.core.run import locate_ids
 from deepseek.features.definition import FeatureDefinition
 from deepseek.features.events import EventColumns, Longs
+from deepseek.features.folder import SnapshotWork, lock_folder, newest_snapshot
 from deepseek.features.log import EVENTS, VERDICTS, EventLog, encode_events, encode_verdicts, sync_folder
 from deepseek.features.plan import make_plan
 from deepseek.features.recovery import DEFINITION, Verification, read_definition, recover, verify_folder
-from deepseek.features.snapshot import SnapshotWork, newest_snapshot
 from deepseek.features.state import count_bytes, count_key_bytes, digest_state, empty_state, used_arrays
 from deepseek.features.status import Bytes, Scores, Status
 
 MAX_BATCH_ROWS = 2**20
-LOCK = "lock"
 VERDICT_STATUSES = (Status.ACCEPTED, Status.UNKNOWN_ID, Status.LABEL_LATE)
 
 
@@ -58,15 +56,12 @@ class FeatureStore:
         if folder is None:
             self._state, self._sequence = empty_state(self._plan), 0
             return
-        self._lock = _lock_folder(folder)
+        self._lock = lock_folder(folder)
         try:
             _check_definition(folder, definition)
             recovered = recover(folder, definition, self._plan)
             self._state, self._sequence, file = recovered.state, recovered.sequence, recovered.last_file
-            if file is None or file.frames[-1:] == () or file.frames[-1].sequence != recovered.sequence:
-                self._log = EventLog.create(folder, recovered.sequence + 1)
-            else:
-                self._log = EventLog(file.path, recovered.sequence + 1, file.whole_bytes)
+            self._log = EventLog.resume(folder, file, recovered.sequence)
         except BaseException:
             self.close()
             raise
@@ -155,7 +150,7 @@ class FeatureStore:
         arrays = used_arrays(self._state)
         if is_copy:
             arrays = {name: array.copy() for name, array in arrays.items()}
-        return SnapshotWork(self.folder, arrays, self.definition, self._sequence)
+        return SnapshotWork(self.folder, arrays, self.definition.digest, self._sequence)
 
     def close(self) -> None:
         """Flushes, and lets the folder go; a second time it does nothing."""
@@ -280,24 +275,6 @@ class FeatureStore:
     def _check_rows(self, num_rows: int) -> None:
         if num_rows > MAX_BATCH_ROWS:
             raise TooLargeError(f"{num_rows} rows at once", expected=f"at most {MAX_BATCH_ROWS}", fix="send parts")
-
-
-def _lock_folder(folder: Path) -> int:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StorageError(
-            f"{folder} cannot be written: {error.strerror}", expected="a folder of one's own", fix="check its rights"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise StorageError(
-            f"another process has {folder} open", expected="one process a folder", fix="end that one, or use a copy"
-        ) from error
-    return lock
 
 
 def _check_definition(folder: Path, definition: FeatureDefinition) -> None:

@@ -42,11 +42,11 @@ class ResNetShape:
 
 
 class Convolution(nn.Module):
-    """(N, C, H, W) -> (N, D, H, W): 3 x 3 convolution and batch norm."""
+    """(N, C, H, W) -> (N, D, H / stride, W / stride): 3 x 3 convolution and batch norm."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -20,7 +20,6 @@ from prometheus_client.registry import Collector
 from deepseek.observe.metrics_table import find_metric
 
 if TYPE_CHECKING:
-    from deepseek.features import FeatureStore
     from deepseek.serve.status import ModelStatus, ServerStatus
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -181,10 +180,29 @@ def _first_expiry_s(pem: bytes) -> float:
     return min(link.not_valid_after_utc.timestamp() for link in x509.load_pem_x509_certificates(pem))
 
 
+class StateStore(Protocol):
+    """What is told of a state: that of events, or of a fleet of machines."""
+
+    folder: Path | None
+
+    @property
+    def counts(self) -> Mapping[str, int]: ...
+    @property
+    def latest_event_s(self) -> float | None: ...
+    @property
+    def num_keys(self) -> int: ...
+    @property
+    def size_bytes(self) -> Mapping[str, int]: ...
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def synced_sequence(self) -> int: ...
+
+
 class StateCollector(Collector):
     """The state of a stream: events by what became of them, the latest one, and what all of it takes."""
 
-    def __init__(self, store: FeatureStore) -> None:
+    def __init__(self, store: StateStore) -> None:
         self._store = store
 
     def collect(self) -> Iterator[Metric]:

@@ -70,11 +70,12 @@ def choose_states(table: Table, rows: Table, definition: FeatureDefinition, peri
     ]
     fraud, everyone = (verdicts[held] == 1).astype(np.int64), np.ones(len(held))
     without, precision = (average_precision(fraud, output, everyone) for output in rankings)
-    error = _gain_error(fraud, rankings, table.column(definition.keys[CARD].column)[held])
-    is_used = bool(precision - without > error)
+    standard_error = _gain_error(fraud, rankings, table.column(definition.keys[CARD].column)[held])
+    is_used = bool(precision - without > standard_error)
     report: JsonObject = {
         "used": is_used, "held_average_precision": precision, "held_average_precision_without": without,
-        "gain_standard_error": error, "card_run": asdict(hidden.card_run), "terminal_run": asdict(hidden.terminal_run),
+        "gain_standard_error": standard_error, "card_run": asdict(hidden.card_run),
+        "terminal_run": asdict(hidden.terminal_run),
     }  # fmt: skip
     return ChosenStates(followed, wider, report) if is_used else ChosenStates(definition, rows, report)
 

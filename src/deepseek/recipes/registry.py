@@ -64,4 +64,28 @@ RECIPES: dict[str, Recipe] = {
         makes="a bundle that answers pictures with boxes, a bound on missed parts, and a page",
         guide="defects.md",
     ),
+    "assistant": Recipe(
+        what="Questions of customers become intents and answers; unsure, it asks back or hands over to a person.",
+        takes="an FAQ, questions with intents, or a folder of documents",
+        makes="a bundle that understands questions, with a proven share of right answers",
+        guide="assistant.md",
+    ),
+    "checklist": Recipe(
+        what="A law or a circular becomes a checklist: each duty with its clause, its question and its evidence.",
+        takes="a regulation as text, DOCX or PDF, in English or Chinese",
+        makes="a checklist as TOML, and a page on which its lines are accepted, edited or struck",
+        guide="regulation.md",
+    ),
+    "judgment": Recipe(
+        what="Facts and a template become a draft in which every sentence of law is a clause in force that day.",
+        takes="facts as JSON, a folder of laws, a template",
+        makes="a draft as DOCX with its clauses, and what needs a look",
+        guide="judgment.md",
+    ),
+    "compliance": Recipe(
+        what="A checklist and reviewed documents become a review of others: holds, breaks, not there.",
+        takes="a checklist in TOML, and a folder of documents with labels.csv",
+        makes="a bundle for `deepseek review`: findings with their clauses, a page to sign",
+        guide="compliance.md",
+    ),
 }

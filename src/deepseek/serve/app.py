@@ -39,7 +39,7 @@ from deepseek.serve.models.routing import ModelVersions, TrafficSplit, check_spl
 from deepseek.serve.models.served_model import ServedModel
 from deepseek.serve.models.shadows import ShadowTraffic
 from deepseek.serve.openai import routes as openai_routes
-from deepseek.serve.openai.generation import GenerativeModel
+from deepseek.serve.openai.writers import WritingModel
 from deepseek.serve.protocols import oip, records
 from deepseek.serve.protocols.model_listing import describe_model, get_example, list_models
 from deepseek.serve.repository.channel import Channel
@@ -59,7 +59,7 @@ class App:
 
     def __init__(
         self,
-        models: Mapping[str, ServableModel | GenerativeModel],
+        models: Mapping[str, ServableModel | WritingModel],
         *,
         settings: Settings,
         sinks: Sequence[Sink],
@@ -86,13 +86,13 @@ class App:
         self.models = ModelRegistry(settings, self.explainers, self.emit, self.pool, splits)
         self.loader = self._make_lifecycle(repository, parent)
         self._shadows = ShadowTraffic(self.handle, self.emit)
-        self.generators = {name: model for name, model in models.items() if isinstance(model, GenerativeModel)}
+        self.generators = {name: model for name, model in models.items() if isinstance(model, WritingModel)}
         self._tasks: dict[asyncio.Task[None], Request] = {}
         self.head_cache = HeadCache()
         self.router = Router()
         self._add_routes(pages)
         for name, model in models.items():
-            if not isinstance(model, GenerativeModel):
+            if not isinstance(model, WritingModel):
                 for target in [target for target, split in splits.items() if name in split.versions] or [name]:
                     self.serve(self.models.make(target, model, name if target in splits else ""))
         for name in splits.keys() & self.models.slots.keys():
@@ -286,9 +286,9 @@ class App:
             limit = None if route is None else route.max_body_bytes
             request.max_body_bytes = min(request.max_body_bytes, limit or MAX_SMALL_BODY_BYTES)
         if self._keys is not None and (route is None or route.needs_key):
-            if route is not None:
-                request.route = route.name
-            request.client = self._keys.check(request.headers.get(b"authorization"))
+            request.route = "" if route is None else route.name
+            authorization = request.headers.get(b"authorization")
+            request.client = self._keys.check(authorization, is_chat=bool(route and route.is_chat))
         if route is None:
             raise missing_route_error(request.path, self.models)
         request.route = route.name
@@ -360,7 +360,7 @@ def _ignore_request(content: Callable[[ServedModel], Response]) -> ModelHandler:
 
 
 def create_app(
-    models: Mapping[str, ServableModel | GenerativeModel],
+    models: Mapping[str, ServableModel | WritingModel],
     *,
     settings: Settings | None = None,
     sinks: Sequence[Sink] = (),

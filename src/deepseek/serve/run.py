@@ -261,7 +261,9 @@ class Server:
         watching = asyncio.get_running_loop().create_task(self._watch_files(state))
         try:
             grpc_port = msgspec.UNSET if grpc is None else grpc.port
-            line = ReadyLine(url=url, models=list(self._app.models), pid=os.getpid(), grpc_port=grpc_port)
+            line = ReadyLine(
+                url=url, models=[*self._app.models, *self._app.generators], pid=os.getpid(), grpc_port=grpc_port
+            )
             (print_ready_line if self._member is None else self._member.tell_ready)(line)
             await self._stop_event.wait()
         finally:

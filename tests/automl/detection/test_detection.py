@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,14 @@ from deepseek.automl.detection.patch_fit import fit_good_parts  # noqa: E402
 from deepseek.automl.detection.references import parse_template, reference_name  # noqa: E402
 from deepseek.automl.detection.split import split_labels  # noqa: E402
 from deepseek.bundle import open_bundle, verify_bundle  # noqa: E402
+from deepseek.compress.edge.pictures import device_graph  # noqa: E402
 from deepseek.data.labels import LabelSet, read_labels  # noqa: E402
 from deepseek.data.labels.labeled_picture import LabeledPicture  # noqa: E402
 from deepseek.data.media.source import BrokenError  # noqa: E402
-from deepseek.engines.detector.runtime import DetectorRuntime  # noqa: E402
+from deepseek.engines.detector.config import GRAPH  # noqa: E402
+from deepseek.engines.detector.runtime import DetectorRuntime, open_model  # noqa: E402
 from deepseek.engines.detector.served import ServedDetector, pack_pictures  # noqa: E402
+from deepseek.engines.onnx import open_session  # noqa: E402
 from deepseek.errors import CheckError, InputError  # noqa: E402
 from deepseek.recipes.defects.example import draw_surface, write_example  # noqa: E402
 from deepseek.recipes.defects.page import render_page  # noqa: E402
@@ -263,3 +267,47 @@ def test_the_example_has_labels_that_fit_its_pictures(example: tuple[Path, Path]
     labels = read_labels(example[1], example[0])
     assert labels.warnings == ()
     assert labels.num_boxes == 24
+
+
+@pytest.mark.slow
+def test_a_detector_runs_on_a_device_and_answers_as_its_bundle(
+    fitted: DetectionResult, example: tuple[Path, Path], tmp_path: Path
+) -> None:
+    from deepseek.compress.edge import export_edge
+
+    done = export_edge(fitted.bundle.path, tmp_path / "edge", data=example[0])
+    assert done.kept.parity.passes
+    assert done.target.shape == (1, 64, 64)
+    document = json.loads((tmp_path / "edge" / "edge.json").read_text())
+    assert document["outputs"]["labels"] == ["pit", "scratch", "good"]
+    sizes = [int(np.prod(part["shape"])) for part in document["outputs"]["layout"]]
+    assert sum(sizes) == document["outputs"]["size"] == done.target.expected.shape[1]
+
+
+@pytest.mark.parametrize("least_score", [0.5, 1e-4])
+def test_scores_on_a_device_are_those_of_the_bundle(
+    least_score: float, fitted: DetectionResult, example: tuple[Path, Path]
+) -> None:
+    """Two steps of training leave scores of about .01: below the first limit, above the second."""
+    config = replace(fitted.config, least_score=least_score)
+    with DetectorRuntime.open(fitted.bundle.path) as runtime:
+        picture = runtime.read(sorted(example[0].iterdir())[0])
+        graph = runtime.bundle.read(GRAPH)
+    (view,) = config.views(picture)
+    device, _ = device_graph(graph, config, view)
+    (row,) = open_session(device, "device", num_threads=1).run(None, {"pixels": view.pixels[None].astype(np.float32)})
+    seen = open_model({GRAPH: graph}.__getitem__, config).inspect(picture)
+    np.testing.assert_allclose(row[0, :2], seen.class_scores, atol=1e-5)
+    assert (seen.score > 0) == (least_score < 0.01)
+    assert row[0, 2] == np.float32(config.threshold)
+
+
+def test_a_device_needs_pictures_of_one_size(fitted: DetectionResult, tmp_path: Path) -> None:
+    from deepseek.compress.edge.pictures import read_picture_rows
+
+    for name, shape in (("wide", (40, 90)), ("high", (90, 40))):
+        Image.fromarray(np.full(shape, 130, np.uint8)).save(tmp_path / f"{name}.png")
+    with pytest.raises(InputError, match="several sizes"):
+        read_picture_rows(fitted.bundle.path, tmp_path, 10)
+    with pytest.raises(InputError, match="real pictures"):
+        read_picture_rows(fitted.bundle.path, None, 10)

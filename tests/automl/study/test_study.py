@@ -307,3 +307,38 @@ def test_a_disk_that_is_full_keeps_the_log_whole(tmp_path: Path, monkeypatch: py
             signal.signal(signal.SIGXFSZ, previous)
     assert (tmp_path / LOG_NAME).stat().st_size == size
     assert len(read_log(tmp_path)) == 1
+
+
+def test_what_was_said_last_is_taken_back_and_the_log_keeps_it(study: Study) -> None:
+    [trial] = study.ask()
+    study.tell(trial.number, {"yield": 5, "wear": 1})
+    study.tell(trial.number, {"yield": 6, "wear": 1}, correct=True)
+    before = (study.folder / LOG_NAME).read_bytes()
+    assert study.undo(trial.number).values["yield"] == 5
+    assert study.undo(trial.number).state == "pending"
+    assert study.undo(trial.number).state == "withdrawn"
+    with pytest.raises(InputError, match="nothing is left to take back of trial 1"):
+        study.undo(trial.number)
+    with pytest.raises(InputError, match="trial 2 was never asked for"):
+        study.undo(2)
+    assert (study.folder / LOG_NAME).read_bytes().startswith(before)
+    [again] = study.ask()
+    assert (again.number, again.recipe) == (2, trial.recipe)  # what was withdrawn counts as never asked for
+    assert study.tell(1, {"yield": 5, "wear": 1}).state == "done"  # it was run after all
+    assert [each.state for each in study.trials()] == ["done", "pending"]
+
+
+def test_what_somebody_else_has_changed_is_not_taken_back(study: Study) -> None:
+    [trial] = study.ask()
+    study.tell(trial.number, {"yield": 5, "wear": 1})
+    with pytest.raises(InputError, match="trial 1 is done, not pending: it was changed since"):
+        study.undo(trial.number, "pending")
+    assert study.trials()[0].state == "done"
+
+
+def test_a_table_of_history_that_was_wrong_can_be_told_again(study: Study) -> None:
+    rows = [({"a": 1.0, "tool": "x"}, {"yield": 3.0, "wear": 1.0})]
+    study.tell_history(rows, "old.csv")
+    assert study.undo(1).state == "withdrawn"
+    assert study.tell_history(rows, "old.csv") == 1
+    assert [trial.state for trial in study.trials()] == ["withdrawn", "history"]

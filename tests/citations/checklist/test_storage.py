@@ -197,6 +197,7 @@ def test_nothing_is_written_over(trained: Checklist, copy: Path, tmp_path: Path)
         Checklist.open(tmp_path / "no")
 
 
+@pytest.mark.slow
 def test_contracts_of_contract_nli_are_judged_as_before(shared_data: Path, tmp_path: Path) -> None:
     """Sixteen contracts to learn from and three to judge, all 17 sentences."""
     with zipfile.ZipFile(shared_data / "contract-nli" / "contract_nli.zip") as file:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
+import numpy as np
+import pytest
+
+from deepseek.errors import InputError
 from deepseek.features.machines.definition import Sensor, WindowDefinition
 from deepseek.features.machines.history import History
 from deepseek.features.machines.life import Life
@@ -35,7 +39,7 @@ def test_a_machine_that_runs_in_is_compared_with_its_best() -> None:
     drop = index_drop(DEFINITION, machine(running_in, np.zeros(250)))
     assert drop[:200].max() < 0.2
     np.testing.assert_allclose(drop[230:], 0.6 * 4)
-    assert (drop[: BEST_WIDTH - 1] == 0).all()
+    assert np.isneginf(drop[: BEST_WIDTH - 1]).all()  # whatever its age, a machine without a level has no alarm
 
 
 def test_an_alarm_says_since_when_and_by_which_sensor_and_wild_values_raise_none() -> None:
@@ -86,6 +90,18 @@ def test_a_sensor_that_falls_silent_does_not_end_an_alarm_nor_raise_one() -> Non
     assert find_alarm(DEFINITION, RULE, machine(silent, noise(300, 9))) is None
 
 
+def test_a_machine_that_outlived_others_needs_less_of_a_drop() -> None:
+    course = np.zeros(600)
+    course[100:] -= 2.5  # a drop of 1.5, below the level
+    worn = machine(course, np.zeros(600))
+    assert find_alarm(DEFINITION, RULE, worn) is None
+    aged = replace(RULE, age_weight=0.5, typical_rows=150.0)
+    alarm = find_alarm(DEFINITION, aged, worn)
+    assert alarm is not None
+    assert alarm.row == 300 + RULE.hold - 1  # twice the typical age; from the row after it on it is above the level
+    assert alarm.reasons[0].sensor == "a"
+
+
 def test_an_alarm_never_depends_on_rows_after_it() -> None:
     course = noise(300, 8)
     course[200:] -= 5
@@ -116,3 +132,23 @@ def test_the_rule_is_chosen_by_machines_whose_end_is_known() -> None:
     assert (rule.num_machines, rule.num_found, rule.num_early) == (6, 6, 0)
     assert 0 < rule.median_lead < 0.27
     assert fit_warning(DEFINITION, machines[:1], [censored]) is None
+
+
+def test_where_nothing_is_seen_before_the_end_the_age_of_the_others_warns() -> None:
+    machines = [machine(noise(rows, 40 + rows), noise(rows, 50 + rows)) for rows in (300, 320, 340, 360, 380)]
+    lives = [Life(left := each.time[-1] - each.time, left) for each in machines]
+    rule = fit_warning(DEFINITION, machines, lives)
+    assert rule is not None
+    assert (rule.num_found, rule.num_early, rule.typical_rows) == (5, 0, 340)
+    assert rule.age_weight > 0
+    other = machine(noise(350, 60), noise(350, 61))
+    alarm = find_alarm(DEFINITION, rule, other)
+    assert alarm is not None
+    assert 350 > alarm.row > 175
+
+
+def test_a_rule_that_cannot_be_is_refused() -> None:
+    assert WarningRule.from_json(RULE.to_json(), "warning.json") == RULE
+    for broken in (replace(RULE, off=3.0), replace(RULE, hold=0), replace(RULE, typical_rows=0.0)):
+        with pytest.raises(InputError, match="begins alarms at"):
+            WarningRule.from_json(broken.to_json(), "warning.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -13,8 +14,11 @@ from typing import Any
 import pytest
 
 pytest.importorskip("scipy")
+from scipy.stats import norm
+
 from deepseek.automl.study.press import Press
 from deepseek.automl.study.study import Study
+from deepseek.errors import InputError
 from deepseek.recipes.process.page import render_page
 from deepseek.recipes.process.server import StudyServer
 from deepseek.recipes.process.verbs import ask_study, init_study, report_study
@@ -35,6 +39,16 @@ name = "yield"
 [[objectives]]
 name = "cost"
 goal = "minimize"
+"""
+
+
+LIMITED = """
+[[objectives]]
+name = "yield"
+
+[[constraints]]
+name = "wear"
+most = 40
 """
 
 
@@ -75,6 +89,19 @@ def test_the_page_says_what_to_try_next_what_was_gained_and_at_what_risk(press: 
     assert low < high
 
 
+def test_the_interval_of_a_limit_and_its_chance_are_of_one_process(tmp_path: Path) -> None:
+    source = tmp_path / "study.toml"
+    source.write_text(CHOICES.split("[[objectives]]", maxsplit=1)[0] + LIMITED, encoding="utf-8")
+    init_study(tmp_path / "line", source)
+    study = Study.open(tmp_path / "line")
+    rows = [({"a": float(a), "tool <b>": "x"}, {"yield": float(a), "wear": 2.0**a}) for a in (1, 2, 3, 4, 6, 8, 9)]
+    study.tell_history(rows, "old.csv")
+    study.ask(3)
+    for forecast in report_study(tmp_path / "line").outlook.forecasts.values():
+        median, low, high = forecast.values["wear"]
+        assert forecast.chance == pytest.approx(norm.cdf((40 - median) / ((high - low) / (2 * 1.645))), abs=1e-6)
+
+
 def test_a_study_without_trials_has_a_page_too(tmp_path: Path) -> None:
     source = tmp_path / "study.toml"
     source.write_text(CHOICES, encoding="utf-8")
@@ -82,6 +109,21 @@ def test_a_study_without_trials_has_a_page_too(tmp_path: Path) -> None:
     page = render_page(report_study(tmp_path / "line"))
     assert "No trial is open" in page
     assert "No trial holds every limit yet" in page
+
+
+def test_a_study_file_may_come_through_a_pipe_and_a_wrong_one_leaves_nothing(tmp_path: Path) -> None:
+    for text, is_right in ((CHOICES, True), ("", False)):
+        reader, writer = os.pipe()
+        os.write(writer, text.encode())
+        os.close(writer)
+        folder = tmp_path / str(is_right)
+        if is_right:
+            assert init_study(folder, Path(f"/dev/fd/{reader}")).definition.quantities == ("yield", "cost")
+        else:
+            with pytest.raises(InputError, match="parameters is missing"):
+                init_study(folder, Path(f"/dev/fd/{reader}"))
+            assert not any(folder.iterdir())
+        os.close(reader)
 
 
 def test_several_objectives_have_a_front_and_names_are_no_markup(tmp_path: Path) -> None:
@@ -134,6 +176,11 @@ def test_operators_ask_and_tell_over_http(server: StudyServer, press: Path) -> N
     status, answer = request(server, "POST", "/tell", {"trial": 8, "failed": True, "reason": "no steam"})
     assert (status, answer["trials"][0]["state"]) == (200, "failed")
     assert request(server, "GET", "/study")[1]["trials"][7]["reason"] == "no steam"
+    assert 'class="act quiet undo" data-trial="8" data-state="failed"' in request(server, "GET", "/")[1]
+    status, answer = request(server, "POST", "/undo", {"trial": 8, "state": "failed"})
+    assert (status, answer["trials"][0]["state"]) == (200, "pending")
+    status, answer = request(server, "POST", "/undo", {"trial": 8})
+    assert (status, answer["trials"][0]["state"]) == (200, "withdrawn")
 
 
 @pytest.mark.parametrize(
@@ -144,6 +191,9 @@ def test_operators_ask_and_tell_over_http(server: StudyServer, press: Path) -> N
         ("/tell", {"trial": 1, "values": {"bond": "NaN"}}, {}, 422, "bad_input"),
         ("/tell", [1], {}, 400, "malformed"),
         ("/ask", {"num": 1000}, {}, 422, "bad_input"),
+        ("/undo", {"trial": 1, "state": "pending"}, {}, 422, "bad_input"),
+        ("/undo", {"trial": True}, {}, 422, "bad_input"),
+        ("/undo", {"trial": 1, "state": "gone"}, {}, 422, "bad_input"),
         ("/ask", {}, {"Content-Type": "text/plain"}, 415, "media_type"),
         ("/ask", {}, {"Origin": "http://evil.com"}, 403, "foreign_origin"),
         ("/ask", {}, {"Host": "evil.com"}, 421, "misdirected"),

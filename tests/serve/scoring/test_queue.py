@@ -87,6 +87,37 @@ def test_a_group_is_scored_while_the_one_before_is_synced_and_answers_keep_their
     assert FeatureStore.verify(tmp_path / "state").num_events >= len(records)
 
 
+def test_a_large_group_that_comes_while_the_tally_of_a_small_one_is_written_is_scored(
+    cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = EventScorer.open(cards, tmp_path / "state")
+    scorer.warm_up()
+    records = [json.dumps(record).encode() for record in events_of(payments(2 * MIN_OVERLAPPED))]
+    is_saving, may_end = threading.Event(), threading.Event()
+    answered: list[ScoredPart] = []
+
+    def save() -> None:
+        is_saving.set()
+        assert may_end.wait(LIMIT_S)
+
+    monkeypatch.setattr(scorer, "save", save)
+
+    async def run() -> None:
+        queue = ScoringQueue(scorer, 10_000)
+        queue.score(records[0], answered.append)  # type: ignore[arg-type]
+        await wait_until(is_saving.is_set)
+        queue.score(scorer.reader.read(b"\n".join(records[1:]), LINES, 10_000), answered.append)  # type: ignore[arg-type]
+        await asyncio.sleep(0.01)
+        may_end.set()
+        await wait_until(lambda: len(answered) == 2)
+        queue.score(records[0], answered.append)  # type: ignore[arg-type]
+        await wait_until(lambda: len(answered) == 3)
+        queue.close()
+
+    asyncio.run(run())
+    assert [part.stop - part.start for part in answered] == [1, len(records) - 1, 1]
+
+
 def test_a_snapshot_that_cannot_begin_lets_the_log_go_on(cards: Path, tmp_path: Path) -> None:
     folder = tmp_path / "state"
     scorer = EventScorer.open(cards, folder)

@@ -71,6 +71,17 @@ def test_a_box_between_all_centers_has_a_place_and_no_box_costs_nothing_but_scor
     assert none.scores.sum() == 0
 
 
+def test_a_small_box_that_first_guesses_hardly_overlap_is_learned_from_at_once() -> None:
+    """The sixth power of such an overlap is below any number that is added to be safe."""
+    centers = torch.tensor([[12.0, 12.0], [60.0, 60.0]])
+    guesses = torch.cat([centers - 16, centers + 16], 1)[None]
+    targets = make_targets([[9.0, 9.0, 15.0, 15.0]], [0], 1)
+    assigned = assign(torch.full((1, 2, 1), 0.01), guesses, centers, targets)
+    overlap = float(pairwise_iou(targets.boxes, guesses)[0, 0, 0])
+    assert 0.01 < overlap < 0.1
+    assert assigned.scores[0, :, 0].tolist() == pytest.approx([overlap, 0.0])
+
+
 def test_generalized_iou_is_one_for_equal_boxes_and_negative_far_away() -> None:
     box = torch.tensor([[0.0, 0.0, 2.0, 2.0]])
     assert float(generalized_iou(box, box)) == pytest.approx(1.0, abs=1e-5)

@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from deepseek.errors import InputError
-from deepseek.train.distributed.data_parallel import DataParallel, wrap
+from deepseek.train.distributed.data_parallel import DataParallel, choose_kind, wrap
 from deepseek.train.distributed.gradient_compression import (
     Compression,
     ErrorFeedbackMemory,
@@ -238,11 +238,13 @@ def chosen() -> list[Any]:
     return [model.compressor.choices, model.compressor.times_s]
 
 
-def test_auto_sends_gradients_as_they_are_on_a_fast_link(tmp_path: Path) -> None:
+def test_auto_sends_each_bucket_the_way_that_was_measured_to_be_fast_enough_on_all_ranks(tmp_path: Path) -> None:
+    """Which way that is depends on what else the machine does; that ranks agree, and on the times of all, does not."""
     first, second = run_ranks(2, chosen, folder=tmp_path)
     assert first == second
-    assert first[0]
-    assert set(first[0].values()) == {"none"}, first
+    choices, times_s = first
+    assert choices
+    assert choices == {bucket: choose_kind(times, Compression().min_gain) for bucket, times in times_s.items()}
 
 
 def in_half_precision() -> list[Any]:

@@ -27,12 +27,13 @@ from deepseek.errors import BusyError, InputError, MalformedError, StorageError
 LOG_NAME, LOCK_NAME = "log.ndjson", ".lock"
 MOST_BYTES = 256 * 2**20
 MOST_WAIT_S = 120.0  # for another who asks or tells
-Event = Literal["ask", "tell", "correct", "fail", "history"]
+Event = Literal["ask", "tell", "correct", "fail", "history", "undo"]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line. `ask` has a recipe and why; `tell` and `correct` values; `fail` a reason; `history` both."""
+    """One line. `ask` has a recipe and why; `tell` and `correct` values; `fail` a reason; `history` both. `undo` takes
+    back what was said of the trial last."""
 
     event: Event
     trial: int = 0  # from 1; of a line of history, too

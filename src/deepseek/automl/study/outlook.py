@@ -15,7 +15,7 @@ from deepseek.automl.study.acquisition import Acquisition, Limit
 from deepseek.automl.study.definition import Definition
 from deepseek.automl.study.evidence import Evidence, collect_evidence
 from deepseek.automl.study.space import Parameter, Recipe, Value
-from deepseek.automl.study.surface import Surface, fit_surface
+from deepseek.automl.study.surface import Scale, Surface, fit_surface
 from deepseek.automl.study.trials import Trial, best_trial, pareto_front
 
 NUM_ANYWHERE, NUM_NEAR, NUM_SAMPLES = 300, 300, 200  # candidates and drawn surfaces behind the gain that is left
@@ -92,8 +92,8 @@ def look_ahead(definition: Definition, trials: Sequence[Trial], others: Sequence
     risk, front = _risk(definition, trials), pareto_front(definition, trials)
     if len(evidence.own_losses) < FEWEST:
         return Outlook(baseline, best, gain, front, risk, {}, [], None)
-    surfaces = _fit(definition, evidence)
     limits = evidence.fit_limits()
+    surfaces = _fit(definition, evidence, limits)
     forecasts = {
         trial.number: _forecast(definition, surfaces, limits, trial.recipe)
         for trial in trials if trial.state == "pending"
@@ -124,13 +124,16 @@ def _risk(definition: Definition, trials: Sequence[Trial]) -> Risk:
     return Risk(len(own), broken, failed, high, expected)
 
 
-def _fit(definition: Definition, evidence: Evidence) -> dict[str, Surface]:
-    """Of each measured quantity, after its sign: losses, and constraints where too high is broken."""
-    columns = [*evidence.losses.T, *evidence.margins.T]
-    return {
-        name: fit_surface(evidence.x, column, evidence.is_category)
-        for name, column in zip(definition.quantities, columns, strict=True)
+def _fit(definition: Definition, evidence: Evidence, limits: Sequence[Limit]) -> dict[str, Surface]:
+    """Of each measured quantity, after its sign: losses, and constraints where too high is broken. Those of constraints
+    are on their own scale, as the chance that they hold is: an interval and a chance beside it are of one process."""
+    objectives, constraints = definition.objectives, definition.constraints
+    losses = {
+        each.name: fit_surface(evidence.x, column, evidence.is_category)
+        for each, column in zip(objectives, evidence.losses.T, strict=True)
     }
+    margins = {each.name: Surface(Scale(), limit.process) for each, limit in zip(constraints, limits, strict=False)}
+    return {**losses, **margins}
 
 
 def _sign_and_offset(definition: Definition, name: str) -> tuple[float, float]:

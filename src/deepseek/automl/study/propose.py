@@ -51,8 +51,9 @@ def propose(
     definition: Definition, trials: Sequence[Trial], num: int = 1, *, others: Sequence[Sequence[Trial]] = (),
     pool: Sequence[Recipe] | None = None,
 ) -> list[Proposal]:  # fmt: skip
-    """`num` recipes to try next. `others`: trials of other lines; `pool`: the only recipes that there are, else any."""
-    known = list(trials)
+    """`num` recipes to try next. `others`: trials of other lines; `pool`: the only recipes that there are, else any.
+    A trial that was withdrawn counts as never asked for."""
+    known = [trial for trial in trials if trial.state != "withdrawn"]
     proposals: list[Proposal] = []
     for _ in range(num):
         proposal = _propose_one(definition, known, others, pool)

@@ -16,12 +16,14 @@ from pathlib import Path
 from deepseek.automl.study.definition import Definition, read_definition
 from deepseek.automl.study.log import Entry, open_log, read_log
 from deepseek.automl.study.space import Value
-from deepseek.automl.study.trials import Trial, collect_trials
+from deepseek.automl.study.trials import State, Trial, collect_trials
 from deepseek.errors import InputError, MissingError
 
 STUDY_NAME = "study.toml"
 MOST_ASKED = 50  # trials in one batch
 MOST_REASON = 500  # characters
+#: Nothing was told of such a trial. One that was withdrawn may have been run after all.
+UNTOLD = ("pending", "withdrawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,26 @@ class Study:
                 log.append(*entries)
         return len(entries)
 
+    def undo(self, number: int, state: State | None = None) -> Trial:
+        """Take back what was said of a trial last: a result, a failure, or that it was asked for, after which it is
+        withdrawn and can be asked for again. `state`: what the trial is believed to be; InputError where somebody else
+        has changed it, and where nothing is left to take back. The log keeps everything."""
+        with open_log(self.folder) as log:
+            trials = {trial.number: trial for trial in self._collect(log.entries)}
+            trial = _find_trial(number, trials)
+            if state is not None and trial.state != state:
+                raise InputError(
+                    f"trial {number} is {trial.state}, not {state}: it was changed since", expected="its latest state",
+                    fix="look at it again, then take it back if that is still right",
+                )  # fmt: skip
+            if trial.state == "withdrawn":
+                raise InputError(
+                    f"nothing is left to take back of trial {number}", expected="a trial that was not withdrawn",
+                    fix="ask for another; where it was run after all, tell its result",
+                )  # fmt: skip
+            log.append(Entry("undo", number))
+            return next(trial for trial in self._collect(log.entries) if trial.number == number)
+
     def repair(self) -> tuple[str, ...]:
         """Opens the log for writing once; what had to be mended."""
         with open_log(self.folder) as log:
@@ -165,16 +187,10 @@ class Study:
 def _entry_of(outcome: Outcome, trials: Mapping[int, Trial], *, correct: bool) -> Entry | None:
     """What is appended for an outcome; None where it was told before alike."""
     number, values = outcome.number, outcome.values
-    if number not in trials:
-        pending = [str(trial.number) for trial in trials.values() if trial.state == "pending"]
-        raise InputError(
-            f"trial {number} was never asked for", expected=f"one of the open trials: {', '.join(pending) or 'none'}",
-            fix="ask first; what was measured outside of the study is told with --history",
-        )  # fmt: skip
-    trial = trials[number]
+    trial = _find_trial(number, trials)
     if (trial.state == "failed") if values is None else (trial.is_measured and dict(trial.values) == values):
         return None
-    if trial.state != "pending" and not correct:
+    if trial.state not in UNTOLD and not correct:
         was = "failed" if trial.state == "failed" else _as_words(trial.values)
         raise InputError(
             f"trial {number} was told before: {was}", expected="each result once",
@@ -183,7 +199,18 @@ def _entry_of(outcome: Outcome, trials: Mapping[int, Trial], *, correct: bool) -
     if values is None:
         return Entry("fail", number, reason=outcome.reason[:MOST_REASON])
     numbers = {name: float(str(value)) for name, value in values.items()}
-    return Entry("tell" if trial.state == "pending" else "correct", number, values=numbers)
+    return Entry("tell" if trial.state in UNTOLD else "correct", number, values=numbers)
+
+
+def _find_trial(number: int, trials: Mapping[int, Trial]) -> Trial:
+    """InputError for a trial that was never asked for."""
+    if number not in trials:
+        pending = [str(trial.number) for trial in trials.values() if trial.state == "pending"]
+        raise InputError(
+            f"trial {number} was never asked for", expected=f"one of the open trials: {', '.join(pending) or 'none'}",
+            fix="ask first; what was measured outside of the study is told with --history",
+        )  # fmt: skip
+    return trials[number]
 
 
 def _as_words(values: Mapping[str, float]) -> str:

@@ -10,7 +10,7 @@ from deepseek.automl.study.definition import Definition
 from deepseek.automl.study.log import Entry
 from deepseek.automl.study.space import Value
 
-State = Literal["pending", "done", "failed", "history"]
+State = Literal["pending", "done", "failed", "history", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +31,33 @@ class Trial:
 
 
 def collect_trials(entries: Iterable[Entry]) -> list[Trial]:
-    """In the order of their numbers; the last that was told of a trial counts."""
-    trials: dict[int, Trial] = {}
+    """In the order of their numbers; the last that was told of a trial, and not taken back, counts."""
+    stages: dict[int, list[Trial]] = {}  # of each trial, what it was after each entry that counts
     for entry in entries:
         number, at = entry.trial, entry.time
         if entry.event == "ask":
-            trials[number] = Trial(number, entry.recipe, "pending", {}, entry.reason, entry.chance, at)
+            stages[number] = [Trial(number, entry.recipe, "pending", {}, entry.reason, entry.chance, at)]
         elif entry.event == "history":
-            trials[number] = Trial(number, entry.recipe, "history", entry.values, entry.reason, None, at)
-        elif number in trials and entry.event == "fail":
-            trials[number] = replace(trials[number], state="failed", reason=entry.reason, time=at)
-        elif number in trials:
-            state: State = "history" if trials[number].state == "history" else "done"
-            trials[number] = replace(trials[number], state=state, values=entry.values, time=at)
-    return [trials[number] for number in sorted(trials)]
+            stages[number] = [Trial(number, entry.recipe, "history", entry.values, entry.reason, None, at)]
+        elif number in stages:
+            last = stages[number][-1]
+            if entry.event == "undo":
+                _take_back(stages[number], at)
+            elif entry.event == "fail":
+                stages[number].append(replace(last, state="failed", reason=entry.reason, time=at))
+            else:
+                state: State = "history" if last.state == "history" else "done"
+                stages[number].append(replace(last, state=state, values=entry.values, time=at))
+    return [stages[number][-1] for number in sorted(stages)]
+
+
+def _take_back(stages: list[Trial], at: str) -> None:
+    """The last stage of a trial goes; of its first one nothing is left but that it was withdrawn."""
+    if len(stages) > 1:
+        stages.pop()
+        stages[-1] = replace(stages[-1], time=at)
+    else:
+        stages[0] = replace(stages[0], state="withdrawn", values={}, time=at)
 
 
 def holding(definition: Definition, trials: Iterable[Trial]) -> list[Trial]:

@@ -79,12 +79,12 @@ class Checklist:
         ranked: list[Any] = [None] * len(contracts)
         for fold_number in range(NUM_FOLDS):
             training = [index for index in range(len(contracts)) if fold[index] != fold_number]
-            ranker = _fit_ranker([tables[index] for index in training], [contracts[index] for index in training])
+            ranker = fit_ranker([tables[index] for index in training], [contracts[index] for index in training])
             for index in np.flatnonzero(fold == fold_number).tolist():
-                ranked[index] = _rank_clauses(ranker, tables[index])
+                ranked[index] = rank_clauses(ranker, tables[index])
         verdicts = VerdictModel.fit(contracts, vectors, tables, ranked, fold)
         return cls(
-            hypotheses, embedder, EvidenceScorer.fit(contracts, vectors), _fit_ranker(tables, contracts), verdicts
+            hypotheses, embedder, EvidenceScorer.fit(contracts, vectors), fit_ranker(tables, contracts), verdicts
         )
 
     def save(self, folder: str | Path) -> Path:
@@ -120,7 +120,7 @@ class Checklist:
             raise InputError("the contract has no clause", expected="at least one", fix="split it into clauses")
         vectors = self._embedder.passages(clauses)
         table = clause_features(*self._views.scores(clauses, vectors), clauses)
-        ranked = _rank_clauses(self._ranker, table)
+        ranked = rank_clauses(self._ranker, table)
         probabilities = self._verdicts.probabilities(clauses, vectors, table, ranked)
         findings = []
         for column, hypothesis in enumerate(self.hypotheses):
@@ -149,7 +149,8 @@ class Checklist:
         return scores
 
 
-def _fit_ranker(tables: Sequence[Float64], contracts: Sequence[Contract]) -> Any:
+def fit_ranker(tables: Sequence[Float64], contracts: Sequence[Contract]) -> Any:
+    """Trees that say how likely a clause is evidence, from features (N, H, F) of each contract."""
     rows, target = [], []
     for table, contract in zip(tables, contracts, strict=True):
         for column in range(table.shape[1]):
@@ -164,7 +165,7 @@ def _top_clauses(table: Float64, column: int) -> NDArray[np.int64]:
     return np.argsort(-table[:, column, 0], kind="stable")[:NUM_RERANKED]
 
 
-def _rank_clauses(ranker: Any, table: Float64) -> Float64:
+def rank_clauses(ranker: Any, table: Float64) -> Float64:
     """Log-odds (N, H) that a clause is evidence; clauses that were not reranked stand behind in their order."""
     first = combine_scores(table[:, :, 1], table[:, :, 2])
     scores = -20 + 0.01 * first

@@ -124,7 +124,7 @@ def open_parts(folder: Path, embedder: Embedder) -> ChecklistParts:
             raise ValueError("an array holds what is no finite float64")
         hypotheses = tuple(str(each) for each in words["hypotheses"])
         vectors = arrays["sentences"]
-        if not _same_vectors(embedder.passages(list(hypotheses)), vectors):
+        if not same_vectors(embedder.passages(list(hypotheses)), vectors):
             raise _embedder_mismatch(folder, words["embedder"], embedder)
         views = EvidenceScorer.of(words["views"], _arrays_of(arrays, "views"))
         readers = [
@@ -132,8 +132,8 @@ def open_parts(folder: Path, embedder: Embedder) -> ChecklistParts:
             for index, reader in enumerate(words["readers"])
         ]
         _check_shapes(len(hypotheses), vectors.shape[1], words["views"], readers, arrays)
-        ranker = _load_trees(files[RANKER], NUM_FEATURES)
-        verdicts = VerdictModel(LabelReaders.of(readers), _load_trees(files[VERDICTS], NUM_SUMMARY_FEATURES))
+        ranker = load_trees(files[RANKER], NUM_FEATURES)
+        verdicts = VerdictModel(LabelReaders.of(readers), load_trees(files[VERDICTS], NUM_SUMMARY_FEATURES))
     except DeepseekError:
         raise
     except (
@@ -232,7 +232,7 @@ def _check_shapes(
         raise ValueError("its arrays do not fit its words")
 
 
-def _load_trees(data: bytes, num_features: int) -> Any:
+def load_trees(data: bytes, num_features: int) -> Any:
     """Checked before xgboost, which is C++, reads it."""
     learner = read_ubjson(data)["learner"]
     check_learner(learner)
@@ -243,7 +243,7 @@ def _load_trees(data: bytes, num_features: int) -> Any:
     return classifier
 
 
-def _same_vectors(vectors: NDArray[Any], stored: NDArray[Any]) -> bool:
+def same_vectors(vectors: NDArray[Any], stored: NDArray[Any]) -> bool:
     """Whether an embedder gives the vectors (N, D) that it gave when the checklist was saved; its name may be another,
     for it has the folder's."""
     if vectors.shape != stored.shape or stored.ndim != 2:

@@ -12,16 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from deepseek.contracts import Float32
-from deepseek.engines.text import TextEngine, TextModel
 from deepseek.engines.text.serve.backend import Precision
-from deepseek.engines.text.serve.engine import available_precisions
-from deepseek.engines.text.source.folder import read_object
-
-BATCH_TEXTS = 32
-PROMPTS_FILE = "config_sentence_transformers.json"
+from deepseek.engines.text.serve.embedding import FolderEncoder
 
 
 class Embedder(Protocol):
@@ -53,31 +46,11 @@ class FolderEmbedder:
         self, folder: str | Path, *, precision: Precision = "bf16", num_threads: int = 1, weight: float = 1.0
     ) -> None:
         self.weight = weight
-        self._model = TextModel.open(folder)
-        chosen = precision if precision in available_precisions([precision]) else "f32"
-        self._engine = TextEngine.open(folder, precision=chosen, num_threads=num_threads)
-        prompts = read_object(Path(folder), PROMPTS_FILE, is_optional=True).get("prompts")
-        by_role = prompts if isinstance(prompts, dict) else {}
-        self._query = str(by_role.get("query", ""))
-        self._passage = str(by_role.get("passage", by_role.get("document", "")))
-        self.name = f"{self._model.name}-{self._model.digest[:12]}"
+        self._encoder = FolderEncoder(folder, precision=precision, num_threads=num_threads)
+        self.name = self._encoder.name
 
     def queries(self, texts: Sequence[str]) -> Float32:
-        return self._embed([self._query + text for text in texts])
+        return self._encoder.embed(texts, role="query")
 
     def passages(self, texts: Sequence[str]) -> Float32:
-        return self._embed([self._passage + text for text in texts])
-
-    def _embed(self, texts: Sequence[str]) -> Float32:
-        vectors = np.zeros((len(texts), self._model.size), np.float32)
-        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        for start in range(0, len(order), BATCH_TEXTS):
-            chosen = order[start : start + BATCH_TEXTS]
-            tokens = self._model.prepare([texts[index] for index in chosen])
-            vectors[chosen] = self._engine.run(self._model.join(tokens))["embedding"]
-        return normalize_rows(vectors)
-
-
-def normalize_rows(rows: Float32) -> Float32:
-    """Rows (N, D) brought to length 1; a row of zeros stays one."""
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)
+        return self._encoder.embed(texts, role="passage")

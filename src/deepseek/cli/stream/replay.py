@@ -124,8 +124,8 @@ def _copy_state(state: Path, scratch: Path) -> None:
     """InputError where there is no state; StorageError while another process has it open."""
     import fcntl
 
+    from deepseek.features.folder import LOCK
     from deepseek.features.recovery import DEFINITION
-    from deepseek.features.store import LOCK
 
     if not (state / DEFINITION).is_file():
         raise InputError(

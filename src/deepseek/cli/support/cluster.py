@@ -157,11 +157,11 @@ def resolve_models(bundles: tuple[str, ...], key: Path | None) -> list[PlannedMo
     from deepseek.cli.support.opening import open_models, split_name
     from deepseek.serve.cluster.plan import PlannedModel
     from deepseek.serve.models.adapter import adapt_model
-    from deepseek.serve.openai.generation import GenerativeModel
+    from deepseek.serve.openai.writers import WritingModel
 
     models = []
     for text, (name, model) in zip(bundles, open_models(bundles, key, lazy=True).items(), strict=True):
-        if isinstance(model, GenerativeModel):
+        if isinstance(model, WritingModel):
             raise InputError(
                 f"{name!r} writes text, and such models are not served on a cluster",
                 expected="a bundle, a file of xgboost, or a folder of a model that reads text",

@@ -6,6 +6,7 @@ open_models(("credit=loans/v2", "./all-MiniLM"), None)["credit"]
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
     from deepseek.bundle import Bundle
     from deepseek.engines import MultimodalRuntime, Runtime
     from deepseek.engines.text.tuning.gate import PrecisionGate
+    from deepseek.serve.assistant.model import AssistantModel
     from deepseek.serve.models.detector import DetectorAdapter
     from deepseek.serve.models.graph import GraphAdapter
     from deepseek.serve.models.text import TextAdapter
     from deepseek.serve.openai.generation import GenerativeModel, ModelPrecision
 
-    OpenedModel = Runtime | MultimodalRuntime | TextAdapter | GraphAdapter | DetectorAdapter | GenerativeModel
+    OpenedModel = (
+        Runtime | MultimodalRuntime | TextAdapter | GraphAdapter | DetectorAdapter | GenerativeModel | AssistantModel
+    )
 
 
 def open_models(
@@ -32,9 +36,11 @@ def open_models(
     lazy: bool = False,
     gate: PrecisionGate | None = None,
     llm_precision: ModelPrecision = "auto",
+    open_more: Callable[[str, Path], OpenedModel | None] | None = None,
 ) -> dict[str, OpenedModel]:
     """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines.
-    `gate`: what lets text models run in less than float32; `llm_precision`: how those compute that write."""
+    `gate`: what lets text models run in less than float32; `llm_precision`: how those compute that write;
+    `open_more`: opens what is no model of rows by its name and path, such as an assistant; None for others."""
     from deepseek.cli.support.opening_plain import is_plain, open_plain
     from deepseek.engines import Runtime, open_runtime
     from deepseek.errors import InputError
@@ -44,8 +50,11 @@ def open_models(
         name, path = split_name(str(bundle))
         check_exists(str(bundle), path)
         kind = model_kind(path)
-        if kind == "bundle" and is_plain(path):
-            runtime: OpenedModel = open_plain(path, key)
+        more = open_more(name, path) if open_more is not None and kind == "bundle" else None
+        if more is not None:
+            runtime: OpenedModel = more
+        elif kind == "bundle" and is_plain(path):
+            runtime = open_plain(path, key)
         elif kind == "bundle":
             runtime = open_runtime(path, key=key, lazy=lazy)
             if gate is not None and isinstance(runtime, Runtime):

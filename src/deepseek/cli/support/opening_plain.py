@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from deepseek.bundle import Manifest, open_bundle, verify_bundle
 from deepseek.bundle.manifest import PLAIN_TASKS
-from deepseek.errors import IntegrityError
+from deepseek.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
     from deepseek.engines.onnx_file import OnnxFile
@@ -52,6 +52,16 @@ def open_verified(path: Path, key: Path | None) -> TextAdapter | GraphAdapter | 
     """A bundle whose bytes were checked."""
     bundle = open_bundle(path, key=key)
     manifest = bundle.manifest
+    if manifest.task == "intents":
+        raise InputError(
+            f"{path} understands questions, and is not served as a model of rows",
+            expected="a bundle of another recipe", fix=f"ask it: deepseek predict {path} QUESTIONS.csv",
+        )  # fmt: skip
+    if manifest.task == "review":
+        raise InputError(
+            f"{path} judges documents by a checklist, which is not served",
+            expected="a bundle that answers rows, texts or pictures", fix=f"deepseek review {path} CONTRACT.pdf",
+        )  # fmt: skip
     if manifest.task == "detection":
         from deepseek.engines.detector.runtime import DetectorRuntime
         from deepseek.serve.models.detector import DetectorAdapter

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from deepseek.observe.logs import AccessLog
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import App, Settings
-    from deepseek.serve.scoring.routes import ScoringRoutes
+    from deepseek.serve.scoring.routes import LineRoutes, ScoringRoutes
 
 
-def log_volumes(settings: Settings, audit_log: Path | None, scoring: Sequence[ScoringRoutes]) -> dict[str, Path]:
+def log_volumes(settings: Settings, audit_log: Path | None, scoring: Sequence[LineRoutes]) -> dict[str, Path]:
     """The folders that a server writes to, by the name of what it writes: their disks are watched."""
     volumes = {"tmp": Path(tempfile.gettempdir())}
     if audit_log is not None:
@@ -34,7 +34,7 @@ def log_volumes(settings: Settings, audit_log: Path | None, scoring: Sequence[Sc
 
 
 def watch_server(
-    metrics: Metrics, app: App, volumes: Mapping[str, Path], scoring: Sequence[ScoringRoutes], logs: ServerLogs
+    metrics: Metrics, app: App, volumes: Mapping[str, Path], scoring: Sequence[LineRoutes], logs: ServerLogs
 ) -> None:
     """Show queues, workers, processes and models of a server, its disks, memory, certificate, GPUs and states."""
     from deepseek.observe import metrics_status

@@ -43,6 +43,9 @@ def readme(target: EdgeTarget, tier: str) -> str:
         if target.runtime is not None
         else "the numbers of one input tensor, in its order"
     )  # fmt: skip
+    boxes = ""
+    if target.pictures is not None and target.pictures.num_places:
+        boxes = "    model_boxes(out, boxes, 100);  /* boxes in pixels of the input; returns how many */\n"
     return f"""\
 # A model for the device
 
@@ -56,7 +59,7 @@ It prints the {target.expected.shape[1]} output(s) of each row and the number of
     model_open(".");        /* once */
     model_run(row, out);    /* row: {what} */
     model_decide(out);      /* the class, counted from 0 */
-
+{boxes}
 One caller at a time: the buffers are static. `edge.json` says what each input and output is, how far the answers may
 differ from the model's and on which rows that was measured, and the sha256 of each file; `measured.json` what was
 measured where the folder was made.
@@ -83,6 +86,8 @@ class DeviceInput:
 
 def describe_inputs(target: EdgeTarget) -> list[DeviceInput]:
     """The inputs of a row: one for each number, or one for a tensor."""
+    if target.pictures is not None:
+        return [DeviceInput(target.ends[0], "pixels from 0 to 255, channel by channel, row by row", shape=target.shape)]
     if target.runtime is None:
         return [DeviceInput(target.ends[0], "float32 numbers in C order", shape=target.shape)]
     preprocessor = target.runtime.preprocessor
@@ -99,6 +104,8 @@ def describe_inputs(target: EdgeTarget) -> list[DeviceInput]:
 
 def describe_outputs(target: EdgeTarget) -> JsonObject:
     """The object "outputs" of edge.json: a tensor's size, a value's interval, or the labels of probabilities."""
+    if target.pictures is not None:
+        return target.pictures.describe(int(target.expected.shape[1]))
     if target.runtime is None:
         return {"name": target.ends[1], "size": int(target.expected.shape[1])}
     decision = target.runtime.decision

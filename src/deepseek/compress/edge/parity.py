@@ -75,6 +75,8 @@ def compare_outputs(
 def expected_classes(target: EdgeTarget, rows: slice) -> NDArray[np.int64]:
     """Class numbers (N,) of the rows, as the model itself decides."""
     expected = target.expected[rows]
+    if target.pictures is not None:
+        return target.pictures.decide(expected)
     if target.runtime is None:
         return np.asarray(expected.argmax(axis=1), np.int64)
     return target.runtime.decision.classes(expected)

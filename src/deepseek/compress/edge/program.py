@@ -17,6 +17,7 @@ from deepseek.compress.edge import ctext
 from deepseek.compress.edge.columns import columns_c, is_arithmetic
 from deepseek.compress.edge.layers import network_c, plan_arena
 from deepseek.compress.edge.network import Network
+from deepseek.compress.edge.pictures import PictureAnswer
 from deepseek.compress.edge.tables import ARGMAX_DECIDE, decide_c, model_c
 from deepseek.data import Preprocessor
 from deepseek.engines import Runtime
@@ -85,10 +86,12 @@ def network_program(network: Network, *, int8: bool) -> Program:
 
 
 def onnxruntime_program(
-    ends: tuple[str, str], shape: tuple[int, ...], num_outputs: int, runtime: Runtime | None, *, qdq: bool
-) -> Program:
-    """A C program around a graph in libonnxruntime. `ends`: names of the graph's input and output; `shape`: of one row.
-    A bundle's columns are prepared in C. Without `qdq`, stored int8 weights are dequantized once, on loading."""
+    ends: tuple[str, str], shape: tuple[int, ...], num_outputs: int, runtime: Runtime | None, *, qdq: bool,
+    pictures: PictureAnswer | None = None,
+) -> Program:  # fmt: skip
+    """A C program around a graph in libonnxruntime. `ends`: names of the graph's input and output; `shape`: of one row;
+    `pictures`: what the outputs of a bundle that finds defects stand for. A bundle's columns are prepared in C. Without
+    `qdq`, stored int8 weights are dequantized once, on loading."""
     num_features = 1
     for size in shape:
         num_features *= size
@@ -101,15 +104,17 @@ def onnxruntime_program(
         f"#define DISABLE_QDQ \"{int(not qdq)}\"\n\n", ctext.read_source("ort.c"),
     ]  # fmt: skip
     parts += [columns_c(runtime.preprocessor)] if raw and runtime is not None else []
-    parts.append(ARGMAX_DECIDE if runtime is None else decide_c(runtime.decision))
+    if pictures is not None:
+        parts.append(pictures.source())
+    else:
+        parts.append(ARGMAX_DECIDE if runtime is None else decide_c(runtime.decision))
     copy = "    int i;\n    for (i = 0; i < NUM_FEATURES; i++)\n        numbers_in[i] = (float)input[i];\n"
     parts.append(_model_run(("    prepare(input, numbers_in);\n" if raw else copy) + "    run_graph(output);\n"))
     libs = f"-Llib -l:{LIBRARY_NAME} -Wl,-rpath,'$$ORIGIN/lib' -lm"
     if runtime is None:
-        return Program(
-            _program_files(_header("float", num_features, num_outputs), "".join([_file_head(), *parts]), libs),
-            "float", num_features, num_outputs,
-        )  # fmt: skip
+        header = _header("float", num_features, num_outputs, "" if pictures is None else pictures.header())
+        files = _program_files(header, "".join([_file_head(), *parts]), libs)
+        return Program(files, "float", num_features, num_outputs)
     return _tabular_program(parts, runtime.decision, runtime.preprocessor, libs=libs)
 
 

@@ -21,8 +21,10 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.bundle import open_bundle
 from deepseek.compress.edge.columns import as_numbers, is_arithmetic
 from deepseek.compress.edge.network import check_ends
+from deepseek.compress.edge.pictures import ENDS, PictureAnswer, read_picture_rows
 from deepseek.compress.targets.user_module import is_module_name, load_module
 from deepseek.contracts import Float32
 from deepseek.data import read_table
@@ -33,6 +35,7 @@ from deepseek.data.features.modality import ColumnEncoder
 from deepseek.data.table.formats import apply_formats
 from deepseek.data.table.values import Values, format_timestamp
 from deepseek.engines import Runtime
+from deepseek.engines.detector.config import TASK
 from deepseek.engines.onnx import open_session
 from deepseek.engines.parity import spread_indices
 from deepseek.errors import InputError, IntegrityError, MissingError
@@ -61,6 +64,7 @@ class EdgeTarget:
     rows_from: str
     is_classes: bool
     runtime: Runtime | None = None  # of a bundle
+    pictures: PictureAnswer | None = None  # of a bundle that finds defects
 
     @property
     def is_raw(self) -> bool:
@@ -70,7 +74,7 @@ class EdgeTarget:
 
 def open_edge_target(path: Path, data: Path | None = None) -> EdgeTarget:
     """A bundle, an ONNX file, or FILE.py:NAME of a function that gives a torch module; for the latter two `data` is a
-    .safetensors file with rows of the input.
+    .safetensors file with rows of the input, for a bundle that finds defects a folder of pictures.
 
     MissingError, IntegrityError or InputError for what cannot be read or does not fit.
     """
@@ -85,6 +89,12 @@ def open_edge_target(path: Path, data: Path | None = None) -> EdgeTarget:
 
 
 def _open_bundle(path: Path, data: Path | None) -> EdgeTarget:
+    if open_bundle(path).manifest.task == TASK:
+        rows = read_picture_rows(path, data, MAX_ROWS)
+        return EdgeTarget(
+            name=rows.name, digest=rows.digest, graph=rows.graph, ends=ENDS, shape=rows.shape, inputs=rows.inputs,
+            expected=rows.expected, rows_from=rows.rows_from, is_classes=True, pictures=rows.answer,
+        )  # fmt: skip
     runtime = Runtime.open(path)
     preprocessor = runtime.preprocessor
     if data is None:

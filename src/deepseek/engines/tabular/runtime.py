@@ -52,7 +52,7 @@ class Runtime:
             raise InputError(
                 f"{bundle.path} holds a model that reads no table ({self.manifest.task})",
                 expected="a bundle that ship has made",
-                fix=f"deepseek serve {bundle.path}",
+                fix=f"deepseek {'review' if self.manifest.task == 'review' else 'serve'} {bundle.path}",
             )
         if SAMPLES in self.manifest.files:
             raise InputError(

@@ -57,8 +57,8 @@ class CardMessage(NamedTuple):
     @classmethod
     def from_longs(cls, values: Sequence[int]) -> CardMessage:
         """What `as_longs` wrote."""
-        event, odds_bits, note = values
-        (fraud_odds,) = struct.unpack("<d", struct.pack("<q", odds_bits))
+        event, bits, note = values
+        (fraud_odds,) = struct.unpack("<d", struct.pack("<q", bits))
         return cls(event, fraud_odds, note)
 
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.bundle.fields import parse_json_object, parse_value
 from deepseek.contracts import Float64
@@ -42,9 +44,10 @@ class Sensor:
     high: float
     health: float  # its weight in the index
     relation: float = 1.0  # its correlation with the capped remaining life, -1 to 1
+    longest_run: int = 0  # rows in a row with one number, at most; 0: not known
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: what follows from the fields is computed once
 class WindowDefinition:
     """All that a window row depends on."""
 
@@ -75,29 +78,42 @@ class WindowDefinition:
         """One text for one definition."""
         return (json.dumps(asdict(self), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
-    @property
+    @cached_property
     def sensor_names(self) -> tuple[str, ...]:
         return tuple(sensor.name for sensor in self.sensors)
 
-    @property
+    @cached_property
     def course_signals(self) -> tuple[str, ...]:
         """What the course is told of: the sensors that go with remaining life, all of them where none does, and the
         health index. A net would take noise of the others for a course."""
         related = tuple(sensor.name for sensor in self.sensors if abs(sensor.relation) >= MIN_RELATION)
         return (*(related or self.sensor_names), HEALTH)
 
-    @property
+    @cached_property
+    def course_places(self) -> NDArray[np.int64]:
+        """(C,) where the signals of the course are among all."""
+        return np.array([self.signals.index(signal) for signal in self.course_signals])
+
+    @cached_property
     def signals(self) -> tuple[str, ...]:
         """The sensors, then the health index: what windows are taken of."""
         return (*self.sensor_names, HEALTH)
 
+    @cached_property
+    def _spreads(self) -> tuple[Float64, Float64, Float64]:
+        """(S,) each: centre, spread and weight in the index."""
+        centre, scale, health = (
+            np.array([getattr(sensor, field) for sensor in self.sensors]) for field in ("centre", "scale", "health")
+        )
+        return centre, scale, health
+
     def scale(self, values: Float64) -> Float64:
         """Sensor values (n, S) as signals (n, S + 1), in spreads; a missing value counts as usual in the index."""
-        centre, scale, weight = (
-            np.array([getattr(sensor, field) for sensor in self.sensors]) for field in ("centre", "scale", "health")
-        )  # fmt: skip
+        centre, scale, weight = self._spreads
         scaled = (values - centre) / scale
-        return np.column_stack([scaled, np.nan_to_num(scaled) @ weight])
+        # One sensor after the other: a product of matrices rounds by how many rows there are.
+        health = np.cumsum(np.nan_to_num(scaled) * weight, axis=1)[:, -1]
+        return np.column_stack([scaled, health])
 
 
 def fit_definition(histories: Histories, targets: Sequence[Float64], *, target: str, cap: float) -> WindowDefinition:
@@ -119,16 +135,26 @@ def fit_definition(histories: Histories, targets: Sequence[Float64], *, target: 
     places = np.flatnonzero(moves)
     scaled = np.nan_to_num((values[:, places] - centre[places]) / spread[places])
     health, relation = _health_weights(scaled, np.concatenate(list(targets)), cap)
+    longest = np.max([_longest_runs(machine.values) for machine in histories.machines], axis=0)
     sensors = tuple(
         Sensor(
             histories.sensors[place], float(centre[place]), float(spread[place]), float(low[place]), float(high[place]),
-            float(weight), float(related),
+            float(weight), float(related), int(longest[place]),
         )
         for place, weight, related in zip(places, health, relation, strict=True)
     )  # fmt: skip
     return WindowDefinition(
         histories.columns.unit, histories.columns.time, target, cap, sensors, is_dated=histories.is_dated
     )
+
+
+def _longest_runs(values: Float64) -> NDArray[np.int64]:
+    """(S,) rows of one number in a row, at most, in values (n, S)."""
+    is_new = np.ones(values.shape, np.bool_)
+    is_new[1:] = values[1:] != values[:-1]
+    place = np.arange(len(values))[:, None]
+    first = np.maximum.accumulate(np.where(is_new, place, 0), axis=0)
+    return np.asarray((place - first).max(axis=0) + 1)
 
 
 def left_out(histories: Histories, definition: WindowDefinition) -> tuple[str, ...]:

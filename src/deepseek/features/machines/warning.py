@@ -5,9 +5,12 @@
 
 A machine's own baseline is the best level that its health index has had so far, by the running median of 31 rows: a
 machine that runs in gets better first. The drop is that level less the running median of the last 9 rows. An alarm
-begins when the drop was above `on` for `hold` rows in a row, and is quiet again when it was below `off` as long. It is
-latched: that it was raised stays, until a person resets it. The drop is a weighted sum over sensors, so each sensor's
-part in it is exact, to medians, and is the reason.
+begins in two ways. What has gathered: the drop, and so much more as the machine has outlived others (in proportional
+hazards, too, age and condition add up: Cox 1972, section 5), was above `on` for `hold` rows in a row. What cannot be
+mistaken: the drop was above `sure` for SURE_HOLD rows, which is more than any machine of training had in the first half
+of its life. It is quiet again when both were below a half of that for `hold` rows. It is latched: that it was raised
+stays, until a person resets it. The drop is a weighted sum over sensors, so each sensor's part in it is exact, to
+medians, and is the reason.
 """
 
 from __future__ import annotations
@@ -40,6 +43,13 @@ LEVELS = tuple(0.25 * 2 ** (step / 4) for step in range(19))
 HOLDS = (5, 15, 30)  # rows
 OFF_SHARE = 0.5  # of `on`
 EARLY_COST = 2.0  # machines found that one alarm in the first half of a life is worth
+GOOD_LEAD = 0.2  # of a life: more is not worth more
+LATE_WORTH = 0.3  # of a machine found without any lead: its end was seen, and little could be done
+#: Of the logarithm of the age, in the same spreads a doubling of the typical life: so much less of a drop is needed.
+#: 0: the age does not count.
+AGE_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
+SURE_HOLD = 3  # rows
+SURE_SHARE = 1.25  # of the largest drop in the first half of a life, from which on there is no doubt
 MAX_REASONS = 3
 
 
@@ -54,6 +64,20 @@ class WarningRule:
     num_found: int  # of them, with an alarm in the second half of their life
     num_early: int  # with one in the first half
     median_lead: float  # of those found, as a share of their life
+    age_weight: float = 0.0  # of the logarithm of the age, in units of the index a doubling
+    typical_rows: float = 1.0  # the median life of the machines whose end was known, in rows
+    sure: float = 0.0  # the drop that raises an alarm whatever the age; 0: none does
+
+    @classmethod
+    def from_json(cls, data: bytes, file: str) -> WarningRule:
+        """The inverse of to_json(). InputError for what is no rule of alarms."""
+        rule: WarningRule = parse_value(cls, parse_json_object(data, file), file)
+        if not (0 < rule.off <= rule.on and rule.hold >= 1 and rule.typical_rows > 0):
+            raise InputError(
+                f"{file} begins alarms at {rule.on} and ends them at {rule.off}",
+                expected="an end at or below the beginning", fix="make the bundle again",
+            )  # fmt: skip
+        return rule
 
     def to_dict(self) -> JsonObject:
         return asdict(self)
@@ -91,26 +115,20 @@ def read_warning(bundle: Bundle) -> WarningRule | None:
     if not bundle.has(WARNING_FILE):
         return None
     try:
-        rule: WarningRule = parse_value(
-            WarningRule, parse_json_object(bundle.read(WARNING_FILE), WARNING_FILE), WARNING_FILE
-        )
+        return WarningRule.from_json(bundle.read(WARNING_FILE), WARNING_FILE)
     except InputError as error:
         raise IntegrityError(
             f"{bundle.path}: {WARNING_FILE} is no rule of alarms: {error}",
             expected="the rule as its maker wrote it", fix="do not use this bundle",
         ) from error  # fmt: skip
-    if not (0 < rule.off <= rule.on and rule.hold >= 1):
-        raise IntegrityError(
-            f"{bundle.path}: {WARNING_FILE} begins alarms at {rule.on} and ends them at {rule.off}",
-            expected="an end at or below the beginning", fix="do not use this bundle",
-        )  # fmt: skip
-    return rule
 
 
 def find_alarm(definition: WindowDefinition, rule: WarningRule, machine: History) -> Alarm | None:
     """The alarm that is latched at the machine's last row. Each moment sees itself and what was before."""
     course = _IndexCourse.of(definition, machine)
-    raised, is_active = _episodes(course.drop, rule.on, rule.off, rule.hold)
+    is_high, is_sure, is_low = judge_rows(rule, course.drop, np.arange(1, len(course.drop) + 1))
+    is_raised = (_run_lengths(is_high) >= rule.hold) | (_run_lengths(is_sure) >= SURE_HOLD)
+    raised, is_active = _episodes(is_raised, _run_lengths(is_low) >= rule.hold)
     if not raised:
         return None
     row = raised[0]
@@ -118,7 +136,7 @@ def find_alarm(definition: WindowDefinition, rule: WarningRule, machine: History
 
 
 def index_drop(definition: WindowDefinition, machine: History) -> Float64:
-    """(n,) how far the health index is below the machine's own best so far; 0 while there is no best level."""
+    """(n,) how far the health index is below the machine's own best so far; -inf while there is no best level."""
     return _IndexCourse.of(definition, machine).drop
 
 
@@ -135,82 +153,147 @@ class _IndexCourse:
         signals = definition.scale(carry_forward(machine.values))
         index = signals[:, -1]
         num_rows = len(index)
-        drop, best_row = np.zeros(num_rows), np.zeros(num_rows, np.int64)
-        if num_rows > BEST_WIDTH:
+        drop, best_row = np.full(num_rows, -np.inf), np.zeros(num_rows, np.int64)
+        if num_rows >= BEST_WIDTH:
             first = BEST_WIDTH - 1  # the first row with a whole window
-            level = np.median(sliding_window_view(index, BEST_WIDTH), axis=-1)
+            level = middle_value(sliding_window_view(index, BEST_WIDTH), axis=-1)
             best = np.maximum.accumulate(level)
             best_row[first:] = first + np.maximum.accumulate(np.where(level >= best, np.arange(len(level)), 0))
-            recent = np.median(sliding_window_view(index, WIDTH), axis=-1)[BEST_WIDTH - WIDTH :]
+            recent = middle_value(sliding_window_view(index, WIDTH), axis=-1)[BEST_WIDTH - WIDTH :]
             drop[first:] = best - recent
         return cls(np.nan_to_num(signals[:, :-1]), best_row, drop)
 
     def reasons(self, definition: WindowDefinition, row: int) -> tuple[Reason, ...]:
         """The sensors that pulled the index down most at a row."""
         end = self.best_row[row] + 1
-        best = np.median(self.scaled[max(end - BEST_WIDTH, 0) : end], axis=0)
-        change = np.median(self.scaled[max(row + 1 - WIDTH, 0) : row + 1], axis=0) - best
-        part = -change * np.array([sensor.health for sensor in definition.sensors])
-        total = float(np.maximum(part, 0).sum()) or 1.0
-        order = np.argsort(-part, kind="stable")[:MAX_REASONS]
+        best = middle_value(self.scaled[end - BEST_WIDTH : end], axis=0)
+        change = middle_value(self.scaled[row + 1 - WIDTH : row + 1], axis=0) - best
         names = definition.sensor_names
-        return tuple(Reason(names[at], float(change[at]), float(part[at] / total)) for at in order if part[at] > 0)
+        return tuple(Reason(names[at], moved, share) for at, moved, share in share_reasons(definition, change))
+
+
+def share_reasons(definition: WindowDefinition, change: Float64) -> list[tuple[int, float, float]]:
+    """The sensors that pulled the index down most when all of them changed so (S,): place, change, share."""
+    part = -change * np.array([sensor.health for sensor in definition.sensors])
+    total = float(np.maximum(part, 0).sum()) or 1.0
+    order = np.argsort(-part, kind="stable")[:MAX_REASONS]
+    return [(int(at), float(change[at]), float(part[at] / total)) for at in order if part[at] > 0]
+
+
+def middle_value(values: Float64, axis: int) -> Float64:
+    """The median along an axis of an odd number of finite values, in a tenth of the time of numpy's."""
+    half = values.shape[axis] // 2
+    return np.asarray(np.take(np.partition(values, half, axis=axis), half, axis=axis))
+
+
+def judge_rows(
+    rule: WarningRule, drop: Float64, age: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """(n,) each, of drops at an age in rows: whether a row is above `on`, above `sure`, and quiet."""
+    score = drop + rule.age_weight * np.log2(age / rule.typical_rows)
+    is_sure = (drop > rule.sure) & (rule.sure > 0)
+    is_quiet = (score < rule.off) & ((drop < OFF_SHARE * rule.sure) | (rule.sure <= 0))
+    return score > rule.on, is_sure, is_quiet
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _KnownLife:
+    """A machine whose end is known, over its n rows."""
+
+    drop: Float64  # (n,)
+    doublings: Float64  # (n,) of the typical age
+    lead: Float64  # (n,) share of its life that was left
+
+    def leads(self, on: float, age_weight: float, sure: float) -> list[float | None]:
+        """How much of its life was left at its first alarm, for each of HOLDS; None without an alarm."""
+        above = _run_lengths(self.drop + age_weight * self.doublings > on)
+        is_sure = _run_lengths(self.drop > sure) >= SURE_HOLD
+        raised = [(above >= hold) | is_sure for hold in HOLDS]
+        return [float(self.lead[np.argmax(rows)]) if rows.any() else None for rows in raised]
+
+    @property
+    def largest_early(self) -> float:
+        """The largest drop of SURE_HOLD rows in a row in the first half of its life."""
+        early = self.drop[self.lead > 0.5]
+        if len(early) < SURE_HOLD:
+            return 0.0
+        return max(float(sliding_window_view(early, SURE_HOLD).min(axis=-1).max()), 0.0)
 
 
 def fit_warning(definition: WindowDefinition, machines: Sequence[History], lives: Sequence[Life]) -> WarningRule | None:
-    """The rule that finds most machines in the second half of their life, an alarm in the first half counting
-    EARLY_COST against it, then the one of longest lead. None where no machine's end is known."""
+    """The rule whose alarms are worth most: one machine for each that is found in the second half of its life with a
+    good lead, less for a short one, and EARLY_COST against it for one in the first half. A level counts by what it and
+    its neighbors do: the best of many by a hair would not be the best for another machine. None where no machine's end
+    is known."""
     known = [
-        (index_drop(definition, machine), machine.time - machine.time[0], life.remaining)
-        for machine, life in zip(machines, lives, strict=True)
-        if not life.is_censored and len(machine) > BEST_WIDTH
-    ]
-    rows = np.concatenate([definition.scale(machine.values)[:, -1] for machine in machines])
-    spread = float(rows.std()) or 1.0
-    best: WarningRule | None = None
-    for on in (level * spread for level in LEVELS):
-        for hold in HOLDS:
-            leads = [_lead(drop, passed, left, on, hold) for drop, passed, left in known]
-            early_leads = [lead for lead in leads if lead is not None and lead <= 0.5]
-            num_early = sum(lead is not None and lead > 0.5 for lead in leads)
-            median_lead = float(np.median(early_leads)) if early_leads else 0.0
-            rule = WarningRule(on, OFF_SHARE * on, hold, len(known), len(early_leads), num_early, median_lead)
-            if known and (best is None or _worth(rule) > _worth(best)):
-                best = rule
-    return best
-
-
-def _worth(rule: WarningRule) -> tuple[float, float]:
-    return rule.num_found - EARLY_COST * rule.num_early, rule.median_lead
-
-
-def _lead(drop: Float64, passed: Float64, left: Float64, on: float, hold: int) -> float | None:
-    """How much of its life the machine had left when its first alarm was raised, 0..1; None without an alarm."""
-    raised, _ = _episodes(drop, on, OFF_SHARE * on, hold, first_only=True)
-    if not raised:
+        (machine, life) for machine, life in zip(machines, lives, strict=True)
+        if not life.is_censored and len(machine) >= BEST_WIDTH
+    ]  # fmt: skip
+    if not known:
         return None
-    row = raised[0]
-    return float(left[row] / max(passed[row] + left[row], 1e-12))
+    spread = float(np.concatenate([definition.scale(machine.values)[:, -1] for machine in machines]).std()) or 1.0
+    typical_rows = float(np.median([_life_rows(machine, life) for machine, life in known]))
+    courses = [_known_life(definition, machine, life, typical_rows) for machine, life in known]
+    sure = SURE_SHARE * max(course.largest_early for course in courses)
+    best: tuple[float, WarningRule] | None = None
+    for weight in AGE_WEIGHTS:
+        counts = [_count_leads(courses, level * spread, weight * spread, sure) for level in LEVELS]
+        for place, hold in enumerate(HOLDS):
+            for at in range(1, len(LEVELS) - 1):
+                _, num_found, num_early, lead = counts[at][place]
+                worth = float(np.mean([counts[near][place][0] for near in (at - 1, at, at + 1)]))
+                if best is None or worth > best[0]:
+                    on = LEVELS[at] * spread
+                    rule = WarningRule(
+                        on, OFF_SHARE * on, hold, len(known), num_found, num_early, lead,
+                        weight * spread, typical_rows, sure,
+                    )  # fmt: skip
+                    best = worth, rule
+    return None if best is None else best[1]
 
 
-def _episodes(drop: Float64, on: float, off: float, hold: int, *, first_only: bool = False) -> tuple[list[int], bool]:
+def _life_rows(machine: History, life: Life) -> float:
+    """A whole life in rows, of a machine that may have been cut."""
+    passed = float(machine.time[-1] - machine.time[0])
+    return len(machine) * (1 + float(life.remaining[-1]) / passed) if passed > 0 else float(len(machine))
+
+
+def _known_life(definition: WindowDefinition, machine: History, life: Life, typical_rows: float) -> _KnownLife:
+    passed = machine.time - machine.time[0]
+    share = life.remaining / np.maximum(passed + life.remaining, 1e-12)
+    doublings = np.log2(np.arange(1, len(machine) + 1) / typical_rows)
+    return _KnownLife(index_drop(definition, machine), doublings, share)
+
+
+def _count_leads(
+    courses: Sequence[_KnownLife], on: float, age_weight: float, sure: float
+) -> list[tuple[float, int, int, float]]:
+    """For each of HOLDS: what its alarms are worth, machines found, alarms in the first half, the median lead of those
+    found."""
+    counts = []
+    for leads in zip(*(course.leads(on, age_weight, sure) for course in courses), strict=True):
+        early = [lead for lead in leads if lead is not None and lead > 0.5]
+        late = [lead for lead in leads if lead is not None and lead <= 0.5]
+        worth = sum(LATE_WORTH + (1 - LATE_WORTH) * min(lead / GOOD_LEAD, 1.0) for lead in late)
+        counts.append((worth - EARLY_COST * len(early), len(late), len(early), float(np.median(late)) if late else 0.0))
+    return counts
+
+
+def _episodes(is_raised: NDArray[np.bool_], is_ended: NDArray[np.bool_]) -> tuple[list[int], bool]:
     """The rows in which an alarm was raised, and whether the last one is still on."""
-    above, below = _run_lengths(drop > on), _run_lengths(drop < off)
     raised: list[int] = []
     row = 0
-    while row < len(drop):
-        starts = np.flatnonzero(above[row:] >= hold)
+    while row < len(is_raised):
+        starts = np.flatnonzero(is_raised[row:])
         if not len(starts):
             return raised, False
         row += int(starts[0])
         raised.append(row)
-        if first_only:
-            break
-        ends = np.flatnonzero(below[row:] >= hold)
+        ends = np.flatnonzero(is_ended[row:])
         if not len(ends):
             return raised, True
-        row += int(ends[0])
-    return raised, bool(raised) and first_only
+        row += int(ends[0]) + 1
+    return raised, False
 
 
 def _run_lengths(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

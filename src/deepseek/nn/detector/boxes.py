@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float32
 
+MAX_CANDIDATES = 1_000  # boxes of a picture that are looked at, the highest scores first
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoxSet:
@@ -97,7 +99,7 @@ def select(
     least_score: float,
     max_overlap: float,
     limit: int = 300,
-    candidates: int = 1_000,
+    candidates: int = MAX_CANDIDATES,
 ) -> BoxSet:
     """The boxes that a graph's outputs for one picture stand for: scores (A, K), boxes (A, 4). A place may answer with
     several classes."""

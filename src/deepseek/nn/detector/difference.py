@@ -32,6 +32,7 @@ CROP_PX = 64
 LARGEST_PX = 40  # of the candidate in its crop: what is larger is scaled down
 MAX_BEND_PX = 6  # by which a part of the reference may be moved, after the shift
 BEND_WINDOW_PX = 96  # neighbourhood that decides it: larger than a defect
+BEND_BLOCK_PX = 8  # all pixels of such a square are moved alike
 BEND_COST = 0.5  # gray levels for each step: where nothing is seen, nothing moves
 BEND_SHARE = 0.003  # of the pixels, that must differ before anything is bent
 _REDUCTION = 2  # of the pictures, for shift and bend
@@ -114,19 +115,32 @@ def bend(reference: Picture, part: Picture) -> Picture:
     one, other = (_gray(each)[::_REDUCTION, ::_REDUCTION] for each in (part, reference))
     reach = MAX_BEND_PX // _REDUCTION
     steps = [(x, y) for x in range(-reach, reach + 1) for y in range(-reach, reach + 1)]
-    least = np.full(one.shape, np.inf, np.float32)
-    moves = np.zeros((2, *one.shape), np.int64)  # x and y in pixels of the reference
+    padded = np.pad(other, reach, mode="edge")
+    down, across = _averaging(one.shape[0]), _averaging(one.shape[1]).T
+    least = np.full((down.shape[0], across.shape[1]), np.inf, np.float32)
+    moves = np.zeros((2, *least.shape), np.int64)  # x and y in pixels of the reference, by block
     for x, y in sorted(steps, key=lambda step: abs(step[0]) + abs(step[1])):
-        moved = _shift(other[None], (-x, -y))[0]
-        cost = uniform_filter(np.abs(one - moved), BEND_WINDOW_PX // _REDUCTION) + BEND_COST * (abs(x) + abs(y))
+        moved = padded[reach - y : reach - y + one.shape[0], reach - x : reach - x + one.shape[1]]
+        cost = uniform_filter(down @ np.abs(one - moved) @ across, BEND_WINDOW_PX // BEND_BLOCK_PX)
+        cost += BEND_COST * (abs(x) + abs(y))
         better = cost < least
         least = np.where(better, cost, least)
         moves[:, better] = np.array([[x], [y]]) * _REDUCTION
     height, width = reference.shape[1:]
-    full = moves.repeat(_REDUCTION, 1).repeat(_REDUCTION, 2)[:, :height, :width]
+    full = moves.repeat(BEND_BLOCK_PX, 1).repeat(BEND_BLOCK_PX, 2)[:, :height, :width]
     rows = np.clip(np.arange(height)[:, None] - full[1], 0, height - 1)
     columns = np.clip(np.arange(width)[None] - full[0], 0, width - 1)
     return np.ascontiguousarray(reference[:, rows, columns])
+
+
+def _averaging(length: int) -> Float32:
+    """(B, length): a row for each square of BEND_BLOCK_PX along a side of the reduced picture, which takes its mean. By
+    a product of matrices that is three times as fast as by sums over axes of four."""
+    side = BEND_BLOCK_PX // _REDUCTION
+    block = np.arange(length) // side
+    rows = (block[None] == np.arange(block[-1] + 1)[:, None]).astype(np.float32)
+    weights: Float32 = rows / rows.sum(1, keepdims=True)
+    return weights
 
 
 def propose(picture: Picture, reference: Picture) -> Float32:

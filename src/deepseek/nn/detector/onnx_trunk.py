@@ -173,7 +173,9 @@ def _function(node: Any, onnx: Any) -> Callable[..., Tensor]:
         axis = options["axis"]
         return lambda *parts: torch.cat(parts, axis)
     raise InputError(
-        f"the pretrained graph has a node {node.op_type}", expected="a convolutional net", fix="leave --pretrained out"
+        f"the pretrained graph has a node {node.op_type}",
+        expected="a convolutional net",
+        fix="train from random weights: --trunk random",
     )
 
 
@@ -198,7 +200,7 @@ def _convolution(options: Mapping[str, Any]) -> Callable[..., Tensor]:
     left, right, top, bottom = _margins(options, kernel, stride)
 
     def run(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        if groups > 1 and torch.is_autocast_enabled("cpu"):  # see nn.detector.detector.Separable
+        if groups > 1 and torch.is_autocast_enabled("cpu"):  # bfloat16 makes its gradient several times as dear
             with torch.autocast("cpu", enabled=False):
                 return run(x.float(), weight, bias)
         if left == right and top == bottom:

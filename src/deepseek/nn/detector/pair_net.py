@@ -32,8 +32,7 @@ class PairNet(nn.Module):
         levels: list[nn.Module] = []
         inputs = 3 * num_channels
         for width in WIDTHS:
-            enter = Convolution(inputs, width)
-            enter.conv.stride = (2, 2)
+            enter = Convolution(inputs, width, stride=2)
             levels += [enter, nn.ReLU(), *([] if width == WIDTHS[0] else [Block(width)])]
             inputs = width
         self.levels = nn.Sequential(*levels)

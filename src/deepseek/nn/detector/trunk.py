@@ -53,8 +53,7 @@ class ResidualTrunk(Trunk):
         self.stem_norm = nn.BatchNorm2d(shape.stem)
         levels, inputs = [], shape.stem
         for outputs, num_blocks in zip(shape.widths, shape.num_blocks, strict=True):
-            enter = Convolution(inputs, outputs)
-            enter.conv.stride = (2, 2)
+            enter = Convolution(inputs, outputs, stride=2)
             levels.append(nn.Sequential(enter, nn.ReLU(), *(Block(outputs) for _ in range(num_blocks))))
             inputs = outputs
         self.levels = nn.ModuleList(levels)

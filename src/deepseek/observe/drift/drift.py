@@ -18,15 +18,15 @@ from deepseek.observe.drift.change import Changes
 from deepseek.observe.drift.columns import ColumnDrift, measure_columns
 from deepseek.observe.drift.joint import SPANS, JointDrift, Span, measure_jointly
 from deepseek.observe.drift.performance import Performance
-from deepseek.observe.drift.reference import ColumnReference, read_reference
+from deepseek.observe.drift.reference import DESCRIBED, ColumnReference, read_reference
 from deepseek.observe.drift.texts import read_text_encoders
+from deepseek.observe.predictions.pictures import PARTS
 from deepseek.observe.predictions.rows import HASH_BYTES
 from deepseek.observe.reading.ndjson import quote_name, quote_text
 from deepseek.observe.reading.tables import Logs
 from deepseek.observe.why.windows import moment_text
 
 INPUT_PREFIX = "input."
-DESCRIBED = ("text", "image", "audio", "video", "series", "volume")  # compared by what can be measured of a value
 DAY_S = 86_400.0
 
 
@@ -82,14 +82,15 @@ def find_drift(
     names = logs.columns
     prefix = INPUT_PREFIX if any(name.startswith(INPUT_PREFIX) for name in names) else ""
     known = [each for each in reference.columns if prefix + each.name in names]
-    if not known:
+    if not known and not _described_columns(bundle, names, prefix):
         raise InputError(
             f"the log has none of the columns of {bundle.path.name}: it has {', '.join(list(names)[:12])}",
-            expected=f"columns as {prefix or INPUT_PREFIX}{reference.columns[0].name}",
+            expected=f"columns as {prefix or INPUT_PREFIX}{bundle.manifest.inputs[0].name}",
             fix="log with --prediction-log FOLDER, without inputs=none",
         )
     is_ours, num_other = _own_rows(bundle, logs, any_version)
-    _check_not_hashed(logs, is_ours, [prefix + each.name for each in known])
+    columns = _compared_columns(bundle, names, known, prefix)
+    _check_not_hashed(logs, is_ours, columns)
     last_s = logs.query(f"SELECT max(time) FROM rows WHERE {is_ours} AND time <= {min(now_s, 1e15)!r}")[0][0]
     end_s = float(until_s if until_s is not None else last_s)
     where = f"({is_ours} AND time >= {end_s - since_s!r} AND time <= {end_s!r})"
@@ -97,7 +98,7 @@ def find_drift(
     if not num_rows:
         raise InputError("the window has no row", expected="rows of this model", fix="give a longer --since")
     classes, encoders = bundle.manifest.labels, read_text_encoders(bundle)
-    span, columns = Span(is_ours, end_s, since_s), _compared_columns(bundle, names, known, prefix)
+    span = Span(is_ours, end_s, since_s)
     outputs = probability_columns(logs, classes)[1:] or [name for name in ("value",) if name in names]
     joint = measure_jointly(logs, span, [*columns, *outputs], encoders, prefix)
     target = reference.target
@@ -119,10 +120,15 @@ def _compared_columns(
     bundle: Bundle, names: Mapping[str, str], known: Sequence[ColumnReference], prefix: str
 ) -> list[str]:
     """Columns of the log that are held against earlier rows: those of the card, and free texts and files."""
-    others = [
-        each.name for each in bundle.manifest.inputs if each.modality in DESCRIBED and prefix + each.name in names
-    ]
-    return [prefix + name for name in dict.fromkeys([*(each.name for each in known), *others])]
+    columns = [prefix + each.name for each in known]
+    return list(dict.fromkeys([*columns, *_described_columns(bundle, names, prefix)]))
+
+
+def _described_columns(bundle: Bundle, names: Mapping[str, str], prefix: str) -> list[str]:
+    """Columns of free texts and files, and those that the log has of what is in a picture."""
+    inputs = [prefix + each.name for each in bundle.manifest.inputs if each.modality in DESCRIBED]
+    measured = [f"{name}: {part}" for name in inputs for part in PARTS]
+    return [name for name in (*inputs, *measured) if name in names]
 
 
 def _check_not_hashed(logs: Logs, where: str, columns: Sequence[str]) -> None:
@@ -170,7 +176,9 @@ def _unknown_columns(bundle: Bundle, names: Mapping[str, str], prefix: str) -> t
     return tuple(
         name.removeprefix(prefix)
         for name in names
-        if name.startswith(prefix) and name.removeprefix(prefix) not in inputs
+        if name.startswith(prefix)
+        and name.removeprefix(prefix) not in inputs
+        and not any(name.removeprefix(f"{prefix}{each}: ") in PARTS for each in inputs)
     )
 
 

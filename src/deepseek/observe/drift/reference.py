@@ -13,6 +13,8 @@ from deepseek.data.view.drift import Bins
 from deepseek.errors import InputError
 
 CARD, IMPORTANCE = "card.json", "evidence/explanation.json"
+#: Inputs that are compared by what can be measured of a value.
+DESCRIBED = ("text", "image", "audio", "video", "series", "volume")
 LEVEL_KINDS = ("category", "boolean", "binary", "integer_category", "ordinal")
 
 
@@ -40,8 +42,12 @@ class DriftReference:
 
 
 def read_reference(bundle: Bundle) -> DriftReference:
-    """What columns are held against. InputError for a bundle without a card of a table."""
+    """What columns are held against. InputError for a bundle of which neither a card tells of columns nor an input is a
+    text or a file, which are held against earlier ones."""
+    has_described = any(each.modality in DESCRIBED for each in bundle.manifest.inputs)
     if not bundle.has(CARD):
+        if has_described:
+            return DriftReference((), None, (), 0)
         raise InputError(
             f"{bundle.path} has no data card", expected="a bundle of a table, which `deepseek ship` makes",
             fix="ship the model again",
@@ -60,7 +66,7 @@ def read_reference(bundle: Bundle) -> DriftReference:
                 withheld.append(column["name"])
             else:
                 columns.append(reference)
-    if not columns:
+    if not columns and not has_described:
         raise InputError(
             f"the data card of {bundle.path} tells of no column", expected="numbers or categories among its inputs",
             fix="this model cannot be watched by its columns: watch its answers",

@@ -4,7 +4,7 @@ are about.
 A text has a length, words, and shares of capitals, digits, other signs and Chinese characters. Where the bundle has an
 encoder of the column, a text is also weighed by the n-grams that training knew, in the few directions in which earlier
 texts differ most (latent semantic analysis: Deerwester et al. 1990), and has a share of words that are unknown. Of a
-file the log keeps its kind and its size.
+file the log keeps its size, and of a picture what is in it (predictions/pictures.py).
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable
+from threading import Lock
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ MAX_WAITING_ROWS = 200_000  # beyond it rows are lost: the disk is slower than t
 ROWS_PER_TABLE = 1_024
 ROWS_PER_FILE = 50_000  # as many are written before their time
 MAX_INTERVAL_S = 0.5  # between two looks for rows that wait
+MAX_FILE_BYTES = 32 << 20  # of files that wait to be measured: of further ones the log keeps their size alone
 GIB = 1 << 30
 
 
@@ -55,6 +57,9 @@ class PredictionLog:
         # Once before the first request: pyarrow's first array imports pandas where there is one, which takes a second.
         requests_to_table([keep_request(Event("request"), None, 0.0, keeps_inputs=False)], self._form)
         self._share, self._keeps_inputs = config.sample, config.inputs != "none"
+        self._measures_files = config.inputs == "values"
+        self._num_file_bytes = 0  # of files that wait to be measured
+        self._lock = Lock()  # of that number
         self._requests: deque[LoggedRequest] = deque()  # without columns yet
         self._tables: dict[str, list[pa.Table]] = {}  # not written yet, by model
         self._oldest_s = 0.0  # when the first row that waits was seen
@@ -79,7 +84,12 @@ class PredictionLog:
             self._num_dropped += num_rows
             return
         self._num_taken += num_rows
-        self._requests.append(keep_request(event, rows, time(), keeps_inputs=self._keeps_inputs))
+        keeps_files = self._measures_files and self._num_file_bytes < MAX_FILE_BYTES
+        kept = keep_request(event, rows, time(), keeps_inputs=self._keeps_inputs, keeps_files=keeps_files)
+        if kept.files:
+            with self._lock:
+                self._num_file_bytes += kept.num_file_bytes
+        self._requests.append(kept)
 
     def close(self) -> None:
         """Write what waits, and make one file of this process's last ones."""
@@ -109,6 +119,9 @@ class PredictionLog:
         while self._requests and num_rows < ROWS_PER_TABLE:
             request = self._requests.popleft()
             num_rows += request.num_rows
+            if request.files:
+                with self._lock:
+                    self._num_file_bytes -= request.num_file_bytes
             by_model.setdefault(request.model, []).append(request)
         for model, requests in by_model.items():
             self._tables.setdefault(model, []).append(requests_to_table(requests, self._form))

@@ -17,6 +17,7 @@ import numpy as np
 
 from deepseek.contracts import AnsweredRows, Event, Flag, Prediction, Record, Tensors
 from deepseek.data.table.columns import ColumnarRows
+from deepseek.observe.predictions.pictures import file_of, file_size
 
 MAX_TEXT = 256  # characters of a text that are kept: enough to know it again
 _NUMBERS, _PLAIN = {float, int}, {float, int, str, bool, type(None)}
@@ -39,14 +40,23 @@ class LoggedRequest:
     prediction: Prediction | None = None  # of these rows, or of a whole batch
     start: int = 0  # their first row in it
     flags: Sequence[Flag] = ()
+    files: tuple[tuple[int, str, str], ...] = ()  # row, column and base64 of files that are still to be measured
+
+    @property
+    def num_file_bytes(self) -> int:
+        """Of the files that wait to be measured."""
+        return sum(len(coded) for _, _, coded in self.files)
 
     @property
     def model(self) -> str:
         return str(self.figures[3])
 
 
-def keep_request(event: Event, rows: AnsweredRows | None, epoch_s: float, *, keeps_inputs: bool) -> LoggedRequest:
-    """What is kept of a request that was answered at `epoch_s`."""
+def keep_request(
+    event: Event, rows: AnsweredRows | None, epoch_s: float, *, keeps_inputs: bool, keeps_files: bool = False
+) -> LoggedRequest:
+    """What is kept of a request that was answered at `epoch_s`. `keeps_files`: its files too, until they are
+    measured."""
     read = event.fields.get
     pid, compute_s = (0, None) if rows is None else (rows.worker_pid, rows.compute_s)
     kept = LoggedRequest(
@@ -66,10 +76,17 @@ def keep_request(event: Event, rows: AnsweredRows | None, epoch_s: float, *, kee
         return kept  # of refused rows answers and inputs may not fit together
     if isinstance(records, ColumnarRows):
         kept.names, kept.packed = records.names, records
-    elif len(records) == 1:
+        return kept
+    if len(records) == 1:
         _keep_record(kept, records[0])
     else:
         kept.packed = _pack([{name: _plain_value(value) for name, value in record.items()} for record in records])
+    if keeps_files and not kept.is_numeric:
+        kept.files = tuple(
+            (row, str(name), coded)
+            for row, record in enumerate(records) for name, value in record.items()
+            if (coded := file_of(value)) is not None
+        )  # fmt: skip
     return kept
 
 
@@ -104,6 +121,8 @@ def _plain_value(value: Any) -> Any:
     if isinstance(value, str):
         text = value if len(value) <= MAX_TEXT else f"{value[:MAX_TEXT]}… ({len(value)} characters)"
         return text if text.isascii() else text.encode(errors="replace").decode()  # half of a surrogate pair is no text
+    if (coded := file_of(value)) is not None:
+        return f"<file of {file_size(coded)}>"
     size = len(value) if hasattr(value, "__len__") else 0
     return f"<{type(value).__name__} of {size}>"
 

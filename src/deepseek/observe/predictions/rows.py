@@ -3,7 +3,8 @@
 Columns: time, request_id, row (0..), num_rows, model, version, digest, route, client, host, worker, status, error,
 duration_s, queue_s, compute_s, prediction (the label), value (of regression), confidence, probability.LABEL, flags
 ("unseen:city,imputed:age"), sample (the share of requests that is logged), input.NAME. Times are UTC; confidence is the
-highest probability, before the threshold.
+highest probability, before the threshold. Of a picture "input.NAME" is its size, and "input.NAME: brightness" and
+others are what pictures.py measures.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 
 from deepseek.contracts import Prediction
 from deepseek.data.table.columns import ColumnarRows
+from deepseek.observe.predictions.pictures import PARTS, measure_picture
 from deepseek.observe.predictions.requests import LoggedRequest, plain_values
 from deepseek.observe.predictions.segments import concat_tables
 
@@ -88,6 +90,7 @@ def _group_to_table(requests: Sequence[LoggedRequest], form: RowFormat) -> pa.Ta
         encode = _to_array if form.inputs == "values" else _hasher(form.key)
         for name, values in _input_columns(requests):
             columns[INPUT_PREFIX + name] = encode(values)
+    columns |= _picture_columns(requests, counts)
     return pa.table(columns)
 
 
@@ -200,6 +203,23 @@ def _input_columns(requests: Sequence[LoggedRequest]) -> Iterator[tuple[str, Val
                 yield str(name), np.concatenate([each.values[:, index] for each in packed])
             else:
                 yield str(name), plain_values(list(chain.from_iterable(each.values[index] for each in packed)))
+
+
+def _picture_columns(requests: Sequence[LoggedRequest], counts: Indices) -> dict[str, pa.Array]:
+    """The numbers of the pictures, by "input.COLUMN: PART"; NaN for what is no picture, or was not measured."""
+    import pyarrow as pa
+
+    measured: dict[str, np.ndarray[Any, Any]] = {}
+    starts = np.cumsum(counts) - counts
+    for request, start in zip(requests, starts.tolist(), strict=True):
+        for row, column, coded in request.files:
+            if (parts := measure_picture(coded)) is not None:
+                missing = np.full((int(counts.sum()), len(PARTS)), np.nan)
+                measured.setdefault(column, missing)[start + row] = parts
+    return {
+        f"{INPUT_PREFIX}{column}: {part}": pa.array(values, mask=np.isnan(values))
+        for column, matrix in measured.items() for part, values in zip(PARTS, matrix.T.copy(), strict=True)
+    }  # fmt: skip
 
 
 def _to_array(values: Values) -> pa.Array:

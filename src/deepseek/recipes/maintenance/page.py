@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from deepseek import look
@@ -16,6 +16,8 @@ from deepseek.recipes.maintenance.reasons import MachineReasons
 
 MOST_OPEN = 6  # machines whose curve stands open
 MOST_DRAWN = 60  # with a curve of their own; the table has all
+CURVE_POINTS = 64  # of one curve, at most
+MOST_SPARK_POINTS = 40_000  # of all curves in the table: a page stays below two megabytes
 URGENT_SHARE = 0.25  # of the cap: below, a machine is counted as urgent
 
 
@@ -29,6 +31,8 @@ class MachineCourse:
     interval: Any  # (n, 2)
     alarm: Alarm | None
     reasons: MachineReasons | None = None  # of the last answer
+    is_silent: bool = False  # nothing comes of it any more, while others go on
+    sensor_states: Mapping[str, str] = field(default_factory=dict)  # of sensors that cannot be believed: why
 
     @property
     def left(self) -> float:
@@ -59,9 +63,11 @@ def _answer(ordered: Sequence[MachineCourse], definition: WindowDefinition) -> T
     urgent = sum(course.left <= limit for course in ordered)
     alarms = sum(course.alarm is not None for course in ordered)
     text = numbers.number(limit)
+    silent = sum(course.is_silent for course in ordered)
+    more, more_zh = (f"; {silent} are silent", f"；{silent} 台静默") if silent else ("", "")
     return Text(
-        f"{urgent} of {len(ordered)} machines have {text} or less left; {alarms} have an alarm.",
-        f"{len(ordered)} 台机器中有 {urgent} 台的剩余寿命不超过 {text}；{alarms} 台有警报。",
+        f"{urgent} of {len(ordered)} machines have {text} or less left; {alarms} have an alarm{more}.",
+        f"{len(ordered)} 台机器中有 {urgent} 台的剩余寿命不超过 {text}；{alarms} 台有警报{more_zh}。",
     )
 
 
@@ -81,16 +87,40 @@ def _table(ordered: Sequence[MachineCourse]) -> Html:
         Column(Text("Alarm since", "警报始于")), Column(Text("Interval", "区间")),
         Column(Text("Course", "走势"), "text"), Column(Text("At time", "时间")),
     ]  # fmt: skip
+    has_states = any(course.is_silent or course.sensor_states for course in ordered)
+    if has_states:
+        columns.append(Column(Text("Data", "数据"), "text"))
+    step = 1 + (CURVE_POINTS * len(ordered)) // MOST_SPARK_POINTS
     rows: list[list[Cell]] = []
     for course in ordered:
         low, high = (numbers.number(float(end)) for end in course.interval[-1])
         line = look.sparkline(
-            [float(value) for value in course.value],
+            [float(value) for value in course.value[(len(course.value) - 1) % step :: step]],
             title=Text(f"Remaining life of {course.name}", f"{course.name} 的剩余寿命"),
         )
         since = _since(course.alarm)
-        rows.append([course.name, course.left, since, f"{low} – {high}", line, float(course.time[-1])])
+        cells: list[Cell] = [course.name, course.left, since, f"{low} – {high}", line, float(course.time[-1])]
+        rows.append([*cells, _data_state(course)] if has_states else cells)
     return look.table(columns, rows)
+
+
+def _data_state(course: MachineCourse) -> Html | str:
+    """Whether what the machine says can be believed."""
+    if course.is_silent:
+        return look.verdict("warn", Text("silent: nothing comes", "静默：无数据"))
+    if not course.sensor_states:
+        return ""
+    states = [(name, _SENSOR_STATES[state]) for name, state in sorted(course.sensor_states.items())]
+    return look.verdict("warn", Text(
+        "; ".join(f"{name} {state.en}" for name, state in states),
+        "；".join(f"{name} {state.zh}" for name, state in states),
+    ))  # fmt: skip
+
+
+_SENSOR_STATES = {
+    "silent": Text("silent", "静默"), "stuck": Text("stuck", "卡滞"),
+    "another unit": Text("in another unit?", "单位不符？"),
+}  # fmt: skip
 
 
 def _since(alarm: Alarm | None) -> Html | str:

@@ -27,7 +27,7 @@ REASONS = {
 }
 STATES = {
     "pending": Text("open", "待测"), "done": Text("measured", "已测"), "failed": Text("failed", "失败"),
-    "history": Text("history", "历史"),
+    "history": Text("history", "历史"), "withdrawn": Text("withdrawn", "已撤回"),
 }  # fmt: skip
 
 

@@ -3,10 +3,11 @@
     with StudyServer(Path("line3"), "127.0.0.1", 8040) as server:
         server.serve_forever()
 
-GET / is the page; GET /study the report as JSON. POST /ask {"num": 1} and POST /tell {"trial": 7, "values": {...}} or
-{"trial": 7, "failed": true, "reason": "..."} answer {"trials": [...]}. An error is {"error": {"code", "message",
-"expected", "fix"}}. What changes something has to be sent as JSON and from the page itself, which keeps out pages of
-other sites; who reaches the port may ask and tell, so it listens to this machine alone unless told otherwise.
+GET / is the page; GET /study the report as JSON. POST /ask {"num": 1}, POST /tell {"trial": 7, "values": {...}} or
+{"trial": 7, "failed": true, "reason": "..."} and POST /undo {"trial": 7, "state": "done"} (the state is what the sender
+believes, and may be left out) answer {"trials": [...]}. An error is {"error": {"code", "message", "expected", "fix"}}.
+What changes something has to be sent as JSON and from the page itself, which keeps out pages of other sites; who
+reaches the port may ask and tell, so it listens to this machine alone unless told otherwise.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, TypeGuard, get_args
 
+from deepseek.automl.study.trials import State
+from deepseek.contracts import JsonObject
 from deepseek.errors import BusyError, DeepseekError, InputError, MalformedError
 from deepseek.http_errors import ForeignOriginError, MediaTypeError, MisdirectedHostError
 from deepseek.recipes.process.form import render_form_page
-from deepseek.recipes.process.verbs import StudyResult, ask_study, report_study, tell_study
+from deepseek.recipes.process.verbs import StudyResult, ask_study, report_study, tell_study, undo_trial
 
 MOST_BODY_BYTES = 2**20
 TIMEOUT_S = 30  # of a connection that sends nothing
@@ -59,7 +62,7 @@ class StudyHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = TIMEOUT_S
     GET_ROUTES: ClassVar[tuple[str, ...]] = ("/", "/study")
-    POST_ROUTES: ClassVar[tuple[str, ...]] = ("/ask", "/tell")
+    POST_ROUTES: ClassVar[tuple[str, ...]] = ("/ask", "/tell", "/undo")
 
     def do_GET(self) -> None:
         try:
@@ -82,26 +85,36 @@ class StudyHandler(BaseHTTPRequestHandler):
                 self._answer_json(HTTPStatus.OK, self._ask(body).to_dict())
             elif self.path == "/tell":
                 self._answer_json(HTTPStatus.OK, self._tell(body).to_dict())
+            elif self.path == "/undo":
+                self._answer_json(HTTPStatus.OK, self._undo(body).to_dict())
             else:
                 self._answer_unknown()
         except DeepseekError as error:
             self._answer_error(error)
 
-    def _ask(self, body: dict[str, Any]) -> StudyResult:
+    def _ask(self, body: JsonObject) -> StudyResult:
         num = body.get("num", 1)
-        if not isinstance(num, int) or isinstance(num, bool):
+        if not _is_number(num):
             raise InputError(f"num is {num!r}", expected="a whole number", fix="send such a number")
         return ask_study(self.server.folder, num)
 
-    def _tell(self, body: dict[str, Any]) -> StudyResult:
+    def _tell(self, body: JsonObject) -> StudyResult:
         trial, values, has_failed = body.get("trial"), body.get("values", {}), body.get("failed") is True
-        if not isinstance(trial, int) or isinstance(trial, bool) or not isinstance(values, dict):
+        if not _is_number(trial) or not isinstance(values, dict):
             raise InputError(
                 "the body names no trial with its values", expected='{"trial": 7, "values": {"yield": 81.2}}',
                 fix="send these two, or failed: true instead of values",
             )  # fmt: skip
         reason, correct = str(body.get("reason", "")), body.get("correct") is True
         return tell_study(self.server.folder, trial, values, has_failed=has_failed, reason=reason, correct=correct)
+
+    def _undo(self, body: JsonObject) -> StudyResult:
+        trial, state = body.get("trial"), body.get("state")
+        if not _is_number(trial) or state not in (None, *get_args(State)):
+            raise InputError(
+                "the body names no trial", expected='{"trial": 7} or {"trial": 7, "state": "done"}', fix="send these"
+            )
+        return undo_trial(self.server.folder, trial, state)
 
     def _check_host(self) -> None:
         host = self.headers.get("Host", "")
@@ -113,7 +126,7 @@ class StudyHandler(BaseHTTPRequestHandler):
             self.close_connection = True
             raise ForeignOriginError(origin.encode())
 
-    def _read_body(self) -> dict[str, Any]:
+    def _read_body(self) -> JsonObject:
         length = self.headers.get("Content-Length", "")
         if not length.isdigit() or int(length) > MOST_BODY_BYTES:
             self.close_connection = True
@@ -139,7 +152,7 @@ class StudyHandler(BaseHTTPRequestHandler):
     def _answer_error(self, error: DeepseekError) -> None:
         self._answer_json(error.status, {"error": error.to_dict()}, retry=isinstance(error, BusyError))
 
-    def _answer_json(self, status: int, document: dict[str, Any], *, retry: bool = False) -> None:
+    def _answer_json(self, status: int, document: JsonObject, *, retry: bool = False) -> None:
         data = json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
         self._answer(status, data, "application/json", retry=retry)
 
@@ -156,3 +169,8 @@ class StudyHandler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002  # http.server names it so
         """Nothing: the study's log has what matters."""
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    """JSON's true is an int to Python."""
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -18,14 +18,18 @@ from deepseek.automl.study.outlook import Outlook, look_ahead
 from deepseek.automl.study.press import STUDY, Press
 from deepseek.automl.study.study import STUDY_NAME, Outcome, Study
 from deepseek.automl.study.tables import read_results
-from deepseek.automl.study.trials import Trial
+from deepseek.automl.study.trials import State, Trial
 from deepseek.contracts import JsonObject
-from deepseek.errors import InputError
+from deepseek.errors import DeepseekError, InputError
 from deepseek.files import atomic_file
 from deepseek.look import numbers
 from deepseek.results import Result
 
 NUM_EXAMPLE_TRIALS = 12
+#: What a trial is after the last that was said of it was taken back.
+UNDONE_WORDS: Mapping[State, str] = {
+    "pending": "open again", "done": "as it was told before", "failed": "failed again", "history": "as it was imported",
+}  # fmt: skip
 TEMPLATE = """\
 # What may be set: a range, steps (step = 5, or integer = true), a logarithm (log = true), or choices.
 [[parameters]]
@@ -157,12 +161,17 @@ def init_study(folder: Path, source: Path | None, *, is_example: bool = False) -
         raise InputError(f"{folder} is there already", expected="a new folder", fix="choose another name")
     text = STUDY if is_example else TEMPLATE
     if source is not None:
-        read_definition(source)
+        if source.is_file():  # a pipe can be read once only: it is checked in its place
+            read_definition(source)
         text = source.read_text(encoding="utf-8")
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / STUDY_NAME) as part:
         part.write_text(text, encoding="utf-8")
-    study = Study.open(folder)
+    try:
+        study = Study.open(folder)
+    except DeepseekError:
+        (folder / STUDY_NAME).unlink()
+        raise
     if is_example:
         for _ in range(NUM_EXAMPLE_TRIALS):
             [trial] = study.ask()
@@ -200,6 +209,17 @@ def tell_study(
         if study.definition.constraints:
             is_broken = study.definition.is_broken(trial.values)
             words = f"Trial {number} is kept; it {'breaks a limit' if is_broken else 'holds every limit'}."
+    return StudyResult(folder, study.definition, (trial,), words, warnings)
+
+
+def undo_trial(folder: Path, number: int, state: State | None = None) -> StudyResult:
+    """What was said of a trial last is taken back. `state`: what the trial is believed to be."""
+    study = Study.open(folder)
+    warnings = study.repair()
+    trial = study.undo(number, state)
+    words = f"Trial {number} is withdrawn: it counts as never asked for, unless its result is told."
+    if trial.state != "withdrawn":
+        words = f"Taken back: trial {number} is {UNDONE_WORDS[trial.state]}."
     return StudyResult(folder, study.definition, (trial,), words, warnings)
 
 

@@ -163,7 +163,7 @@ function modelTable() {
 function modelRow(model) {
   const row = make("tr", null,
     make("th", { scope: "row" }, model.id, make("span", { class: "soft" }, model.version ? ` ${model.version}` : "")),
-    make("td", null, taskName(model.task)));
+    make("td", null, taskName(model.task), ...chatLinks(model)));
   if (!state.hasStats) return titled(row, COLUMNS);
   const stats = statsOf(model);
   const rates = stats.history.map((point) => point.requests_per_s);
@@ -174,6 +174,13 @@ function modelRow(model) {
     latencyCell(stats.latency.predict, said("median latency of predictions", "预测延迟中位数"), stats.slot_s),
     latencyCell(stats.latency.explain, said("median latency of explanations", "解释延迟中位数"), stats.slot_s));
   return titled(row, COLUMNS);
+}
+
+// An assistant has a page of its own, and one for the people who take over.
+function chatLinks(model) {
+  if (model.task !== "intents" || state.key) return []; // a link cannot carry a key
+  const chat = `/chat/${encodeURIComponent(model.id)}`;
+  return [" · ", make("a", { href: chat }, said("chat", "对话")), " · ", make("a", { href: `${chat}/desk` }, said("desk", "工作台"))];
 }
 
 // Median and p99 with the number that they are of: one slow answer is a p99 of few, and says little.

@@ -8,7 +8,7 @@ const A_NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
 let numChoices = 0;
 
 async function choose(name) {
-  const able = state.models.filter((model) => model.task !== "causal-lm"); // those that write are asked elsewhere
+  const able = state.models.filter((model) => !["causal-lm", "intents"].includes(model.task)); // those that write are asked elsewhere
   const known = (id) => able.find((model) => model.id === id);
   const picked = known(name) || known(state.model && state.model.id) || able[0];
   state.model = state.last = null;

@@ -7,7 +7,7 @@ const className = (card, label) => (card.target && BARE_LABEL.test(label) ? `${c
 
 const TASKS_ZH = {
   binary: "二分类", multiclass: "多分类", regression: "回归", tensors: "张量计算", embedding: "文本向量",
-  "sequence-classification": "文本分类", "token-classification": "词元标注", "causal-lm": "文本生成",
+  "sequence-classification": "文本分类", "token-classification": "词元标注", "causal-lm": "文本生成", intents: "对话助手",
 };
 const taskName = (task) => (TASKS_ZH[task] ? said(task, TASKS_ZH[task]) : task || UNKNOWN);
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from deepseek.contracts import JsonObject
 from deepseek.errors import MissingError
 from deepseek.serve.core.accept import prefers
-from deepseek.serve.core.request import HTML_TYPE, Request, Response
+from deepseek.serve.core.request import EMPTY_MAPPING, HTML_TYPE, Request, Response
 from deepseek.serve.core.routes import ModelRoutes
 from deepseek.serve.models.registry import ModelRegistry
+from deepseek.serve.openai.writers import WritingModel
 from deepseek.serve.openapi.document import openapi_document
 
 #: Prometheus text exposition format, version 0.0.4.
@@ -42,13 +43,17 @@ class Pages:
     more: Mapping[str, PageHandler] = field(default_factory=dict)
 
     def routes(
-        self, models: ModelRegistry, generators: Collection[str] = (), more_routes: Sequence[ModelRoutes] = ()
+        self,
+        models: ModelRegistry,
+        generators: Mapping[str, WritingModel] = EMPTY_MAPPING,
+        more_routes: Sequence[ModelRoutes] = (),
     ) -> dict[str, PageHandler]:
-        """The handlers of the GET routes by path. `generators`: names of the generative models. `more_routes`: of
+        """The handlers of the GET routes by path. `generators`: the models that write, by name. `more_routes`: of
         models, beside those that every model has."""
 
         def document() -> JsonObject:
-            return openapi_document(models, generators, [routes.describe() for routes in more_routes])
+            names = [name for name, model in generators.items() if model.task != "intents"]  # which describe themselves
+            return openapi_document(models, names, [routes.describe() for routes in more_routes])
 
         return {
             "/": lambda _: get_console(),

@@ -3,8 +3,8 @@
     settings = Settings.read(os.environ, port=8123)      # options override the environment
 
 MODEL_PATH, BATCH_SIZE, PORT, GRPC_PORT, HOST, WORKERS, FRONT_ENDS, TLS_CERT, TLS_KEY, COALESCE,
-ALLOWED_HOSTS (names, between commas), PREDICTION_LOG, PROMETHEUS_URL, METRICS_COMPAT, OTLP, DEEPSEEK_API_KEYS_FILE and
-DEEPSEEK_LOG_LEVEL are read; an empty variable counts as unset.
+ALLOWED_HOSTS (names, between commas), PREDICTION_LOG, PROMETHEUS_URL, METRICS_COMPAT, OTLP, CONVERSATIONS, KEEP_DAYS,
+HAND_OVER, HAND_OVER_SECRET, DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an empty variable counts as unset.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ ENVIRONMENT = {
     "PROMETHEUS_URL": "prometheus_url",
     "METRICS_COMPAT": "metrics_compat",
     "OTLP": "otlp",
+    "CONVERSATIONS": "conversations_url",
+    "KEEP_DAYS": "keep_days",
+    "HAND_OVER": "hand_over_url",
+    "HAND_OVER_SECRET": "hand_over_secret",
     "ALLOWED_HOSTS": "allowed_hosts",
     "DEEPSEEK_LOG_LEVEL": "log_level",
 }
@@ -57,6 +61,7 @@ INTEGER_RANGES = {
     "max_explain_rows": (1, 1_000_000),
     "max_queued_rows": (1, 10_000_000),
     "max_connections": (1, 1_000_000),
+    "keep_days": (1, 36_500),
 }
 RANGE_HINTS = {
     "port": "0 picks a free one",
@@ -82,6 +87,10 @@ class Settings:
     metrics_compat: str | None = None  # projects whose names of metrics are told, too, see observe/compat
     prometheus_url: str | None = None  # where the console asks which alerts fire
     otlp: str | None = None  # URL[,NAME=VALUE]: send traces there, see observe/traces
+    conversations_url: str | None = None  # of a Redis that keeps an assistant's conversations; None: a file
+    keep_days: int | None = None  # of a conversation without a message; None: for ever
+    hand_over_url: str | None = None  # where an assistant sends what a person is to go on with
+    hand_over_secret: str | None = None  # by which it signs that
     max_body_bytes: int = 32 * MIB
     max_rows: int = 16_384  # rows of one request
     max_explain_rows: int = 1_024  # rows of one request for explanations or reasons

@@ -3,6 +3,7 @@
     HASH                                                      sha256 of the key in hex; # starts a comment
     HASH name=acme requests=100/s rows=5000/s
     HASH name=nightly rows=600000/m burst=30s
+    HASH name=web may=chat                                    opens the routes of a chat alone: it stands in a web page
 
 `name` is the client's name in logs and the audit; the key itself is never kept. A rate is N/s, N/m or N/h. Unused
 requests and rows are saved up for `burst`, one second by default.
@@ -23,7 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from deepseek.errors import InputError
-from deepseek.http_errors import RateLimitError, UnauthorizedError
+from deepseek.http_errors import KeyScopeError, RateLimitError, UnauthorizedError
 from deepseek.plugins import did_you_mean
 from deepseek.serve.core.rate_limits import TokenBucket
 
@@ -32,26 +33,36 @@ SHARE_INTERVAL_S = 0.02  # between two reports of what was let through
 UsageByKey = Mapping[str, tuple[int, int]]  # requests and rows by key
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3_600}
 KEYS_FILE_FIX = (
-    "printf %s KEY | sha256sum, one hash a line; after it name=NAME, requests=N/s, rows=N/s, burst=Ns where wanted"
+    "printf %s KEY | sha256sum, one hash a line; after it name=NAME, requests=N/s, rows=N/s, burst=Ns, may=chat "
+    "where wanted"
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _RATE = re.compile(r"([1-9][0-9]{0,11})/([smh])")
 _BURST = re.compile(r"([1-9][0-9]{0,3})s")
+_MAY = re.compile("chat")
 #: Word of a line -> its form, and that in words.
 _FIELD_FORMATS = {
     "name": (_NAME, "1 to 64 letters, digits and . _ @ -"),
     "requests": (_RATE, "N/s, N/m or N/h"),
     "rows": (_RATE, "N/s, N/m or N/h"),
     "burst": (_BURST, f"1s to {MAX_BURST_S}s"),
+    "may": (_MAY, "chat"),
 }
 
 
 class ApiClient:
     """The holder of an API key, with the requests and rows that its rates still allow."""
 
-    def __init__(self, name: str, requests: TokenBucket | None = None, rows: TokenBucket | None = None) -> None:
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        requests: TokenBucket | None = None,
+        rows: TokenBucket | None = None,
+        *,
+        only_chats: bool = False,
+    ) -> None:
+        self.name, self.only_chats = name, only_chats
         self.on_taken: Callable[[int, int], None] | None = (
             None  # called with the requests and rows that were let through
         )
@@ -155,11 +166,14 @@ class ApiKeys:
             if client is not None:  # the other one may have read the file anew, and this one not yet
                 client.owe(*numbers)
 
-    def check(self, authorization: bytes | None) -> ApiClient:
-        """The holder of the key in the header. UnauthorizedError unless it is `Bearer KEY` with an accepted key."""
+    def check(self, authorization: bytes | None, *, is_chat: bool = False) -> ApiClient:
+        """The holder of the key in the header. UnauthorizedError unless it is `Bearer KEY` with an accepted key,
+        KeyScopeError for one that may only chat, unless the route `is_chat`."""
         if authorization is not None and authorization[:7].lower() == b"bearer ":
             # The lookup compares hashes, so its timing tells nothing about a key.
             client = self._clients.get(hashlib.sha256(authorization[7:].strip()).digest())
+            if client is not None and client.only_chats and not is_chat:
+                raise KeyScopeError
             if client is not None:
                 return client
             raise UnauthorizedError(
@@ -195,4 +209,5 @@ def _parse_client(words: list[str], where: str) -> ApiClient:
         for name in ("requests", "rows")
         if name in fields
     }
-    return ApiClient(fields["name"][0] if "name" in fields else f"key-{words[0][:8].lower()}", **buckets)
+    name = fields["name"][0] if "name" in fields else f"key-{words[0][:8].lower()}"
+    return ApiClient(name, **buckets, only_chats="may" in fields)

@@ -28,6 +28,7 @@ class Route:
     changes: bool = False  # whether it changes what is served
     any_host: bool = False  # whether any header Host is accepted
     streams_body: bool = False  # whether lines in chunks are answered while they come
+    is_chat: bool = False  # whether a key that may only chat opens it
 
 
 class ModelRoutes(Protocol):

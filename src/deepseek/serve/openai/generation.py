@@ -23,6 +23,7 @@ from deepseek.errors import DeepseekError, DrainingError
 from deepseek.http_errors import DisconnectedError
 from deepseek.serve.core.card import GenerativeModelEntry
 from deepseek.serve.core.request import Request, Response
+from deepseek.serve.openai.writers import CompletionKind
 
 if TYPE_CHECKING:
     from deepseek.engines.llm.process.process import LlmProcess
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from deepseek.serve.openai.requests import CompletionRequest
     from deepseek.serve.openai.timing import CompletionTimes
 
-CompletionKind = Literal["completion", "chat"]
 ModelPrecision = Literal["auto", "float32", "bfloat16", "int8"]
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.2, 30.0  # before a process that died is started again
 LOSSY_PRECISIONS: tuple[ModelPrecision, ...] = ("bfloat16", "int8")

@@ -20,13 +20,13 @@ from deepseek.serve.openai.params import Params
 
 if TYPE_CHECKING:
     from deepseek.serve.models.text import TextAdapter
-    from deepseek.serve.openai.generation import CompletionKind, GenerativeModel
+    from deepseek.serve.openai.writers import CompletionKind, WritingModel
 
 
 COMPLETION_ROUTES: dict[str, CompletionKind] = {"/v1/completions": "completion", "/v1/chat/completions": "chat"}
 
 
-async def complete_text(request: Request, generators: Mapping[str, GenerativeModel], kind: CompletionKind) -> Response:
+async def complete_text(request: Request, generators: Mapping[str, WritingModel], kind: CompletionKind) -> Response:
     """POST /v1/completions, /v1/chat/completions"""
     request.check_media_type()
     params = Params(await offload(len(request.body), decode_object, request.body))

@@ -17,7 +17,7 @@ from deepseek.serve.models.registry import ModelRegistry
 from deepseek.serve.models.served_model import ServedModel
 
 if TYPE_CHECKING:
-    from deepseek.serve.openai.generation import GenerativeModel
+    from deepseek.serve.openai.writers import WritingModel
 
 
 DecisionRule = Literal["threshold", "least expected cost", "largest probability"]
@@ -58,7 +58,7 @@ class ModelDescription(ModelEntry, frozen=True, kw_only=True):
     example: JsonObject
 
 
-def list_models(models: ModelRegistry, generators: Iterable[GenerativeModel] = ()) -> Response:
+def list_models(models: ModelRegistry, generators: Iterable[WritingModel] = ()) -> Response:
     """GET /v1/models"""
     data = [_model_entry(model) for model in models.values()]
     data += [generator.entry for generator in generators]

@@ -34,10 +34,10 @@ def scoring_paths(path: str, scorer: EventScorer) -> Schema:
         }
     )
     return {
-        f"{path}:score": _operation(
+        f"{path}:score": describe_operation(
             "Raw events: the chance of each, and the state changes", event, answer, by_column, example_event(scorer)
         ),
-        f"{path}:label": _operation(
+        f"{path}:label": describe_operation(
             "Verdicts on events, days later", verdict, row, object_of({"predictions": array_of(row)}),
             _example_verdict(scorer),
         ),
@@ -79,8 +79,8 @@ def _verdict_schema(scorer: EventScorer) -> Schema:
     return object_of({identity: CODE, label: {"type": "integer", "enum": [0, 1]}})
 
 
-def _operation(summary: str, record: Schema, row: Schema, by_column: Schema, example: JsonObject) -> Schema:
-    """The operation: a body is answered in its own form."""
+def describe_operation(summary: str, record: Schema, row: Schema, by_column: Schema, example: JsonObject) -> Schema:
+    """An operation whose body is answered in its own form."""
     rows = {"columns": array_of(TEXT), "rows": array_of(array_of(SCALAR)) | {"minItems": 1}}
     records = array_of(record) | {"minItems": 1}
     forms: Sequence[Schema] = (record, records, object_of({"instances": records}), object_of(rows))

@@ -49,6 +49,10 @@ class StreamScorer:
                 answers[place] = answer
         return answers
 
+    def sync(self) -> None:
+        """Returns once all that was answered is on the disk."""
+        self.scorer.sync()
+
     def _classify(self, body: bytes) -> str:
         for kind, reader in (("event", self.scorer.reader), ("verdict", self.scorer.verdict_reader)):
             try:

@@ -5,6 +5,9 @@
     queue.label(raw, on_labeled)       # on_labeled(status or error)
     queue.answer(lines, on_answered)   # on_answered(answers or error): events and verdicts, as they come by a stream
 
+    queue = ScoringQueue(fleet, max_rows, messages=fleet)      # another state, whose rows are answered one by one
+    queue.answer_rows(raw, on_answered)
+
 One thread scores, another writes the answers of the group before, explains its alerts, all together, and syncs it: what
 both compute is compiled, so that two cores work. What comes while the disk is busy is the next group (group commit):
 the slower the disk, the larger the groups. A group begins when the one before it is on the disk, or with MIN_OVERLAPPED
@@ -21,7 +24,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
 import numpy as np
 
@@ -64,15 +67,40 @@ class _Waiting(NamedTuple):
     answer: Callable[[list[Any]], list[Any]]  # the answer to each of several `rows`
 
 
+class StateScorer(Protocol):
+    """What a queue asks of whoever keeps a state."""
+
+    def save(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    @property
+    def store(self) -> Any:
+        """What flush() brings to the disk."""
+        ...
+
+
+class RowAnswerer(Protocol):
+    """Answers rows and messages one by one, each by one line of JSON."""
+
+    def answer(self, bodies: Sequence[bytes]) -> list[bytes]: ...
+
+    def answer_rows(self, raw: RawRows) -> list[bytes]: ...
+
+
 class ScoringQueue:
     """What waits to be scored or labeled by one scorer. Used in the thread of one event loop; the two threads behind it
     hand groups to each other without it, for while it parses and answers requests they would stand still."""
 
-    def __init__(self, scorer: EventScorer, max_rows: int, reasons: AlertExplainer | None = None) -> None:
-        """`max_rows`: events that may wait; further ones are refused. `reasons` explains alerts."""
-        self.scorer = scorer
+    def __init__(
+        self, scorer: EventScorer | StateScorer, max_rows: int, reasons: AlertExplainer | None = None,
+        messages: RowAnswerer | None = None,
+    ) -> None:  # fmt: skip
+        """`scorer`: an EventScorer, or another StateScorer with `messages`, who answers for it. `max_rows`: events that
+        may wait; further ones are refused. `reasons` explains alerts."""
+        self.scorer = cast("EventScorer", scorer)  # score() and label() are for events alone
         self._reasons = reasons
-        self._messages = StreamScorer(scorer, reasons)
+        self._messages: Any = messages or StreamScorer(self.scorer, reasons)
         self._max_rows = max_rows
         self._num_rows = 0  # of what waits
         self._waiting: list[_Waiting] = []
@@ -96,6 +124,10 @@ class ScoringQueue:
     def answer(self, messages: list[bytes], on_answered: OnAnswered) -> None:
         """Answer messages, each an event or a verdict, one by one. BusyError at once when too many wait."""
         self._add(_Waiting(messages, on_answered, self._answer_messages), len(messages))
+
+    def answer_rows(self, raw: RawRows, on_answered: OnAnswered) -> None:
+        """Answer the rows of a request one by one. BusyError at once when too many wait."""
+        self._add(_Waiting(raw, on_answered, self._answer_raw), len(raw))
 
     def close(self) -> None:
         """Close the scorer; nothing waits any more."""
@@ -130,7 +162,7 @@ class ScoringQueue:
             return
         if len(group) <= INLINE_EVENTS and all(type(waiting.rows) is bytes for waiting in group):  # an event each
             self._hand_to_sync(group, self._answer(group))
-            self._state_thread.submit(self._finish_state)
+            self._state_thread.submit(lambda: self._score_groups(self._finish_state()))
         else:
             self._state_thread.submit(self._score_groups, group)
 
@@ -260,6 +292,9 @@ class ScoringQueue:
         rows = self._messages.answer(list(itertools.chain.from_iterable(parts)))
         stops = itertools.accumulate(map(len, parts))
         return [rows[stop - len(part) : stop] for part, stop in zip(parts, stops, strict=True)]
+
+    def _answer_raw(self, parts: list[RawRows]) -> list[list[bytes]]:
+        return [self._messages.answer_rows(raw) for raw in parts]
 
     def _label(self, parts: list[RawRows]) -> list[Any]:
         status = self.scorer.label(join_raw(parts)).tolist()

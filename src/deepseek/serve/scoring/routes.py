@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from deepseek.contracts import JsonObject
@@ -41,8 +41,8 @@ BUSY_PAUSE_S = 0.02
 FindModel = Callable[[str], "ServedModel"]
 
 
-class ScoringRoutes:
-    """The handlers of one model."""
+class LineRoutes:
+    """What routes of models with a state share: a body of lines that are answered while it comes."""
 
     _find_model: FindModel  # set when they are added
 
@@ -51,58 +51,25 @@ class ScoringRoutes:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
-    def store(self) -> FeatureStore:
-        """The state that events are scored by."""
-        return self._queue.scorer.store
-
-    def add_to(self, router: Router, find_model: FindModel) -> None:
-        """Add both routes. `find_model`: the loaded model of a name."""
-        self._find_model = find_model
-        path, _ = model_paths(self._name, None)
-        for verb, handler in (("score", self.score), ("label", self.label)):
-            name = f"/v1/models/M:{verb}"
-            router.routes[f"{path}:{verb}"] = Route(name, "POST", handler, streams_body=verb == "score")
-
-    @property
     def name(self) -> str:
         """Of the model."""
         return self._name
 
     @property
-    def monitor(self) -> DecisionMonitor:
-        """Whether the model keeps what its bundle promises."""
-        return self._queue.scorer.monitor
-
-    def describe(self) -> JsonObject:
-        """Both routes, for the OpenAPI document."""
-        return scoring_paths(f"/v1/models/{quote(self._name)}", self._queue.scorer)
+    def store(self) -> Any:
+        """The state that rows are answered by."""
+        return self._queue.scorer.store
 
     def close(self) -> None:
         """Close the queue and its scorer."""
         self._queue.close()
 
-    def score(self, request: Request) -> None:
-        """POST /v1/models/M:score"""
-        if request.body_stream is not None:
-            request.model = self._find_model(self._name)
-            request.respond(
-                Response(b"", media_type=NDJSON_TYPE, chunks=self._answer_lines(request, request.body_stream))
-            )
-            return
-        body = request.body
-        if request.headers.get(b"content-type", JSON_TYPE) == JSON_TYPE and len(body) < 4_096 and may_be_record(body):
-            request.check_encoding()
-            request.model = self._find_model(self._name)
-            request.take_rows(1)
-            self._queue.score(body, partial(self._respond, request, "record"))
-            return
-        self._read(request, self._queue.scorer.reader, self._score)
-
-    def label(self, request: Request) -> None:
-        """POST /v1/models/M:label"""
-        self._read(request, self._queue.scorer.verdict_reader, self._label)
+    def _respond_lines(self, request: Request, body: BodyStream) -> None:
+        request.model = self._find_model(self._name)
+        request.respond(Response(b"", media_type=NDJSON_TYPE, chunks=self._answer_lines(request, body)))
 
     def _read(self, request: Request, reader: RowReader, submit: Callable[[Request, RawRows], None]) -> None:
+        """Reads the rows of a body, a large one in a thread, and passes them on."""
         media_type = media_type_of(request.headers)
         if is_ndjson(media_type):
             request.check_encoding()
@@ -113,25 +80,6 @@ class ScoringRoutes:
             self._keep(asyncio.get_running_loop().create_task(_read_large(request, reader, media_type, submit)))
         else:
             submit(request, reader.read(request.body, media_type, request.settings.max_rows))
-
-    def _score(self, request: Request, raw: RawRows) -> None:
-        request.take_rows(len(raw))
-        self._queue.score(raw, partial(self._respond, request, raw.form))
-
-    def _respond(self, request: Request, form: BodyForm, part: ScoredPart | Exception) -> None:
-        request.respond(part if isinstance(part, Exception) else _response(form, part))
-
-    def _label(self, request: Request, raw: RawRows) -> None:
-        request.take_rows(len(raw))
-
-        def on_labeled(status: list[int] | Exception) -> None:
-            if isinstance(status, Exception):
-                request.respond(status)
-                return
-            body, media_type = join_rows(verdict_rows(raw.columns[0], status), raw.form)
-            request.respond(Response(body, media_type=media_type))
-
-        self._queue.label(raw, on_labeled)
 
     async def _answer_lines(self, request: Request, body: BodyStream) -> AsyncGenerator[bytes, None]:
         """Answers to the lines of a body while it comes, in their order. What was answered is on the disk."""
@@ -163,6 +111,69 @@ class ScoringRoutes:
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+class ScoringRoutes(LineRoutes):
+    """The handlers of one model that scores events."""
+
+    @property
+    def store(self) -> FeatureStore:
+        """The state that events are scored by."""
+        return self._queue.scorer.store
+
+    def add_to(self, router: Router, find_model: FindModel) -> None:
+        """Add both routes. `find_model`: the loaded model of a name."""
+        self._find_model = find_model
+        path, _ = model_paths(self._name, None)
+        for verb, handler in (("score", self.score), ("label", self.label)):
+            name = f"/v1/models/M:{verb}"
+            router.routes[f"{path}:{verb}"] = Route(name, "POST", handler, streams_body=verb == "score")
+
+    @property
+    def monitor(self) -> DecisionMonitor:
+        """Whether the model keeps what its bundle promises."""
+        return self._queue.scorer.monitor
+
+    def describe(self) -> JsonObject:
+        """Both routes, for the OpenAPI document."""
+        return scoring_paths(f"/v1/models/{quote(self._name)}", self._queue.scorer)
+
+    def score(self, request: Request) -> None:
+        """POST /v1/models/M:score"""
+        if request.body_stream is not None:
+            self._respond_lines(request, request.body_stream)
+            return
+        body = request.body
+        if request.headers.get(b"content-type", JSON_TYPE) == JSON_TYPE and len(body) < 4_096 and may_be_record(body):
+            request.check_encoding()
+            request.model = self._find_model(self._name)
+            request.take_rows(1)
+            self._queue.score(body, partial(self._respond, request, "record"))
+            return
+        self._read(request, self._queue.scorer.reader, self._score)
+
+    def label(self, request: Request) -> None:
+        """POST /v1/models/M:label"""
+        self._read(request, self._queue.scorer.verdict_reader, self._label)
+
+    def _score(self, request: Request, raw: RawRows) -> None:
+        request.take_rows(len(raw))
+        self._queue.score(raw, partial(self._respond, request, raw.form))
+
+    def _respond(self, request: Request, form: BodyForm, part: ScoredPart | Exception) -> None:
+        request.respond(part if isinstance(part, Exception) else _response(form, part))
+
+    def _label(self, request: Request, raw: RawRows) -> None:
+        request.take_rows(len(raw))
+
+        def on_labeled(status: list[int] | Exception) -> None:
+            if isinstance(status, Exception):
+                request.respond(status)
+                return
+            body, media_type = join_rows(verdict_rows(raw.columns[0], status), raw.form)
+            request.respond(Response(body, media_type=media_type))
+
+        self._queue.label(raw, on_labeled)
 
 
 async def _read_large(

@@ -22,6 +22,18 @@ class Message:
     body: bytes
 
 
+class MessageScorer(Protocol):
+    """Who answers messages, by a state that each of them changes."""
+
+    def answer(self, bodies: Sequence[bytes]) -> list[bytes]:
+        """One answer for each, in order; a message that came before gets the answer of then."""
+        ...
+
+    def sync(self) -> None:
+        """Returns once all that was answered is on the disk."""
+        ...
+
+
 class Source(Protocol):
     """Where messages come from, in order."""
 

@@ -4,7 +4,8 @@
 
 They are no built-ins: which features are a course in time only a recipe knows. Neighboring moments tell nearly the
 same, so the number of steps is set and not that of epochs; the rate rises and falls once (Smith and Topin 2018,
-"Super-convergence", section 3).
+"Super-convergence", section 3). Few machines leave a net much to chance: NUM_NETS of them, which start elsewhere and
+draw other rows, answer by their mean (Hansen and Salamon 1990, "Neural network ensembles", section III).
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from deepseek.train.candidates.base import FitData, FittedCandidate, Params
 
 LSTM_ATTENTION: Final = "lstm_attention"
 TCN: Final = "tcn"
-NUM_STEPS, BATCH = 600, 128
+NUM_STEPS, BATCH, NUM_NETS = 600, 128, 4
 BATCH_S = 4e-4  # CPU seconds of a training step, for each step of the course
+NET_SEEDS = 64  # between two seeds of a search
 MAX_NORM = 1.0  # of the gradient
 WARM_SHARE = 0.15  # of the training steps, in which the rate rises
 
@@ -41,11 +43,13 @@ class RecurrentModel:
         return data.task == "regression" and not data.is_constrained
 
     def cost_s(self, data: FitData) -> float:
-        num_steps = float(self.defaults(data)["steps"])
+        defaults = self.defaults(data)
+        num_steps = float(defaults["steps"]) * float(defaults["nets"])
         return BATCH_S * num_steps * len(self.places) * (1.0 if self.name == LSTM_ATTENTION else 1.5)
 
     def defaults(self, data: FitData) -> Params:
-        return {"width": 32, "dropout": 0.1, "lr": 5e-3, "weight_decay": 1e-3, "steps": NUM_STEPS, "batch": BATCH}
+        return {"width": 32, "dropout": 0.1, "lr": 5e-3, "weight_decay": 1e-3, "steps": NUM_STEPS, "batch": BATCH,
+                "nets": NUM_NETS}  # fmt: skip
 
     def suggest(self, trial: Any, data: FitData) -> Params:
         return {
@@ -66,16 +70,22 @@ class RecurrentModel:
             np.where(spread > 0, spread, 1.0).astype(np.float32),
         )  # fmt: skip
         mean, scale = float(data.target.mean()), float(data.target.std()) or 1.0
-        net = self._build(params, seed)
         target, weight = (data.target - mean) / scale, data.weight
         arrays = (course.steps(data.features), course.extras(data.features), target, weight)
-        _train(net, [np.asarray(array, np.float32) for array in arrays], params, seed=seed)
+        tensors = [np.asarray(array, np.float32) for array in arrays]
         baseline = data.features.mean(axis=0, dtype=np.float64).astype(np.float32)
-        trained: PartWeights = net.to_weights(course, baseline, scale=scale, mean=mean)
-        num_weights = sum(parameter.numel() for parameter in net.parameters())
+        trained: list[PartWeights] = []
+        for number in range(params["nets"]):
+            net = self._build(params, NET_SEEDS * seed + number)
+            _train(net, tensors, params, seed=NET_SEEDS * seed + number)
+            trained.append(net.to_weights(course, baseline, scale=scale, mean=mean))
+        num_weights = params["nets"] * sum(parameter.numel() for parameter in net.parameters())
         return FittedCandidate(
-            trained.margin, lambda: [trained], params, size_bytes=8 * num_weights
-        )  # arrays and graph
+            lambda features: np.mean([each.margin(features) for each in trained], axis=0),
+            lambda: trained,
+            params,
+            size_bytes=8 * num_weights,
+        )  # fmt: skip; arrays and graph
 
     def _build(self, params: Params, seed: int) -> Any:
         torch = need("torch", extra="train")

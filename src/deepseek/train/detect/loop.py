@@ -30,6 +30,7 @@ from deepseek.files import atomic_file
 from deepseek.nn.detector.detector import Detector
 from deepseek.train.checkpoint.state_tree import pack_state, unpack_state
 from deepseek.train.detect.augment import PictureSampler
+from deepseek.train.detect.bf16 import is_bf16_faster
 from deepseek.train.detect.losses import Targets, detection_loss
 
 MEAN_DECAY = 0.998  # of the averaged weights at the end; less at the start, so that random weights are forgotten
@@ -49,7 +50,7 @@ class FitConfig:
     trunk_rate: float = 1.0  # of the trunk, as a share of it
     weight_decay: float = 0.05
     mosaic: float = 0.5
-    bf16: bool = False  # see is_bf16_faster()
+    bf16: bool = False  # see is_detector_faster_in_bf16()
     seed: int = 0
 
 
@@ -137,7 +138,7 @@ class _Run:
     def __init__(self, net: Detector, config: FitConfig) -> None:
         self.net, self.config = net, config
         self.mean = copy.deepcopy(net).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(_groups(net, config), lr=config.learning_rate, betas=(0.9, 0.99))
+        self.optimizer = torch.optim.AdamW(_groups(net, config), lr=config.learning_rate, betas=(0.9, 0.99), fused=True)
         self.step, self.cpu_s, self.loss = 0, 0.0, float("nan")
         self.losses: list[float] = []
 
@@ -227,18 +228,14 @@ def _rate_at(share: float) -> float:
     return 0.01 + 0.99 * (1 + math.cos(math.pi * (share - WARM_UP_SHARE) / (1 - WARM_UP_SHARE))) / 2
 
 
-def is_bf16_faster(net: Detector, sampler: PictureSampler, config: FitConfig) -> bool:
-    """Whether a step of training costs less CPU time in bfloat16 on this machine, by three steps of each."""
+def is_detector_faster_in_bf16(net: Detector, sampler: PictureSampler, config: FitConfig) -> bool:
+    """Whether a step of training costs less CPU time in bfloat16 on this machine."""
     pixels, targets = sampler.batch([0] * config.batch_size, np.random.default_rng(0), mosaic=0.0)
-    costs: dict[bool, float] = {}
-    for bf16 in (True, False):
-        trial = copy.deepcopy(net).train()
-        for repeat in range(3):
-            start = time.process_time()
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                raw = trial.raw(pixels)
-            detection_loss(raw, targets).backward()  # type: ignore[no-untyped-call]
-            cost = time.process_time() - start
-            if repeat:  # the first compiles its kernels
-                costs[bf16] = min(costs.get(bf16, math.inf), cost)
-    return bool(costs[True] < 0.9 * costs[False])
+    trial = copy.deepcopy(net).train()
+
+    def step(bf16: bool) -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            raw = trial.raw(pixels)
+        detection_loss(raw, targets).backward()  # type: ignore[no-untyped-call]
+
+    return is_bf16_faster(step)

@@ -23,6 +23,7 @@ SCORE_POWER, OVERLAP_POWER = 0.5, 6.0
 FOCUS = 2.0  # power of the weight of an error of a score
 BOX_WEIGHT, PRESENCE_WEIGHT, HEAT_WEIGHT = 2.0, 0.5, 0.5
 EPSILON = 1e-7
+SMALLEST = 1e-30  # float32 holds it
 
 
 class Targets(NamedTuple):
@@ -86,8 +87,10 @@ def assign(scores: Tensor, boxes: Tensor, centers: Tensor, targets: Targets) -> 
     answers = chosen.any(1)
     box_of = chosen.float().argmax(1)  # (N, A)
     align = align * chosen
-    scale = (iou * chosen).amax(-1, keepdim=True) / (align.amax(-1, keepdim=True) + EPSILON)
-    quality = (align * scale).amax(1)  # (N, A)
+    # As a share of the best place's, however small that is: a small defect overlaps the first guesses by so little that
+    # its sixth power is lost beside any fixed number, and then nothing would ever be learned of it.
+    share = align / align.amax(-1, keepdim=True).clamp(min=SMALLEST)
+    quality = (share * (iou * chosen).amax(-1, keepdim=True)).amax(1)  # (N, A)
     target_boxes = targets.boxes.gather(1, box_of[..., None].expand(-1, -1, 4))
     classes = targets.classes.gather(1, box_of)
     target_scores = functional.one_hot(classes, num_classes).float() * (quality * answers)[..., None]

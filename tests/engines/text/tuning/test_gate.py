@@ -65,6 +65,7 @@ def test_ranges_travel_as_bytes(folder: Path) -> None:
         TextEngine.from_options(folder, {"precision": "int8", "ranges": b"x"})
 
 
+@pytest.mark.slow
 def test_nothing_lossy_passes_a_gate_that_is_shut(folder: Path, tmp_path: Path) -> None:
     result = PrecisionGate(NOTHING, TEXTS, tmp_path).choose(TextModel.open(folder))
     assert result.options == {"precision": "f32"}

@@ -86,7 +86,9 @@ def explained(booster: xgboost.Booster, rows: Float32, folder: Path, target: str
         return explainer, features, explainer.explain(features, target=target)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "depth 10" else name for name in MODELS]
+)
 def test_values_are_those_of_xgboost(name: str, tmp_path: Path) -> None:
     booster, rows = trained(name)
     expected = booster.predict(xgboost.DMatrix(rows), pred_contribs=True).astype(np.float64)

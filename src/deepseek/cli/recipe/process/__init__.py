@@ -15,6 +15,7 @@ SUBCOMMANDS = {
     "init": "Begin a study: a folder with a file that says what may be set and what is measured.",
     "ask": "Ask for the next recipes to try.",
     "tell": "Tell what a trial has measured.",
+    "undo": "Take back what was said of a trial last.",
     "report": "See what was gained, at what risk, and what to try next.",
     "serve": "Serve the study's page, where operators ask and tell.",
 }

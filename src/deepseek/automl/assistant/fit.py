@@ -1,0 +1,279 @@
+"""Questions with their intents become an assistant: heads, pool, two judges, thresholds that are proven.
+
+    fitted = fit_assistant(known, encoders, options)
+    fitted.model, fitted.answer_bound, fitted.warnings
+
+terms and embeddings -> heads, and what they say of held rows -> weights of the heads -> judges on held rows -> the
+threshold of answering alone, proven for the stated precision, and the threshold of handing over. Where too few rows are
+held to prove anything, the assistant asks back instead of answering, but for questions that it learned word for word.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.automl.assistant.bounds import PrecisionBound, choose_answer_threshold
+from deepseek.automl.assistant.held import HeldHead, hold_kernel, hold_terms, intent_groups, stratified_folds
+from deepseek.automl.assistant.held import term_matrix as make_term_matrix
+from deepseek.automl.assistant.judge_fit import (
+    MIN_JUDGED_ROWS,
+    cross_fitted,
+    fit_judge,
+    fit_pool,
+    start_pool,
+)
+from deepseek.automl.assistant.options import AssistantOptions
+from deepseek.automl.assistant.questions import KnownQuestions, split_by_scope
+from deepseek.automl.assistant.tune import TunedEncoders
+from deepseek.contracts import Float32, Float64
+from deepseek.engines.assistant.heads import KernelHead, TermHead
+from deepseek.engines.assistant.judges import judge_signals, num_signals
+from deepseek.engines.assistant.model import (
+    LEAST_SCOPE,
+    NEVER,
+    AssistantModel,
+    Encoder,
+    EncoderSettings,
+    HeadScores,
+    Thresholds,
+    known_shares,
+    pool_heads,
+    question_digest,
+)
+from deepseek.engines.assistant.terms import TermWeights
+from deepseek.errors import CheckError
+from deepseek.train.detect.miss_bound import choose_threshold
+
+HELD_FOLDS, CALIBRATION_ROWS = "held folds of the questions that it learned", "the rows of --calibrate"
+OUTSIDE_SHARE = 0.5  # of the weight of the judge of scope that lies on questions out of scope
+MAX_QUESTIONS = 20_000  # that are learned: 1.6 GB for each matrix of their likeness
+REAL_WEIGHT = 0.5  # of that on questions that were given as out of scope, where there are any
+
+
+@dataclass(frozen=True, eq=False)
+class HeldRows:
+    """Scores of rows that were not learned: of held questions, of questions whose intent was left out, and of
+    questions that were given as out of scope."""
+
+    labels: NDArray[np.int64]  # (N,) of the held questions
+    inside: Float64  # (N, S) signals
+    hidden: Float64  # (M, S) signals
+    outside: Float64  # (K, S) signals
+    is_right: NDArray[np.bool_]  # (N,) whether the pool's first intent is the right one
+    is_near: NDArray[np.bool_]  # (N,) whether it is among the first three
+
+
+@dataclass(frozen=True, eq=False)
+class FittedAssistant:
+    """An assistant, and what is known of it."""
+
+    model: AssistantModel
+    encoders: Mapping[str, Encoder]
+    held: HeldRows
+    answer_bound: PrecisionBound | None  # None: nothing could be proven, so it never answers alone
+    warnings: tuple[str, ...]
+    rows: str = HELD_FOLDS  # what judges and thresholds were set on, in words
+
+
+@dataclass(frozen=True, eq=False)
+class HeldHeads:
+    """The heads of an assistant, and what they say of rows that were held from them."""
+
+    labels: NDArray[np.int64]  # (N,) place of each question's intent
+    groups: list[NDArray[np.int64]]  # rows of each group of intents that was left out
+    terms: TermWeights
+    heads: Mapping[str, HeldHead]  # by encoder, "" for the terms
+
+
+def fit_assistant(
+    known: KnownQuestions,
+    encoders: Mapping[str, Encoder],
+    options: AssistantOptions,
+    *,
+    tuned: TunedEncoders | None = None,
+    calibration: Sequence[tuple[str, str]] = (),
+) -> FittedAssistant:
+    """`known` as limit_questions() gives it; `encoders` by name, in their order; `tuned`: encoders that learned the
+    same rows; `calibration`: (question, intent) that teach no head, for judges and thresholds in place of the held
+    folds."""
+    held = hold_heads(known, encoders, options)
+    options.tell("judges", 0.8)
+    return fit_judges(known, held, encoders, options, tuned=tuned, calibration=calibration)
+
+
+def hold_heads(known: KnownQuestions, encoders: Mapping[str, Encoder], options: AssistantOptions) -> HeldHeads:
+    """Fit every head, whole and without each fold of rows and each group of intents."""
+    names, questions = known.names, known.questions
+    labels = np.searchsorted(np.array(names, object), np.array(known.intents, object)).astype(np.int64)
+    folds = stratified_folds(labels, options.num_folds, options.seed)
+    groups = intent_groups(labels, options.num_folds, options.seed)
+    terms = TermWeights.fit(questions)
+    options.tell("words and letters", 0.1)
+    heads = {"": hold_terms(make_term_matrix(terms, questions), labels, len(names), folds, groups)}
+    for place, (name, encoder) in enumerate(encoders.items()):
+        options.tell(f"embeddings of {name}", 0.2 + 0.5 * place / len(encoders))
+        heads[name] = hold_kernel(encoder.embed(questions), labels, len(names), folds, groups)
+    return HeldHeads(labels, groups, terms, heads)
+
+
+def limit_questions(known: KnownQuestions, most: int = MAX_QUESTIONS) -> KnownQuestions:
+    """At most so many questions, those of an intent beside each other and the intents rising: what is fitted is as
+    large as the square of their number. Of more, as many are kept of each intent as of the others, where it has them.
+    """
+    order = sorted(range(len(known.questions)), key=lambda row: known.intents[row])
+    warnings = known.warnings
+    if len(order) > most:
+        place_of: Counter[str] = Counter()
+        rank = {}
+        for row in order:
+            rank[row] = place_of[known.intents[row]]
+            place_of[known.intents[row]] += 1
+        order = sorted(sorted(order, key=rank.__getitem__)[:most], key=lambda row: (known.intents[row], row))
+        warnings = (*warnings, f"{most} of {len(known.questions)} questions are learned, the first of each intent")
+    return replace(
+        known, questions=tuple(known.questions[row] for row in order),
+        intents=tuple(known.intents[row] for row in order), warnings=warnings,
+    )  # fmt: skip
+
+
+def _draft_model(known: KnownQuestions, held: HeldHeads, tuned: TunedEncoders | None) -> AssistantModel:
+    """The heads, with equal weights, judges that repeat the pool, and no threshold."""
+    kernel_heads = {name: each.head for name, each in held.heads.items() if isinstance(each.head, KernelHead)}
+    settings = [EncoderSettings(name, f"encoders/{name}", head.gamma) for name, head in kernel_heads.items()] + [
+        EncoderSettings(name, f"encoders/{name}", 0.0, is_tuned=True) for name in (tuned.encoders if tuned else ())
+    ]
+    num_heads = 1 + 2 * len(kernel_heads) + (tuned is not None)
+    flat = fit_judge(np.zeros((0, num_signals(num_heads))), np.zeros(0, bool))
+    term_head = held.heads[""].head
+    assert isinstance(term_head, TermHead)  # noqa: S101
+    return AssistantModel(
+        known.names, known.answers, held.terms, term_head, tuple(settings), kernel_heads, tuned.heads if tuned else {},
+        start_pool(num_heads), flat, flat, Thresholds(NEVER, 0.0), _exact_questions(known),
+    )  # fmt: skip
+
+
+def _exact_questions(known: KnownQuestions) -> dict[str, str]:
+    """Intent by the digest of each question; none for one that stands under several intents."""
+    names_by_digest: dict[str, set[str]] = {}
+    for question, name in zip(known.questions, known.intents, strict=True):
+        names_by_digest.setdefault(question_digest(question), set()).add(name)
+    return {digest: next(iter(names)) for digest, names in names_by_digest.items() if len(names) == 1}
+
+
+def fit_judges(
+    known: KnownQuestions, held_heads: HeldHeads, encoders: Mapping[str, Encoder], options: AssistantOptions, *,
+    tuned: TunedEncoders | None = None, calibration: Sequence[tuple[str, str]] = (),
+) -> FittedAssistant:  # fmt: skip
+    """Pool, judges and thresholds by the held scores. Parameters as those of fit_assistant()."""
+    labels = held_heads.labels
+    draft = _draft_model(known, held_heads, tuned)
+    all_inside = [scores for head in held_heads.heads.values() for scores in head.inside]
+    all_hidden = [scores for head in held_heads.heads.values() for scores in head.hidden]
+    if tuned is not None:
+        all_inside.append(tuned.held)
+        all_hidden.append(_without_own_group(tuned.held, labels, held_heads.groups))
+        encoders = {**encoders, **tuned.encoders}
+    rows = np.flatnonzero(np.isfinite(all_inside[0]).all(axis=1))
+    inside = [each[rows] for each in all_inside]
+    warnings = list(known.warnings)
+    if len(rows) >= MIN_JUDGED_ROWS:
+        draft = replace(draft, pool=fit_pool(inside, labels[rows]))
+    words = known_shares(draft.terms, known.questions)
+    within = HeadScores(tuple(inside), words[rows])
+    within_labels, outside = labels[rows], known.out_of_scope
+    if calibration:
+        inner, outer = split_by_scope(calibration)
+        places = {name: place for place, name in enumerate(draft.intents)}
+        within = draft.score_heads([question for question, _ in inner], encoders)
+        within_labels = np.array([places.get(name, -1) for _, name in inner], np.int64)
+        outside = (*outside, *outer)
+    hidden = HeadScores(tuple(all_hidden), words)
+    held = _held_rows(draft, within, within_labels, hidden, draft.score_heads(outside, encoders) if outside else None)
+    model = replace(draft, right=fit_judge(held.inside, held.is_right), scope=_fit_scope(held))
+    scope_threshold = _scope_threshold(model, held, options, warnings)
+    bound = _answer_bound(model, held, scope_threshold, options, warnings)
+    thresholds = Thresholds(NEVER if bound is None else bound.threshold, scope_threshold)
+    return FittedAssistant(
+        replace(model, thresholds=thresholds), encoders, held, bound, tuple(warnings),
+        CALIBRATION_ROWS if calibration else HELD_FOLDS,
+    )  # fmt: skip
+
+
+def _held_rows(
+    draft: AssistantModel, within: HeadScores, labels: NDArray[np.int64], hidden: HeadScores, outside: HeadScores | None
+) -> HeldRows:
+    """Signals of held rows, of rows whose intent was left out, and of rows out of scope."""
+    pool = draft.pool
+
+    def signals(said: HeadScores | None) -> Float64:
+        if said is None or not len(said.known):
+            return np.zeros((0, num_signals(len(pool))))
+        return judge_signals(said.heads, pool_heads(said.heads, pool), said.known)
+
+    pooled = pool_heads(within.heads, pool) if len(labels) else np.zeros((0, len(draft.intents)))
+    return HeldRows(labels, signals(within), signals(hidden), signals(outside), *_ranks(pooled, labels))
+
+
+def _ranks(pooled: Float64, labels: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(N,) whether the right intent is the first, and whether it is among the first three."""
+    own = pooled[np.arange(len(labels)), labels]
+    rank = (pooled > own[:, None]).sum(axis=1)
+    is_known = labels >= 0  # an intent that calibration rows name and nothing was learned of
+    return (rank == 0) & is_known, (rank < 3) & is_known
+
+
+def _fit_scope(held: HeldRows) -> Any:
+    """The judge of scope: held questions against questions whose intent was left out and those that were given."""
+    parts = [held.inside, held.hidden, held.outside]
+    real = REAL_WEIGHT if len(held.outside) else 0.0
+    shares = [1 - OUTSIDE_SHARE, OUTSIDE_SHARE * (1 - real), OUTSIDE_SHARE * real]
+    num_rows = sum(map(len, parts))
+    weights = np.concatenate([
+        np.full(len(part), share * num_rows / max(len(part), 1)) for part, share in zip(parts, shares, strict=True)
+    ])  # fmt: skip
+    is_inside = np.arange(num_rows) < len(held.inside)
+    return fit_judge(np.concatenate(parts), is_inside, weights)
+
+
+def _scope_threshold(model: AssistantModel, held: HeldRows, options: AssistantOptions, warnings: list[str]) -> float:
+    """The highest threshold that keeps the stated share of questions in scope, at most LEAST_SCOPE: what is sooner in
+    scope than not is not handed over, though a judge that parts both well would allow it. 0 where too few are held."""
+    try:
+        bound = choose_threshold(model.scope.probabilities(held.inside), 1 - options.keep, options.confidence)
+    except CheckError:
+        warnings.append(
+            f"{len(held.inside)} held questions are too few to prove that {100 * options.keep:g} % of those in scope "
+            "are kept: no question is handed over for being out of scope, unless it has no word"
+        )
+        return 0.0
+    return min(bound.threshold, LEAST_SCOPE)
+
+
+def _answer_bound(
+    model: AssistantModel, held: HeldRows, scope_threshold: float, options: AssistantOptions, warnings: list[str]
+) -> PrecisionBound | None:
+    """The threshold of answering alone. Judged are the held questions, each by a judge that has not seen it; those that
+    would be handed over are never answered."""
+    sure = cross_fitted(held.inside, held.is_right, options.seed) if len(held.labels) else np.zeros(0)
+    in_scope = model.scope.probabilities(held.inside)
+    sure = np.where(in_scope >= max(scope_threshold, LEAST_SCOPE), sure * in_scope, -1.0)
+    try:
+        bound = choose_answer_threshold(sure, held.is_right, precision=options.precision, confidence=options.confidence)
+    except CheckError as error:
+        warnings.append(f"it asks back instead of answering, but for questions that it learned word for word: {error}")
+        return None
+    return bound if bound.threshold >= 0 else replace(bound, threshold=0.0)
+
+
+def _without_own_group(scores: Float32, labels: NDArray[np.int64], groups: Sequence[NDArray[np.int64]]) -> Float32:
+    """Scores (N, C) as if the intents of a row's own group were unknown."""
+    hidden = scores.copy()
+    for group in groups:
+        hidden[np.ix_(group, np.unique(labels[group]))] = scores.min()
+    return hidden

@@ -1,0 +1,1 @@
+"""Values in a sentence: dates, amounts, numbers, order numbers, choices, in English and Chinese."""

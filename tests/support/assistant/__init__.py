@@ -1,0 +1,1 @@
+"""A small assistant for tests: a real model of words, a dialogue file, and questions in two languages."""
