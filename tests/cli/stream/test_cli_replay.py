@@ -44,7 +44,7 @@ def test_a_planted_card_is_found_and_the_page_and_the_json_say_so(
     page = tmp_path / "replay.html"
     command = words(cards, "--replay", transactions, "--inject", "card", "--html", page, "--json")
     done = subprocess.run(
-        [sys.executable, "-m", "deepseek", *command], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "deepseek", *command], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -68,7 +68,7 @@ def test_a_state_is_copied_and_never_changed(cards: Path, tmp_path: Path, capsys
     state = tmp_path / "state"
     with earlier.open() as lines:
         command = [sys.executable, "-m", "deepseek", *words(cards, "--state", state)]
-        subprocess.run(command, stdin=lines, capture_output=True, timeout=120, check=True)
+        subprocess.run(command, stdin=lines, capture_output=True, timeout=600, check=True)
     digest = FeatureStore.verify(state).digest
     files = {path: path.stat().st_mtime_ns for path in state.rglob("*")}
     assert main(words(cards, "--replay", later, "--state", state, "--json")) == 0
@@ -91,7 +91,7 @@ def test_ctrl_c_ends_a_slow_replay_with_figures_of_what_was_played(cards: Path, 
     while "rows/s" not in process.stderr.readline():  # a line of its progress
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     report = json.loads(out)
     assert process.returncode == 0, err
     assert 0 < report["num_rows"] < 1_500

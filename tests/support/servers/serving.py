@@ -77,7 +77,7 @@ def children(pid: int) -> set[int]:
     return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
-def until(true: Callable[[], bool], limit_s: float = 20) -> None:
+def until(true: Callable[[], bool], limit_s: float = 300) -> None:
     """Wait until something holds."""
     end_s = time.monotonic() + limit_s
     while not true():

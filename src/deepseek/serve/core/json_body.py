@@ -139,7 +139,9 @@ def _duplicate_key_error(key: str) -> MalformedError:
 
 
 def _decode_error_text(error: ValueError, body: bytes) -> str:
-    if isinstance(error, UnicodeDecodeError):  # it counts from the beginning of its string, not of the body
+    # It counts from the beginning of its string, not of the body; from msgspec 0.23 on it is an error of msgspec's own,
+    # which does not count.
+    if isinstance(error, UnicodeDecodeError) or "UTF-8" in str(error):
         return f"the body is not UTF-8 (byte {_first_invalid_byte(body)})"
     text = str(error)
     return text[0].lower() + text[1:] if text[:4] != "JSON" else "the " + text
