@@ -40,13 +40,13 @@ def test_a_server_takes_what_it_has_written(tmp_path: Path, capfd: pytest.Captur
     with started(out, tmp_path / "deberta", "--workers", "1") as server:
         said = {row["id"]: row["digest"] for row in httpx.get(f"{server.url}/v1/models").json()["data"]}
         assert said["mpnet"] == result["digest"]
-        body = httpx.post(f"{server.url}/v1/embeddings", json={"model": "mpnet", "input": TEXTS}).json()
+        body = httpx.post(f"{server.url}/v1/embeddings", json={"model": "mpnet", "input": TEXTS}, timeout=600).json()
         embeddings = np.array([row["embedding"] for row in body["data"]])
         np.testing.assert_allclose(embeddings, expected, atol=1e-5)
         body = {"instances": [{"text": text} for text in TEXTS]}
-        answers = httpx.post(f"{server.url}/v1/models/deberta:predict", json=body).json()["predictions"]
+        answers = httpx.post(f"{server.url}/v1/models/deberta:predict", json=body, timeout=600).json()["predictions"]
         assert all(abs(sum(answer["probabilities"].values()) - 1) < 1e-5 for answer in answers)
-        explained = httpx.post(f"{server.url}/v1/models/deberta:explain", json=body).json()["explanations"]
+        explained = httpx.post(f"{server.url}/v1/models/deberta:explain", json=body, timeout=600).json()["explanations"]
         assert len(explained) == len(TEXTS)
         for each in explained:
             total = each["base_value"] + sum(each["values"].values()) + each["residual"]

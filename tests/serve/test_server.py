@@ -371,8 +371,9 @@ def test_a_signal_while_front_ends_start_is_no_error(loans: Path) -> None:
 @pytest.mark.slow
 def test_a_large_request_in_work_is_finished_after_the_signal(start: Any, loans: Path, loan: dict[str, Any]) -> None:
     body = json.dumps({"instances": [loan] * 16_000}).encode()
-    with start(loans) as server, ThreadPoolExecutor(1) as pool:
-        future = pool.submit(httpx.post, server.url + PREDICT, content=body, headers=JSON, timeout=600)
+    with start(loans) as server, ThreadPoolExecutor(1) as pool, httpx.Client(base_url=server.url) as client:
+        assert client.get("/v2/health/live").status_code == 200  # the server has the connection
+        future = pool.submit(client.post, PREDICT, content=body, headers=JSON, timeout=600)
         time.sleep(0.1)
         assert server.stop() == 0
         assert len(future.result().json()["predictions"]) == 16_000
