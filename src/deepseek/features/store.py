@@ -16,12 +16,10 @@ when `sync_rows` or `sync_ms` have passed.
 
 from __future__ import annotations
 
-import os
-import threading
 import time as clock
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 
 import numpy as np
 
@@ -33,6 +31,7 @@ from deepseek.features.definition import FeatureDefinition
 from deepseek.features.events import EventColumns, Longs
 from deepseek.features.folder import SnapshotWork, lock_folder, newest_snapshot
 from deepseek.features.log import EVENTS, VERDICTS, EventLog, encode_events, encode_verdicts, sync_folder
+from deepseek.features.logged_state import LoggedState
 from deepseek.features.plan import make_plan
 from deepseek.features.recovery import DEFINITION, Verification, read_definition, recover, verify_folder
 from deepseek.features.state import count_bytes, count_key_bytes, digest_state, empty_state, used_arrays
@@ -42,19 +41,17 @@ MAX_BATCH_ROWS = 2**20
 VERDICT_STATUSES = (Status.ACCEPTED, Status.UNKNOWN_ID, Status.LABEL_LATE)
 
 
-class FeatureStore:
+class FeatureStore(LoggedState):
     """The state of all keys, and what it answers. One thread at a time, but for flush(); one process a folder."""
 
     def __init__(self, folder: Path | None, definition: FeatureDefinition, sync_rows: int, sync_ms: float) -> None:
-        self.folder, self.definition, self.names = folder, definition, definition.names
+        super().__init__(folder)
+        self.definition, self.names = definition, definition.names
         self._plan = make_plan(definition)
         self._sync_rows, self._sync_s = sync_rows, sync_ms / 1_000
         self._unsynced_rows, self._unsynced_since = 0, 0.0
-        self._log: EventLog | None = None
-        self._syncing = threading.Lock()  # around syncs of the log, and its change for another
-        self._lock: int | None = None
         if folder is None:
-            self._state, self._sequence = empty_state(self._plan), 0
+            self._state = empty_state(self._plan)
             return
         self._lock = lock_folder(folder)
         try:
@@ -96,7 +93,7 @@ class FeatureStore:
             )  # fmt: skip
         self._check_rows(len(events))
         if len(events):
-            self._append(EVENTS, encode_events(events))
+            self._append(EVENTS, *encode_events(events))
         self._state, features, status = apply_events(self._plan, self._state, events)
         self._sync_when_due(len(events))
         return Scores(self.names, features, status, self._sequence)
@@ -111,19 +108,16 @@ class FeatureStore:
         self._check_rows(len(ids))
         when = layout.NEVER if time is None else time
         if len(ids):
-            self._append(VERDICTS, encode_verdicts(ids, fraud, when))
+            self._append(VERDICTS, *encode_verdicts(ids, fraud, when))
         status = apply_verdicts(self._plan, self._state, ids, fraud, when)
         self._sync_when_due(len(ids))
         return status
 
     def flush(self) -> int:
-        """Brings all that came to the disk, and gives `synced_sequence`. Another thread may go on meanwhile: what it
-        brings waits for the next."""
-        with self._syncing:
-            if self._log is not None:
-                self._log.sync()
-                self._unsynced_rows = 0
-            return self.synced_sequence
+        """As LoggedState.flush(): nothing is due then."""
+        synced = super().flush()
+        self._unsynced_rows = 0
+        return synced
 
     def snapshot(self) -> Path | None:
         """Writes the whole state, drops the log before it, and forgets keys that no window holds any more. StorageError
@@ -141,46 +135,11 @@ class FeatureStore:
         forget_keys(self._plan, self._state)
         if self.folder is None:
             return None
-        self.flush()
-        log = EventLog.create(self.folder, self._sequence + 1)
-        with self._syncing:
-            if self._log is not None and self._log.path != log.path:
-                self._log.close()
-            self._log = log
+        self._begin_log(self.folder)
         arrays = used_arrays(self._state)
         if is_copy:
             arrays = {name: array.copy() for name, array in arrays.items()}
         return SnapshotWork(self.folder, arrays, self.definition.digest, self._sequence)
-
-    def close(self) -> None:
-        """Flushes, and lets the folder go; a second time it does nothing."""
-        try:
-            if self._log is not None and not self._log.is_closed:
-                self.flush()
-        finally:
-            if self._log is not None:
-                self._log.close()
-            if self._lock is not None:
-                os.close(self._lock)
-                self._lock = None
-
-    def __enter__(self) -> FeatureStore:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @property
-    def sequence(self) -> int:
-        """The last record of the log."""
-        return self._sequence
-
-    @property
-    def synced_sequence(self) -> int:
-        """The last record that is on the disk; in memory, the last one."""
-        return self._sequence if self._log is None else self._log.synced_sequence
 
     @property
     def known_numbers(self) -> range:
@@ -255,12 +214,6 @@ class FeatureStore:
         events = {status.name.lower(): counters[status] for status in list(Status)[: Status.UNKNOWN_ID]}
         labels = {f"label_{one.name.lower()}": counters[layout.NUM_STATUSES + one] for one in VERDICT_STATUSES}
         return MappingProxyType({**events, **labels})
-
-    def _append(self, kind: int, parts: tuple[bytes | memoryview, ...]) -> None:
-        if self._log is not None:
-            self._sequence = self._log.append(kind, *parts)
-        else:
-            self._sequence += 1
 
     def _sync_when_due(self, num_rows: int) -> None:
         if self._log is None or not num_rows:

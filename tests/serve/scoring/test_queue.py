@@ -121,7 +121,7 @@ def test_a_large_group_that_comes_while_the_tally_of_a_small_one_is_written_is_s
 def test_a_snapshot_that_cannot_begin_lets_the_log_go_on(cards: Path, tmp_path: Path) -> None:
     folder = tmp_path / "state"
     scorer = EventScorer.open(cards, folder)
-    scorer._snapshot_events = 10
+    scorer.snapshots.every = 10
     rows = [json.dumps(record).encode() for record in events_of(payments(40))]
 
     def score(lines: list[bytes]) -> Any:

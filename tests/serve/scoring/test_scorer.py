@@ -65,8 +65,8 @@ def test_a_snapshot_is_written_while_events_come_and_nothing_is_lost(tmp_path: P
     for first in range(0, 600, 50):
         scorer.score(raw_of(scorer, events_of(records[first : first + 50])))
         scorer.sync()
-    assert scorer._snapshot is not None
-    assert scorer._snapshot.result().is_dir()
+    assert scorer.snapshots.last is not None
+    assert scorer.snapshots.last.result().is_dir()
     digest = store.digest
     scorer.close()
     verified = FeatureStore.verify(tmp_path / "state")

@@ -22,10 +22,13 @@ def find_cue(masked: str, piece: Span) -> tuple[Kind, Span] | None:
         return None
     if signals.STATED.search(words) and not re.search(signals.OBLIGATION, words):
         return None
-    found = _signal_word(words) or _liability(words)
-    if found is None and (match := _LISTED_POWERS.search(words)):
-        found = "permission", match.start(), match.end()
-    return None if found is None else (found[0], Span(piece.start + found[1], piece.start + found[2]))
+    signal = _signal_word(words) or _liability(words)
+    if signal is None and (match := _LISTED_POWERS.search(words)):
+        signal = "permission", match.start(), match.end()
+    if signal is None:
+        return None
+    kind, start, end = signal
+    return kind, Span(piece.start + start, piece.start + end)
 
 
 def _signal_word(words: str) -> tuple[Kind, int, int] | None:

@@ -19,13 +19,13 @@ The text is what the line says; a line that nobody trained is looked for by its 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from deepseek.citations.support.opposites import find_conflict
 from deepseek.config import read_toml
+from deepseek.contracts import JsonObject
 from deepseek.errors import InputError
 
 Expect = Literal["present", "absent"]
@@ -57,7 +57,7 @@ class ChecklistLine:
         """How a person calls it."""
         return self.title or self.text
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As it stands in the file, without what is empty."""
         fields = {"id": self.id, "text": self.text, "expect": self.expect, "risk": self.risk, "title": self.title,
                   "question": self.question, "status": self.status, **dict(self.origin)}  # fmt: skip
@@ -75,7 +75,7 @@ class Checklist:
     def ids(self) -> tuple[str, ...]:
         return tuple(line.id for line in self.lines)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As JSON; checklist_of() reads it back."""
         return {"checklist": {"name": self.name}, "line": [line.to_dict() for line in self.lines]}
 
@@ -87,7 +87,7 @@ def read_checklist(path: Path) -> Checklist:
     return checklist_of(read_toml(path), path.name)
 
 
-def checklist_of(table: Mapping[str, Any], name: str) -> Checklist:
+def checklist_of(table: JsonObject, name: str) -> Checklist:
     """The checklist of a file's tables; `name` for errors."""
     head, rows = table.get("checklist", {}), table.get("line", [])
     unknown = sorted(set(table) - {"checklist", "line"})
@@ -98,13 +98,13 @@ def checklist_of(table: Mapping[str, Any], name: str) -> Checklist:
         raise InputError(f"{name} has {len(rows)} lines", expected=f"at most {MAX_LINES}", fix="split the checklist")
     lines = [_read_line(row, number, name) for number, row in enumerate(rows, 1)]
     _check_ids(lines, name)
-    asked = tuple(line for line in lines if line.status == "accepted")
-    if not asked:
+    accepted_lines = tuple(line for line in lines if line.status == "accepted")
+    if not accepted_lines:
         raise InputError(
             f"no line of {name} is accepted", expected='at least one with status = "accepted"', fix="accept some"
         )
-    _check_contradictions(asked, name)
-    return Checklist(str(head.get("name") or Path(name).stem), asked)
+    _check_contradictions(accepted_lines, name)
+    return Checklist(str(head.get("name") or Path(name).stem), accepted_lines)
 
 
 def _read_line(row: object, number: int, name: str) -> ChecklistLine:

@@ -269,16 +269,16 @@ def _method(dossier: ReviewDossier) -> Html:
 
 
 def _provenance(dossier: ReviewDossier) -> dict[Words, Words | Html]:
-    made, report = dossier.provenance, dossier.report
+    provenance, report = dossier.provenance, dossier.report
     rows: dict[Words, Words | Html] = {
         Text("Document", "文件"): report.document.source, Text("sha256", "sha256"): report.sha256,
         Text("Checklist", "清单"): f"{report.checklist.name} ({len(report.checklist.lines)})",
-        Text("Bundle", "模型包"): made.bundle, Text("Digest", "摘要"): made.digest,
-        Text("Judged by", "判断依据"): made.judge, Text("Date", "日期"): made.date,
-        Text("Versions", "版本"): ", ".join(f"{name} {version}" for name, version in made.versions),
+        Text("Bundle", "模型包"): provenance.bundle, Text("Digest", "摘要"): provenance.digest,
+        Text("Judged by", "判断依据"): provenance.judge, Text("Date", "日期"): provenance.date,
+        Text("Versions", "版本"): ", ".join(f"{name} {version}" for name, version in provenance.versions),
     }  # fmt: skip
-    if made.command:
-        rows[Text("Page made by", "本页生成命令")] = look.command(made.command)
+    if provenance.command:
+        rows[Text("Page made by", "本页生成命令")] = look.command(provenance.command)
     return rows
 
 

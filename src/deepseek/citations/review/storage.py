@@ -33,6 +33,7 @@ from deepseek.citations.review.lines import Checklist, checklist_of
 from deepseek.citations.review.model import ReviewModel, StateRegression, TrainedLines, TreeVerdicts
 from deepseek.citations.review.tuning import TunedView
 from deepseek.citations.review.views import TERM_VIEWS, PassageClassifier, TermView, VectorView, make_vectorizer
+from deepseek.contracts import JsonObject
 from deepseek.errors import DeepseekError, InputError, IntegrityError
 
 TASK: Final = "review"
@@ -44,25 +45,25 @@ RANKER, VERDICTS, TUNED = "weights/ranker.ubj", "weights/verdicts.ubj", "encoder
 def model_files(model: ReviewModel, encoder: EncoderChoice) -> dict[str, bytes]:
     """The bytes of each file by its path."""
     arrays: dict[str, NDArray[Any]] = {"lines": _line_vectors(model.checklist, model.embedder)}
-    words: dict[str, Any] = {
+    document: JsonObject = {
         "format": FORMAT, "trained": [], "encoder": {"kind": encoder.kind, "path": encoder.path},
         "encoder_name": model.embedder.name, "terms": {}, "readers": [], "num_tuned": 0,
     }  # fmt: skip
     files: dict[str, bytes] = {LINES: canonical_json(model.checklist.to_dict())}
     if model.trained is not None:
-        files |= _trained_files(model.trained, words, arrays)
-    files[MODEL] = json.dumps(words, ensure_ascii=False).encode()
+        files |= _trained_files(model.trained, document, arrays)
+    files[MODEL] = json.dumps(document, ensure_ascii=False).encode()
     files[ARRAYS] = save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return files
 
 
-def _trained_files(trained: TrainedLines, words: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> dict[str, bytes]:
-    """Puts what was trained into words and arrays; files of their own of trees and encoders."""
+def _trained_files(trained: TrainedLines, document: JsonObject, arrays: dict[str, NDArray[Any]]) -> dict[str, bytes]:
+    """Puts what was trained into the document and the arrays; files of their own of trees and encoders."""
     files: dict[str, bytes] = {}
-    words["trained"] = list(trained.lines)
+    document["trained"] = list(trained.lines)
     classifier = trained.classifier
     for name, view in classifier.terms.items():
-        words["terms"][name] = column_terms(view.vectorizer)
+        document["terms"][name] = column_terms(view.vectorizer)
         arrays |= {f"{name}.idf": view.vectorizer.idf_, f"{name}.weights": view.weights}
     arrays |= {
         "meaning.weights": classifier.meaning.weights, "slopes": classifier.slopes, "offsets": classifier.offsets,
@@ -71,13 +72,13 @@ def _trained_files(trained: TrainedLines, words: dict[str, Any], arrays: dict[st
     }  # fmt: skip
     if trained.trees is not None:
         for index, part in enumerate(trained.trees.verdicts.readers.parts()):
-            words["readers"].append(part if isinstance(part, int) else part.terms)
+            document["readers"].append(part if isinstance(part, int) else part.terms)
             if not isinstance(part, int):
                 arrays |= {f"reader{index}.{name}": np.asarray(array) for name, array in part.arrays.items()}
         files[RANKER] = bytes(trained.trees.ranker.get_booster().save_raw("ubj"))
         files[VERDICTS] = bytes(trained.trees.verdicts.trees.get_booster().save_raw("ubj"))
     if trained.tuned is not None:
-        words["num_tuned"] = len(trained.tuned.encoders)
+        document["num_tuned"] = len(trained.tuned.encoders)
         arrays |= {"tuned.weights": trained.tuned.weights, "tuned.bias": trained.tuned.bias}
         for number, folder in enumerate(trained.tuned.folders):
             for path in sorted(folder.rglob("*")):
@@ -112,31 +113,32 @@ def open_model(bundle: Bundle, encoder: EncoderChoice | None = None) -> ReviewMo
 
 def _open_model(bundle: Bundle, encoder: EncoderChoice | None) -> ReviewModel:
     checklist = checklist_of(json.loads(bundle.read(LINES)), LINES)
-    words = json.loads(bundle.read(MODEL))
-    if words["format"] != FORMAT:
+    document: JsonObject = json.loads(bundle.read(MODEL))
+    if document["format"] != FORMAT:
         raise InputError(
-            f"{bundle.path} is of format {words['format']!r:.40}", expected=f"format {FORMAT}", fix="train it again"
+            f"{bundle.path} is of format {document['format']!r:.40}", expected=f"format {FORMAT}", fix="train it again"
         )
     arrays = load_arrays(bundle.read(ARRAYS))
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise ValueError("an array holds what is not finite")
-    stored = EncoderChoice(str(words["encoder"]["kind"]), str(words["encoder"]["path"]))  # type: ignore[arg-type]
+    stored = EncoderChoice(str(document["encoder"]["kind"]), str(document["encoder"]["path"]))  # type: ignore[arg-type]
     embedder = open_embedder(encoder or stored)
     if not same_vectors(_line_vectors(checklist, embedder), arrays["lines"]):
         raise InputError(
-            f"{bundle.path} was trained with the encoder {words['encoder_name']!r:.80}, and {embedder.name} gives "
+            f"{bundle.path} was trained with the encoder {document['encoder_name']!r:.80}, and {embedder.name} gives "
             "other vectors", expected="the encoder that it was trained with", fix="give that one: --embed FOLDER",
         )  # fmt: skip
-    lines = tuple(int(line) for line in words["trained"])
+    lines = tuple(int(line) for line in document["trained"])
     if not lines:
         return ReviewModel(checklist, embedder, None)
     if not set(lines) <= set(range(len(checklist.lines))):
         raise ValueError("a trained line is not in the checklist")
-    num_views = len(TERM_VIEWS) + 1 + bool(words["num_tuned"])
-    classifier = _open_classifier(words["terms"], arrays, 2 * len(lines), num_views)
+    num_views = len(TERM_VIEWS) + 1 + bool(document["num_tuned"])
+    classifier = _open_classifier(document["terms"], arrays, 2 * len(lines), num_views)
     trained = TrainedLines(
         lines, classifier, StateRegression(arrays["states.weights"], arrays["states.bias"]),
-        _open_trees(bundle, words["readers"], arrays, len(lines)), _open_tuned(bundle, int(words["num_tuned"]), arrays),
+        _open_trees(bundle, document["readers"], arrays, len(lines)),
+        _open_tuned(bundle, int(document["num_tuned"]), arrays),
     )  # fmt: skip
     return ReviewModel(checklist, embedder, trained)
 

@@ -5,8 +5,8 @@
 '2020-03-01'
 
 A version is in force from the day that its own text names (自2024年7月1日起施行, takes effect on 1 July 2024),
-where that
-is later than its date; else from its date.
+where
+that is later than its date; else from its date.
 """
 
 from __future__ import annotations
@@ -20,24 +20,14 @@ from deepseek.citations.corpus.clause import UNDATED, Clause
 from deepseek.citations.corpus.corpus import Corpus
 from deepseek.errors import InputError
 
-_MONTHS = (
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
+MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
     "december",
-)
+)  # fmt: skip
 _CHINESE = re.compile(r"自(\d{4})年(\d{1,2})月(\d{1,2})日起(?:施行|实施|生效)")
 _ENGLISH = re.compile(
     r"(?:takes?\s+effect|(?:come|comes|enter|enters|is|are)\s+(?:into\s+|in\s+)?(?:force|effect)|effective)\s+(?:on|from)\s+"
-    rf"(?:(\d{{4}})-(\d{{2}})-(\d{{2}})|(\d{{1,2}})\s+({'|'.join(_MONTHS)})\s+(\d{{4}}))",
+    rf"(?:(\d{{4}})-(\d{{2}})-(\d{{2}})|(\d{{1,2}})\s+({'|'.join(MONTHS)})\s+(\d{{4}}))",
     re.IGNORECASE,
 )
 
@@ -108,6 +98,6 @@ def _since(version: str, clauses: Iterable[Clause]) -> str:
         for match in _ENGLISH.finditer(clause.text):
             year, month, day = match[1], match[2], match[3]
             if year is None:
-                year, month, day = match[6], str(_MONTHS.index(match[5].casefold()) + 1), match[4]
+                year, month, day = match[6], str(MONTHS.index(match[5].casefold()) + 1), match[4]
             days.append(f"{int(year):04}-{int(month):02}-{int(day):02}")
     return max(days)

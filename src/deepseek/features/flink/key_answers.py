@@ -53,19 +53,19 @@ class KeyAnswers:
         if part.kind == Kind.VERDICT:
             history.label(part.id, part.time, fraud=bool(part.fraud))
             return None
-        note, told = 0, None
+        note, for_terminal = 0, None
         if self.has_states(place):
             self._follow(place, history, part, message)
             note = message.note if message is not None else int(self.hidden.notes[0])
             if place == self.hidden.card:
-                told = CardMessage(part.event, float(self.hidden.answers[2]), int(self.hidden.notes[1]))
+                for_terminal = CardMessage(part.event, float(self.hidden.answers[2]), int(self.hidden.notes[1]))
         features = [
             float(self.hidden.answers[column]) if column >= 0 else history.compute(feature, part.time, part.amount)
             for feature, column in self._columns[place]
         ]
         history.keep(part.time, part.amount, part.id, note)
         history.forget()
-        return KeyAnswer(part.event, features, told)
+        return KeyAnswer(part.event, features, for_terminal)
 
     def _follow(self, place: int, history: KeyHistory, part: Part, message: CardMessage | None) -> None:
         """Fills the tables' answers and notes."""

@@ -14,15 +14,12 @@ killed between them: the rows count, nobody was answered, and whoever opens the 
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +28,7 @@ from deepseek.contracts import Float64
 from deepseek.errors import DeepseekError, InputError, IntegrityError, MissingError, StorageError
 from deepseek.features.folder import SnapshotWork, lock_folder, newest_snapshot, read_arrays
 from deepseek.features.log import EventLog, Frame, LogFile, read_logs, sync_folder
+from deepseek.features.logged_state import LoggedState
 from deepseek.features.machines.definition import WindowDefinition
 from deepseek.features.machines.history import HOUR_MS
 from deepseek.features.machines.state import FleetState, FleetUpdate, Places
@@ -65,19 +63,16 @@ class FleetVerification:
     cut_bytes: int = 0  # of a last record that was not whole, never acknowledged
 
 
-class FleetStore:
+class FleetStore(LoggedState):
     """One thread at a time, but for flush(); one process a folder."""
 
     def __init__(self, folder: Path | None, definition: WindowDefinition, rule: WarningRule | None) -> None:
-        self.folder, self.definition, self.rule = folder, definition, rule
+        super().__init__(folder)
+        self.definition, self.rule = definition, rule
         self.digest = digest_of(definition, rule)
         self.state = FleetState(definition, rule)
         self.pending: TakenRows | None = None
         self._answers: OrderedDict[tuple[int, float], bytes] = OrderedDict()
-        self._sequence = 0
-        self._log: EventLog | None = None
-        self._lock: int | None = None
-        self._syncing = threading.Lock()
         if folder is None:
             return
         self._lock = lock_folder(folder)
@@ -94,16 +89,6 @@ class FleetStore:
         """The state in a folder, which is made where it is not there; None: in memory alone. InputError: the folder is
         of other windows or another rule. StorageError: another process has it. IntegrityError: it is damaged."""
         return cls(folder, definition, rule)
-
-    @property
-    def sequence(self) -> int:
-        """The last record of the log."""
-        return self._sequence
-
-    @property
-    def synced_sequence(self) -> int:
-        """The last record that is on the disk; in memory, the last one."""
-        return self._sequence if self._log is None else self._log.synced_sequence
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -167,23 +152,12 @@ class FleetStore:
         self.state.tracker.reset(self.state.arrays, np.array([slot]))
         return True
 
-    def flush(self) -> None:
-        """Brings all that came to the disk."""
-        with self._syncing:
-            if self._log is not None:
-                self._log.sync()
-
     def start_snapshot(self) -> SnapshotWork | None:
         """A copy of the state, to be written by any thread while the store goes on; the log begins anew. None for a
         store in memory, and while rows wait for their answer: it is the log that holds them."""
         if self.folder is None or self.pending is not None:
             return None
-        self.flush()
-        log = EventLog.create(self.folder, self._sequence + 1)
-        with self._syncing:
-            if self._log is not None and self._log.path != log.path:
-                self._log.close()
-            self._log = log
+        self._begin_log(self.folder)
         return SnapshotWork(self.folder, self._export(), self.digest, self._sequence)
 
     @staticmethod
@@ -204,26 +178,6 @@ class FleetStore:
             num_events=int(store.state.arrays["age"][:number].sum()), digest=hashed.hexdigest(),
             cut_bytes=0 if last_file is None else last_file.size_bytes - last_file.whole_bytes,
         )  # fmt: skip
-
-    def close(self) -> None:
-        """Flushes, and lets the folder go; a second time it does nothing."""
-        try:
-            if self._log is not None and not self._log.is_closed:
-                self.flush()
-        finally:
-            if self._log is not None:
-                self._log.close()
-            if self._lock is not None:
-                os.close(self._lock)
-                self._lock = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _recover(self, folder: Path) -> LogFile | None:
         """Reads snapshot and log; the file that the log goes on in."""
@@ -269,9 +223,6 @@ class FleetStore:
         if self.pending is None:
             raise IntegrityError("an answer has no rows", expected="rows before it", fix="bring the log's file back")
         return self.pending
-
-    def _append(self, kind: int, *parts: bytes | memoryview) -> None:
-        self._sequence = self._sequence + 1 if self._log is None else self._log.append(kind, *parts)
 
     def _export(self) -> dict[str, NDArray[Any]]:
         keys = list(self._answers)

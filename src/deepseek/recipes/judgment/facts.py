@@ -17,27 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from deepseek.citations.corpus.amounts import find_amounts
-from deepseek.citations.support.in_force import read_day
+from deepseek.citations.support.in_force import MONTHS, read_day
 from deepseek.errors import InputError, MalformedError
 from deepseek.files import read_bounded
 
 MAX_BYTES = 4 * 2**20
-_MONTHS = (
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-)
 _DAY = re.compile(
-    rf"(\d{{4}})\s?[年\-/.]\s?(\d{{1,2}})\s?[月\-/.]\s?(\d{{1,2}})日?|\b(\d{{1,2}})\s+({'|'.join(_MONTHS)})\s+(\d{{4}})",
+    rf"(\d{{4}})\s?[年\-/.]\s?(\d{{1,2}})\s?[月\-/.]\s?(\d{{1,2}})日?|\b(\d{{1,2}})\s+({'|'.join(MONTHS)})\s+(\d{{4}})",
     re.IGNORECASE,
 )
 Amount = tuple[float, str]  # value, unit
@@ -139,7 +125,7 @@ def read_days(text: str) -> frozenset[str]:
     for match in _DAY.finditer(text):
         year, month, day = match[1], match[2], match[3]
         if year is None:
-            year, month, day = match[6], str(_MONTHS.index(match[5].casefold()) + 1), match[4]
+            year, month, day = match[6], str(MONTHS.index(match[5].casefold()) + 1), match[4]
         days.add(f"{int(year):04}-{int(month):02}-{int(day):02}")
     return frozenset(days)
 

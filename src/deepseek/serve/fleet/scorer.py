@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from deepseek.data.table.columns import ColumnarRows
 from deepseek.engines import Runtime
 from deepseek.errors import InputError, StorageError
 from deepseek.extras import is_installed
+from deepseek.features.logged_state import SnapshotSchedule
 from deepseek.features.machines.fleet import FleetStore, TakenRows
 from deepseek.features.machines.tables import read_windows
 from deepseek.features.machines.warning import read_warning
@@ -49,9 +49,7 @@ class FleetScorer:
         self.after_sync: Callable[[], None] = lambda: None
         self._names = feature_names(self.definition)
         self._inputs = _input_function(runtime, self._names)
-        self._snapshot_rows, self._num_logged = snapshot_rows, 0
-        self._snapshot: Future[Path] | None = None
-        self._writer = ThreadPoolExecutor(1, "snapshot")
+        self.snapshots = SnapshotSchedule(store.start_snapshot, snapshot_rows)
         self._finish_pending()
 
     @classmethod
@@ -90,14 +88,8 @@ class FleetScorer:
         self.after_sync()
 
     def save(self) -> None:
-        """From time to time begins a snapshot, which another thread writes. Without room for it the log goes on."""
-        if self._num_logged < self._snapshot_rows or (self._snapshot is not None and not self._snapshot.done()):
-            return
-        with contextlib.suppress(StorageError, OSError):
-            work = self.store.start_snapshot()
-            self._num_logged = 0
-            if work is not None:
-                self._snapshot = self._writer.submit(work.write)
+        """Begins a snapshot when one is due."""
+        self.snapshots.begin_when_due()
 
     def warm_up(self) -> None:
         """Loads what the first row would wait for, without touching the state."""
@@ -124,8 +116,7 @@ class FleetScorer:
     def close(self) -> None:
         """Writes a snapshot where something came, and lets bundle and folder go. Without room for it the log stays."""
         try:
-            self._writer.shutdown()
-            if self._num_logged:
+            if self.snapshots.close():
                 with contextlib.suppress(StorageError):
                     work = self.store.start_snapshot()
                     if work is not None:
@@ -205,7 +196,7 @@ class FleetScorer:
         lives = self._score(taken.update.moments)
         lines = self._lines(taken, lives, shown_times)
         self.store.answer(lives, lines)
-        self._num_logged += len(lines)
+        self.snapshots.count(len(lines))
         for slot in taken.update.newly_silent.tolist():
             self.tell(f"machine {self.store.state.names[slot]!r} is silent")
         return lines

@@ -16,7 +16,6 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from deepseek.engines import Runtime
 from deepseek.engines.tabular.compiled_trees import CompiledModel
 from deepseek.errors import InputError, NonFiniteError, StorageError
 from deepseek.features import EventColumns, FeatureDefinition, FeatureStore
+from deepseek.features.logged_state import SnapshotSchedule
 from deepseek.features.status import Scores as FeatureScores
 from deepseek.features.status import Status
 from deepseek.features.tables import DEFINITION_FILE, read_definition
@@ -86,11 +86,8 @@ class EventScorer:
         self._feature_names = definition.names  # which makes them anew each time
         known = frozenset(self._feature_names)
         self.extra_columns = tuple(column.name for column in runtime.manifest.inputs if column.name not in known)
-        self._num_logged = 0  # events and verdicts since the last snapshot
         self.monitor = _open_monitor(runtime, store)
-        self._snapshot_events = snapshot_events
-        self._snapshot: Future[Path] | None = None  # that was begun last
-        self._writer = ThreadPoolExecutor(1, "snapshot")
+        self.snapshots = SnapshotSchedule(store.start_snapshot, snapshot_events)
         self.reader = EventReader(definition, self.extra_columns)
         self.verdict_reader = VerdictReader(definition)
         wanted = frozenset(column.name for column in runtime.manifest.inputs)
@@ -133,7 +130,7 @@ class EventScorer:
         if self.extra_columns:  # a value that does not fit is found before the state changes
             self._prepare(raw, np.zeros((len(raw), len(self._feature_names))), np.arange(len(raw)))
         scores = self.store.score(events) if is_bad is None else self._score_usable(events, is_bad)
-        self._num_logged += len(events)
+        self.snapshots.count(len(events))
         rows = np.flatnonzero(scores.is_answered)
         chances = np.full(len(raw), np.nan, np.float32)
         is_alert = np.zeros(len(raw), np.bool_)
@@ -162,7 +159,7 @@ class EventScorer:
 
     def _label(self, raw: RawRows) -> np.ndarray[Any, np.dtype[np.int8]]:
         ids, fraud, status = self.verdict_reader.verdicts(raw)
-        self._num_logged += len(raw)
+        self.snapshots.count(len(raw))
         if status is None:
             status = self.store.label(ids, fraud)
         else:
@@ -187,19 +184,9 @@ class EventScorer:
         self.save()
 
     def save(self) -> None:
-        """Writes the tally. From time to time it begins a snapshot, so that the log begins anew: everybody waits until
-        the state is copied, and nobody until the copy is written. Without room for it the log goes on until the next.
-        """
+        """Writes the tally, and begins a snapshot when one is due, so that the log begins anew."""
         self.monitor.tally.save()
-        if self._num_logged < self._snapshot_events:
-            return
-        if self._snapshot is not None and not self._snapshot.done():
-            return
-        with contextlib.suppress(StorageError, OSError):
-            work = self.store.start_snapshot()
-            self._num_logged = 0
-            if work is not None:
-                self._snapshot = self._writer.submit(work.write)
+        self.snapshots.begin_when_due()
 
     def describe(self, values: Sequence[float]) -> dict[str, float | None]:
         """The features of one event by name, for reasons in words; None where there is no value."""
@@ -230,8 +217,7 @@ class EventScorer:
     def close(self) -> None:
         """Writes a snapshot where something came, and lets bundle and folder go. Without room for it the log stays."""
         try:
-            self._writer.shutdown()
-            if self._num_logged or (self._snapshot is not None and self._snapshot.exception() is not None):
+            if self.snapshots.close():
                 with contextlib.suppress(StorageError):
                     self.store.snapshot()
         finally:
