@@ -175,3 +175,15 @@ def test_a_bundle_without_machines_and_a_state_of_another_rule_are_refused(
     with pytest.raises(InputError, match="other windows or another rule"):
         FleetStore.open(tmp_path / "state", definition, None)
     assert rule is not None
+
+
+@pytest.mark.parametrize("column", ["hour", "vibration", "temperature"])
+@pytest.mark.parametrize("value", [10**400, -(10**400)])
+def test_a_whole_number_that_no_double_holds_is_refused_alone(
+    engines: Path, rows: list[dict[str, Any]], column: str, value: int
+) -> None:
+    scorer = FleetScorer.open(engines, None)
+    messages = bodies([rows[0], rows[1] | {column: value}, rows[2]])
+    statuses = [answer["status"] for answer in answers(scorer, messages)]
+    scorer.close()
+    assert statuses == ["accepted", "bad_input", "accepted"]

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from deepseek.contracts import Event
 from deepseek.dialogue.store.records import Note
-from deepseek.errors import DeepseekError, InputError, MissingError
+from deepseek.errors import InputError, MissingError
 from deepseek.serve.assistant.service import AssistantService
 from deepseek.serve.assistant.wire import NoteBody, message_body
 from deepseek.serve.core.json_body import encode_json
@@ -79,7 +79,7 @@ class NoteSender:
             try:
                 notes = await self._service.run(self._service.store.lease_notes, time(), LEASE_S, MAX_AT_ONCE)
                 await asyncio.gather(*map(self._deliver, notes))
-            except DeepseekError as error:  # a full disk, a full queue: the notes are kept
+            except Exception as error:  # noqa: BLE001  (a full disk, a full queue, a bug of ours: the notes are kept)
                 notes = []
                 self._service.emit(
                     Event("server", self._service.name, fields={"state": "hand-overs wait", "error": str(error)})

@@ -9,6 +9,7 @@ A message at fault is refused alone, in words.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from deepseek.serve.scoring.reading import RawRows, RowReader
 
 RESET = "reset"
 MAX_NAME = 200  # letters of a machine's name
+LARGEST = int(sys.float_info.max)  # whole numbers of JSON have no end
 NUM_THREADS = 2  # that compute vibration: what a small machine has
 JSON = b"application/json"
 
@@ -123,12 +125,12 @@ class FleetReader:
                 readings.values[places, column] = values
                 continue
             for place, value in zip(places, values, strict=True):
-                if type(value) in (int, float, bool):
+                if type(value) in (float, bool) or (type(value) is int and abs(value) <= LARGEST):
                     readings.values[place, column] = value
                 elif value is not None and place not in readings.errors:
                     readings.errors[place] = InputError(
                         f"the sensor {self.definition.sensor_names[column]!r} is {str(value)[:40]!r}",
-                        expected="a number, or null where there is none", fix="send numbers",
+                        expected="a number that a double holds, or null where there is none", fix="send numbers",
                     )  # fmt: skip
         readings.values[~np.isfinite(readings.values)] = np.nan
 
@@ -155,7 +157,7 @@ class FleetReader:
                 pass
             else:
                 return 1e3 * moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() / HOUR_MS
-        elif not self.definition.is_dated and _is_number(time) and np.isfinite(time) and abs(time) < 2**63:
+        elif not self.definition.is_dated and _is_number(time) and abs(time) < 2**63:  # neither NaN nor infinite is
             return float(time)
         raise InputError(
             f"the time {self.definition.time!r} is {str(time)[:40]!r}",
