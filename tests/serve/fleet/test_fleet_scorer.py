@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from deepseek.features.log import EventLog
 from deepseek.features.machines.blocks import Block, encode_block
 from deepseek.features.machines.fleet import ANSWERS, FleetStore
 from deepseek.features.machines.tables import make_rows, read_windows
+from deepseek.features.machines.vibration import compute_vibration, vibration_names
 from deepseek.features.machines.warning import find_alarm, read_warning
+from deepseek.serve.fleet.reading import FleetReader
 from deepseek.serve.fleet.scorer import FleetScorer
-from support.machines.engines import sensor_rows
+from support.machines.engines import machine_definition, sensor_rows
 
 
 def bodies(rows: list[dict[str, Any]]) -> list[bytes]:
@@ -187,3 +190,20 @@ def test_a_whole_number_that_no_double_holds_is_refused_alone(
     statuses = [answer["status"] for answer in answers(scorer, messages)]
     scorer.close()
     assert statuses == ["accepted", "bad_input", "accepted"]
+
+
+def test_a_block_at_fault_is_refused_alone_and_the_others_are_computed() -> None:
+    definition = machine_definition(3)
+    names = vibration_names(("h",), 25_600)[: len(definition.sensors)]
+    sensors = tuple(replace(sensor, name=name) for sensor, name in zip(definition.sensors, names, strict=True))
+    reader = FleetReader(replace(definition, sensors=sensors))
+    samples = np.random.default_rng(0).integers(-900, 900, (1, 2_560)).astype(np.int16)
+    block = Block("M1", 5.0, ("h",), 25_600.0, samples, 0.5)
+    messages = [encode_block(each) for each in (block, replace(block, time=1e300), block)]
+    readings = reader.read(messages)
+    reader.close()
+    assert list(readings.errors) == [1]
+    expected = compute_vibration([samples], 25_600.0, [0.5])[0, : len(names)]
+    for place in (0, 2):
+        assert readings.times[place] == 5.0
+        np.testing.assert_array_equal(readings.values[place], expected)

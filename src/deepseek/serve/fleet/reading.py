@@ -30,6 +30,7 @@ from deepseek.serve.scoring.reading import RawRows, RowReader
 RESET = "reset"
 MAX_NAME = 200  # letters of a machine's name
 LARGEST = int(sys.float_info.max)  # whole numbers of JSON have no end
+END_S = 253_402_300_800  # the year 10000, beyond which no date can be written
 NUM_THREADS = 2  # that compute vibration: what a small machine has
 JSON = b"application/json"
 
@@ -172,7 +173,7 @@ class FleetReader:
             try:
                 block = decode_block(bodies[place])
                 readings.units[place] = self._unit_name(block.unit)
-                readings.times[place] = block.time / 3_600 if self.definition.is_dated else block.time
+                readings.times[place] = self._block_time(block.time)
                 readings.shown_times[place] = self.show_time(readings.times[place])
             except InputError as error:
                 readings.errors[place] = error
@@ -181,8 +182,18 @@ class FleetReader:
         for (axes, rate_hz, _), group in forms.items():
             try:
                 self._compute_blocks(axes, rate_hz, group, readings)
-            except InputError as error:
+            except InputError as error:  # of their form, which all of them have
                 readings.errors |= {place: error for place, _ in group}
+
+    def _block_time(self, time: float) -> float:
+        """In the definition's unit; a block counts seconds since 1970 where times are dates."""
+        if 0 <= time < END_S if self.definition.is_dated else abs(time) < 2**63:
+            return time / 3_600 if self.definition.is_dated else time
+        raise InputError(
+            f"a block has the time {time:g}",
+            expected="seconds since 1970" if self.definition.is_dated else "a number that rises, as in training",
+            fix="check the sender's clock",
+        )
 
     def _compute_blocks(
         self, axes: tuple[str, ...], rate_hz: float, group: list[tuple[int, Block]], readings: Readings
