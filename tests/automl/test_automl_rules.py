@@ -52,6 +52,7 @@ def test_the_answer_only_rises_or_only_falls_with_a_constrained_column(quick_shi
     assert (sign * np.diff(predictions, axis=1) >= -1e-6 * np.abs(predictions).max()).all()
 
 
+@pytest.mark.slow
 def test_a_constraint_holds_for_whole_numbers_of_few_values_too(quick_ship: Ship) -> None:
     """0 to 5 are read as a number and as levels; the levels must not go around the constraint."""
     rng = np.random.default_rng(0)
@@ -80,6 +81,7 @@ def test_families_that_cannot_keep_a_constraint_are_refused_when_no_other_is_lef
         quick_ship(for_task(make_loans(150), "multiclass"), target="grade", monotone={"age": 1}, candidates=("linear",))
 
 
+@pytest.mark.slow
 def test_weights_change_the_model_and_are_no_input(quick_ship: Ship) -> None:
     frame = for_task(make_loans(), "binary")
     probe = frame.drop(columns="default")
@@ -103,6 +105,7 @@ def test_a_row_without_weight_is_as_if_it_were_not_there(quick_ship: Ship) -> No
     assert predictions[truth].mean() > predictions[~truth].mean() + 0.1
 
 
+@pytest.mark.slow
 def test_mostly_weightless_rows_are_survived(quick_ship: Ship) -> None:
     frame = for_task(make_loans(80), "binary")
     frame["weight"] = np.where(np.arange(80) % 4 == 0, 1.0, 0.0)
