@@ -253,6 +253,25 @@ def test_intervals_hold_about_as_many_new_values_as_promised(quick_ship: Ship, l
     assert inside.mean() == pytest.approx(level, abs=0.05)
 
 
+def test_intervals_widen_with_the_value_where_errors_do_and_stay_above_zero(quick_ship: Ship) -> None:
+    rng = np.random.default_rng(5)
+    area = rng.uniform(1, 100, 3000)
+    frame = pd.DataFrame({"area": area, "price": area * rng.lognormal(0, 0.3, len(area))})
+    shipped = quick_ship(frame[:1000], target="price")
+    evaluated = evaluate_bundle(shipped.path, frame[1000:])
+    assert evaluated.interval is not None
+    by_fifth = evaluated.interval.coverage_by_fifth
+    assert len(by_fifth) == 5
+    assert min(by_fifth) > 0.8  # one width for all holds .6 of the largest
+    assert evaluated.to_dict()["interval"]["coverage_by_fifth"] == list(by_fifth)
+    with Runtime.open(shipped.path) as runtime:
+        predictions = runtime.predict(frame[1000:].drop(columns="price"))
+    assert predictions.intervals is not None
+    assert predictions.intervals.min() >= 0
+    widths = np.diff(predictions.intervals, axis=1)[:, 0]
+    assert np.median(widths[area[1000:] > 80]) > 3 * np.median(widths[area[1000:] < 20])
+
+
 def test_a_signed_bundle_verifies_with_its_key(quick_ship: Ship, tmp_path: Path) -> None:
     from deepseek.bundle import verify_bundle
     from deepseek.cli import main
