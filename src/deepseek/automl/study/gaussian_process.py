@@ -12,7 +12,7 @@ thirty trials costs some ten milliseconds, and importing torch would cost more t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
@@ -58,31 +58,20 @@ def squared_differences(a: np.ndarray, b: np.ndarray, is_category: np.ndarray) -
     return squares
 
 
-def matern(squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The kernel (...) of order 5/2 at squared distances in length scales (d, ...), and its derivatives by them, which
-    are all the same (1, ...): surfaces with two derivatives."""
-    scaled = ROOT5 * np.sqrt(squares.sum(axis=0))
+def matern(squared_distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The kernel of order 5/2 at a squared distance, and its derivative by that: surfaces with two derivatives."""
+    scaled = ROOT5 * np.sqrt(squared_distance)
     decay = np.exp(-scaled)
-    return (1 + scaled + scaled**2 / 3) * decay, (-(5 / 6) * (1 + scaled) * decay)[None]
+    return (1 + scaled + scaled**2 / 3) * decay, -(5 / 6) * (1 + scaled) * decay
 
 
-def gaussian(squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The squared exponential kernel, in the same form: surfaces as smooth as can be."""
-    kernel = np.exp(-0.5 * squares.sum(axis=0))
-    return kernel, -0.5 * kernel[None]
+def gaussian(squared_distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The squared exponential kernel, and its derivative: surfaces as smooth as can be."""
+    kernel = np.exp(-0.5 * squared_distance)
+    return kernel, -0.5 * kernel
 
 
-def additive(squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One half of the squared exponential kernel, the other of each parameter by itself: a sum of effects of single
-    parameters, as response surfaces have them, and what they do together (Duvenaud et al. 2011, "Additive Gaussian
-    processes"). An effect alone bends as much as the whole. Derivatives (d, ...)."""
-    joint, alone = np.exp(-0.5 * squares.sum(axis=0)), np.exp(-0.5 * len(squares) * squares)
-    return 0.5 * (joint + alone.mean(axis=0)), -0.25 * (joint + alone)
-
-
-KERNELS: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
-    "matern": matern, "gaussian": gaussian, "additive": additive,
-}  # fmt: skip
+KERNELS: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]] = {"matern": matern, "gaussian": gaussian}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,10 +106,10 @@ class GaussianProcess:
         squares = differences**2
         if self.is_category.any():
             squares[:, self.is_category] = squares[:, self.is_category] > 0
-        kernel, slopes = KERNELS[hyper.kernel]((squares * inverse).T)
+        kernel, slope = KERNELS[hyper.kernel](squares @ inverse)
         signal = np.exp(hyper.log_signal)
         covariance = signal * kernel + OFFSET_VARIANCE
-        by_x = 2 * signal * slopes.T * differences * inverse
+        by_x = (2 * signal * slope)[:, None] * differences * inverse
         by_x[:, self.is_category] = 0
         by_x = by_x[:, :size]
         solved = cho_solve((self.factor, True), covariance, check_finite=False)
@@ -134,8 +123,9 @@ class GaussianProcess:
         """(num_samples, m) surfaces drawn at rows `x` (m, d)."""
         covariance = self._covariance_with(x)
         half = solve_triangular(self.factor, covariance, lower=True, check_finite=False)
-        padded = self._pad(x)
-        prior = _covariance(squared_differences(padded, padded, self.is_category), self.hyper)
+        size = x.shape[1]
+        squares = squared_differences(x, x, self.is_category[:size])
+        prior = _covariance(squares, replace(self.hyper, log_scales=self.hyper.log_scales[:size]))
         prior -= half.T @ half
         prior[np.diag_indices_from(prior)] += 1e-9 + 1e-6 * np.exp(self.hyper.log_signal)
         root = cholesky(prior, lower=True, check_finite=False)
@@ -149,7 +139,7 @@ class GaussianProcess:
             return self
         values = (self.predict(x)[0] - self.center) / self.spread
         known = (self.predict_own() - self.center) / self.spread
-        rows = np.concatenate([self.x, self._pad(x)])
+        rows = np.concatenate([self.x, np.pad(x, ((0, 0), (0, self.x.shape[1] - x.shape[1])))])
         values = np.concatenate([known, values])
         return _condition(rows, self.is_category, values, self.hyper, self.center, self.spread, self.log_evidence)
 
@@ -164,10 +154,8 @@ class GaussianProcess:
         return self.spread * float(np.sqrt(np.exp(self.hyper.log_noise) + LEAST_NOISE))
 
     def _covariance_with(self, x: np.ndarray) -> np.ndarray:
-        return _covariance(squared_differences(self.x, self._pad(x), self.is_category), self.hyper)
-
-    def _pad(self, x: np.ndarray) -> np.ndarray:
-        return np.pad(x, ((0, 0), (0, self.x.shape[1] - x.shape[1])))
+        x = np.pad(x, ((0, 0), (0, self.x.shape[1] - x.shape[1])))
+        return _covariance(squared_differences(self.x, x, self.is_category), self.hyper)
 
     def _prior_variance(self) -> float:
         return float(np.exp(self.hyper.log_signal)) + OFFSET_VARIANCE
@@ -250,7 +238,7 @@ def _prior(num_parameters: int, log_scale_mean: float) -> tuple[np.ndarray, np.n
 
 
 def _covariance(squares: np.ndarray, hyper: Hyperparameters) -> np.ndarray:
-    kernel, _ = KERNELS[hyper.kernel](np.exp(-2 * hyper.log_scales)[:, None, None] * squares)
+    kernel, _ = KERNELS[hyper.kernel](np.tensordot(np.exp(-2 * hyper.log_scales), squares, axes=1))
     return np.asarray(np.exp(hyper.log_signal) * kernel + OFFSET_VARIANCE)
 
 
@@ -261,8 +249,7 @@ def _negative_log_posterior(
     """Of the hyperparameters, and its derivative (equation 5.9)."""
     inverse = np.exp(-2 * vector[:-2])
     signal, noise = np.exp(vector[-2]), np.exp(vector[-1])
-    scaled = inverse[:, None, None] * squares
-    kernel, slopes = KERNELS[kernel_name](scaled)
+    kernel, slope = KERNELS[kernel_name](np.tensordot(inverse, squares, axes=1))
     covariance = signal * kernel + OFFSET_VARIANCE
     covariance[np.diag_indices_from(covariance)] += noise + LEAST_NOISE
     try:
@@ -273,7 +260,7 @@ def _negative_log_posterior(
     precision = cho_solve((factor, True), identity, check_finite=False)
     weights = precision @ values
     pull = precision - np.outer(weights, weights)
-    by_scale = -signal * np.sum(scaled * (pull * slopes), axis=(1, 2))
+    by_scale = -signal * inverse * np.tensordot(squares, pull * slope, axes=([1, 2], [0, 1]))
     gradient = np.concatenate([by_scale, [0.5 * signal * np.sum(pull * kernel), 0.5 * noise * np.trace(pull)]])
     value = 0.5 * float(values @ weights) + float(np.log(np.diag(factor)).sum()) + 0.919 * len(values)
     deviation = (vector - prior_mean) / prior_sd
