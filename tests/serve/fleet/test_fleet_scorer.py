@@ -145,6 +145,10 @@ def test_a_message_at_fault_is_refused_alone(engines: Path, rows: list[dict[str,
     assert all(answer["error"]["message"] for answer in told[1:-1])
     (empty,) = answers(scorer, [b'{"machine": "M77", "hour": 1, "vibration": NaN}'])
     assert empty["status"] == "accepted"
+    (wild,) = answers(scorer, [b'{"machine": "M77", "hour": 2, "vibration": 1e300, "temperature": -1e300}'])
+    assert np.isfinite(wild["rul"])
+    assert np.isfinite(scorer.store.state.arrays["total_sum"][scorer.store.state.slot_of["M77"]]).all()
+    assert not scorer.store.state.arrays["total_count"][scorer.store.state.slot_of["M77"], 0]
     scorer.close()
 
 

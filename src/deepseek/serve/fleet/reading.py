@@ -21,6 +21,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from deepseek.contracts import Float64
+from deepseek.data.table.values import FLOAT32_MAX
 from deepseek.errors import DeepseekError, InputError
 from deepseek.features.machines.blocks import Block, decode_block, is_block
 from deepseek.features.machines.definition import WindowDefinition
@@ -136,7 +137,7 @@ class FleetReader:
                         f"the sensor {self.definition.sensor_names[column]!r} is {str(value)[:40]!r}",
                         expected="a number that a double holds, or null where there is none", fix="send numbers",
                     )  # fmt: skip
-        readings.values[~np.isfinite(readings.values)] = np.nan
+        readings.values[~(np.abs(readings.values) <= FLOAT32_MAX)] = np.nan  # no sensor says so; its square has no end
 
     def _unit_name(self, unit: Any) -> str:
         """As a table of the recipe names it: whole numbers without a point."""
