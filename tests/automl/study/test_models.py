@@ -37,7 +37,7 @@ def slope_of(function: object, at: np.ndarray, step: float = 1e-5) -> np.ndarray
 @pytest.mark.parametrize("kernel", gaussian_process.KERNELS)
 def test_the_derivative_of_the_evidence_is_its_slope(kernel: str, rows: np.ndarray, values: np.ndarray) -> None:
     squares = gaussian_process.squared_differences(rows, rows, SPACE.is_category)
-    mean, deviation = gaussian_process._prior(3, -0.4)
+    mean, deviation = gaussian_process._prior(3, gaussian_process.SCALES)
     vector = mean + np.array([0.3, -0.2, 0.1, 0.4, 2.0])
     rest = (squares, values, mean, deviation, kernel)
     _, gradient = gaussian_process._negative_log_posterior(vector, *rest)
