@@ -34,11 +34,23 @@ CURVATURE_STEP, CURVATURE_RANGE, WIDENING, STEPS_BETWEEN = 1e-3, (0.2, 1e4), 1.2
 class ScalePrior:
     """Of the length scales of d parameters: log(length scale) ~ N(mean + log(d) / 2, deviation^2)."""
 
-    mean: float = -0.4
-    deviation: float = 1.0
+    mean: float
+    deviation: float
 
 
-SCALES = ScalePrior()
+#: With two parameters thirty trials say how long a scale is. With six they do not, and a long one that nothing speaks
+#: against is too sure of what lies between the trials: it is believed to be shorter, and more firmly so.
+FEW, FEW_SCALES = 2, ScalePrior(-0.4, 1.0)
+MANY, MANY_SCALES = 6, ScalePrior(-1.6, 0.5)
+
+
+def usual_scales(num_parameters: int) -> ScalePrior:
+    """What is believed of the length scales of so many parameters, between those of FEW and MANY."""
+    share = min(max((num_parameters - FEW) / (MANY - FEW), 0.0), 1.0)
+    return ScalePrior(
+        FEW_SCALES.mean + share * (MANY_SCALES.mean - FEW_SCALES.mean),
+        FEW_SCALES.deviation + share * (MANY_SCALES.deviation - FEW_SCALES.deviation),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,12 +184,13 @@ class GaussianProcess:
 
 def fit(
     x: np.ndarray, values: np.ndarray, is_category: np.ndarray, starts: tuple[Hyperparameters, ...] = (),
-    unit: tuple[float, float] | None = None, scales: ScalePrior = SCALES, kernel: str = "matern",
+    unit: tuple[float, float] | None = None, scales: ScalePrior | None = None, kernel: str = "matern",
 ) -> GaussianProcess:  # fmt: skip
     """The process at the mode of its posterior. `x` (n, d) in 0..1, `values` (n,), `is_category` (d,).
 
     `starts`: hyperparameters to begin from, such as those of a fit before; `unit`: center and spread by which the
-    values are standardized, where not their own; `scales`: what is believed of the length scales."""
+    values are standardized, where not their own; `scales`: what is believed of the length scales,
+    where not the usual."""
     if unit is None:
         center, spread = float(np.mean(values)), float(np.std(values))
         spread = spread if spread > 1e-12 * max(1.0, abs(center)) else 1.0
@@ -185,7 +198,7 @@ def fit(
         center, spread = unit
     standardized = (values - center) / spread
     squares = squared_differences(x, x, is_category)
-    prior_mean, prior_sd = _prior(x.shape[1], scales)
+    prior_mean, prior_sd = _prior(x.shape[1], scales or usual_scales(x.shape[1]))
     first = [each.to_vector() for each in starts] or [prior_mean]
     results = [
         minimize(
@@ -210,7 +223,7 @@ def draw_processes(
     hyper, x, is_category = process.hyper, process.x, process.is_category
     standardized = (values - process.center) / process.spread
     squares = squared_differences(x, x, is_category)
-    rest = (squares, standardized, *_prior(x.shape[1], SCALES), hyper.kernel)
+    rest = (squares, standardized, *_prior(x.shape[1], usual_scales(x.shape[1])), hyper.kernel)
     mode = hyper.to_vector()
     low, high = np.array(_bounds(x.shape[1])).T
     slopes = [

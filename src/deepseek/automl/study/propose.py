@@ -21,7 +21,7 @@ from deepseek.automl.study import acquisition
 from deepseek.automl.study.acquisition import Acquisition, Aim
 from deepseek.automl.study.definition import Definition, Safe
 from deepseek.automl.study.evidence import Evidence, collect_evidence
-from deepseek.automl.study.gaussian_process import GaussianProcess, ScalePrior, draw_processes, fit
+from deepseek.automl.study.gaussian_process import GaussianProcess, draw_processes, fit
 from deepseek.automl.study.safe import Budget, propose_safe
 from deepseek.automl.study.space import Recipe, Space, Value
 from deepseek.automl.study.surface import fit_surface
@@ -32,8 +32,6 @@ FEWEST_START, MOST_START = 3, 6  # trials spread over the space
 NUM_PROCESSES = 5  # over which the expected improvement is averaged
 NUM_DESIGNS = 30  # of which the most even is taken
 INNER_SHARE = 0.6  # of each range, in which the first trials lie
-#: Tables of measured rows bend more than studies of free settings, as pools with their goal reversed have shown.
-POOL_SCALES = ScalePrior(mean=-1.2, deviation=0.5)
 SAME = 1e-9  # squared distance of rows that are one recipe
 MOST_DRAWS = 20  # times a design's size that are drawn where rules forbid some
 Kind = Literal["start", "transfer", "spread", "improve", "feasible", "safe", "repeat"]
@@ -128,7 +126,7 @@ def _believed_processes(
     """Of the losses (n,): several that explain them. With other lines there are trials enough for the most likely one,
     and drawn ones would doubt the lines; in pools the plain one has met the best rows no later."""
     if is_pool:
-        return [fit(evidence.x, losses, evidence.is_category, scales=POOL_SCALES)]
+        return [fit(evidence.x, losses, evidence.is_category)]
     surface = fit_surface(evidence.x, losses, evidence.is_category)
     if evidence.has_others:
         return [surface.process]

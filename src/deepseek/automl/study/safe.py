@@ -33,7 +33,7 @@ GROWTH, SHRINKAGE = 1.25, 0.6
 #: The share of the budget that the model's chances may spend: the rest is for where the model is wrong.
 PLANNED_SHARE = 0.1
 LEAST_RISK = 1e-3
-MARGIN_SCALES = ScalePrior(mean=-0.9)  # shorter than for objectives, so more careful
+MARGIN_SCALES = ScalePrior(mean=-0.9, deviation=1.0)  # shorter, so more careful
 LEAST_UNIT = 0.05  # of a margin, as a share of the limit
 NUM_CENTERS = 3
 NUM_CANDIDATES, NUM_REFINED, NUM_ROUNDS, NUM_TOP = 1200, 200, 4, 20
