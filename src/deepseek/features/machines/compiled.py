@@ -42,10 +42,15 @@ class CompiledSummary:
     def features(self, moments: Moments) -> Float64:
         """(K, F) of K moments."""
         features = np.empty((len(moments.known), self.num_features))
-        sums = (moments.first_sum, moments.first_count, moments.total_sum, moments.total_count, moments.age)
-        contiguous = [np.ascontiguousarray(values) for values in (moments.recent, moments.known, *sums)]
-        fill_sums(*contiguous, self.lengths, self.middle, self.changes, features)
-        fill_blocks(*contiguous[:2], self.stops, self.course, features)
+        recent, known = np.ascontiguousarray(moments.recent), np.ascontiguousarray(moments.known)
+        first_sum, first_count, total_sum, total_count, age = map(np.ascontiguousarray, (
+            moments.first_sum, moments.first_count, moments.total_sum, moments.total_count, moments.age,
+        ))  # fmt: skip
+        fill_sums(
+            recent, known, first_sum, first_count, total_sum, total_count, age, self.lengths, self.middle,
+            self.changes, features,
+        )  # fmt: skip
+        fill_blocks(recent, known, self.stops, self.course, features)
         return features
 
 

@@ -133,7 +133,7 @@ def _describe_spectra(segments: Float32, plan: _SpectrumPlan) -> Float64:
     total = energy.sum(axis=1, keepdims=True)
     weighted = np.column_stack([energy, power @ plan.hertz])
     spectra = np.divide(weighted, total, out=np.zeros_like(weighted), where=total > 0)
-    return spectra.reshape(num_blocks, num_axes, -1)
+    return np.asarray(spectra.reshape(num_blocks, num_axes, -1))
 
 
 @lru_cache(1)

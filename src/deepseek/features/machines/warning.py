@@ -196,7 +196,7 @@ def middle_value(values: Float64, axis: int) -> Float64:
 def measure_jump(recent: Float64) -> Float64:
     """(n,): how far the last SURE_HOLD of JUMP_ROWS indices (n, JUMP_ROWS), all of them, lie below the median of those
     before them."""
-    return middle_value(recent[:, :WIDTH], axis=1) - recent[:, WIDTH:].max(axis=1)
+    return np.asarray(middle_value(recent[:, :WIDTH], axis=1) - recent[:, WIDTH:].max(axis=1))
 
 
 def judge_rows(
