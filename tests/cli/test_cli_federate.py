@@ -61,7 +61,7 @@ def test_simulate_says_what_to_expect(sample: Path, tmp_path: Path, capsys: pyte
     words = ("simulate", study, "--data", sample, "--parties", 3, "--split", "by:region")
     code, report = run_json(capsys, *words)
     assert code == 0
-    assert set(report) >= {"parties", "metrics", "central", "alone", "curve", "bytes_by_party", "bundle"}
+    assert set(report) >= {"parties", "metrics", "central", "alone", "curves", "bytes_by_party", "bundle"}
     assert set(report["parties"]) == {"region-east", "region-north", "region-south"}  # type: ignore[call-overload]
     assert main(["federate", *map(str, words)]) == 0
     assert "beside all data in one place" in capsys.readouterr().out

@@ -64,7 +64,7 @@ def test_a_simulation_ends_in_a_bundle_that_serves_and_says_who_took_part(tmp_pa
     assert set(federation["what_left_each_house"]) == {"moments", "training", "figures"}
     assert federation["transcript_is_chained"]
     assert federation["figures"]["accuracy"] > 0.6
-    assert len(result.curve) == 8
+    assert len(result.curves["accuracy"]) == len(result.curves["log_loss"]) == 8
 
 
 def test_federated_learning_comes_near_to_all_data_in_one_place() -> None:

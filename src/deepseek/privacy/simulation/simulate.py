@@ -54,8 +54,8 @@ class Simulation(Result):
     metrics: dict[str, Figure]  # of the federated model
     central: dict[str, Figure]  # of the same model with all rows in one place
     alone: dict[str, dict[str, float]]  # of each party's own model, by party
-    metric: str  # that the curve is of
-    curve: tuple[float, ...]  # of the federated model after each round
+    metric: str  # what the task is judged by
+    curves: dict[str, tuple[float, ...]]  # of the federated model after each round: the metric, and accuracy or rmse
     bytes_by_party: dict[str, int]  # that left each house
     privacy: PrivacySpent | None = None
     bundle: Path | None = None
@@ -68,7 +68,7 @@ class Simulation(Result):
             "central": {name: asdict(figure) for name, figure in self.central.items()},
             "alone": self.alone,
             "metric": self.metric,
-            "curve": list(self.curve),
+            "curves": {name: list(curve) for name, curve in self.curves.items()},
             "bytes_by_party": self.bytes_by_party,
             "privacy": None if self.privacy is None else asdict(self.privacy),
             "bundle": None if self.bundle is None else str(self.bundle),
@@ -104,13 +104,14 @@ def simulate(study: Study, table: Table, options: SimulationOptions) -> Simulati
     parts = split_parties(training, options.split, options.num_parties, options.seed)
     parties = [LocalParty.of(study, name, training.take(rows)) for name, rows in parts.items()]
     metric = default_metric(study.task, test.target)
-    outcome, curve = _run_rounds(study, parties, test, metric)
+    outcome, curves = _run_rounds(study, parties, test, curve_metrics(study, metric))
     central = _state_of_rows(study, parties, outcome.state)
     report = Simulation(
         num_rows={name: len(rows) for name, rows in parts.items()},
         metrics=_measure(study, outcome.state, test, options.seed),
         central=_measure(study, central, test, options.seed),
-        alone={party.name: _alone(study, party, outcome.state, test) for party in parties}, metric=metric, curve=curve,
+        alone={party.name: _alone(study, party, outcome.state, test) for party in parties},
+        metric=metric, curves=curves,
         bytes_by_party=outcome.transcript.bytes_by_party(), privacy=outcome.spent,
     )  # fmt: skip
     if options.out is None:
@@ -122,11 +123,17 @@ def simulate(study: Study, table: Table, options: SimulationOptions) -> Simulati
     return replace(report, bundle=bundle.path, digest=bundle.digest)
 
 
+def curve_metrics(study: Study, metric: str) -> tuple[str, ...]:
+    """What is measured after each round, and of each party alone."""
+    return tuple(sorted({metric, "rmse" if study.task == "regression" else "accuracy"}))
+
+
 def _run_rounds(
-    study: Study, parties: Sequence[LocalParty], test: InputRows, metric: str
-) -> tuple[StudyOutcome, tuple[float, ...]]:
-    """All tasks, with the metric on the test rows after each training round."""
-    state, transcript, curve = begin_study(study), Transcript(study.digest), list[float]()
+    study: Study, parties: Sequence[LocalParty], test: InputRows, metrics: tuple[str, ...]
+) -> tuple[StudyOutcome, dict[str, tuple[float, ...]]]:
+    """All tasks, with the metrics on the test rows after each training round."""
+    state, transcript = begin_study(study), Transcript(study.digest)
+    points: dict[str, list[float]] = {name: [] for name in metrics}
     figures: dict[str, float] = {}
     while (kind := state.kind(study)) is not None:
         answers = [party.answer(state) for party in parties]
@@ -137,10 +144,17 @@ def _run_rounds(
             figures = figures_of_counts(study.task, combined.vector * total, study.target_scale)
         state = advance(study, state, combined.vector, 1.0)
         if kind == "training":
-            output = _output(study, state, test)
-            curve.append(find_metric(study.task, metric).function(test.target, output, np.ones(len(test))))
+            for name, value in _point(study, state, test, metrics).items():
+                points[name].append(value)
     spent = privacy_spent(study, transcript.num_training_rounds)
-    return StudyOutcome(study, state, transcript, figures, spent, is_simulated=True), tuple(curve)
+    curves = {name: tuple(values) for name, values in points.items()}
+    return StudyOutcome(study, state, transcript, figures, spent, is_simulated=True), curves
+
+
+def _point(study: Study, state: StudyState, rows: InputRows, metrics: tuple[str, ...]) -> dict[str, float]:
+    """Metrics by name, without intervals; values of regression in the study's scale."""
+    output, weight = _output(study, state, rows), np.ones(len(rows))
+    return {name: float(find_metric(study.task, name).function(rows.target, output, weight)) for name in metrics}
 
 
 def _record(
@@ -177,16 +191,18 @@ def _state_of_rows(study: Study, parties: Sequence[LocalParty], final: StudyStat
 
 
 def _alone(study: Study, party: LocalParty, final: StudyState, test: InputRows) -> dict[str, float]:
-    output = _output(study, _state_of_rows(study, [party], final), test)
-    weight = np.ones(len(test))
-    name = default_metric(study.task, test.target)
-    names = {name, "rmse" if study.task == "regression" else "accuracy"}
-    return {each: float(find_metric(study.task, each).function(test.target, output, weight)) for each in sorted(names)}
+    metrics = curve_metrics(study, default_metric(study.task, test.target))
+    return _point(study, _state_of_rows(study, [party], final), test, metrics)
 
 
 def _output(study: Study, state: StudyState, rows: InputRows) -> Float64:
     inputs = state.standardization.apply(rows).inputs
     return Objective.of(study).probabilities(state.parameters, inputs)
+
+
+def measure_state(study: Study, state: StudyState, table: Table, seed: int = 0) -> dict[str, Figure]:
+    """Figures of the model of a state on a table in the schema of the study."""
+    return _measure(study, state, read_rows(study, table), seed)
 
 
 def _measure(study: Study, state: StudyState, rows: InputRows, seed: int) -> dict[str, Figure]:

@@ -114,7 +114,7 @@ class Coordinator:
 
     def waiting_for(self) -> tuple[str, ...]:
         """Who is expected to send a message now."""
-        return tuple(sorted(self._expected() - self.messages.keys())) if self.kind is not None else ()
+        return tuple(sorted(self._expected_parties() - self.messages.keys())) if self.kind is not None else ()
 
     def outcome(self) -> StudyOutcome:
         """The finished study. CheckError before its end."""
@@ -137,7 +137,7 @@ class Coordinator:
     def _seconds_left(self) -> float:
         return self._began + self.study.settings.rounds.deadline_s - self.clock()
 
-    def _expected(self) -> set[str]:
+    def _expected_parties(self) -> set[str]:
         """In the first step: who took part in the last task or has asked lately, at the beginning everybody. Later: who
         sent the step before."""
         if self._step:

@@ -15,15 +15,16 @@ import asyncio
 import contextlib
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepseek.contracts import JsonObject
 from deepseek.errors import CheckError, DeepseekError, InputError, MissingError, TooLargeError
 from deepseek.extras import need
 from deepseek.privacy.bundles.pack import pack_study
+from deepseek.privacy.listening import open_server
 from deepseek.privacy.rounds.answer import answer_size
 from deepseek.privacy.study.definition import StudyFolder
 from deepseek.privacy.transport.certificates import make_certificate, public_key_of, trusted_certificates
@@ -228,7 +229,7 @@ async def _serve(server: StudyServer, certificates: dict[str, bytes], options: S
         config.load()
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
     http = uvicorn.Server(config)
-    async with _running(http):
+    async with open_server(http):
         port = http.servers[0].sockets[0].getsockname()[1]
         options.announce(f"https://{options.host}:{port}")
         ticks = asyncio.create_task(server.run_ticks())
@@ -238,23 +239,3 @@ async def _serve(server: StudyServer, certificates: dict[str, bytes], options: S
             await ticks
             await asyncio.sleep(options.linger_s)
         ticks.cancel()
-
-
-@contextlib.asynccontextmanager
-async def _running(http: Any) -> AsyncIterator[None]:
-    """A uvicorn server that is open, and closed afterwards. InputError where the port is taken."""
-    running = asyncio.create_task(http.serve())
-    while not http.started and not running.done():
-        await asyncio.sleep(0.01)
-    if running.done():
-        with contextlib.suppress(SystemExit):
-            await running
-        raise InputError(
-            f"the address {http.config.host}:{http.config.port} cannot be opened",
-            expected="an address of this machine, and a port that is free", fix="choose another --port",
-        )  # fmt: skip
-    try:
-        yield
-    finally:
-        http.should_exit = True
-        await running
