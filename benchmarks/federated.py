@@ -55,9 +55,9 @@ from deepseek.privacy.transport.messages import (
 
 DATA = Path(os.environ.get("DEEPSEEK_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 PNEUMONIA = ("model.kind='perceptron'", "model.widths=[32]", "rounds.num_rounds=20", "rounds.batch_size=32",
-             "rounds.lr=0.02")  # fmt: skip
-FRAUD = ("model.kind='perceptron'", "model.widths=[16]", "rounds.num_rounds=20", "rounds.batch_size=64",
-         "rounds.lr=0.05")  # fmt: skip
+             "rounds.lr=0.05", "rounds.local_epochs=2", "rounds.strategy='fedavgm'")  # fmt: skip
+FRAUD = ("model.kind='perceptron'", "model.widths=[16]", "rounds.num_rounds=20", "rounds.batch_size=16",
+         "rounds.lr=0.3", "rounds.local_epochs=2", "rounds.strategy='fedavgm'")  # fmt: skip
 NUM_NUMBERS, NUM_PARTIES, NUM_DROPPED = 100_000, 10, 2
 WITHIN = 0.01  # of the accuracy with all data in one place
 LONGEST_S = 600.0
@@ -121,18 +121,18 @@ def fraud_precision(seeds: list[int]) -> dict[str, Any]:
 
 
 def rounds_needed(seeds: list[int]) -> dict[str, Any]:
-    """Rounds until the accuracy is within a point of all data in one place, of SCAFFOLD and of FedAvg."""
-    needed: dict[str, list[float]] = {"fedavg": [], "scaffold": []}
+    """Rounds until the accuracy is within a point of all data in one place, with server momentum and without."""
+    needed: dict[str, list[float]] = {"fedavg": [], "fedavgm": []}
     for seed in seeds:
         for strategy, rounds in needed.items():
-            run = run_pneumonia(seed, f"rounds.strategy='{strategy}'", "rounds.local_epochs=2")
+            run = run_pneumonia(seed, f"rounds.strategy='{strategy}'")
             goal = run.central["accuracy"].value - WITHIN
             curve = run.curves["accuracy"]
             rounds.append(next((place for place, value in enumerate(curve, 1) if value >= goal), len(curve) + 1))
-    ours, rival = float(np.mean(needed["scaffold"])), float(np.mean(needed["fedavg"]))
+    ours, rival = float(np.mean(needed["fedavgm"])), float(np.mean(needed["fedavg"]))
     return claim(
         "rounds", ours=ours, rival=rival, rival_name="FedAvg, the same local steps", ratio=ours / rival, unit="rounds",
-        op="<=", bar=0.7, num_seeds=len(seeds), note="a run that does not come there counts as one round more than it had",
+        op="<=", bar=0.7, num_seeds=len(seeds), note="a run that does not come there counts one round more",
     )  # fmt: skip
 
 
@@ -233,8 +233,8 @@ def accountant() -> dict[str, Any]:
 
 
 def killed(num_kills: int) -> dict[str, Any]:
-    """A federation of three parties over TLS with secure sums, in which the coordinator or a party is killed and started
-    again; an update that counts twice, or a study that does not end, is a failure."""
+    """A federation of three parties over TLS with secure sums, in which the coordinator or a party is killed and
+    started again; an update that counts twice, or a study that does not end, is a failure."""
     with tempfile.TemporaryDirectory(prefix="federated-") as name:
         folder = Path(name)
         num_rounds = num_kills + 5

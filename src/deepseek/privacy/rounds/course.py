@@ -5,8 +5,8 @@
         answers = [party.answer(state) for party in parties]
         state = advance(study, state, combine(study, state, answers), len(parties))
 
-FedAdam: Reddi et al. 2021, algorithm 2. SCAFFOLD: the shared control variate moves by the share of
-parties that answered.
+FedAvgM: Hsu et al. 2019, section 4. FedAdam: Reddi et al. 2021, algorithm 2. SCAFFOLD: the shared control variate moves
+by the share of parties that answered.
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ def advance(study: Study, state: StudyState, combined: Float64, share: float) ->
         second = BETA_2 * state.second_moment + (1 - BETA_2) * change**2
         moved = _round(state.parameters + rounds.server_lr * first / (np.sqrt(second) + ADAPTIVITY))
         return replace(state, task=following, parameters=moved, first_moment=first, second_moment=second)
+    if rounds.strategy == "fedavgm":
+        velocity = rounds.server_momentum * state.first_moment + change
+        return replace(state, task=following, parameters=_round(state.parameters + velocity), first_moment=velocity)
     moved = _round(state.parameters + change)
     if rounds.strategy == "scaffold":
         control = _round(state.control + share * combined[num:])

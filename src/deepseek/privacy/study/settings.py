@@ -19,7 +19,7 @@ from deepseek.config import build_dataclass, merge_settings, read_toml
 from deepseek.errors import InputError
 
 ModelKind = Literal["linear", "perceptron"]
-StrategyName = Literal["fedavg", "fedprox", "fedadam", "scaffold"]
+StrategyName = Literal["fedavg", "fedprox", "fedavgm", "fedadam", "scaffold"]
 RuleName = Literal["mean", "trimmed_mean", "median", "krum"]
 MAX_ROUNDS, MAX_PARTIES, MAX_WIDTH = 10_000, 1_000, 4_096
 
@@ -44,6 +44,7 @@ class RoundSettings:
     strategy: StrategyName = "fedavg"
     proximity: float = 0.01  # fedprox: pull of the shared parameters, per parameter
     server_lr: float = 0.03  # fedadam: of the coordinator's step
+    server_momentum: float = 0.7  # fedavgm: share of the last step that goes on
     rule: RuleName = "mean"  # how updates become one
     num_malicious: int = 0  # parties that trimmed_mean and krum hold off
     norm_bound: float | None = None  # longest update; a longer one is scaled down to it
@@ -108,6 +109,7 @@ class StudySettings:
         yield "rounds.batch_size", 1 <= rounds.batch_size <= 1 << 20, "at least 1"
         yield "rounds.lr", 0 < rounds.lr <= 100, "a number above 0"
         yield "rounds.server_lr", 0 < rounds.server_lr <= 100, "a number above 0"
+        yield "rounds.server_momentum", 0 <= rounds.server_momentum < 1, "a share from 0 to below 1"
         yield "rounds.proximity", 0 <= rounds.proximity <= 100, "a number from 0"
         yield "rounds.min_parties", 2 <= rounds.min_parties <= MAX_PARTIES, f"between 2 and {MAX_PARTIES}"
         yield "rounds.deadline_s", 0.1 <= rounds.deadline_s <= 1e7, "seconds from 0.1"
@@ -156,7 +158,7 @@ def _check_combination(settings: StudySettings) -> None:
         raise InputError(
             f"budget.noise does not go with rule = {rounds.rule!r} and strategy = {rounds.strategy!r}",
             expected="rule = 'mean' and a strategy that sends one update: the accountant knows no other",
-            fix="choose fedavg, fedprox or fedadam with rule = 'mean'",
+            fix="choose fedavg, fedprox, fedavgm or fedadam with rule = 'mean'",
         )
 
 
