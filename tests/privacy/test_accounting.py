@@ -10,6 +10,7 @@ import pytest
 from scipy import integrate, stats
 
 from deepseek.privacy.accounting.gaussian import affordable_rounds, delta_of, epsilon_of
+from deepseek.privacy.parties.noise import secure_normal
 from deepseek.privacy.rounds.answer import LocalParty
 from deepseek.privacy.rounds.state import begin_study
 from deepseek.privacy.study.refusals import BudgetSpentError
@@ -62,6 +63,12 @@ def test_a_party_answers_no_more_rounds_than_are_paid_for(tmp_path: Path) -> Non
     other = replace(state, parameters=state.parameters - 1)
     with pytest.raises(BudgetSpentError, match="ada has answered"):
         ledger.answer(other, other.to_bytes())
+
+
+def test_secure_noise_is_normal() -> None:
+    numbers = secure_normal(200_000)
+    assert stats.kstest(numbers, "norm").statistic < 0.007  # a right one is beyond it in one run of 10^8
+    assert np.abs(numbers).max() > 3.5
 
 
 def test_noise_and_clipping_are_those_of_the_study() -> None:

@@ -64,6 +64,8 @@ def test_a_simulation_ends_in_a_bundle_that_serves_and_says_who_took_part(tmp_pa
     assert set(federation["what_left_each_house"]) == {"moments", "training", "figures"}
     assert federation["transcript_is_chained"]
     assert federation["figures"]["accuracy"] > 0.6
+    assert federation["comparison"]["membership_auc"] == result.membership_auc
+    assert 0.4 < result.membership_auc["federated"] < 0.7  # a linear model of 900 rows remembers little
     assert len(result.curves["accuracy"]) == len(result.curves["log_loss"]) == 8
 
 

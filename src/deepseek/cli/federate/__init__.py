@@ -21,7 +21,7 @@ Examples:
   deepseek federate sign cards --key bank-a
   deepseek federate serve cards --key hub --port 8443 --out bundle
   deepseek federate join https://hub.example:8443 --study cards --data payments.csv --key bank-a
-  deepseek federate simulate cards --data payments.csv --parties 10 --split by:CUSTOMER_ID
+  deepseek federate simulate cards --data payments.csv --parties 10 --split by:CUSTOMER_ID --json
 """
 
 

@@ -122,7 +122,7 @@ class CipherContext:
         """The numbers (num_rows,) of a ciphertext. CheckError for one that is of other parameters or damaged."""
         numbers = np.array(self._load(data, num_rows).decrypt())
         if not np.isfinite(numbers).all():
-            raise _damaged()
+            raise _damaged_error()
         return numbers
 
     def weighted_sum(self, columns: Sequence[bytes], weights: Float64, bias: float, num_rows: int) -> bytes:
@@ -142,13 +142,13 @@ class CipherContext:
         try:
             vector = need("tenseal", extra="privacy").ckks_vector_from(self._context, data)
         except (ValueError, RuntimeError) as error:
-            raise _damaged() from error
+            raise _damaged_error() from error
         if vector.size() != num_rows:
-            raise _damaged()
+            raise _damaged_error()
         return vector
 
 
-def _damaged() -> CheckError:
+def _damaged_error() -> CheckError:
     return CheckError(
         "a ciphertext is cut, damaged or of other parameters",
         expected="ciphertexts of the parameters that the model states, one a column, of as many rows as are said",

@@ -11,6 +11,7 @@ answers.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -50,7 +51,7 @@ class InputPlan:
     def inputs(self, features: Float32) -> Float64:
         """(N, D) of prepared features (N, F). InputError names the first row that is too far from all training rows."""
         if self.kind == "features":
-            scaled = (features.astype(np.float64) - np.array(self.centre)) / np.array(self.scale)
+            scaled: Float64 = (features.astype(np.float64) - np.array(self.centre)) / np.array(self.scale)
         else:
             scaled = self._joiner().join(features).astype(np.float64)
         far = np.flatnonzero(np.abs(scaled).max(axis=1, initial=0.0) > self.largest)
@@ -133,7 +134,7 @@ def largest_input(coef: Float64, bias: Float64) -> float:
     """A power of two that no input (D,) may exceed, so that margins stay within what CKKS carries. InputError for
     weights that leave less than CLIP."""
     room = (LARGEST_MARGIN - np.abs(bias)) / np.maximum(np.abs(coef).sum(axis=0), 1e-9)
-    largest = min(LARGEST_INPUT, 2.0 ** np.floor(np.log2(max(float(room.min()), 1e-9))))
+    largest = min(LARGEST_INPUT, 2.0 ** math.floor(math.log2(max(float(room.min()), 1e-9))))
     if largest < CLIP:
         raise InputError(
             "the margins of the model are too large to be encrypted", expected=f"margins within {LARGEST_MARGIN:g}",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
+from numpy.typing import NDArray
 
 from deepseek.errors import MalformedError, TooLargeError
 from deepseek.privacy.rounds.state import read_arrays
@@ -26,8 +28,10 @@ class CipherMessage:
 
 def message_to_bytes(message: CipherMessage) -> bytes:
     """As safetensors."""
-    arrays = {f"column_{place}": np.frombuffer(column, np.uint8) for place, column in enumerate(message.columns)}
-    head = {
+    arrays: dict[str, NDArray[Any]] = {
+        f"column_{place}": np.frombuffer(column, np.uint8) for place, column in enumerate(message.columns)
+    }
+    head: dict[str, NDArray[Any]] = {
         "model": np.frombuffer(bytes.fromhex(message.model), np.uint8),
         "key_id": np.frombuffer(bytes.fromhex(message.key_id), np.uint8),
         "num_rows": np.array([message.num_rows], np.int64),

@@ -95,13 +95,12 @@ class Objective:
 
     def _output_error(self, margin: Float64, target: NDArray[Any]) -> Float64:
         """Derivative (N, K) of each row's loss by its margin."""
-        if self.task == "regression":
-            return margin - target[:, None]
-        if self.task == "binary":
-            return _sigmoid(margin) - target[:, None]
-        error = _softmax(margin)
-        error[np.arange(len(target)), target] -= 1
-        return error
+        if self.task == "multiclass":
+            error = _softmax(margin)
+            error[np.arange(len(target)), target] -= 1
+            return error
+        expected = _sigmoid(margin) if self.task == "binary" else margin
+        return np.asarray(expected - target[:, None], np.float64)
 
 
 def _sigmoid(margin: Float64) -> Float64:

@@ -18,6 +18,7 @@ from deepseek.data import Table
 from deepseek.errors import InputError
 from deepseek.privacy.parties.held_rows import LARGEST_LOSS, held_counts, num_counts
 from deepseek.privacy.parties.inputs import CLIP, InputRows, num_inputs, read_rows
+from deepseek.privacy.parties.noise import secure_normal
 from deepseek.privacy.parties.objective import Objective
 from deepseek.privacy.parties.training import LocalSteps, train_locally, updated_control
 from deepseek.privacy.rounds.state import StudyState, TaskKind
@@ -105,13 +106,13 @@ class LocalParty:
         rows = state.standardization.apply(self.training)
         rng = _generator(self.study, self.name, state.task)
         if rounds.strategy != "scaffold":
-            return self._add_noise(train_locally(objective, state.parameters, rows, rounds, rng).change, rng)
+            return self._add_noise(train_locally(objective, state.parameters, rows, rounds, rng).change)
         own = self.control if self.control is not None else np.zeros(objective.num_parameters)
         steps: LocalSteps = train_locally(objective, state.parameters, rows, rounds, rng, state.control - own)
         self.control = updated_control(own, state.control, steps, rounds.lr)
         return np.concatenate([steps.change, self.control - own])
 
-    def _add_noise(self, change: Float64, rng: np.random.Generator) -> Float64:
+    def _add_noise(self, change: Float64) -> Float64:
         """The update, clipped to its longest and with this party's part of the noise where there is a budget: the parts
         of min_parties make the whole."""
         budget = self.study.settings.budget
@@ -119,9 +120,7 @@ class LocalParty:
             return change
         clipped = change * min(1.0, budget.clip_norm / max(float(np.linalg.norm(change)), 1e-12))
         deviation = budget.noise * budget.clip_norm / np.sqrt(self.study.settings.rounds.min_parties)
-        secret = np.random.default_rng()  # not of the study's seed: who knows the noise takes it off
-        noisy: Float64 = clipped + secret.normal(0, deviation, len(change))
-        return noisy
+        return np.asarray(clipped + deviation * secure_normal(len(change)), np.float64)
 
     def _figures(self, state: StudyState) -> Float64:
         objective, rows = Objective.of(self.study), state.standardization.apply(self.held)

@@ -28,7 +28,7 @@ from deepseek.privacy.rounds.state import StudyState, begin_study
 from deepseek.privacy.simulation.parts import split_parties
 from deepseek.privacy.study.definition import Party, Study
 from deepseek.results import Result
-from deepseek.train.tabular.metrics import default_metric, find_metric, measure_figures
+from deepseek.train.tabular.metrics import auc, default_metric, find_metric, measure_figures
 
 BYTES_PER_NUMBER = 4
 TEST_SHARE = 0.2
@@ -57,6 +57,7 @@ class Simulation(Result):
     metric: str  # what the task is judged by
     curves: dict[str, tuple[float, ...]]  # of the federated model after each round: the metric, and accuracy or rmse
     bytes_by_party: dict[str, int]  # that left each house
+    membership_auc: dict[str, float]  # of telling rows of training by their loss: "federated", "central"; 0.5 is chance
     privacy: PrivacySpent | None = None
     bundle: Path | None = None
     digest: str | None = None
@@ -70,6 +71,7 @@ class Simulation(Result):
             "metric": self.metric,
             "curves": {name: list(curve) for name, curve in self.curves.items()},
             "bytes_by_party": self.bytes_by_party,
+            "membership_auc": self.membership_auc,
             "privacy": None if self.privacy is None else asdict(self.privacy),
             "bundle": None if self.bundle is None else str(self.bundle),
             "digest": self.digest,
@@ -86,6 +88,7 @@ class Simulation(Result):
             ("parties", f"{len(self.num_rows)}, of {min(self.num_rows.values()):,} to {max(self.num_rows.values()):,}"),
             (f"{self.metric} of a party alone", f"{values[0]:.4g} to {values[-1]:.4g}" if values else "none"),
             ("bytes that left the largest sender", f"{max(self.bytes_by_party.values()):,}"),
+            ("telling who was in training", f"AUC {self.membership_auc['federated']:.3f}; .5 is chance"),
         ]
         if self.privacy is not None:
             facts.append(("privacy", f"epsilon {self.privacy.epsilon:.3g} at delta {self.privacy.delta:g}"))
@@ -113,11 +116,16 @@ def simulate(study: Study, table: Table, options: SimulationOptions) -> Simulati
         alone={party.name: _alone(study, party, outcome.state, test) for party in parties},
         metric=metric, curves=curves,
         bytes_by_party=outcome.transcript.bytes_by_party(), privacy=outcome.spent,
+        membership_auc={
+            "federated": _membership_auc(study, outcome.state, parties, test),
+            "central": _membership_auc(study, central, parties, test),
+        },
     )  # fmt: skip
     if options.out is None:
         return report
     members = tuple(Party(party.name, "") for party in parties)
-    comparison = {"central": report.to_dict()["central"], "alone": report.alone, "metrics": report.to_dict()["metrics"]}
+    told = ("metrics", "central", "alone", "membership_auc")
+    comparison = {name: value for name, value in report.to_dict().items() if name in told}
     packed = replace(outcome, study=replace(study, parties=members, coordinator=None), comparison=comparison)
     bundle = pack_study(packed, options.out, key=options.key, overwrite=options.overwrite)
     return replace(report, bundle=bundle.path, digest=bundle.digest)
@@ -193,6 +201,23 @@ def _state_of_rows(study: Study, parties: Sequence[LocalParty], final: StudyStat
 def _alone(study: Study, party: LocalParty, final: StudyState, test: InputRows) -> dict[str, float]:
     metrics = curve_metrics(study, default_metric(study.task, test.target))
     return _point(study, _state_of_rows(study, [party], final), test, metrics)
+
+
+def _membership_auc(study: Study, state: StudyState, parties: Sequence[LocalParty], test: InputRows) -> float:
+    """How well the model's loss of a row tells that it was trained on (Yeom et al. 2018, section 3.2): the AUC of rows
+    of training against test rows."""
+    members = [_losses(study, state, party.training) for party in parties]
+    scores = -np.concatenate([*members, _losses(study, state, test)])
+    is_member = np.arange(len(scores)) < len(scores) - len(test)
+    return auc(is_member.astype(np.int64), np.stack([-scores, scores], axis=1), np.ones(len(scores)))
+
+
+def _losses(study: Study, state: StudyState, rows: InputRows) -> Float64:
+    """Of each row (N,): log loss, or squared error."""
+    output = _output(study, state, rows)
+    if study.task == "regression":
+        return np.asarray((output[:, 0] - rows.target) ** 2, np.float64)
+    return np.asarray(-np.log(np.clip(output[np.arange(len(rows)), rows.target], 1e-15, 1)), np.float64)
 
 
 def _output(study: Study, state: StudyState, rows: InputRows) -> Float64:

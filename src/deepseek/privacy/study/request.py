@@ -61,7 +61,7 @@ def scale_inputs(preprocessor: Preprocessor, features: Float32) -> InputScaling:
     ]
     logged = np.array([False] * len(numeric) + [True] * len(skewed), np.bool_)
     places = numeric + skewed
-    centre, scale = np.zeros(0), np.ones(0)
+    centre, scale = np.zeros(0, np.float32), np.ones(0, np.float32)
     if places:
         centre, scale = robust_scale(signed_log(features[:, places], logged).astype(np.float64))
     return InputScaling(
