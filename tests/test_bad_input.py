@@ -274,6 +274,7 @@ def test_predict_into_a_folder_that_is_not_there_says_so(ask: Ask, bundle: Path,
     assert "no" in answer.error["message"]
 
 
+@pytest.mark.slow
 def test_a_table_in_gbk_ships_and_keeps_its_labels(ask: Ask, tmp_path: Path) -> None:
     rows = ROWS.rename(columns={"region": "地区"}).replace({"default": {"yes": "违约", "no": "正常"}})
     path = written(tmp_path, csv(rows).encode("gbk"))

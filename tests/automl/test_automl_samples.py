@@ -239,6 +239,7 @@ def test_the_other_verbs_answer_as_predict_does(shipped: Any, capsys: Any) -> No
     assert row["base_value"] + sum(row["values"].values()) + row["residual"] == pytest.approx(row["output"])
 
 
+@pytest.mark.slow
 def test_a_server_answers_as_predict_does(shipped: Any) -> None:
     root, shipment = shipped
     with MultimodalRuntime.open(shipment.path) as runtime, started(shipment.path, "--workers", "1") as server:
