@@ -10,6 +10,8 @@ import pytest
 from scipy import integrate, stats
 
 from deepseek.privacy.accounting.gaussian import affordable_rounds, delta_of, epsilon_of
+from deepseek.privacy.accounting.records import epsilon_of_rows
+from deepseek.privacy.bundles.transcript import privacy_spent
 from deepseek.privacy.parties.noise import secure_normal
 from deepseek.privacy.rounds.answer import LocalParty
 from deepseek.privacy.rounds.state import begin_study
@@ -85,3 +87,29 @@ def test_noise_and_clipping_are_those_of_the_study() -> None:
     assert spread == pytest.approx(2.0 * 0.5 / np.sqrt(4), rel=0.1)
     assert np.linalg.norm(np.mean(noisy, axis=0)) < 0.5 + 5 * spread * np.sqrt(len(noisy[0]) / len(noisy))
     assert party.weight == 1.0
+
+
+RECORDS = ("budget.unit='record'", "budget.noise=1.0", "budget.epsilon=8.0", "rounds.num_rounds=10",
+           "rounds.batch_size=16", "budget.delta=1e-5")  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_party_of_few_rows_is_refused_by_the_budget_of_records() -> None:
+    """The same rounds cost a row of a small party more; the Renyi accountant, another bound of the same, gives more."""
+    accountants = pytest.importorskip("opacus.accountants", reason="needs the extra 'dp'")
+    study = loans_study(*RECORDS)
+    small, large = (epsilon_of_rows(study.settings, num_rows, 10) for num_rows in (40, 4000))
+    assert large < 8.0 < small
+    renyi = accountants.RDPAccountant()
+    renyi.history = [(1.0, 16 / 4000, 10 * 250)]
+    assert 0.8 * renyi.get_epsilon(1e-5) < large < renyi.get_epsilon(1e-5)
+    with pytest.raises(BudgetSpentError, match="on each of its 40 rows"):
+        LocalParty.of(study, "ada", party_table("ada", 50))
+    party = LocalParty.of(study, "ada", party_table("ada", 4000))
+    state = begin_study(study)
+    assert (state.task, party.weight) == (1, 3200.0)
+    first, second = (LocalParty.of(study, "ada", party_table("ada", 4000)).answer(state).vector for _ in range(2))
+    assert not np.array_equal(first, second)  # neither rows nor noise are of the study's seed
+    spent = privacy_spent(study, 10)
+    assert spent is not None
+    assert (spent.unit, spent.epsilon) == ("record", 8.0)

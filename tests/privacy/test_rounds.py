@@ -11,6 +11,7 @@ from deepseek.errors import CheckError, InputError
 from deepseek.privacy.parties.held_rows import figures_of_counts, held_counts
 from deepseek.privacy.parties.inputs import InputRows, read_rows
 from deepseek.privacy.parties.objective import Objective
+from deepseek.privacy.parties.training import train_privately
 from deepseek.privacy.rounds.aggregate import combine_updates, weighted_mean
 from deepseek.privacy.rounds.answer import Answer, LocalParty
 from deepseek.privacy.rounds.course import advance, combine
@@ -42,6 +43,35 @@ def test_the_gradient_is_that_of_the_loss(task: str, widths: tuple[int, ...]) ->
         step[place] = 1e-6
         slope = (loss(parameters + step) - loss(parameters - step)) / 2e-6
         assert gradient[place] == pytest.approx(slope, abs=1e-6)
+
+
+@pytest.mark.parametrize("widths", [(), (5, 4)])
+def test_each_rows_gradient_is_clipped_before_the_sum(widths: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(3)
+    objective = Objective((6, *widths, 3), "multiclass", 0.0)
+    rows = InputRows(rng.normal(size=(30, 6)).astype(np.float32), rng.integers(0, 3, 30))
+    parameters = rng.normal(0, 0.5, objective.num_parameters)
+    single = [objective.gradient(parameters, rows.take(np.array([row]))) for row in range(30)]
+    clip_norm = float(np.median([np.linalg.norm(each) for each in single]))
+    expected = sum(each * min(1, clip_norm / np.linalg.norm(each)) for each in single)
+    assert np.allclose(objective.clipped_sum(parameters, rows, clip_norm), expected)
+    whole = objective.clipped_sum(parameters, rows, np.inf) / 30
+    assert np.allclose(whole, objective.gradient(parameters, rows))
+
+
+def test_a_private_step_without_noise_is_a_plain_one() -> None:
+    """With no clipping and every row in every step, DP-SGD is gradient descent."""
+    settings = ("rounds.batch_size=100000", "rounds.local_epochs=3", "budget.clip_norm=1000")
+    study = loans_study(*settings)
+    party = LocalParty.of(study, "ada", party_table("ada"))
+    state = replace(begin_study(study), task=1)
+    objective = Objective.of(study)
+    private = train_privately(objective, state.parameters, party.training, study.settings)
+    plain = state.parameters.copy()
+    for _ in range(3):
+        plain -= study.settings.rounds.lr * objective.gradient(plain, party.training)
+    assert private.num_steps == 3
+    assert np.allclose(state.parameters + private.change, plain)
 
 
 def test_means_over_parties_are_means_over_all_rows() -> None:

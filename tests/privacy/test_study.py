@@ -25,6 +25,8 @@ from support.federation import loans_study, make_federation
         (("budget.epsilon=3",), "budget.noise"),
         (("budget.noise=1", "budget.epsilon=3"), "secure_sums"),
         (("budget.noise=1", "protection.secure_sums=true", "rounds.strategy='scaffold'"), "scaffold"),
+        (("budget.noise=1", "budget.unit='record'"), "without budget.epsilon"),
+        (("budget.noise=1", "budget.unit='record'", "budget.epsilon=3", "rounds.strategy='scaffold'"), "scaffold"),
     ],
 )
 def test_settings_that_promise_what_cannot_be_kept_are_refused(assignments: tuple[str, ...], word: str) -> None:

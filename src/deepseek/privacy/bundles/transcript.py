@@ -7,10 +7,12 @@ and of every message that came in, with its party's signature where there was a 
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import asdict, dataclass, field
 
 from deepseek.bundle.manifest import canonical_json
 from deepseek.contracts import JsonObject
+from deepseek.privacy.accounting import records
 from deepseek.privacy.accounting.gaussian import MEANING, epsilon_of
 from deepseek.privacy.study.definition import Study
 
@@ -62,6 +64,7 @@ class PrivacySpent:
     noise: float
     num_rounds: int
     meaning: str
+    unit: str = "party"  # what two neighboring studies differ in
 
 
 def privacy_spent(study: Study, num_rounds: int) -> PrivacySpent | None:
@@ -69,6 +72,10 @@ def privacy_spent(study: Study, num_rounds: int) -> PrivacySpent | None:
     budget = study.settings.budget
     if not budget.noise:
         return None
+    if budget.unit == "record":
+        return PrivacySpent(
+            budget.epsilon or math.inf, budget.delta, budget.noise, num_rounds, records.MEANING, "record"
+        )
     epsilon = epsilon_of(budget.noise, num_rounds, budget.delta)
     return PrivacySpent(epsilon, budget.delta, budget.noise, num_rounds, MEANING)
 

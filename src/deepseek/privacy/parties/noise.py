@@ -10,8 +10,12 @@ from deepseek.contracts import Float64
 from deepseek.extras import need
 
 
-def secure_normal(num: int) -> Float64:
-    """Standard normal numbers (num,): the inverse of the normal distribution at 53-bit uniform numbers."""
+def secure_uniform(num: int) -> Float64:
+    """Numbers (num,) between 0 and 1, multiples of 2^-53 and a half."""
     whole = np.frombuffer(os.urandom(8 * num), "<u8") >> np.uint64(11)
-    uniform = (whole.astype(np.float64) + 0.5) * 2.0**-53
-    return np.asarray(need("scipy.special", extra="tabular").ndtri(uniform), np.float64)
+    return np.asarray((whole.astype(np.float64) + 0.5) * 2.0**-53, np.float64)
+
+
+def secure_normal(num: int) -> Float64:
+    """Standard normal numbers (num,): the inverse of the normal distribution at uniform ones."""
+    return np.asarray(need("scipy.special", extra="tabular").ndtri(secure_uniform(num)), np.float64)

@@ -86,6 +86,32 @@ class Objective:
                 error = (error @ weight.T) * (below > 0)
         return np.concatenate(parts)
 
+    def clipped_sum(self, parameters: Float64, rows: InputRows, clip_norm: float) -> Float64:
+        """The sum (P,) over these rows of each row's gradient, scaled down to clip_norm where it is longer; without
+        weight decay, which no row has a part in. A row's gradient of a layer is an outer product, whose length needs no
+        gradient of its own (Goodfellow 2015)."""
+        layers = self.layers(parameters)
+        activations = self._activations(layers, rows.inputs)
+        errors = [self._output_error(activations[-1], rows.target)]
+        for layer in range(len(layers) - 1, 0, -1):
+            errors.insert(0, (errors[0] @ layers[layer][0].T) * (activations[layer] > 0))
+        squares = sum(
+            (error**2).sum(axis=1) * ((below**2).sum(axis=1) + 1)
+            for error, below in zip(errors, activations, strict=False)
+        )
+        factor = np.minimum(1, clip_norm / np.maximum(np.sqrt(squares), 1e-12))[:, None]
+        parts = []
+        for error, below in zip(errors, activations, strict=False):
+            parts += [(below.T @ (error * factor)).ravel(), (error * factor).sum(axis=0)]
+        return np.concatenate(parts)
+
+    def decay_gradient(self, parameters: Float64) -> Float64:
+        """The gradient (P,) of the weight decay alone."""
+        parts = []
+        for weight, bias in self.layers(parameters):
+            parts += [self.weight_decay * weight.ravel(), np.zeros(len(bias))]
+        return np.concatenate(parts)
+
     def _activations(self, layers: Sequence[tuple[Float64, Float64]], inputs: NDArray[Any]) -> list[Float64]:
         activations = [np.asarray(inputs, np.float64)]
         for layer, (weight, bias) in enumerate(layers):

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepseek.contracts import Float64
+from deepseek.privacy.accounting.records import num_steps, sample_rate
 from deepseek.privacy.parties.inputs import InputRows
+from deepseek.privacy.parties.noise import secure_normal, secure_uniform
 from deepseek.privacy.parties.objective import Objective
-from deepseek.privacy.study.settings import RoundSettings
+from deepseek.privacy.study.settings import RoundSettings, StudySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,24 @@ def train_locally(
             own -= rounds.lr * gradient
             num_steps += 1
     return LocalSteps(own - parameters, num_steps)
+
+
+def train_privately(
+    objective: Objective, parameters: Float64, rows: InputRows, settings: StudySettings
+) -> LocalSteps:  # fmt: skip
+    """The same by DP-SGD (Abadi et al. 2016, algorithm 1): each step takes every row by chance, clips its gradient and
+    adds noise to the sum. Which rows are taken is nobody's to know, so that the choice is not of the study's seed."""
+    rounds, budget = settings.rounds, settings.budget
+    proximity = rounds.proximity if rounds.strategy == "fedprox" else 0.0
+    rate, steps = sample_rate(settings, len(rows)), num_steps(settings, len(rows))
+    own = parameters.copy()
+    for _ in range(steps):
+        picked = rows.take(np.flatnonzero(secure_uniform(len(rows)) < rate))
+        total = objective.clipped_sum(own, picked, budget.clip_norm)
+        noisy = total + budget.noise * budget.clip_norm * secure_normal(len(total))
+        gradient = noisy / (rate * len(rows)) + objective.decay_gradient(own) + proximity * (own - parameters)
+        own -= rounds.lr * gradient
+    return LocalSteps(own - parameters, steps)
 
 
 def updated_control(own: Float64, shared: Float64, steps: LocalSteps, lr: float) -> Float64:

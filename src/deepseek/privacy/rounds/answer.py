@@ -16,13 +16,15 @@ import numpy as np
 from deepseek.contracts import Float64
 from deepseek.data import Table
 from deepseek.errors import InputError
+from deepseek.privacy.accounting.records import epsilon_of_rows
 from deepseek.privacy.parties.held_rows import LARGEST_LOSS, held_counts, num_counts
 from deepseek.privacy.parties.inputs import CLIP, InputRows, num_inputs, read_rows
 from deepseek.privacy.parties.noise import secure_normal
 from deepseek.privacy.parties.objective import Objective
-from deepseek.privacy.parties.training import LocalSteps, train_locally, updated_control
+from deepseek.privacy.parties.training import LocalSteps, train_locally, train_privately, updated_control
 from deepseek.privacy.rounds.state import StudyState, TaskKind
 from deepseek.privacy.study.definition import Study
+from deepseek.privacy.study.refusals import BudgetSpentError
 
 MIN_ROWS = 10
 
@@ -76,12 +78,14 @@ class LocalParty:
             )
         order = _generator(study, name, -1).permutation(len(rows))
         num_held = max(1, round(study.settings.rounds.held_share * len(rows)))
+        check_record_budget(study, name, len(rows) - num_held)
         return cls(study, name, rows.take(np.sort(order[num_held:])), rows.take(np.sort(order[:num_held])))
 
     @property
     def weight(self) -> float:
         """In the mean over parties."""
-        return 1.0 if self.study.settings.budget.noise else float(len(self.training))
+        budget = self.study.settings.budget
+        return 1.0 if budget.noise and budget.unit == "party" else float(len(self.training))
 
     def answer(self, state: StudyState) -> Answer:
         """To the task of the state. InputError when the study is over."""
@@ -102,8 +106,11 @@ class LocalParty:
         return np.concatenate([inputs.mean(axis=0), (inputs**2).mean(axis=0)])
 
     def _training_update(self, state: StudyState) -> Float64:
-        rounds, objective = self.study.settings.rounds, Objective.of(self.study)
+        settings, objective = self.study.settings, Objective.of(self.study)
+        rounds, budget = settings.rounds, settings.budget
         rows = state.standardization.apply(self.training)
+        if budget.noise and budget.unit == "record":
+            return train_privately(objective, state.parameters, rows, settings).change
         rng = _generator(self.study, self.name, state.task)
         if rounds.strategy != "scaffold":
             return self._add_noise(train_locally(objective, state.parameters, rows, rounds, rng).change)
@@ -126,6 +133,21 @@ class LocalParty:
         objective, rows = Objective.of(self.study), state.standardization.apply(self.held)
         counts = held_counts(self.study.task, objective.probabilities(state.parameters, rows.inputs), rows.target)
         return counts / self.weight
+
+
+def check_record_budget(study: Study, name: str, num_rows: int) -> None:
+    """BudgetSpentError where all rounds by a party of so many rows to learn from would cost its rows more than the
+    study's budget of records."""
+    settings, budget = study.settings, study.settings.budget
+    if budget.unit == "party" or not budget.noise or budget.epsilon is None:
+        return
+    epsilon = epsilon_of_rows(settings, num_rows, settings.rounds.num_rounds)
+    if epsilon > budget.epsilon:
+        raise BudgetSpentError(
+            f"{name} would spend epsilon {epsilon:.3g} on each of its {num_rows} rows",
+            expected=f"at most {budget.epsilon:g}, as the budget of the study says",
+            fix="take part with more rows, or make a study of fewer rounds, smaller batches or more noise",
+        )
 
 
 def _generator(study: Study, name: str, task: int) -> np.random.Generator:

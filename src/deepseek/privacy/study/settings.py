@@ -64,10 +64,13 @@ class ProtectionSettings:
 
 @dataclass(frozen=True, slots=True)
 class BudgetSettings:
-    """Differential privacy of whole parties: updates are clipped and noised. Without a noise there is no promise."""
+    """Differential privacy, of whole parties (updates are clipped and noised) or of single records (each step of a
+    party is: DP-SGD). Without a noise there is no promise."""
+
+    unit: Literal["party", "record"] = "party"  # in what two studies may differ
 
     noise: float = 0.0  # standard deviation of the noise on the sum, in clipping norms
-    clip_norm: float = 1.0  # longest update of a party
+    clip_norm: float = 1.0  # longest update of a party, or gradient of a record
     epsilon: float | None = None  # the study ends before more is spent
     delta: float = 1e-5
 
@@ -148,11 +151,24 @@ def _check_combination(settings: StudySettings) -> None:
             expected="a noise: without one the privacy loss has no bound",
             fix="set budget.noise, such as 1.0",
         )
+    if budget.unit == "record":
+        if budget.noise and rounds.strategy == "scaffold":
+            raise InputError(
+                "budget.unit = 'record' does not go with strategy = 'scaffold'",
+                expected="a strategy whose steps are of the record's own gradients", fix="choose fedavg or fedavgm",
+            )  # fmt: skip
+        if budget.noise and budget.epsilon is None:
+            raise InputError(
+                "budget.unit is 'record' without budget.epsilon",
+                expected="an epsilon: each party checks by its own number of rows that it is kept",
+                fix="set budget.epsilon",
+            )
+        return
     if budget.noise and not protection.secure_sums:
         raise InputError(
             "budget.noise is set without protection.secure_sums",
             expected="secure sums: each party adds its part of the noise, which hides it in the sum alone",
-            fix="set protection.secure_sums = true",
+            fix="set protection.secure_sums = true, or budget.unit = 'record'",
         )
     if budget.noise and (rounds.rule != "mean" or rounds.strategy == "scaffold"):
         raise InputError(

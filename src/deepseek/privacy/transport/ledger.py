@@ -65,9 +65,11 @@ class AnswerLedger:
         budget = settings.budget
         most = affordable_rounds(settings)
         if budget.noise and len({*digests, digest}) > most:
+            num_rounds = len(set(digests))
+            is_of_party = budget.unit == "party"
+            epsilon = epsilon_of(budget.noise, num_rounds, budget.delta) if is_of_party else budget.epsilon
             raise BudgetSpentError(
-                f"{self.party.name} has answered {len(set(digests))} rounds: epsilon "
-                f"{epsilon_of(budget.noise, len(set(digests)), budget.delta):.3g} is spent",
+                f"{self.party.name} has answered {num_rounds} rounds: epsilon {epsilon:.3g} is spent",
                 expected=f"at most {most} rounds, as the budget of the study says",
                 fix="end the study; a new one with a new budget has to be signed",
             )
