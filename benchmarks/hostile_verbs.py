@@ -95,6 +95,10 @@ def verbs() -> tuple[Verb, ...]:
         Verb("observe_why", ("observe", "why", "log.ndjson", "--since", "1h", "--html", "causes.html")),
         Verb("observe_drift", ("observe", "drift", "cancer", "log.ndjson", "--html", "drift.html")),
         Verb("bench", ("bench", "serve", "cancer", "--concurrency", "1", "--seconds", "1s")),
+        Verb("federate_init", ("federate", "init", "study", "--sample", "cancer.csv", "--target", "diagnosis")),
+        Verb(
+            "federate", ("federate", "simulate", "study", "--data", "cancer.csv", "--parties", "3", "--out", "joined")
+        ),
         Verb("recipe", ("recipe", "fraud", "--example", "--out", "cards", "--trials", "1")),
         Verb(
             "recipe_defects",

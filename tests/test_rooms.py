@@ -32,6 +32,7 @@ EXTRAS = """
     opentelemetry elasticsearch
     cn2an dateparser phonenumbers price_parser
     pypdfium2 docx lxml rapidocr
+    Crypto httpx opacus starlette tenseal uvicorn
 """
 HEAVY = frozenset(EXTRAS.split())
 #: What a room's own door may import: it is opened by cli/NAME.py alone, after extras.need has looked.

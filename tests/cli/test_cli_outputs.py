@@ -66,6 +66,7 @@ ARGUMENTS = {
     "convert": ("encoder", "--out", "KEY"),
     "compress": ("loans", "--data", "loans.csv", "--keep", "0.1"),
     "export": ("loans", "--edge", "--tier", "c", "--out", "KEY"),
+    "federate": ("init", "KEY", "--sample", "loans.csv", "--target", "default"),
     "recipe": ("--list",),
     "plan": ("100b", "--gpus", "H100x8"),
     "keygen": ("KEY",),

@@ -41,6 +41,7 @@ VERBS: dict[str, str] = {
     "stream": "Score raw events of a stream.",
     "observe": "Watch a server: metrics, dashboards, alerts.",
     "bench": "Measure a server under load.",
+    "federate": "Learn one model from several owners' rows.",
     "recipe": "Run an industry solution.",
     "plan": "Split a model over devices: memory, latency, tokens a second.",
     "keygen": "Make a key pair that signs bundles.",

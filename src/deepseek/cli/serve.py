@@ -17,6 +17,7 @@ from deepseek.cli.support.cluster import cluster_options
 from deepseek.cli.support.history import history_page, live_states, open_history
 from deepseek.cli.support.kinds.assistants import is_assistant
 from deepseek.cli.support.kinds.conversations import ConversationOptions, assistant_routes, open_if_assistant
+from deepseek.cli.support.kinds.encrypted import encrypted_serving
 from deepseek.cli.support.kinds.fleet import open_fleets
 from deepseek.cli.support.opening import split_name
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
@@ -136,6 +137,7 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--hand-over", "hand_over_url", metavar="URL", help=HAND_OVER)
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 @cluster_options
+@encrypted_serving
 def command(
     bundles: tuple[str, ...], host: str | None, port: int | None, grpc_port: int | None, batch_size: int | None,
     workers: str | int | None, front_ends: int | None, allowed_hosts: str | None, member: str | None,
