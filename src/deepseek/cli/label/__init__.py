@@ -10,12 +10,15 @@ SUBCOMMANDS = {
     "new": "Begin a project: rows or files to label, and which labels there are.",
     "serve": "Serve the page where people label.",
     "people": "Say who may label, and give out keys.",
+    "next": "Choose what to label next.",
+    "status": "Say how good the labels make a model, and what an hour more would bring.",
 }
 
 EPILOG = """\b
 Examples:
   deepseek label new claims.csv --task multiclass --labels fire,theft,water --out claims
   deepseek label serve claims
+  deepseek label status claims
 """
 
 

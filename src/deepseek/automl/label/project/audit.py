@@ -26,7 +26,7 @@ def chain_digest(previous: str, row: tuple[object, ...]) -> str:
 
 def read_change(row: tuple[object, ...], *, is_repeat: bool = False) -> Change:
     """A row of COLUMNS as a Change."""
-    return Change(*row[:6], _parse(row[6]), _parse(row[7]), *row[8:13], is_repeat)  # type: ignore[arg-type]
+    return Change(*row[:6], _parse(row[6]), _parse(row[7]), *row[8:13], is_repeat)  # type: ignore[arg-type, call-arg]
 
 
 def _parse(text: object) -> JsonObject | None:
