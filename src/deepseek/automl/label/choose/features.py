@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.automl.label.project.project import Project
-from deepseek.automl.label.project.records import Item
+from deepseek.automl.label.project.records import FILE_KINDS, Item
 from deepseek.contracts import Float64
 from deepseek.data.features.prepare import Preprocessor, fit_preprocessor
 from deepseek.data.features.texts import TextEncoder
@@ -70,16 +70,19 @@ class ItemFeatures:
 def make_features(project: Project, items: Sequence[Item], seed: int) -> ItemFeatures:
     """Numbers of these items. Files that cannot be read are zeros. InputError where no column says anything."""
     definition = project.definition
-    columns = [name for name in definition.kinds if name not in definition.media]
+    columns = {name: [item.content[name] for item in items] for name in definition.kinds}
     root = Path(definition.root) if definition.root else None
-    media = [
-        _describe_column([item.content[name] for item in items], name, definition.kinds[name], root)
-        for name in definition.media
-    ]
-    table = {name: [item.content[name] for item in items] for name in columns}
-    kinds = {name: definition.kinds[name] for name in columns}
-    prepared = _prepare(table, kinds, must_work=not media) if columns else None
-    numbers = np.array([item.number for item in items], np.int64)
+    return describe_rows([item.number for item in items], columns, definition.kinds, root, seed)
+
+
+def describe_rows(
+    row_numbers: Sequence[int], columns: Mapping[str, list[Any]], kinds: Mapping[str, str], root: Path | None, seed: int
+) -> ItemFeatures:
+    """Numbers of N rows: their columns, the kind of each, and the folder of the files."""
+    media = [_describe_column(columns[name], name, kind, root) for name, kind in kinds.items() if kind in FILE_KINDS]
+    table = {name: columns[name] for name, kind in kinds.items() if kind not in FILE_KINDS}
+    prepared = _prepare(table, {name: kinds[name] for name in table}, must_work=not media) if table else None
+    numbers = np.array(row_numbers, np.int64)
     if prepared is None:
         dense = np.hstack(media)
         return ItemFeatures(numbers, dense, ("",) * dense.shape[1], None, np.zeros((0, 0)), ())
@@ -90,7 +93,7 @@ def make_features(project: Project, items: Sequence[Item], seed: int) -> ItemFea
     spread = plain.std(axis=0)
     scaled = (plain - plain.mean(axis=0)) / np.where(spread > 0, spread, np.inf)
     names = [preprocessor.feature_names[place] for place in tokens.plain_numbers]
-    parts = [terms @ topics if terms is not None else np.zeros((len(items), 0)), scaled, *media]
+    parts = [terms @ topics if terms is not None else np.zeros((len(numbers), 0)), scaled, *media]
     names += [""] * sum(part.shape[1] for part in media)
     return ItemFeatures(numbers, np.hstack(parts), tuple(names), terms, topics, term_names)
 

@@ -69,7 +69,8 @@ def forecast(
     num_hits = float(hits[-1].sum())
     low, high = exact_interval(num_hits, len(truth))
     majority = np.bincount(target, weights=weight, minlength=num_classes).argmax()
-    gain = _forecast_gain(np.array(sizes, np.float64), hits, num_next, seed) if len(sizes) > 2 else None
+    can_tell = len(sizes) > 2 and num_next > 0
+    gain = _forecast_gain(np.array(sizes, np.float64), hits, num_next, seed) if can_tell else None
     return LabelForecast(
         Interval(num_hits / len(truth), low, high), float((truth == majority).mean()), len(truth),
         tuple(zip(sizes, hits.mean(axis=1).tolist(), strict=True)), num_next, gain, 1 - low,
@@ -100,7 +101,7 @@ def _read_curve(sizes: Float64, accuracy: Float64, num_next: int) -> float:
         loss = float(np.square(level + slope * power - accuracy).sum())
         if loss < best:
             last = sizes[-1]
-            best, gain = loss, slope * float((last + num_next) ** -exponent - last**-exponent)
+            best, gain = loss, abs(slope) * float(last**-exponent - (last + num_next) ** -exponent)
     return gain
 
 

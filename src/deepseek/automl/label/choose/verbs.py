@@ -73,8 +73,10 @@ class StatusResult(Result):
     @property
     def is_worth_it(self) -> bool | None:
         """Whether an hour more may bring what it should; None where nobody can say yet."""
-        if self.forecast is None or self.forecast.gain is None:
+        if self.forecast is None or (self.forecast.gain is None and self.forecast.num_next):
             return None
+        if self.forecast.gain is None:
+            return False  # nothing is left to label
         bounds = (self.forecast.gain.high, self.forecast.left_at_most)
         return min(bounds) >= self.worth
 
@@ -107,6 +109,8 @@ class StatusResult(Result):
             f"A linear model has an accuracy of {_range(now.accuracy.value, now.accuracy.low, now.accuracy.high)} on "
             f"{now.num_test:,} test items (the most frequent class: {now.baseline:.3f})."
         )
+        if not now.num_next:
+            return text + " Nothing is left to label."
         if now.gain is not None:
             gain = _range(now.gain.value, now.gain.low, now.gain.high)
             text += f" An hour more, {now.num_next:,} labels, would bring {gain}."
@@ -180,7 +184,7 @@ def _forecast_project(project: Project, decided: list[DecidedLabel], pace: float
     pool = [row for number, row in rows.items() if number not in known and number not in tests]
     place = [np.array([rows[each.item] for each in part], np.int64) for part in (train, test)]
     weight = np.array([each.confidence for each in train])
-    num_next = max(1, min(round(pace), len(pool)))
+    num_next = min(max(1, round(pace)), len(pool))
     return forecast(
         features.dense[place[0]], _codes(train, definition.labels), weight, features.dense[place[1]],
         _codes(test, definition.labels), features.dense[pool], len(definition.labels), num_next, definition.seed,
