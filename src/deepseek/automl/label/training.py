@@ -18,6 +18,7 @@ from deepseek.automl.label.choose.agreement import DecidedLabel, decide_labels
 from deepseek.automl.label.project.project import Project
 from deepseek.automl.label.project.records import FILE_KINDS, Item
 from deepseek.automl.label.project.schema import FILE_NAME
+from deepseek.automl.label.rules.apply import rule_labels
 from deepseek.data.table.read import read_table
 from deepseek.data.table.table import Table
 from deepseek.errors import InputError
@@ -54,7 +55,7 @@ def training_rows(folder: Path) -> TrainingRows:
         if definition.task in ("boxes", "spans"):
             fix = "deepseek label export, then deepseek recipe defects" if definition.task == "boxes" else "export them"
             raise InputError(f"{folder} holds {definition.task}", expected="a project of classes or numbers", fix=fix)
-        decided = {each.item: each for each in decide_labels(project)}
+        decided = _rule_decisions(project) | {each.item: each for each in decide_labels(project)}
         items = [item for item in project.store.items() if (item.same_as or item.number) in decided and not item.fault]
         train, test = ([item for item in items if item.is_test == is_test] for is_test in (False, True))
         _check_enough(project, train, test, decided)
@@ -67,6 +68,11 @@ def training_rows(folder: Path) -> TrainingRows:
             {name: kind for name, kind in definition.kinds.items() if kind in NAMED_KINDS},
             Path(definition.root) if definition.root else None, definition.task,
         )  # fmt: skip
+
+
+def _rule_decisions(project: Project) -> dict[int, DecidedLabel]:
+    """What rules are certain of, where nobody has labeled; of what is tested on they say nothing."""
+    return {item: DecidedLabel(item, value, chance, 0) for item, (value, chance) in rule_labels(project).items()}
 
 
 def _table(
@@ -112,5 +118,7 @@ def _describe(project: Project, decided: Mapping[int, DecidedLabel]) -> str:
     people = Counter(label.person for label in project.store.labels() if label.state == "label")
     named = ", ".join(f"{name} {count:,}" for name, count in people.most_common(5))
     unsure = sum(each.confidence < CERTAIN for each in decided.values())
-    words = f"labels of {len(decided):,} items by {len(people)} ({named})"
+    num_rules = sum(not each.num_people for each in decided.values())
+    words = f"labels of {len(decided) - num_rules:,} items by {len(people)} ({named})"
+    words += f" and of {num_rules:,} by rules" if num_rules else ""
     return words + (f"; {unsure:,} of them disagree or are not certain and weigh less" if unsure else "")

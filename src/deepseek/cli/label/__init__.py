@@ -10,6 +10,7 @@ SUBCOMMANDS = {
     "new": "Begin a project: rows or files to label, and which labels there are.",
     "serve": "Serve the page where people label.",
     "people": "Say who may label, and give out keys.",
+    "rules": "Label by keywords, expressions and functions, and say how right they are.",
     "next": "Choose what to label next.",
     "status": "Say how good the labels make a model, and what an hour more would bring.",
 }

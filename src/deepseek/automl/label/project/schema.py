@@ -41,6 +41,7 @@ CREATE INDEX labels_by_person ON labels (person, item);
 CREATE TABLE leases (item INTEGER NOT NULL, person TEXT NOT NULL, until_s REAL NOT NULL, PRIMARY KEY (item, person))
   WITHOUT ROWID;
 CREATE TABLE queue (place INTEGER PRIMARY KEY, item INTEGER NOT NULL UNIQUE, score REAL NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE rule_labels (item INTEGER PRIMARY KEY, value TEXT NOT NULL, probability REAL NOT NULL);
 CREATE TABLE suggestions (
   item INTEGER PRIMARY KEY, value TEXT NOT NULL, probability REAL NOT NULL, reasons TEXT NOT NULL
 );
