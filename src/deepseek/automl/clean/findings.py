@@ -95,7 +95,7 @@ def _wrong_labels(
 
 def _copies(table: Table, near: list[list[int]], target: str | None) -> list[CleanFinding]:
     """Of near rows all but the first could go; where their labels differ, somebody has to look."""
-    labels = None if target is None else [_shown(value) for value in table.column(target).tolist()]
+    labels = None if target is None else [_format_value(value) for value in table.column(target).tolist()]
     findings = []
     for rows in near:
         differ = labels is not None and len({labels[row] for row in rows}) > 1
@@ -112,7 +112,7 @@ def _copies(table: Table, near: list[list[int]], target: str | None) -> list[Cle
 
 def _leaks(table: Table, near: list[list[int]], group: str) -> list[CleanFinding]:
     """Near rows of two groups: split by group, one would be learned from and the other tested on."""
-    names = [_shown(value) for value in table.column(group).tolist()]
+    names = [_format_value(value) for value in table.column(group).tolist()]
     return [
         CleanFinding(
             row + 1, "group_leak", "look", 1.0,
@@ -150,5 +150,5 @@ def _broken_files(table: Table, kinds: Mapping[str, str], root: Path) -> list[Cl
     return findings
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     return str(value)[:TEXT_CHARS]

@@ -1,8 +1,8 @@
 """Labels that are probably wrong: confident learning over chances out of fold (Northcutt, Jiang and Chuang 2021).
 
 A row is confidently of class k where its chance of k reaches the mean chance of k among the rows that are said to be
-k. One that is confidently of another class than it is said to be is a finding, with its rank: the chance of the other class
-against that of its own.
+k. One that is confidently of another class than it is said to be is a finding, with its rank: the chance of the other
+class against that of its own.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def find_near(table: Table, kinds: Mapping[str, str], target: str | None) -> lis
     parent = list(range(table.num_rows))
     checked: set[tuple[int, int]] = set()
     for group in _groups(_signatures(pieces)):
-        for one, other in _pairs(group):
+        for one, other in _list_pairs(group):
             if (one, other) not in checked:
                 checked.add((one, other))
                 if _root(parent, one) != _root(parent, other) and _share(pieces[one], pieces[other]) >= least:
@@ -103,7 +103,7 @@ def _groups(signatures: Hashes) -> list[NDArray[np.int64]]:
     return groups
 
 
-def _pairs(group: NDArray[np.int64]) -> list[tuple[int, int]]:
+def _list_pairs(group: NDArray[np.int64]) -> list[tuple[int, int]]:
     rows = sorted(group.tolist())
     if len(rows) > MAX_GROUP:
         return list(pairwise(rows))
