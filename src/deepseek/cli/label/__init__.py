@@ -12,6 +12,8 @@ SUBCOMMANDS = {
     "people": "Say who may label, and give out keys.",
     "rules": "Label by keywords, expressions and functions, and say how right they are.",
     "next": "Choose what to label next.",
+    "export": "Write the labels as CSV, Label Studio's JSON, CoNLL, COCO or YOLO.",
+    "import": "Take over labels from Label Studio's JSON, CoNLL, COCO or YOLO.",
     "status": "Say how good the labels make a model, and what an hour more would bring.",
 }
 
