@@ -77,6 +77,8 @@ def verbs() -> tuple[Verb, ...]:
     return (
         Verb("doctor", ("doctor",)),
         Verb("data", ("data", "card", "cancer.csv", "--target", "diagnosis")),
+        Verb("label", ("label", "new", "cancer.csv", "--task", "binary", "--labels", "benign,malignant", "--target",
+                       "diagnosis", "--out", "labels")),
         Verb("ship", ("ship", "cancer.csv", "--target", "diagnosis", "--out", "cancer", "--trials", "3")),
         Verb("inspect", ("inspect", "cancer")),
         Verb("verify", ("verify", "cancer")),

@@ -49,6 +49,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 ARGUMENTS = {
     "data": ("card", "loans.csv"),
+    "label": ("new", "loans.csv", "--task", "binary", "--labels", "no,yes", "--drop", "default", "--out", "KEY"),
     "ship": ("loans.csv", "--target", "default", "--overwrite", *QUICK, "--out", "again"),
     "train": ("run.toml", "--out", "KEY"),
     "inspect": ("loans",),
