@@ -143,6 +143,7 @@ def test_a_person_labels_by_keys_alone(server: LabelServer, open_page: OpenPage)
     expect(page.locator("#card .text")).to_have_text(str(item.content["story"]))
     page.keyboard.press("h")
     expect(page.locator("#hint")).to_contain_text("The model says water (75 %).")
+    assert page.locator("#labels button").all_inner_texts() == ["1fire", "2water"]  # where the keys have them
     page.keyboard.press("Space")
     expect(page.locator("#progress")).to_contain_text("1 of 39 labeled")
     page.keyboard.press("1")
