@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,7 +61,11 @@ def post(server: LabelServer, path: str, body: Any, **headers: str) -> tuple[int
 
 
 def labels_of(server: LabelServer) -> list[tuple[str, str, Any]]:
-    with Project.open(server.folder) as project:
+    return labels_of_folder(server.folder)
+
+
+def labels_of_folder(folder: Path) -> list[tuple[str, str, Any]]:
+    with Project.open(folder) as project:
         return [(label.person, label.state, label.value) for label in project.store.labels()]
 
 
@@ -135,6 +143,7 @@ def test_a_person_labels_by_keys_alone(server: LabelServer, open_page: OpenPage)
     expect(page.locator("#card .text")).to_have_text(str(item.content["story"]))
     page.keyboard.press("h")
     expect(page.locator("#hint")).to_contain_text("The model says water (75 %).")
+    assert page.locator("#labels button").all_inner_texts() == ["1fire", "2water"]  # where the keys have them
     page.keyboard.press("Space")
     expect(page.locator("#progress")).to_contain_text("1 of 39 labeled")
     page.keyboard.press("1")
@@ -252,3 +261,44 @@ def test_the_page_fits_its_window_in_both_languages(server: LabelServer, open_pa
     expect(page.locator("#skip")).to_contain_text("跳过")
     expect(page.locator("#progress")).to_contain_text("已标注 0 / 39")
     assert overflow_px(page) <= 0
+
+
+def start_server(folder: Path, port: int) -> tuple[subprocess.Popen[str], int]:
+    command = [sys.executable, "-m", "deepseek", "label", "serve", str(folder), "--port", str(port), "--no-choose"]
+    process = subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    address = json.loads(process.stdout.readline())["url"]
+    return process, int(address.rpartition(":")[2])
+
+
+@pytest.mark.slow
+def test_two_browsers_lose_nothing_while_the_server_is_killed(make_project: MakeProject, open_page: OpenPage) -> None:
+    num_kills, num_each = 6, 4
+    with make_project(num_rows=120) as project:
+        folder = project.folder
+    process, port = start_server(folder, 0)
+    url = f"http://127.0.0.1:{port}"
+    pages = {name: open_page(url, allow=url, expected="ERR_") for name in ("ann", "bo")}
+    for name, page in pages.items():
+        begin(page, name)
+    given = dict.fromkeys(pages, 0)
+    for kill in range(num_kills):
+        for name, page in pages.items():
+            for _ in range(num_each):
+                expect(page.locator("#work")).to_be_visible()
+                page.keyboard.press("1")
+                given[name] += 1
+            if (kill + (name == "bo")) % 2:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+                process, _ = start_server(folder, port)
+    for page in pages.values():
+        page.evaluate("send()")
+        expect(page.locator("#sync")).to_contain_text("everything is kept")
+    process.terminate()
+    assert process.wait() in (0, 130)
+    labels = labels_of_folder(folder)
+    # two may answer one item where a lease was given back while a page held it: each answer is kept
+    assert {name: sum(person == name for person, _, _ in labels) for name in pages} == given
+    with Project.open(folder) as project:
+        assert project.verify() == sum(given.values())

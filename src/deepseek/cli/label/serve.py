@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 
 import click
@@ -36,6 +37,7 @@ def command(project: Path, host: str, port: int, choose: bool, as_json: bool) ->
         signal.signal(signal.SIGTERM, _interrupt)
         output.note(f"label at {server.url} (Ctrl-C ends this)")
         output.emit({"project": str(project), "url": server.url}, as_json, server.url)
+        sys.stdout.flush()  # who waits for the address reads it from a pipe
         server.serve_forever()
 
 

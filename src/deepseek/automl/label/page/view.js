@@ -76,7 +76,8 @@ function chosenLabels(item) {
   const starts = PROJECT.labels.filter((label) => label.toLowerCase().startsWith(words));
   const holds = PROJECT.labels.filter((label) => label.toLowerCase().includes(words) && !starts.includes(label));
   const all = [...starts, ...holds];
-  if (words || !state.showsHint || !item || !item.suggestion) return all;
+  // Buttons with digits stay in their places: the digit is what a hand has learned.
+  if (!HAS_SEARCH || words || !state.showsHint || !item || !item.suggestion) return all;
   return [item.suggestion.value, ...all.filter((label) => label !== item.suggestion.value)];
 }
 function showLabels(item) {

@@ -17,6 +17,7 @@ import shutil
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self, get_args
@@ -117,13 +118,19 @@ class Project:
     def close(self) -> None:
         self.store.close()
 
+    @cached_property
+    def _sizes(self) -> tuple[int, int, int]:
+        """Different items, copies, and items to test on: none of them changes."""
+        row = self.store.connection.execute(
+            "SELECT COUNT(*), COUNT(same_as), SUM(is_test AND same_as IS NULL) FROM items"
+        ).fetchone()
+        return row[0] - row[1], row[1], row[2]
+
     def counts(self) -> Counts:
         """How far it is, in one pass over the labels."""
         run = self.store.connection
-        items = run.execute(
-            "SELECT COUNT(*), COUNT(same_as), SUM(is_test AND same_as IS NULL), SUM(fault <> '' AND same_as IS NULL) "
-            "FROM items"
-        ).fetchone()
+        num_items, num_copies, num_test = self._sizes
+        num_faulty = run.execute("SELECT COUNT(*) FROM items WHERE fault <> '' AND same_as IS NULL").fetchone()[0]
         labels = run.execute(
             "SELECT COUNT(DISTINCT item), COUNT(DISTINCT CASE WHEN is_test THEN item END) FROM labels "
             "JOIN items ON number = item WHERE state = 'label'"
@@ -136,9 +143,7 @@ class Project:
             ).fetchone()[0]
             for state in ("skip", "unsure")
         ]
-        return Counts(
-            items[0] - items[1], items[1], items[2] or 0, labels[0], labels[1], others[0], others[1], items[3] or 0
-        )
+        return Counts(num_items, num_copies, num_test, labels[0], labels[1], others[0], others[1], num_faulty)
 
     def media_path(self, item: Item, column: str) -> Path:
         """The file of an item. MissingError where it vanished, IntegrityError where it is not the file that the project

@@ -23,6 +23,7 @@ CREATE TABLE items (
   num_wanted INTEGER NOT NULL, fault TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX items_by_place ON items (is_test, place) WHERE same_as IS NULL;
+CREATE INDEX items_with_faults ON items (number) WHERE fault <> '';
 CREATE TABLE people (name TEXT PRIMARY KEY, role TEXT NOT NULL, key_digest TEXT UNIQUE) WITHOUT ROWID;
 CREATE TABLE changes (
   number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, time TEXT NOT NULL, person TEXT NOT NULL,

@@ -42,6 +42,15 @@ ITEM_COLUMNS = "number, key, content, is_test, same_as, fault"
 #: Of the items that are asked, one in so many is drawn from those to test on, until all of them are labeled.
 TEST_TURN = 3
 
+_IS_OPEN = """
+WHERE is_test = ? AND same_as IS NULL AND fault = ''
+  AND NOT EXISTS (SELECT 1 FROM labels WHERE item = number AND person = ?)
+  AND (SELECT COUNT(*) FROM labels WHERE item = number AND state = 'label')
+    + (SELECT COUNT(*) FROM leases WHERE item = number AND person <> ?) < num_wanted
+"""
+_QUEUED = f"SELECT number FROM queue CROSS JOIN items ON number = item {_IS_OPEN} ORDER BY queue.place"  # noqa: S608  (constants)
+_BY_CHANCE = f"SELECT number FROM items {_IS_OPEN} ORDER BY place"  # noqa: S608
+
 
 class LabelStore:
     """Items and labels of one project behind one connection."""
@@ -254,19 +263,16 @@ class LabelStore:
     def _open_numbers(
         self, run: sqlite3.Connection, person: str, num: int, exclude: set[int], *, is_test: bool
     ) -> list[int]:
-        """Items that `person` has not answered, that want one more answer, and that nobody else looks at now."""
-        rows = run.execute(
-            """
-            SELECT number FROM items LEFT JOIN queue ON queue.item = items.number
-            WHERE is_test = ? AND same_as IS NULL AND fault = ''
-              AND NOT EXISTS (SELECT 1 FROM labels WHERE item = number AND person = ?)
-              AND (SELECT COUNT(*) FROM labels WHERE item = number AND state = 'label')
-                + (SELECT COUNT(*) FROM leases WHERE item = number AND person <> ?) < num_wanted
-            ORDER BY queue.place IS NULL, queue.place, items.place LIMIT ?
-            """,
-            (int(is_test), person, person, num + len(exclude)),
-        )
-        return [number for (number,) in rows if number not in exclude][:num]
+        """Items that `person` has not answered, that want one more answer, and that nobody else looks at now: those of
+        the queue, then the others in their order of chance, along an index and no farther than is needed."""
+        numbers: list[int] = []
+        for source in (_QUEUED, _BY_CHANCE):
+            left_out = exclude.union(numbers)
+            rows = run.execute(f"{source} LIMIT ?", (int(is_test), person, person, num + len(left_out)))
+            numbers += [number for (number,) in rows if number not in left_out][: num - len(numbers)]
+            if len(numbers) == num:
+                break
+        return numbers
 
     def _interleave(self, run: sqlite3.Connection, train: list[int], test: list[int], num: int) -> list[int]:
         """`num` of both, one in TEST_TURN to test on, by how many of each are labeled already."""
