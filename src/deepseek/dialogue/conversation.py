@@ -55,6 +55,7 @@ class Conversation:
     tried: tuple[str, ...] = ()  # for the person who takes over
     reason: str = ""  # why a person was asked for
     person: str = ""  # who answers
+    owner: str = ""  # which API key began it, as a digest; "" where none was asked for
 
     def add_tried(self, what: str) -> Conversation:
         """With one more thing that was tried."""
