@@ -33,6 +33,8 @@ class OpenFlow:
     step: int = 0
     slots: Mapping[str, str] = field(default_factory=dict)  # slot -> value
     num_attempts: int = 0  # answers to the open question that could not be read
+    intent: str = ""  # that it began with: what "it" is once it has ended
+    question: str = ""  # as it was asked
 
 
 @dataclass(frozen=True, slots=True)
