@@ -122,8 +122,10 @@ def test_training_holds_documents_back_for_its_figures(reviewed: Reviewed, tmp_p
     shares = [share for _, share in steps]
     assert shares == sorted(shares)
     assert (shares[0] > 0, shares[-1] < 1) == (True, True)
-    assert max(after - before for before, after in pairwise(shares)) < 0.35  # a guess of the rest has something to go by
-    assert {"embedding passages", "judging passages on a part", "judging passages on all"} <= {what for what, _ in steps}
+    assert max(after - before for before, after in pairwise(shares)) < 0.35  # a guess of the rest has much to go by
+    assert {what for what, _ in steps} >= {
+        "embedding passages", "judging passages on a part", "judging passages on all"
+    }  # fmt: skip
     assert verify_bundle(tmp_path / "review") == []
     assert (result["task"], result.num_documents, result.num_held) == ("review", 12, 2)
     assert {"accuracy", "evidence_map"} <= set(result.metrics)

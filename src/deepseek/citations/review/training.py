@@ -38,7 +38,7 @@ from deepseek.results import Result
 
 MIN_HELD, MIN_TRAINED = 2, 4  # documents; with fewer there are no figures
 _PACKAGES = ("numpy", "scikit-learn", "scipy", "xgboost-cpu", "xgboost", "openvino", "tokenizers", "safetensors")
-#: The shares of a training at which all passages are embedded, and its first model is measured; without and with tuning.
+#: The shares of a training at which all passages are embedded and its first model is measured, without and with tuning.
 STEPS, TUNED_STEPS = (0.25, 0.6), (0.04, 0.5)
 WRITTEN = 0.97
 

@@ -116,9 +116,10 @@ def _token_ids(folder: Path, texts: Sequence[str], most: int) -> list[NDArray[np
     return [np.asarray(row.ids, np.int64)[:most] for row in rows]
 
 
-def _given_states(input_ids: Any = None, inputs_embeds: Any = None, *places: Any, **rest: Any) -> Any:
-    """Stands where a net makes vectors of tokens: the states that it is given are what it begins with."""
-    return inputs_embeds
+def _given_states(*arguments: Any, **named: Any) -> Any:
+    """Stands where a net makes vectors of tokens: the states that it is given are what it begins with. BERT names
+    them, DistilBERT gives them second."""
+    return named["inputs_embeds"] if "inputs_embeds" in named else arguments[1]
 
 
 def _open_net(folder: Path) -> Any:
