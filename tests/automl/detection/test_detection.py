@@ -26,7 +26,7 @@ from deepseek.compress.edge.pictures import device_graph  # noqa: E402
 from deepseek.data.labels import LabelSet, read_labels  # noqa: E402
 from deepseek.data.labels.labeled_picture import LabeledPicture  # noqa: E402
 from deepseek.data.media.source import BrokenError  # noqa: E402
-from deepseek.engines.detector.config import GRAPH  # noqa: E402
+from deepseek.engines.detector.config import GRAPH, DetectorConfig  # noqa: E402
 from deepseek.engines.detector.runtime import DetectorRuntime, open_model  # noqa: E402
 from deepseek.engines.detector.served import ServedDetector, pack_pictures  # noqa: E402
 from deepseek.engines.onnx import open_session  # noqa: E402
@@ -240,6 +240,26 @@ def write_boards(folder: Path, num: int, rng: np.random.Generator) -> Path:
     path = folder.parent / f"{folder.name}.csv"
     path.write_text("\n".join(rows) + "\n")
     return path
+
+
+def test_a_mirrored_difference_gets_the_same_name_and_a_mirrored_box() -> None:
+    """A net that was never trained sees left and right as two things; its mean over mirrors does not."""
+    import torch
+
+    from deepseek.automl.detection.pair_fit import _export
+    from deepseek.engines.detector.templates import MIRRORS, PairModel
+    from deepseek.nn.detector.pair_net import PairNet
+
+    torch.manual_seed(0)
+    crops = np.random.default_rng(0).integers(0, 256, (3, 2, 64, 64), dtype=np.uint8)
+    graph, _ = _export(PairNet(2, 1).eval(), crops)
+    model = PairModel(graph, DetectorConfig("template", ("hole", "blob"), 1, 64, template=("_test", "_temp")))
+    chances, deltas = model._answer(crops)
+    for axes, order, signs in MIRRORS:
+        own, moved = model._answer(np.ascontiguousarray(np.flip(crops, axes)))
+        np.testing.assert_allclose(own, chances, atol=1e-5)
+        np.testing.assert_allclose(moved[:, order] * signs, deltas, atol=1e-5)
+    assert np.abs(model._run(crops)[1] - deltas).max() > 1e-4
 
 
 @pytest.mark.slow

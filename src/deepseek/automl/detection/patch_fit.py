@@ -8,6 +8,7 @@ is promised.
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ def fit_patches(store: PictureStore, split: LabelSplit, options: DetectionOption
     """Learn from the training pictures, set the unit by the held ones, export."""
     import torch
 
+    start_s = time.process_time()
     size, scale = _choose_scale(split, options)
     trunk, source = patch_trunk(options.trunk)
     net = PatchNet(trunk, store.reader.channels).eval().requires_grad_(False)
@@ -107,7 +109,10 @@ def fit_patches(store: PictureStore, split: LabelSplit, options: DetectionOption
         ]
     net.unit.fill_(max(float(np.quantile(hottest, UNIT_QUANTILE)), 1e-6))
     graph, parity = _export(net, config)
-    training: JsonObject = {"trunk": source, "num_patches": sum(map(len, patches)), "bank_size": len(net.bank)}
+    training: JsonObject = {
+        "cpu_s": time.process_time() - start_s, "trunk": source, "num_patches": sum(map(len, patches)),
+        "bank_size": len(net.bank),
+    }  # fmt: skip
     return FittedModel({GRAPH: graph}, replace(config, light=_light_range(store, split)), training, parity)
 
 

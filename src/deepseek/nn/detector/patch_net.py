@@ -25,6 +25,7 @@ from deepseek.nn.detector.trunk import Trunk
 
 NUM_MAPS = 3  # of strides 4, 8 and 16
 FLOOR = 0.05  # of the variances, as a share of their mean: directions in which good parts never vary
+LEAST_VARIANCE = 1e-6  # of parts that are all of one gray: what differs from them at all is far away, and no division
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ class PatchNet(nn.Module):
         centered = values - self.center
         variances, directions = torch.linalg.eigh(centered.T @ centered / len(values))
         order = variances.argsort(descending=True)[: self.whiten.shape[0]]
-        floor = FLOOR * variances[order].mean()
+        floor = FLOOR * variances[order].mean().clamp(min=LEAST_VARIANCE)
         self.whiten.copy_(directions[:, order].T / (variances[order].clamp(min=0) + floor).sqrt()[:, None])
         self.bank = cover(centered @ self.whiten.T, self.shape.bank_size, seed)
 
