@@ -15,7 +15,7 @@ for module in ("torch", "onnxscript", "PIL", "scipy", "pycocotools"):
 
 from PIL import Image  # noqa: E402
 
-from deepseek.automl.detection.fit import DetectionResult, fit_detection  # noqa: E402
+from deepseek.automl.detection.fit import DetectionResult, _balance_threshold, fit_detection  # noqa: E402
 from deepseek.automl.detection.folder import evaluate_detector, predict_folder, write_results  # noqa: E402
 from deepseek.automl.detection.options import DetectionOptions  # noqa: E402
 from deepseek.automl.detection.patch_fit import fit_good_parts  # noqa: E402
@@ -162,6 +162,18 @@ def test_the_page_shows_the_promise_and_no_request(fitted: DetectionResult) -> N
     assert len(page) < 2_000_000
 
 
+def test_a_model_that_tells_nothing_apart_says_so(fitted: DetectionResult) -> None:
+    """After two steps all scores are nought, and so is the threshold: every part is at it."""
+    assert fitted.figures.num_false_alarms == fitted.figures.num_pictures - fitted.figures.num_defective
+    assert any("are called defective, too" in text for text in fitted.warnings)
+
+
+def test_the_threshold_above_scores_of_nought_is_no_number_that_processors_flush() -> None:
+    threshold = _balance_threshold(np.zeros(3), np.zeros(3, bool))
+    assert threshold >= np.finfo(np.float32).tiny
+    assert _balance_threshold(np.array([0.2, 0.4]), np.zeros(2, bool)) == pytest.approx(0.4, abs=1e-12)
+
+
 def test_a_claim_that_the_held_parts_cannot_support_is_refused_before_training(
     example: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -196,6 +208,16 @@ def test_labels_that_keep_a_part_back_are_followed() -> None:
     pictures = tuple(LabeledPicture(f"{n}", 9, 9, box, ("pit",), part) for n, part in enumerate(parts))
     split = split_labels(LabelSet(pictures, ("pit",)), held_share=0.5, seed=0)
     assert [each.file for each in split.held.pictures] == ["4", "5"]
+
+
+def test_good_parts_smaller_than_what_the_net_takes_are_padded(tmp_path: Path) -> None:
+    """The exporter would have made their one size the only one."""
+    for number in range(4):
+        Image.fromarray(np.full((8, 9), 100 + number, np.uint8)).save(tmp_path / f"{number}.png")
+    result = fit_good_parts(tmp_path, DetectionOptions(out=tmp_path / "out", trunk="random"))
+    assert result.training["cpu_s"] > 0
+    with DetectorRuntime.open(result.bundle.path) as runtime:
+        assert np.isfinite(runtime.inspect(np.full((1, 70, 40), 101, np.uint8)).score)
 
 
 def test_good_parts_alone_promise_nothing(example: tuple[Path, Path], tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from deepseek.nn.detector.trunk import Trunk
 CLASS = "anomaly"
 MAX_PATCHES = 200_000
 UNIT_QUANTILE = 0.99
+LEAST_UNIT = 0.05  # of good parts that are all of one gray: less is rounding, which differs between engines
 
 
 def fit_good_parts(pictures: Path, options: DetectionOptions) -> DetectionResult:
@@ -107,7 +108,7 @@ def fit_patches(store: PictureStore, split: LabelSplit, options: DetectionOption
             for each in split.held.pictures
             for view in config.views(store.read(each.file))
         ]
-    net.unit.fill_(max(float(np.quantile(hottest, UNIT_QUANTILE)), 1e-6))
+    net.unit.fill_(max(float(np.quantile(hottest, UNIT_QUANTILE)), LEAST_UNIT))
     graph, parity = _export(net, config)
     training: JsonObject = {
         "cpu_s": time.process_time() - start_s, "trunk": source, "num_patches": sum(map(len, patches)),
@@ -142,7 +143,8 @@ def _export(net: PatchNet, config: DetectorConfig) -> tuple[bytes, float]:
 
     from deepseek.engines.onnx import open_session
 
-    sample = torch.randint(0, 256, (2, config.num_channels, config.size, config.size + MULTIPLE), dtype=torch.uint8)
+    side = max(config.size, 2 * MULTIPLE)  # of the smallest that a net takes the exporter would make the only one
+    sample = torch.randint(0, 256, (2, config.num_channels, side, side + MULTIPLE), dtype=torch.uint8)
     rows, high, wide = (torch.export.Dim(name, min=1) for name in ("rows", "high", "wide"))
     with torch.no_grad():
         model: Any = export_torch_module(
