@@ -210,6 +210,7 @@ def test_labels_that_keep_a_part_back_are_followed() -> None:
     assert [each.file for each in split.held.pictures] == ["4", "5"]
 
 
+@pytest.mark.slow
 def test_good_parts_smaller_than_what_the_net_takes_are_padded(tmp_path: Path) -> None:
     """The exporter would have made their one size the only one."""
     for number in range(4):
