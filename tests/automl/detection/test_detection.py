@@ -139,20 +139,38 @@ def test_compression_keeps_the_bundle_and_takes_back_the_promise(
 ) -> None:
     from deepseek.bundle import write_bundle
     from deepseek.compress.targets.detector import DetectorTarget
-    from deepseek.compress.targets.target import Plan
 
     labels = example[0] / "boxes.csv"
     labels.write_bytes(example[1].read_bytes())
     target = DetectorTarget.open(fitted.bundle.path, labels)
+    calibrated, weights_alone = target.plans(target.methods())
+    assert (calibrated.name, calibrated.spares, weights_alone.spares) == ("int8", "", "int8")
+    for plan in (calibrated, weights_alone):
+        folder = tmp_path / plan.name
+        folder.mkdir()
+        variant = target.make(plan, folder)
+        assert variant.size_bytes < 0.5 * target.original.size_bytes
+        assert target.outputs(target.backends(variant)[0], 3).shape == (3, 3)
     labels.unlink()
-    variant = target.make(Plan(("int8",)), tmp_path)
-    assert variant.size_bytes < 0.5 * target.original.size_bytes
-    outputs = target.outputs(target.backends(variant)[0], 3)
-    assert outputs.shape == (3, 3)
     bundle = write_bundle(tmp_path / "small", *target.describe(variant, "onnxruntime"))
     with DetectorRuntime.open(bundle.path) as runtime:
         assert runtime.config.max_miss is None
         assert np.isfinite(runtime.inspect(np.zeros((1, 64, 64), np.uint8)).score)
+
+
+def test_what_makes_boxes_of_the_last_convolutions_is_not_rounded(fitted: DetectionResult) -> None:
+    import onnx
+
+    from deepseek.compress.targets.detector import last_nodes
+
+    graph = open_bundle(fitted.bundle.path).read(GRAPH)
+    nodes = onnx.load_from_string(graph).graph.node
+    last = set(last_nodes(graph))
+    convolutions = [node for node in nodes if node.op_type == "Conv"]
+    assert {output for node in nodes if node.name in last for output in node.output} >= {"scores", "boxes", "heat"}
+    assert 0 < sum(node.name in last for node in convolutions) < len(convolutions) / 2
+    first = {name for node in nodes if node.name not in last for name in node.input}
+    assert not first & {output for node in nodes if node.name in last for output in node.output}
 
 
 def test_the_page_shows_the_promise_and_no_request(fitted: DetectionResult) -> None:
