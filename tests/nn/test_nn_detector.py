@@ -141,3 +141,24 @@ def test_good_parts_that_are_all_black_are_learned_and_a_spot_is_unlike_them() -
         net.fit_good(net.features(black)[0].flatten(1).T.numpy())
         assert torch.isfinite(net(spot)).all()
         assert float(net(black).max()) < 0.01 * float(net(spot).max())
+
+
+def test_heat_is_told_in_what_good_parts_show_as_near_to_the_border() -> None:
+    from deepseek.engines.detector.patches import cell_units
+
+    units = cell_units((5, 6), (8.0, 4.0))
+    assert (units[[0, -1]] == 8).all()
+    assert (units[:, [0, -1]] == 8).all()
+    assert (units[1:-1, 1:-1] == 4).all()
+    assert (cell_units((2, 3), ()) == 1).all()
+
+
+def test_units_come_from_the_hottest_cells_of_good_parts_and_pictures_may_be_too_small_for_some() -> None:
+    pytest.importorskip("torch")
+    from deepseek.automl.detection.patch_fit import LEAST_UNIT, _fit_units
+
+    edge, inner = np.ones((7, 7), np.float32), np.zeros((3, 3), np.float32)
+    edge[1:-1, 1:-1] = 0.5
+    edge[3, 3] = 0.25
+    assert _fit_units([edge]) == (1.0, 0.5, 0.5, 0.25)  # the fourth cell from the border is the middle
+    assert _fit_units([inner]) == (LEAST_UNIT, LEAST_UNIT)

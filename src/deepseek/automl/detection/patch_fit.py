@@ -1,8 +1,8 @@
 """Pictures of good parts alone -> a bundle that finds what is unlike them.
 
-A share of the good parts is held back: what is called 1 is the 99th percentile of their hottest cells, and the
-threshold lets the stated share of good parts through. Of misses nothing is known without a defective part, and nothing
-is promised.
+A share of the good parts is held back: what is called 1 is the 90th percentile of their hottest cells, told apart by
+their distance to the border, where good parts vary most; and the threshold lets the held ones through. Of misses
+nothing is known without a defective part, and nothing is promised.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from deepseek.contracts import Float32, JsonObject
 from deepseek.data.labels.labeled_picture import LabeledPicture, LabelSet
 from deepseek.data.labels.pictures import PictureStore, fit_reader, list_pictures, picture_size
 from deepseek.engines.detector.config import DetectorConfig
-from deepseek.engines.detector.views import MULTIPLE
+from deepseek.engines.detector.patches import border_distance
+from deepseek.engines.detector.views import MULTIPLE, join_heat
 from deepseek.engines.export_torch import export_torch_module
 from deepseek.errors import CheckError, InputError
 from deepseek.nn.detector.onnx_trunk import OnnxTrunk, find_pretrained
@@ -34,7 +35,8 @@ from deepseek.nn.detector.trunk import Trunk
 
 CLASS = "anomaly"
 MAX_PATCHES = 200_000
-UNIT_QUANTILE = 0.99
+UNIT_QUANTILE = 0.9
+NUM_UNITS = 5  # cells from the border on whose good patches are told apart
 LEAST_UNIT = 0.05  # of good parts that are all of one gray: less is rounding, which differs between engines
 
 
@@ -83,9 +85,7 @@ def patch_trunk(source: str) -> tuple[Trunk, str]:
 
 
 def fit_patches(store: PictureStore, split: LabelSplit, options: DetectionOptions) -> FittedModel:
-    """Learn from the training pictures, set the unit by the held ones, export."""
-    import torch
-
+    """Learn from the training pictures, set the units by the held ones, export."""
     start_s = time.process_time()
     size, scale = _choose_scale(split, options)
     trunk, source = patch_trunk(options.trunk)
@@ -102,19 +102,14 @@ def fit_patches(store: PictureStore, split: LabelSplit, options: DetectionOption
         patches.append(own[rng.permutation(len(own))[: max(1, MAX_PATCHES // num)]])
         options.progress(f"{place + 1} of {num} good parts read", 0.6 * (place + 1) / num)
     net.fit_good(np.concatenate(patches), options.seed)
-    with torch.no_grad():
-        hottest = [
-            float(net(torch.tensor(view.pixels[None])).max())
-            for each in split.held.pictures
-            for view in config.views(store.read(each.file))
-        ]
-    net.unit.fill_(max(float(np.quantile(hottest, UNIT_QUANTILE)), LEAST_UNIT))
+    units = _fit_units([_heat(net, store, each.file, config) for each in split.held.pictures])
     graph, parity = _export(net, config)
     training: JsonObject = {
         "cpu_s": time.process_time() - start_s, "trunk": source, "num_patches": sum(map(len, patches)),
         "bank_size": len(net.bank),
     }  # fmt: skip
-    return FittedModel({GRAPH: graph}, replace(config, light=_light_range(store, split)), training, parity)
+    config = replace(config, heat_units=units, light=_light_range(store, split))
+    return FittedModel({GRAPH: graph}, config, training, parity)
 
 
 def _light_range(store: PictureStore, split: LabelSplit) -> tuple[float, float]:
@@ -135,6 +130,28 @@ def _patches(net: PatchNet, store: PictureStore, file: str, config: DetectorConf
         parts.append(features[:, :high, :wide].flatten(1).T.numpy())
     joined: Float32 = np.concatenate(parts)
     return joined
+
+
+def _heat(net: PatchNet, store: PictureStore, file: str, config: DetectorConfig) -> Float32:
+    """Distances (h, w) over one picture."""
+    import torch
+
+    with torch.no_grad():
+        return join_heat([
+            (view, net(torch.tensor(view.pixels[None]))[0, 0].numpy()) for view in config.views(store.read(file))
+        ])  # fmt: skip
+
+
+def _fit_units(heats: list[Float32]) -> tuple[float, ...]:
+    """For each distance to the border how hot the hottest cell there is, in UNIT_QUANTILE of good parts."""
+    units: list[float] = []
+    for distance in range(NUM_UNITS):
+        cells = [heat[border_distance(heat.shape, NUM_UNITS - 1) == distance] for heat in heats]
+        hottest = [float(each.max()) for each in cells if each.size]
+        if not hottest:  # pictures too small for it
+            break
+        units.append(max(float(np.quantile(hottest, UNIT_QUANTILE)), LEAST_UNIT))
+    return tuple(units)
 
 
 def _export(net: PatchNet, config: DetectorConfig) -> tuple[bytes, float]:
