@@ -96,9 +96,7 @@ def bend(reference: Picture, part: Picture) -> Picture:
     factors = fit_offsets(*(to_gray(each)[::_REDUCTION, ::_REDUCTION] for each in (reference, part)))
     height, width = reference.shape[1:]
     x, y = _from_middle(np.arange(width), np.arange(height)[:, None], (height, width))
-    right, down = (
-        _REDUCTION * sum(factor * (x**i * y**j) for factor, (i, j) in zip(row, POWERS, strict=True)) for row in factors
-    )
+    right, down = (_REDUCTION * _sum_powers(row, x, y) for row in factors)
     if not max(np.abs(right).max(), np.abs(down).max()) <= MAX_BEND_PX:
         return reference
     columns = np.clip(np.rint(np.arange(width) + right).astype(np.int32), 0, width - 1)
@@ -135,6 +133,14 @@ def fit_offsets(reference: Float32, part: Float32) -> Float64:
             if np.abs(step).max() < SMALLEST_STEP_PX:
                 break
     return factors
+
+
+def _sum_powers(factors: Float64, x: Float64, y: Float64) -> Float64:
+    """The polynomial at x and y, which are broadcast."""
+    total: Float64 = np.zeros(np.broadcast_shapes(x.shape, y.shape))
+    for factor, (i, j) in zip(factors.tolist(), POWERS, strict=True):
+        total += factor * (x**i * y**j)
+    return total
 
 
 def _edges(slope: Float32, least: float, margin: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
