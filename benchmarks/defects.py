@@ -45,7 +45,7 @@ from deepseek.train.detect.miss_bound import choose_threshold
 
 NAME = "defects"
 PAIR_OVERLAP, MAX_STRAY = 0.33, 0.2
-BOARD_STEPS = 2_500
+BOARD_STEPS = 2_000
 BOUND_RESAMPLES, BOUND_SAMPLE, BOUND_MISS, BOUND_CONFIDENCE = 1_000, 200, 0.05, 0.95
 TEMPLATE = ("_test", "_temp")
 NEU_BARS = {"rapidocr": 0.78, "random": 0.74}
