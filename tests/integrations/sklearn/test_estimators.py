@@ -134,6 +134,7 @@ def test_frames_with_texts_and_gaps_weights_and_a_folder_of_ones_own(tmp_path: P
     np.testing.assert_allclose(same.predict_proba(frame), model.predict_proba(frame), atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::deepseek.integrations.sklearn.estimators.ShipWarning")
 def test_a_regression_of_a_sparse_matrix_inside_of_a_pipeline_with_set_output() -> None:
     X, y = load_diabetes(return_X_y=True)

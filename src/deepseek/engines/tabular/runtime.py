@@ -232,6 +232,12 @@ class Runtime:
         target = target_format(self.manifest.lineage.config)
         return self.preprocessor.formats | ({} if target is None else {self.manifest.target: target})
 
+    def _repr_html_(self) -> str:
+        """The bundle's card, for a notebook."""
+        from deepseek.bundle.card import bundle_card
+
+        return bundle_card(self.bundle)
+
     def close(self) -> None:
         """Let the engines go."""
         for engine in self._engines.values():
