@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +24,7 @@ from deepseek.bundle import open_bundle
 from deepseek.cli.support.registered import fetch_registered
 from deepseek.errors import IntegrityError, MissingError
 from deepseek.integrations.mlflow import fetch_bundle, load_model, log_model, save_model
+from support.servers.serving import started
 
 pytestmark = pytest.mark.slow  # its store of SQLite takes ten seconds to be made
 
@@ -33,6 +40,9 @@ def registered(cancer_bundle: Path, tmp_path_factory: pytest.TempPathFactory) ->
         with mlflow.start_run(experiment_id=experiment):
             log_model(cancer_bundle, registered_model_name="cards")
         mlflow.MlflowClient().set_registered_model_alias("cards", "champion", "1")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # stages are on their way out, and still in use
+            mlflow.MlflowClient().transition_model_version_stage("cards", "1", "Production")
         yield cancer_bundle
         mlflow.set_tracking_uri(None)
 
@@ -70,6 +80,25 @@ def test_a_registered_bundle_is_a_folder_that_serve_takes(registered: Path) -> N
     assert path.parent.name == open_bundle(registered).digest
     assert fetch_registered("credit=models:/cards@champion") == f"credit={path}"
     assert fetch_registered("models:/cards/1") == str(path)
+
+
+def test_serve_takes_a_stage_of_the_registry_and_says_what_is_not_there(registered: Path) -> None:
+    environ = {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()}
+    with started("credit=models:/cards/Production", "--workers", "0", environ=environ) as server:
+        with urllib.request.urlopen(f"{server.url}/v1/models/credit/example") as response:
+            example = response.read()
+        request = urllib.request.Request(
+            f"{server.url}/v1/models/credit:predict", example, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request) as response:
+            (answer,) = json.loads(response.read())["predictions"]
+    assert answer["label"] in open_bundle(registered).manifest.labels
+    done = subprocess.run(
+        [sys.executable, "-m", "deepseek", "serve", "models:/cards/7"],
+        env=os.environ | environ | {"PORT": "0"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "MLflow has no model at models:/cards/7" in done.stderr
 
 
 def test_what_is_not_there_or_no_bundle_or_not_whole_is_named(
