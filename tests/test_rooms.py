@@ -18,7 +18,7 @@ ORDER = """
     version telemetry moved errors http_errors null_words operating_point contracts results plugins config extras
     files page_server
     look bundle data dialogue features nn optimizers train engines compress client bench serve observe explain citations
-    automl privacy recipes learn cli
+    automl privacy integrations sklearn recipes learn cli
 """
 ROOMS = tuple(ORDER.split())
 #: Modules that are not in the base install. A file that imports one at its top may only be imported inside functions.

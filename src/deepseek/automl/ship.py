@@ -92,7 +92,11 @@ def _ship(source: Any, options: ShipOptions, clock: RunClock) -> ShipResult:
     from deepseek.automl.split_data import open_data
     from deepseek.automl.tabular_pack import write_tabular_bundle
     from deepseek.automl.tabular_run import TabularRun
+    from deepseek.look.notebook.progress import notebook_progress
+    from deepseek.look.words import Text
 
+    if options.progress is None:
+        options = replace(options, progress=notebook_progress(Text("Shipping", "交付")))
     data = open_data(source, options)
     if media := media_kinds(data, options):
         return ship_multimodal(data, options, media, clock)

@@ -21,6 +21,7 @@ from deepseek.cli.support.kinds.encrypted import encrypted_serving
 from deepseek.cli.support.kinds.fleet import open_fleets
 from deepseek.cli.support.opening import split_name
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
+from deepseek.cli.support.registered import fetch_registered
 from deepseek.cli.support.serving import alert_reasons, explainer_of, open_logs, read_settings, reasons_for
 from deepseek.cli.support.watching import decision_figures, log_volumes, open_compat, watch_decisions, watch_server
 
@@ -41,6 +42,7 @@ Examples:
   deepseek serve loans
   deepseek serve credit=loans/v2 cards --port 8123
   deepseek serve welds=model.onnx
+  deepseek serve models:/loans/Production
   MODEL_PATH=loans PORT=0 deepseek serve
   deepseek serve cards --state state
   deepseek serve help --hand-over https://desk.example.com/hook
@@ -162,7 +164,7 @@ def command(
         prediction_log=prediction_log, metrics_compat=metrics_compat, otlp=otlp, prometheus_url=prometheus,
         conversations_url=conversations_url, keep_days=keep_days, hand_over_url=hand_over_url,
     )  # fmt: skip
-    chosen = bundles or ((settings.model_path,) if settings.model_path else ())
+    chosen = tuple(map(fetch_registered, bundles or ((settings.model_path,) if settings.model_path else ())))
     check_what_is_served(chosen, repository, state, settings)
     lifecycle = read_lifecycle(repository, watch, routes, key, lazy=settings.workers > 0)
     from deepseek.engines.first_run import FirstRunLimits, use_limits
