@@ -5,7 +5,7 @@
 pneumoniamnist (pixels as columns) dealt to ten parties of 1/55 to 10/55 of the rows, and fraud-handbook by CUSTOMER_ID;
 figures on rows that no party has. The rival of accuracy is the same model by the same steps with all rows in one place;
 that of rounds is FedAvg with the same local steps; that of a secure sum is the plain sum of the same numbers as
-float32. Flower itself is not run: its FedAvg is the same arithmetic (docs/decisions/0029), its SecAgg+ is of its legacy
+float32. Flower itself is not run: its FedAvg is the same arithmetic (docs/decisions/0033), its SecAgg+ is of its legacy
 API. `killed` runs a real federation over TLS and kills the coordinator or a party, again and again.
 """
 

@@ -51,9 +51,7 @@ Examples:
 The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C or SIGTERM finishes what was accepted.
 """
 
-
-#: After which a thread of a process with a state lets another have Python's lock: between two compiled steps it would
-#: else wait for up to 5 ms while the event loop is busy.
+#: After which a thread of a process with a state gives Python's lock away: between compiled steps it waits 5 ms else.
 SWITCH_S = 0.0005
 LOSSY = "Let models run in bf16 or int8 where answers move no further, e.g. cosine=0.99,difference=0.1,agreement=0.99."
 PREDICTION_LOG = (
