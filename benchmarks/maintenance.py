@@ -145,7 +145,7 @@ def main() -> int:
     parser.add_argument("--lives", type=Path, help="Features of all bearings to their end, by maintenance_bearings.py.")
     parser.add_argument("--leave-out", action="append", default=[], choices=CLAIMS, help="Of what is run.")
     args = parser.parse_args()
-    left_out = set(args.leave_out) | ({"fleet"} if args.quick or args.develop else set())
+    left_out = {*args.leave_out, *(["fleet"] if args.quick else []), *(["femto", "fleet"] if args.develop else [])}
     parts = {args.only} if args.only else set(CLAIMS) - left_out
     code = 0
     if "femto" in parts:
