@@ -156,7 +156,8 @@ def knock(url: str, folder: Path, federation: Federation) -> dict[str, str]:
         try:
             with socket.create_connection(("127.0.0.1", port)) as plain, context.wrap_socket(plain) as secure:
                 secure.sendall(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
-                heard[name] = f"answer {secure.recv(100)!r}"
+                said = secure.recv(100)
+                heard[name] = f"answered: {said!r}" if said else "refused: closed without a word"
         except OSError as error:
             heard[name] = f"refused: {error}"
     return heard
