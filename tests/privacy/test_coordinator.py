@@ -188,3 +188,17 @@ def test_requests_are_believed_by_signature_study_and_clock(
     monkeypatch.undo()
     with pytest.raises(ClockError, match="ada is 3600 seconds behind"):
         check_request(study, early, "POST", path, body)
+
+
+def test_who_only_asks_how_it_stands_is_not_waited_for(federation: Federation) -> None:
+    testclient = pytest.importorskip("starlette.testclient", reason="needs the extra 'privacy'")
+    from deepseek.privacy.transport.server import StudyServer
+
+    coordinator = open_coordinator(federation)
+    client = testclient.TestClient(StudyServer(coordinator).app())
+    key = load_private_key(federation.keys["ada"])
+    for path, seen in [("/v1/status", set()), ("/v1/task?known=", {"ada"})]:
+        response = client.get(path, headers=sign_request(key, "ada", federation.study, "GET", path))
+        assert response.status_code == 200, response.text
+        assert coordinator.last_seen.keys() == seen
+    assert response.json() == {"place": "0/0/answer", "kind": "moments", "asked": True, "payload": {}}

@@ -176,6 +176,7 @@ def url(bundle: Bundle, model: EncryptedModel) -> Iterator[str]:
     process.communicate()
 
 
+@pytest.mark.slow
 def test_predict_writes_the_answers_of_the_plain_model(
     url: str, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -197,6 +198,7 @@ def test_predict_writes_the_answers_of_the_plain_model(
     assert report["num_rows"] == len(report["predictions"]) == 20
 
 
+@pytest.mark.slow
 def test_what_predict_refuses(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows, key = tmp_path / "rows.csv", tmp_path / "clinic.ckks"
     party_frame("new", 20).drop(columns=["debt", "default"]).to_csv(rows, index=False)

@@ -65,7 +65,7 @@ class Coordinator:
         return None if self.kind is None else self.place.path
 
     def see(self, party: str) -> None:
-        """Somebody has asked: from the next task on the party is waited for."""
+        """Somebody has asked for work: from the next task on the party is waited for."""
         self.last_seen[party] = self.clock()
 
     def view(self, party: str) -> JsonObject:

@@ -118,7 +118,6 @@ class StudyServer:
                         expected="a signature and a certificate in the study's folder",
                         fix="start the coordinator again",
                     )  # fmt: skip
-                self.coordinator.see(message.party)
                 return await handler(request, message)
             except DeepseekError as error:
                 self.coordinator.num_refused += 1
@@ -137,6 +136,7 @@ class StudyServer:
         return b"".join(parts)
 
     async def _task(self, request: Request, message: SignedMessage) -> Response:
+        self.coordinator.see(message.party)
         known = request.query_params.get("known", "")
         async with self.changed:
             with contextlib.suppress(TimeoutError):
