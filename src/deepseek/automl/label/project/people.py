@@ -85,7 +85,7 @@ def identify(store: LabelStore, key: str | None, name: str | None) -> Person:
                 fix="ask the owner: deepseek label people PROJECT --add NAME",
             )  # fmt: skip
         return Person(row[0], row[1], has_key=True)
-    return Person(check_name(name or ""), "owner", has_key=False)
+    return Person(check_name(name or ""), "labeler", has_key=False)  # what others said would lead them
 
 
 def _digest(key: str) -> str:
