@@ -85,7 +85,7 @@ def plant_copies() -> tuple[list[str], dict[int, int]]:
     """Texts, and the row of which each planted one is a copy."""
     draw = np.random.default_rng(0)
     with (DATA / "banking77" / "train.csv").open(encoding="utf-8", newline="") as file:
-        words = sorted({word for row in csv.DictReader(file) for word in row["text"].split()})
+        words = np.array(sorted({word for row in csv.DictReader(file) for word in row["text"].split()}))
     texts = [" ".join(draw.choice(words, draw.integers(10, 30))) for _ in range(NUM_TEXTS - NUM_COPIES)]
     sources = draw.choice(len(texts), NUM_COPIES, replace=False).tolist()
     copies = {}

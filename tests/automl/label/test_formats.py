@@ -46,9 +46,8 @@ def make_pictures(tmp_path: Path) -> Path:
 
 def empty_copy(project: Project, folder: Path, data: Path, **options: Any) -> Project:
     definition = project.definition
-    new_project(
-        data, folder, ProjectOptions(definition.task, definition.labels, **options), kinds=dict(definition.kinds)
-    )
+    kinds = None if data.is_dir() else dict(definition.kinds)
+    new_project(data, folder, ProjectOptions(definition.task, definition.labels, **options), kinds=kinds)
     return Project.open(folder)
 
 

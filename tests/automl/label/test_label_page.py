@@ -118,6 +118,10 @@ def test_beyond_this_machine_people_need_keys(make_project: MakeProject) -> None
             LabelServer(project.folder, "0.0.0.0", 0)
         keys = {role: add_person(project.store, role, role) for role in ("labeler", "reviewer")}  # type: ignore[arg-type]
     with serving(project.folder) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=60)
+        connection.request("GET", "/")
+        assert 'id="key"' in connection.getresponse().read().decode()
+        connection.close()
         assert post(server, "/next", {})[0] == 401
         named = {role: {"Authorization": f"Bearer {key}"} for role, key in keys.items()}
         change = {"id": "1", "item": 1, "action": "label", "value": "fire"}

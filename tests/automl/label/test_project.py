@@ -166,6 +166,16 @@ def test_rows_that_cannot_be_labeled_are_refused_in_words(tmp_path: Path, text: 
         new_project(tmp_path / "rows.csv", tmp_path / "out", options, has_target=has_target)
 
 
+def test_a_folder_has_no_columns(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / "notes" / name).write_text(f"note {name}")
+    options = ProjectOptions("binary", ("a", "b"))
+    with pytest.raises(InputError, match="is a folder, which has no columns"):
+        new_project(tmp_path / "notes", tmp_path / "out", options, has_target=True)
+    assert new_project(tmp_path / "notes", tmp_path / "out", options).counts.num_items == 2
+
+
 def test_labels_outside_of_the_list_are_refused(make_project: MakeProject) -> None:
     with make_project() as project:
         with pytest.raises(InputError, match="'fier' is not a label of this project"):

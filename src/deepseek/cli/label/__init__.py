@@ -30,4 +30,5 @@ Examples:
     subcommand_metavar="COMMAND ...", epilog=EPILOG, short_help="Label rows, and what to label next.",
 )  # fmt: skip
 def command() -> None:
-    """Label rows, texts, pictures and sounds in a page; each next example is chosen by what its label would bring."""
+    """Label rows, texts, pictures and sounds in a page; each next example is chosen by what its label would bring.
+    Each command takes --json."""

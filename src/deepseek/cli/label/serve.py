@@ -31,7 +31,13 @@ def command(project: Path, host: str, port: int, choose: bool, as_json: bool) ->
     not send, and sends it later. Behind a name or TLS, put a proxy before it."""
     from deepseek.automl.label.page.refresh import QueueRefresher
     from deepseek.automl.label.page.server import LabelServer
+    from deepseek.extras import install_advice, is_installed
 
+    if choose and not is_installed("sklearn"):
+        output.warn(
+            [f"what to label next is left to chance: scikit-learn is not installed ({install_advice('tabular')})"]
+        )
+        choose = False
     with LabelServer(project, host, port) as server:
         server.refresher = QueueRefresher(project) if choose else None
         signal.signal(signal.SIGTERM, _interrupt)

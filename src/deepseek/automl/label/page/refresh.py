@@ -7,6 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
+LOG_NAME = "next.log"
 EVERY = 20  # new labels after which the queue is chosen again
 WAIT_S = 5.0  # for a process that is told to end
 
@@ -30,9 +31,8 @@ class QueueRefresher:
                 return
             self._num_new = 0
             command = [sys.executable, "-m", "deepseek", "label", "next", str(self._folder), "--json"]
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
+            with (self._folder / LOG_NAME).open("wb") as log:  # why it failed, where it does
+                self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def close(self) -> None:
         """End what is still choosing; the queue stays as it was."""

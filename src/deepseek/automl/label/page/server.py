@@ -59,7 +59,6 @@ class LabelServer(PageServer):
                     f"whoever reaches {host} could label under any name", expected="people with keys",
                     fix=f"deepseek label people {folder} --add NAME; or leave --host out",
                 )  # fmt: skip
-            self.page = render_label_page(project.definition, has_people=bool(list_people(project.store)))
         super().__init__(host, port, LabelHandler)
 
     @property
@@ -104,7 +103,8 @@ class LabelHandler(PageHandler):
 
     def get(self, path: str, query: Mapping[str, str]) -> None:
         if path == "/":
-            self.answer_html(self.server.page)
+            project = self.server.project
+            self.answer_html(render_label_page(project.definition, has_people=bool(list_people(project.store))))
             return
         self._identify()
         _, _, number, column = (*path.split("/", 3), "", "")[:4]

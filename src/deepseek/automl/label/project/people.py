@@ -2,9 +2,10 @@
 
 Without people a project is open: whoever reaches the page gives a name. With people everybody needs a key.
 
-    labeler    labels, and sees what they have labeled themselves
-    reviewer   also sees what others have labeled; where people disagree, a reviewer's label decides
-    owner      also adds and removes people
+    labeler            labels, and sees what they have labeled themselves
+    reviewer, owner    also see what others have labeled; where people disagree, their label decides
+
+People are added and removed by whoever has the folder, with `deepseek label people`, and not over HTTP.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def identify(store: LabelStore, key: str | None, name: str | None) -> Person:
                 fix="ask the owner: deepseek label people PROJECT --add NAME",
             )  # fmt: skip
         return Person(row[0], row[1], has_key=True)
-    return Person(check_name(name or ""), "owner", has_key=False)
+    return Person(check_name(name or ""), "labeler", has_key=False)  # what others said would lead them
 
 
 def _digest(key: str) -> str:

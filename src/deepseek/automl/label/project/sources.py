@@ -45,6 +45,12 @@ def read_source(
     """The items of DATA. `target`: a column of labels that some rows have already. InputError for what cannot be
     labeled: fewer than two items, columns that are not there, files that are not there (all are named by number)."""
     if data.is_dir():
+        if target is not None or drop or files is not None or overrides:
+            raise InputError(
+                f"{data} is a folder, which has no columns",
+                expected="--target, --drop, --files and --kind for a table",
+                fix="leave them out, or give a table that names the files",
+            )  # fmt: skip
         source = _read_folder(data)
     else:
         source = _read_table_items(data, target, drop, files or data.resolve().parent, overrides or {}, task)
