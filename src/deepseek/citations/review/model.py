@@ -45,6 +45,7 @@ ACCURACY_MARGIN = 2e-3
 NUM_BEST = 2  # passages of a line that the regression sees
 INVERSE_REGULARIZATION = 1.0
 RANKED_SHARE = 0.5  # of the time of ranker and verdicts
+RANKER_WEIGHT = 0.9  # beside the classifier's
 RANKED_FLOOR = 15.0  # log-odds below which the ranker has not looked at a passage
 #: The shares of a fit at which encoders are tuned and passages judged, without and with tuning.
 STEPS, TUNED_STEPS = (0.0, 0.45), (0.85, 0.93)
@@ -285,8 +286,9 @@ def _clause_table(classifier: PassageClassifier, scores: Float64, texts: Sequenc
 
 
 def _join_ranks(log_odds: Float64, ranked: Float64) -> Float64:
-    """Log-odds (N, T) of evidence by the classifier and by the ranker, whose order counts beyond the first ones."""
-    return np.where(ranked > -RANKED_FLOOR, (log_odds + ranked) / 2, np.minimum(log_odds, ranked))
+    """Log-odds (N, T) of evidence by the classifier and, of the passages that it has looked at, by the ranker."""
+    joined = (1 - RANKER_WEIGHT) * log_odds + RANKER_WEIGHT * ranked
+    return np.where(ranked > -RANKED_FLOOR, joined, np.minimum(log_odds, ranked))
 
 
 def _targets(evidence: NDArray[np.int64]) -> NDArray[np.int64]:

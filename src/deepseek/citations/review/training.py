@@ -120,14 +120,14 @@ def train_review(
     training, held = _draw_held(labelled, options)
     figures, baseline = None, None
     if held:
-        hear = _named(part_progress(progress, embedded, measured), "on a part")
+        hear = _tell_where(part_progress(progress, embedded, measured), "on a part")
         with tempfile.TemporaryDirectory(prefix="deepseek-review-") as scratch:
             tune = _tuner(folder, options, Path(scratch))
             figures = evaluate_model(ReviewModel.fit(checklist, training, embedder, tune, hear), held)
         baseline = evaluate_model(ReviewModel(checklist, embedder, None), held)
     else:
         notes.append(f"{len(labelled)} documents are too few to hold some back: there are no figures")
-    hear = _named(part_progress(progress, measured if held else embedded, WRITTEN), "on all")
+    hear = _tell_where(part_progress(progress, measured if held else embedded, WRITTEN), "on all")
     with tempfile.TemporaryDirectory(prefix="deepseek-review-") as scratch:
         model = ReviewModel.fit(checklist, labelled, embedder, _tuner(folder, options, Path(scratch)), hear)
         files = model_files(model, options.encoder)
@@ -148,7 +148,7 @@ def train_review(
     )  # fmt: skip
 
 
-def _named(progress: Progress, where: str) -> Progress:
+def _tell_where(progress: Progress, where: str) -> Progress:
     """What hears of a step with where it happens."""
     return lambda what, share: progress(f"{what} {where}", share)
 

@@ -116,8 +116,8 @@ def _token_ids(folder: Path, texts: Sequence[str], most: int) -> list[NDArray[np
     return [np.asarray(row.ids, np.int64)[:most] for row in rows]
 
 
-def _given_states(*arguments: Any, **named: Any) -> Any:
-    """Stands where a net makes vectors of tokens: the states that it is given are what it begins with. BERT names
+def _pass_states(*arguments: Any, **named: Any) -> Any:
+    """Stands where a net makes vectors of tokens: it begins with the states that it gets. BERT names
     them, DistilBERT gives them second."""
     return named["inputs_embeds"] if "inputs_embeds" in named else arguments[1]
 
@@ -169,7 +169,7 @@ def _learn(
     layers = stack.layer
     stack.layer = layers[_num_lower(net, options) :]
     net.embeddings = torch.nn.Identity()
-    net.embeddings.forward = _given_states
+    net.embeddings.forward = _pass_states
     head = torch.nn.Linear(net.config.hidden_size, targets.shape[1])
     torch.nn.init.normal_(head.weight, std=0.02)
     share = np.clip(targets.mean(axis=0), MIN_SHARE, MAX_SHARE)
