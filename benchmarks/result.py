@@ -2,7 +2,7 @@
 
 A claim is a dict: claim, ours, rival, rival_name, ratio, unit, op ("<=" or ">="), bar, holds, num_seeds, note. `bar`
 speaks of `ratio` where there is one, else of `ours`; a claim without a bar has op and bar None and holds None: it is
-shown, not judged.
+shown, not judged. One that was measured again by itself (--only) has `measured`: commit, date, machine and command.
 """
 
 from __future__ import annotations
@@ -98,14 +98,31 @@ def options(doc: str | None, claims: Iterable[str], *, quick: str) -> argparse.A
 
 def finish(name: str, claims: Sequence[Mapping[str, Any]], *, not_run: Sequence[str], folder: Path = RESULTS) -> int:
     """Print the claims and write NAME.json of the command that runs. A long script calls it after each part: what is
-    cut off keeps what it found. A run with --only leaves a record of more claims as it is. The status to exit with: 3
-    when a bar is missed; a claim without one misses none."""
+    cut off keeps what it found. A run with --only takes the place of its claims in a record of more; with --quick, too,
+    it leaves that record as it is. The status to exit with: 3 when a bar is missed; a claim without one misses none."""
     print_claims(claims)
-    if "--only" in sys.argv and recorded_claims(name, folder) - {each["claim"] for each in claims}:
-        print(f"not recorded: {name}.json has more claims than --only ran")
+    command = " ".join(["python", *sys.argv])
+    if not ("--only" in sys.argv and recorded_claims(name, folder) - {each["claim"] for each in claims}):
+        write_result(name, claims, command, not_run=not_run, folder=folder)
+    elif "--quick" in sys.argv:
+        print(f"not recorded: {name}.json has more claims, of a longer run")
     else:
-        write_result(name, claims, " ".join(["python", *sys.argv]), not_run=not_run, folder=folder)
+        replace_claims(name, claims, command, folder=folder)
     return 3 if any(each["holds"] is False for each in claims) else 0
+
+
+def replace_claims(
+    name: str, claims: Sequence[Mapping[str, Any]], command: str, *, folder: Path = RESULTS
+) -> None:  # fmt: skip
+    """Put these claims into NAME.json, each with "measured": the commit, date, machine and command that it is of."""
+    path = folder / f"{name}.json"
+    record = json.loads(path.read_text())
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    measured = {"commit": commit(), "date": date, "machine": machine(), "command": command}
+    fresh = {each["claim"]: {**each, "measured": measured} for each in claims}
+    record["claims"] = [fresh.pop(each["claim"], each) for each in record["claims"]] + list(fresh.values())
+    record["not_run"] = [each for each in record["not_run"] if each not in {one["claim"] for one in claims}]
+    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def recorded_claims(name: str, folder: Path = RESULTS) -> set[str]:
@@ -124,7 +141,7 @@ def found_before(name: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
     except (OSError, ValueError):
         return []
     same = record["commit"] == commit() and "-dirty" not in record["commit"] and record["machine"] == machine()
-    return list(record["claims"]) if same else []
+    return [each for each in record["claims"] if "measured" not in each] if same else []
 
 
 def commit() -> str:

@@ -76,7 +76,8 @@ def section(record: Mapping[str, Any]) -> str:
         holds = {True: "yes", False: "**no**", None: ""}[each["holds"]]
         cells = (each["claim"], f"{number(each['ours'])} {each['unit']}", rival, number(each["ratio"]), bar, holds)
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", *(f"- {each['claim']}: {each['note']}" for each in record["claims"] if each["note"])]
+    notes = [(each["claim"], ", ".join(filter(None, (each["note"], when(each))))) for each in record["claims"]]
+    lines += ["", *(f"- {name}: {note}" for name, note in notes if note)]
     if record.get("not_run"):
         lines += ["", f"Not run: {', '.join(record['not_run'])}."]
     machine = record["machine"]
@@ -87,6 +88,14 @@ def section(record: Mapping[str, Any]) -> str:
     ]
     lines[-1] += f" of {machine['cpu']}. {versions}."
     return "\n".join(lines) + "\n"
+
+
+def when(claim: Mapping[str, Any]) -> str:
+    """Of a claim that was measured again by itself: when, and on which commit."""
+    measured = claim.get("measured")
+    return (
+        "" if measured is None else f"measured by itself on {measured['date'][:10]}, commit {measured['commit'][:12]}"
+    )
 
 
 def number(value: float | None) -> str:

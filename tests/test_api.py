@@ -13,6 +13,7 @@ import deepseek as ds
 from deepseek.results import Result
 
 
+@pytest.mark.slow
 def test_rooms_are_there_without_an_import_of_theirs() -> None:
     code = (
         "import sys, deepseek as ds; assert not any(name.startswith('deepseek.opt') for name in sys.modules);"

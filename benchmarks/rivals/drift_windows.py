@@ -27,6 +27,11 @@ NANNYML = {
 }  # fmt: skip
 
 
+def is_text(values: pd.Series) -> bool:
+    """Whether a column holds categories: pandas 3 has a type of its own for strings."""
+    return not pd.api.types.is_numeric_dtype(values)
+
+
 def evidently_scores(reference: pd.DataFrame, stream: pd.DataFrame) -> dict[str, Scores]:
     """Each column by the test that the preset takes for it, and its share of missing values."""
     from evidently.legacy.calculations.stattests import get_stattest
@@ -36,7 +41,7 @@ def evidently_scores(reference: pd.DataFrame, stream: pd.DataFrame) -> dict[str,
     for _, rows in stream.groupby("window"):
         for name in reference:
             past, now = reference[name].dropna(), rows[name].dropna()
-            kind = ColumnType.Categorical if reference[name].dtype == object else ColumnType.Numerical
+            kind = ColumnType.Categorical if is_text(reference[name]) else ColumnType.Numerical
             for label, methods in EVIDENTLY.items():
                 test = get_stattest(past, now, kind, methods[kind == ColumnType.Categorical])
                 score = test(past, now, kind, None).drift_score
@@ -55,7 +60,7 @@ def nannyml_scores(reference: pd.DataFrame, stream: pd.DataFrame) -> dict[str, S
     columns = list(reference.columns)
     rows = stream.drop(columns="window")
     size = int((stream["window"] != stream["window"].iloc[0]).to_numpy().argmax())  # all windows have as many rows
-    texts = [name for name in columns if reference[name].dtype == object]
+    texts = [name for name in columns if is_text(reference[name])]
     window_scores: dict[str, Scores] = {}
     for label, (continuous, categorical) in NANNYML.items():
         calculator = nannyml.UnivariateDriftCalculator(

@@ -99,6 +99,7 @@ def test_the_errors_of_a_large_file(tmp_path: Path, small_machine) -> None:
         read_rows(tmp_path / "none.csv", target="y", seed=0, memory_bytes=1)
 
 
+@pytest.mark.slow
 def test_rows_with_texts_that_were_left_out_are_said_too(tmp_path: Path, small_machine) -> None:
     words = np.random.default_rng(0).choice(["slow", "warm", "red", "late"], (400, 6))
     frame = pd.DataFrame({"note": [" ".join(row) for row in words], "y": np.where(words[:, 0] == "slow", "a", "b")})

@@ -52,6 +52,7 @@ def test_the_answer_only_rises_or_only_falls_with_a_constrained_column(quick_shi
     assert (sign * np.diff(predictions, axis=1) >= -1e-6 * np.abs(predictions).max()).all()
 
 
+@pytest.mark.slow
 def test_a_constraint_holds_for_whole_numbers_of_few_values_too(quick_ship: Ship) -> None:
     """0 to 5 are read as a number and as levels; the levels must not go around the constraint."""
     rng = np.random.default_rng(0)
@@ -80,6 +81,7 @@ def test_families_that_cannot_keep_a_constraint_are_refused_when_no_other_is_lef
         quick_ship(for_task(make_loans(150), "multiclass"), target="grade", monotone={"age": 1}, candidates=("linear",))
 
 
+@pytest.mark.slow
 def test_weights_change_the_model_and_are_no_input(quick_ship: Ship) -> None:
     frame = for_task(make_loans(), "binary")
     probe = frame.drop(columns="default")
@@ -103,6 +105,7 @@ def test_a_row_without_weight_is_as_if_it_were_not_there(quick_ship: Ship) -> No
     assert predictions[truth].mean() > predictions[~truth].mean() + 0.1
 
 
+@pytest.mark.slow
 def test_mostly_weightless_rows_are_survived(quick_ship: Ship) -> None:
     frame = for_task(make_loans(80), "binary")
     frame["weight"] = np.where(np.arange(80) % 4 == 0, 1.0, 0.0)
@@ -248,6 +251,25 @@ def test_intervals_hold_about_as_many_new_values_as_promised(quick_ship: Ship, l
         frame["price"][400:] <= predictions.intervals[:, 1]
     )
     assert inside.mean() == pytest.approx(level, abs=0.05)
+
+
+def test_intervals_widen_with_the_value_where_errors_do_and_stay_above_zero(quick_ship: Ship) -> None:
+    rng = np.random.default_rng(5)
+    area = rng.uniform(1, 100, 3000)
+    frame = pd.DataFrame({"area": area, "price": area * rng.lognormal(0, 0.3, len(area))})
+    shipped = quick_ship(frame[:1000], target="price")
+    evaluated = evaluate_bundle(shipped.path, frame[1000:])
+    assert evaluated.interval is not None
+    by_fifth = evaluated.interval.coverage_by_fifth
+    assert len(by_fifth) == 5
+    assert min(by_fifth) > 0.8  # one width for all holds .6 of the largest
+    assert evaluated.to_dict()["interval"]["coverage_by_fifth"] == list(by_fifth)
+    with Runtime.open(shipped.path) as runtime:
+        predictions = runtime.predict(frame[1000:].drop(columns="price"))
+    assert predictions.intervals is not None
+    assert predictions.intervals.min() >= 0
+    widths = np.diff(predictions.intervals, axis=1)[:, 0]
+    assert np.median(widths[area[1000:] > 80]) > 3 * np.median(widths[area[1000:] < 20])
 
 
 def test_a_signed_bundle_verifies_with_its_key(quick_ship: Ship, tmp_path: Path) -> None:

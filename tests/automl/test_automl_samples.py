@@ -52,7 +52,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     root = tmp_path_factory.mktemp("patients")
     data = write(root)
     shipment = ds.ship(
-        data, target="ill", split="group:patient", out=root / "bundle", trials=8, workers=0,
+        data, target="ill", split="group:patient", out=root / "bundle", trials=4, workers=0,
         kinds={"note": "text"}, segments=["age"],
     )  # fmt: skip
     return root, shipment
@@ -109,7 +109,7 @@ def test_one_sample_differs_by_less_than_a_hundred_thousandth_from_many(shipped:
 @pytest.mark.slow
 def test_by_the_shell_the_same_seed_and_epochs_give_the_same_digest(shipped: Any, tmp_path: Path, capsys: Any) -> None:
     root, shipment = shipped
-    command = ["ship", str(root / "patients.csv"), "--target", "ill", "--split", "group:patient", "--trials", "8"]
+    command = ["ship", str(root / "patients.csv"), "--target", "ill", "--split", "group:patient", "--trials", "4"]
     command += ["--kind", "note=text", "--segment", "age", "--name", "bundle", "--out", str(tmp_path / "again")]
     assert main([*command, "--workers", "2", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -239,6 +239,7 @@ def test_the_other_verbs_answer_as_predict_does(shipped: Any, capsys: Any) -> No
     assert row["base_value"] + sum(row["values"].values()) + row["residual"] == pytest.approx(row["output"])
 
 
+@pytest.mark.slow
 def test_a_server_answers_as_predict_does(shipped: Any) -> None:
     root, shipment = shipped
     with MultimodalRuntime.open(shipment.path) as runtime, started(shipment.path, "--workers", "1") as server:

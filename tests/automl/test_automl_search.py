@@ -314,6 +314,7 @@ def test_the_blend_is_not_below_the_yardstick_on_the_held_rows(
     assert [entry["number"] for entry in search["trials"]] == [0, 1]
 
 
+@pytest.mark.slow
 def test_the_largest_seed_can_be_shipped(quick_ship: Callable[..., ShipResult]) -> None:
     shipped = quick_ship(for_task(make_loans(100), "binary"), seed=2**31 - 1, trials=3)
     assert shipped.seed == 2**31 - 1

@@ -247,6 +247,7 @@ def test_each_task_ships_and_answers(quick_ship: Callable[..., ShipResult], task
         np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_progress_is_told_and_rises_to_one(quick_ship: Callable[..., ShipResult]) -> None:
     progress_calls: list[tuple[str, float]] = []
     quick_ship(for_task(make_loans(100), "binary"), progress=lambda what, share: progress_calls.append((what, share)))

@@ -115,6 +115,7 @@ def test_a_class_of_a_single_row_is_learned_from_and_said(quick_ship: Ship) -> N
     assert "singular" in read(shipped, "bundle.json")["labels"]
 
 
+@pytest.mark.slow
 def test_two_positives_are_enough_or_the_refusal_says_how_many_are_needed(quick_ship: Ship) -> None:
     frame = for_task(make_loans(120), "binary").assign(default="no")
     for num_positives in (1, 2, 3, 6):
@@ -126,6 +127,7 @@ def test_two_positives_are_enough_or_the_refusal_says_how_many_are_needed(quick_
             assert refusal.expected
 
 
+@pytest.mark.slow
 def test_a_class_that_comes_late_in_time_or_in_one_group_is_survived_or_named(quick_ship: Ship) -> None:
     frame = for_task(make_loans(120), "binary", keep=("since", "household"))
     frame.loc[:39, "default"] = "no"
@@ -165,6 +167,7 @@ def test_all_leaks_are_named_at_once_with_the_options_that_go_on(quick_ship: Shi
     assert "split by group" in fix  # of the rows that stand in both files
 
 
+@pytest.mark.slow
 def test_training_rows_among_own_test_rows_are_refused_and_can_be_accepted(quick_ship: Ship) -> None:
     frame = for_task(make_loans(150), "binary")
     with pytest.raises(CheckError, match="test rows"):

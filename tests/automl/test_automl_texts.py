@@ -84,6 +84,7 @@ def test_one_row_and_many_are_answered_alike_and_explained_by_column(shipped: Sh
     assert explanation["max_residual"] < 1e-4
 
 
+@pytest.mark.slow
 def test_trees_read_the_numbers_beside_a_text(tmp_path: Path) -> None:
     frame = make_questions().drop(columns="topic")
     result = ds.ship(frame, target="urgent", out=tmp_path / "b", trials=2, candidates=("xgboost",))
@@ -116,6 +117,7 @@ def test_a_candidate_of_numbers_sees_no_ngrams_and_its_weights_read_whole_rows(c
     assert np.corrcoef(weights.margin(features)[:, 0], features[:, 3])[0, 1] > 0.5
 
 
+@pytest.mark.slow
 def test_words_that_no_constrained_model_reads_are_said(tmp_path: Path) -> None:
     frame = make_questions().drop(columns="topic")
     result = ds.ship(

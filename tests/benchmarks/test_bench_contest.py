@@ -46,6 +46,7 @@ def test_the_parts_of_a_split_are_60_20_20_and_share_no_row(name: str, tmp_path:
     assert rows.duplicated().sum() <= DATASETS[name].load()[0].drop(columns=[DATASETS[name].target]).duplicated().sum()
 
 
+@pytest.mark.slow
 def test_a_contender_runs_in_its_own_process_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPSEEK_CACHE", str(tmp_path))
     first = compete(HISTGB, "wine", 11, 5.0)

@@ -43,14 +43,29 @@ def test_a_script_ends_with_3_only_when_a_bar_is_missed(tmp_path: Path) -> None:
         assert (record["claims"], record["not_run"]) == (claims, ["e"])
 
 
-def test_a_run_of_one_claim_leaves_the_record_of_all_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_one_claim_takes_its_place_in_the_record_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     both = [claim(name, ours=1.0, unit="x") for name in ("a", "b")]
-    finish("demo", both, not_run=[], folder=tmp_path)
+    finish("demo", both, not_run=["c"], folder=tmp_path)
+    before = json.loads((tmp_path / "demo.json").read_text())
+    again = claim("a", ours=2.0, unit="x")
+    monkeypatch.setattr("sys.argv", ["demo.py", "--only", "a", "--quick"])
+    finish("demo", [again], not_run=["b"], folder=tmp_path)
+    assert json.loads((tmp_path / "demo.json").read_text()) == before  # a longer run is not overwritten by a quick one
     monkeypatch.setattr("sys.argv", ["demo.py", "--only", "a"])
-    finish("demo", [claim("a", ours=2.0, unit="x")], not_run=["b"], folder=tmp_path)
-    assert json.loads((tmp_path / "demo.json").read_text())["claims"] == both
-    finish("other", [claim("a", ours=2.0, unit="x")], not_run=["b"], folder=tmp_path)
-    assert (tmp_path / "other.json").exists()
+    finish("demo", [again], not_run=["b"], folder=tmp_path)
+    record = json.loads((tmp_path / "demo.json").read_text())
+    measured = record["claims"][0].pop("measured")
+    assert measured["command"] == "python demo.py --only a"
+    assert measured["commit"]
+    assert record == before | {"claims": [again, both[1]]}
+    finish("demo", [claim("c", ours=3.0, unit="x")], not_run=[], folder=tmp_path)
+    record = json.loads((tmp_path / "demo.json").read_text())
+    assert [each["claim"] for each in record["claims"]] == ["a", "b", "c"]
+    assert record["not_run"] == []
+    finish("other", [again], not_run=["b"], folder=tmp_path)
+    assert "measured" not in json.loads((tmp_path / "other.json").read_text())["claims"][0]
 
 
 def test_every_script_takes_quick_and_one_of_its_claims() -> None:

@@ -65,6 +65,7 @@ def test_the_copy_alone_is_fine(whole: Bundle, key: Path) -> None:
         read_all(path, key)
 
 
+@pytest.mark.slow
 @quick
 @given(data=st.data())
 def test_any_flipped_byte_is_refused(whole: Bundle, key: Path, data: st.DataObject) -> None:
@@ -78,6 +79,7 @@ def test_any_flipped_byte_is_refused(whole: Bundle, key: Path, data: st.DataObje
         refusal(path, name, key)
 
 
+@pytest.mark.slow
 @quick
 @given(data=st.data())
 def test_any_cut_or_added_end_is_refused(whole: Bundle, key: Path, data: st.DataObject) -> None:
@@ -106,6 +108,7 @@ def test_a_missing_signature_is_refused_only_with_a_key(whole: Bundle, key: Path
 PART = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=8)
 
 
+@pytest.mark.slow
 @quick
 @given(parts=st.lists(PART, min_size=1, max_size=3), is_folder=st.booleans(), content=st.binary(max_size=9))
 def test_any_extra_file_or_folder_is_refused(

@@ -171,6 +171,7 @@ def test_opening_leaves_no_file_open(bundle: Bundle) -> None:
     assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
 
 
+@pytest.mark.slow
 def test_the_room_imports_as_fast_as_a_part_of_the_standard_library_and_without_numpy() -> None:
     def least_s(modules: str) -> float:
         """CPU seconds, the least of many: a busy neighbour only adds."""

@@ -27,6 +27,7 @@ def run_json(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, d
     return code, json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_an_onnx_file_is_measured_like_any_other_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,6 +38,7 @@ def test_an_onnx_file_is_measured_like_any_other_model(
     assert all(run["num_answers"] and not run["num_failed"] for run in document["runs"])
 
 
+@pytest.mark.slow
 def test_its_own_server_is_measured_with_its_cpu_by_part(
     cancer_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -183,6 +183,7 @@ def test_the_target_cannot_be_left_out(place: Path, capsys: pytest.CaptureFixtur
     assert "drop names 'default', which is the target" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_figures_for_want_of_rows_are_warned_of_in_the_evidence_and_on_stderr(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -193,6 +193,7 @@ def test_single_rows_are_explained_once(
     assert explained_rows.count(3) == 1
 
 
+@pytest.mark.slow
 def test_of_many_classes_each_row_is_explained_by_its_own(tmp_path: Path, capsys) -> None:
     from deepseek.automl.ship import ship
     from support.rows.loans import for_task, make_loans

@@ -128,6 +128,7 @@ def served(bundle: Path, *more: str) -> tuple[int, list[dict[str, Any]], str]:
     return process.returncode, [json.loads(line) for line in err.splitlines() if line.startswith("{")], err
 
 
+@pytest.mark.slow
 def test_a_server_says_what_it_has_not_checked(signed: Path, cancer_bundle: Path, keys: tuple[Path, Path]) -> None:
     for bundle, more, num_warnings in ((signed, [], 1), (signed, ["--key", str(keys[1])], 0), (cancer_bundle, [], 0)):
         code, lines, err = served(bundle, *more)

@@ -165,6 +165,7 @@ def ship_loans(place: Path, capsys: pytest.CaptureFixture[str], *words: object) 
     return code, out, err
 
 
+@pytest.mark.slow
 def test_with_a_report_the_json_is_one_object_and_the_report_is_there(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,6 +177,7 @@ def test_with_a_report_the_json_is_one_object_and_the_report_is_there(
     assert {path.name for path in tmp_path.iterdir()} == {"b", "why.html"}
 
 
+@pytest.mark.slow
 def test_a_report_that_fails_after_training_leaves_one_error_object(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

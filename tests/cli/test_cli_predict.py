@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import feather
 
+import deepseek as ds
 from deepseek.cli import main
 from deepseek.data.batches import sources
 from deepseek.data.table.examples import load_example
+from deepseek.errors import InputError
 from support.rows.loans import for_task, make_loans
 
 
@@ -72,6 +74,40 @@ def test_a_missing_column_is_named(cancer_bundle: Path, rows: Path, tmp_path: Pa
     pd.read_parquet(rows).drop(columns=["mean_radius"]).to_csv(short, index=False)
     assert main(["predict", str(cancer_bundle), str(short)]) == 2
     assert "mean_radius" in capsys.readouterr().err
+
+
+def test_columns_that_the_model_does_not_read_are_passed_over_and_said(
+    loans_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = make_loans(12)[["debt", "age", "region"]]
+    rows.to_csv(tmp_path / "plain.csv", index=False)
+    wide = tmp_path / "wide.csv"
+    rows.assign(agee=1.0, note="x").to_csv(wide, index=False)
+    assert main(["predict", str(loans_bundle), str(tmp_path / "plain.csv"), "--json"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert "ignored_columns" not in plain
+    assert main(["predict", str(loans_bundle), str(wide), "--json"]) == 0
+    out, err = capsys.readouterr()
+    answered = json.loads(out)
+    assert answered["predictions"] == plain["predictions"]
+    assert answered["ignored_columns"] == ["agee", "note"]
+    assert err.count("passed over: the columns 'agee', 'note'") == 1
+    with ds.load(loans_bundle) as runtime, pytest.warns(UserWarning, match="'agee', 'note'"):
+        assert len(runtime.predict(pd.read_csv(wide))) == 12
+
+
+def test_strict_refuses_what_the_model_does_not_read_and_a_renamed_column_is_never_passed_over(
+    loans_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = make_loans(12)[["debt", "age", "region"]]
+    rows.assign(agee=1.0).to_csv(tmp_path / "wide.csv", index=False)
+    assert main(["predict", str(loans_bundle), str(tmp_path / "wide.csv"), "--strict"]) == 2
+    assert "no column 'agee'" in capsys.readouterr().err
+    rows.rename(columns={"age": "agee"}).to_csv(tmp_path / "renamed.csv", index=False)
+    assert main(["predict", str(loans_bundle), str(tmp_path / "renamed.csv")]) == 2
+    assert "no column 'age'. Did you mean 'agee'" in capsys.readouterr().err
+    with ds.load(loans_bundle) as runtime, pytest.raises(InputError, match="no column 'age'"):
+        runtime.predict(pd.read_csv(tmp_path / "renamed.csv"))
 
 
 def test_missing_values_are_imputed_and_said(cancer_bundle: Path, rows: Path, tmp_path: Path, capsys) -> None:

@@ -36,6 +36,7 @@ def ask_json(url: str, body: dict[str, Any] | None = None) -> Any:
         return json.load(answer)
 
 
+@pytest.mark.slow
 def test_a_file_of_xgboost_is_served(booster_file: tuple[Path, Any], tmp_path: Path) -> None:
     path, booster = booster_file
     expected = booster.inplace_predict(np.array([[0.5, np.nan], [np.nan, 1.0]], np.float32))
@@ -85,6 +86,7 @@ def test_a_text_model_runs_in_what_the_gate_lets_pass(tmp_path: Path) -> None:
     assert list((tmp_path / "deepseek" / "lossy").glob("*.json"))
 
 
+@pytest.mark.slow
 def test_an_onnx_file_runs_in_the_int8_that_the_gate_lets_pass(tmp_path: Path) -> None:
     path, rows = convnet(tmp_path / "seen.onnx"), pictures(tmp_path / "rows.npz")
     options = ("--lossy", "cosine=0.9,difference=1,agreement=0.5", "--lossy-rows", rows, "--workers", "1")

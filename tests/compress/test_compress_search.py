@@ -89,6 +89,7 @@ def test_a_careful_form_is_only_tried_where_the_plain_one_loses_too_much(digits:
     assert ("int8-but-2" in tried[1]) == (min(plain) < 1.0)
 
 
+@pytest.mark.slow
 def test_what_meets_no_limit_is_not_written(digits: Path, tmp_path: Path) -> None:
     limits = Limits(min_speedup=500)
     result = optimize(
@@ -100,6 +101,7 @@ def test_what_meets_no_limit_is_not_written(digits: Path, tmp_path: Path) -> Non
     assert all("below the limit of 500x" in row.refused or "slower" in row.refused for row in result.rows)
 
 
+@pytest.mark.slow
 def test_without_answers_a_variant_is_held_to_the_given_model(digits: Path, tmp_path: Path) -> None:
     arrays = np.load(digits / "validation.npz")
     np.savez(tmp_path / "rows.npz", x=arrays["x"][:200])
@@ -281,6 +283,7 @@ def test_bad_data_is_refused_before_any_work(digits: Path, tmp_path: Path) -> No
         optimize(digits / "net.onnx", _bad(tmp_path, x=objects), cache=tmp_path, **FAST)
 
 
+@pytest.mark.slow
 def test_bad_models_are_refused(inside: Path, tmp_path: Path) -> None:
     data = inside / "validation.npz"
     with pytest.raises(InputError, match="no data to judge on"):

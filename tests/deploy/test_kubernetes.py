@@ -254,6 +254,7 @@ def test_the_container_of_the_runtime_is_what_kubernetes_takes(runtime: dict[str
     validate([{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}], tmp_path)
 
 
+@pytest.mark.slow
 def test_a_server_with_the_arguments_of_the_runtime_answers(cancer_bundle: Path, container: dict[str, Any]) -> None:
     words = json.dumps(container["args"]).replace("{{.Name}}", "risk").replace("/mnt/models", str(cancer_bundle))
     verb, *args = json.loads(words)

@@ -72,9 +72,17 @@ def test_widths_go_by_the_group_of_the_value_and_end_with_the_range() -> None:
     assert prediction.intervals.tolist() == [[0, 1], [0, 1.5], [8.75, 10.75], [6, 14], [16, 20]]
 
 
+def test_lower_ends_stay_above_a_floor_unless_the_value_itself_is_below() -> None:
+    data = b'{"interval": {"level": 0.9, "half_width": 2, "floor": 0}}'
+    intervals = Decision.from_bytes(data, task="regression", labels=()).apply(np.array([[-1], [1], [5]], np.float32))
+    assert intervals.intervals is not None
+    assert intervals.intervals.tolist() == [[-1, 1], [0, 3], [3, 7]]
+
+
 @pytest.mark.parametrize(
     "data",
     [
+        b'{"interval": {"half_width": 1, "floor": "zero"}}', b'{"interval": {"half_width": 1, "floor": 1e99}}',
         b'{"range": [1, 0]}', b'{"range": [0]}', b'{"range": "x"}', b'{"interval": {"half_width": 1, "groups": []}}',
         b'{"interval": {"half_width": 1, "groups": [{"start": 1, "half_width": 1}]}}',
         b'{"interval": {"half_width": 1, "groups": [{"start": null, "half_width": -1}]}}',

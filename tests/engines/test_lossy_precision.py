@@ -99,6 +99,7 @@ def measured_paths() -> Iterator[list[str]]:
 PACE_S = {"onnxruntime": 2e-3, "onnxruntime-int8": 1e-3}  # of a call; which is faster is the processor's affair
 
 
+@pytest.mark.slow
 def test_int8_is_near_and_serves_where_it_is_faster(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

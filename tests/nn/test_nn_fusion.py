@@ -118,6 +118,7 @@ def test_the_loss_of_a_missing_modality_teaches_its_voice_nothing() -> None:
     assert fused_net.voices["m_cough"].weight.grad.any()  # type: ignore[union-attr, operator]
 
 
+@pytest.mark.slow
 def test_it_learns_what_no_modality_says_alone() -> None:
     """The label is the exclusive or of two tables: late fusion stays at chance."""
     torch.manual_seed(0)
@@ -201,6 +202,7 @@ def test_where_only_one_of_two_texts_goes_on_its_words_count_in_full() -> None:
     assert mask[taker].all()
 
 
+@pytest.mark.slow
 def test_it_runs_in_onnxruntime_with_masks(tmp_path: Any) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     fused_net, batch = net(), inputs()

@@ -39,6 +39,7 @@ def classifier(optimizer: Any) -> Any:
     return model
 
 
+@pytest.mark.slow
 def test_fit_learns_the_digits_and_a_loaded_model_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     train, test, train_labels, test_labels = digits()
     model = classifier(AdaptiveOptimizer())
@@ -143,6 +144,7 @@ def test_bad_arguments_say_what_to_do() -> None:
         AdaptiveOptimizer().get_current_lr()
 
 
+@pytest.mark.slow
 def test_another_backend_is_refused() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from deepseek.optimizers.keras import AdaptiveOptimizer"],

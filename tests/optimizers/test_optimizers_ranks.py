@@ -45,6 +45,7 @@ def work(kind: str) -> dict[str, Any]:
     return {"rates": rates, "losses": losses, "weights": [float(w.detach().sum()) for w in whole]}
 
 
+@pytest.mark.slow
 def test_data_parallel_training_equals_one_process(tmp_path: Path) -> None:
     (one,) = run_ranks(1, work, "one", folder=tmp_path)
     first, second = run_ranks(2, work, "ddp", folder=tmp_path)
@@ -56,6 +57,7 @@ def test_data_parallel_training_equals_one_process(tmp_path: Path) -> None:
     assert means[:10] == pytest.approx(one["losses"][:10], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_sharded_ranks_take_the_same_rate_and_train(tmp_path: Path) -> None:
     first, second = run_ranks(2, work, "fsdp", folder=tmp_path)
     assert first["rates"] == second["rates"]

@@ -261,6 +261,7 @@ def test_the_figures_are_those_of_the_field() -> None:
     assert figures.average_precision == pytest.approx((1 + 1 + 3 / 4) / 3)
 
 
+@pytest.mark.slow
 def test_hidden_states_join_the_definition_where_held_rows_are_ranked_better() -> None:
     table = simulate_transactions(replace(WORLD, num_customers=500))
     definition = make_definition(table, options())

@@ -132,6 +132,7 @@ def test_evaluate_and_explain_take_raw_sensors(engines: Path, fleet: Path, capsy
     assert row["base_value"] + sum(row["values"].values()) == pytest.approx(row["output"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_machine_that_did_not_fail_is_learned_from(sensors: Table, tmp_path: Path) -> None:
     hour, name = sensors.column("hour"), sensors.column("machine")
     last = np.append(name[1:] != name[:-1], True)

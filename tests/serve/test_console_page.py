@@ -151,6 +151,7 @@ def test_nothing_overlaps_or_is_cut_off(open_console: OpenPage, width: int, loca
     assert titles in (True, '"Explanations"' if locale == "en-US" else '"解释延迟"')
 
 
+@pytest.mark.slow
 def test_requests_and_errors_are_counted_as_they_come(open_console: OpenPage, client: httpx.Client) -> None:
     opened = open_console(expected=REFUSED)
     cells = opened.locator("#models tr:has-text('prices') td")
@@ -201,6 +202,7 @@ def test_a_server_that_is_gone_is_said_so_and_found_again(open_page: OpenPage, l
         says(opened, "#answer", "Serving 1 model: loans")
 
 
+@pytest.mark.slow
 def test_a_key_is_asked_for_and_used(open_page: OpenPage, loans: Path, start: Any, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text(hashlib.sha256(b"secret").hexdigest() + "\n")

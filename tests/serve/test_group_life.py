@@ -216,6 +216,7 @@ def stop_one(group: Server) -> tuple[int, httpx.Client]:
                 client.close()
 
 
+@pytest.mark.slow
 def test_a_watched_folder_is_followed_by_all_at_once(folder: Path, loans: Path, loan: dict[str, Any]) -> None:
     with started("--front-ends", "2", "--workers", "0", "--repository", folder, "--watch", "0.1") as group:
         assert answers(group, loan) == {(200, "10")}

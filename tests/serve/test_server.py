@@ -119,6 +119,7 @@ def test_wrong_usage_is_exit_code_2_without_a_traceback(args: list[str]) -> None
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_environment_names_the_bundle_and_options_rename_it(start: Any, loans: Path) -> None:
     with start(environ={"MODEL_PATH": str(loans)}) as first:
         assert first.models == ["loans"]

@@ -45,6 +45,7 @@ from deepseek.train.tabular.metrics import measure_figures
 from deepseek.train.tabular.operating_point import DecisionRule, measure_operating_point
 
 CHUNK_ROWS = 50_000  # rows scored at once
+MIN_ROWS_BY_FIFTH = 100
 MAX_MASKED_LISTED = 20  # files that were masked, by name
 
 
@@ -67,9 +68,11 @@ class IntervalCoverage:
 
     half_width: float  # in units of the target; the mean, where it depends on the value
     coverage: float  # share of the rows, 0..1
+    coverage_by_fifth: tuple[float, ...] = ()  # from the smallest predictions to the largest; () for too few rows
 
     def to_dict(self) -> JsonObject:
-        return {"half_width": self.half_width, "coverage": self.coverage}
+        by_fifth = {"coverage_by_fifth": list(self.coverage_by_fifth)} if self.coverage_by_fifth else {}
+        return {"half_width": self.half_width, "coverage": self.coverage, **by_fifth}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,10 +229,15 @@ def _interval_coverage(
     if intervals is None:
         return None
     inside = (intervals[:, 0] <= target) & (target <= intervals[:, 1])
+    half_width = float(np.mean(intervals[:, 1] - intervals[:, 0])) / 2
     if runtime.decision.half_width is not None and not runtime.decision.group_half_widths:
         half_width = runtime.decision.half_width
-        return IntervalCoverage(half_width, float(np.mean(np.abs(output[:, 0] - target) <= half_width)))
-    return IntervalCoverage(float(np.mean(intervals[:, 1] - intervals[:, 0])) / 2, float(np.mean(inside)))
+        inside = np.abs(output[:, 0] - target) <= half_width  # in float64, as the width was set
+    by_fifth: list[float] = []
+    if len(target) >= MIN_ROWS_BY_FIFTH:
+        order = np.argsort(output[:, 0], kind="stable")
+        by_fifth = [float(np.mean(inside[rows])) for rows in np.array_split(order, 5)]
+    return IntervalCoverage(half_width, float(np.mean(inside)), tuple(by_fifth))
 
 
 def files_root(data: Any, files: str | Path | None) -> Path | None:

@@ -33,30 +33,10 @@ from deepseek.contracts import Figure, Float64, JsonObject, Task
 from deepseek.data.table.formats import TARGET_FORMAT
 from deepseek.engines.decide import Decision
 from deepseek.train.tabular.contradictions import find_contradictions
-from deepseek.train.tabular.decide import Threshold, check_costs, choose_threshold, conformal_half_width
-from deepseek.train.tabular.group_intervals import IntervalGroup
+from deepseek.train.tabular.decide import Threshold, check_costs, choose_threshold
+from deepseek.train.tabular.group_intervals import ConformalInterval
 from deepseek.train.tabular.metrics import PairedFigures, default_metric
 from deepseek.train.tabular.operating_point import DecisionRule, measure_operating_point
-
-
-@dataclass(frozen=True, slots=True)
-class ConformalInterval:
-    """An interval around each value, from the residuals of held-out rows."""
-
-    level: float  # the share of new values that it should hold, 0..1
-    half_width: float  # in units of the target
-    num_rows: int  # that it was set on
-    groups: tuple[IntervalGroup, ...] = ()  # widths by the predicted value, where one for all will not do
-
-    def to_dict(self) -> JsonObject:
-        """As decision.json holds it; a first group has no start."""
-        plain: JsonObject = {"level": self.level, "half_width": self.half_width, "num_rows": self.num_rows}
-        if self.groups:
-            plain["groups"] = [
-                asdict(group) | {"start": None if place == 0 else group.start}
-                for place, group in enumerate(self.groups)
-            ]
-        return plain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,8 +80,7 @@ def choose_decision(
     """Threshold, costs or interval by what the options demand, set on held-out rows: their targets (M,), calibrated
     outputs (M, C) or (M, 1) and weights (M,). CheckError when no threshold meets the limits."""
     if task == "regression":
-        half_width = conformal_half_width(target, output[:, 0], options.interval)
-        return ChosenDecision(interval=ConformalInterval(options.interval, half_width, len(target)))
+        return ChosenDecision(interval=ConformalInterval.fit(target, output[:, 0], options.interval))
     costs = None if options.costs is None else check_costs(options.costs, labels)
     threshold = None
     if task == "binary":

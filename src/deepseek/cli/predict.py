@@ -53,21 +53,26 @@ Examples:
 )  # fmt: skip
 @click.option("--all", "all_rows", is_flag=True, help="Of machines: the remaining life at each time, not the last.")
 @click.option("--html", type=FILE, help="Of machines: write a page of the fleet there, the most urgent first.")
+@click.option(
+    "--strict", is_flag=True, help="Refuse columns that the model does not read, instead of passing them over."
+)
 @skip_options
 @bundle_key_option
 @first_run_options
 @output.json_option
 def command(
     bundle: Path, data: Path, out: Path | None, flags: bool, history: tuple[Path, ...], all_rows: bool,
-    html: Path | None, files: Path | None, broken: Broken, key: Path | None, open_timeout: float, open_memory: int,
-    as_json: bool,
+    html: Path | None, strict: bool, files: Path | None, broken: Broken, key: Path | None, open_timeout: float,
+    open_memory: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Score each row of DATA: row_id (its place, from 0), prediction, and probability_LABEL for each class.
 
     What was missing in a row (imputed), what training never saw (unseen), and what is outside of the training range
     or far from every training row, is counted; --flags writes it beside each row. For a regression, lower and upper
-    give the prediction interval. DATA is read a part at a time, so it may be larger than memory; what --json prints
-    without --out is not. With --broken skip the rows that cannot be scored are left out, and each with its reason is
+    give the prediction interval. Columns that the model does not read are passed over, and named on stderr; one that it
+    reads has to be there. DATA is read a part at a time, so it may be larger than memory; what --json prints
+    without --out is not. Columns that the model does not read are passed over with one line on stderr; one that it
+    reads has to be there. With --broken skip the rows that cannot be scored are left out, and each with its reason is
     on stderr, in "skipped" of --json and, with --out scores.csv, in scores.skipped.csv.
 
     A bundle of `recipe fraud` takes raw events: what cards and terminals did before each row of DATA, in DATA itself
@@ -93,7 +98,7 @@ def command(
         return
     from deepseek.engines.first_run import FirstRunLimits, use_limits
 
-    job = _RowsJob(bundle, data, out, history, files, broken, key, flags, all_rows, html, as_json)
+    job = _RowsJob(bundle, data, out, history, files, broken, key, flags, all_rows, html, strict, as_json)
     with use_limits(FirstRunLimits(open_timeout, open_memory << 20)):
         _predict_rows(job)
 
@@ -112,12 +117,14 @@ class _RowsJob:
     with_flags: bool
     all_rows: bool
     html: Path | None
+    is_strict: bool
     as_json: bool
 
 
 def _predict_rows(job: _RowsJob) -> None:
     """Score the rows of a table, and say what was flagged and skipped."""
     from deepseek.cli.support.events import open_rows
+    from deepseek.cli.support.extra_columns import ExtraColumns
     from deepseek.cli.support.kinds.machines import MachineJob, predict_machines
     from deepseek.cli.support.opening import warn_unchecked
     from deepseek.cli.support.writers import RecordsWriter, check_suffix, open_writer
@@ -138,11 +145,12 @@ def _predict_rows(job: _RowsJob) -> None:
             nullcontext(records) if as_json and out is None else open_writer(out) as writer,
         ):
             num_rows = table.num_rows
-            parts = _report_parts(table.parts(), num_rows, progress)
+            parts, extra = _report_parts(table.parts(), num_rows, progress), ExtraColumns.of(runtime)
+            parts = parts if job.is_strict else extra.pass_over(parts)
             root = job.files or job.data.parent
             skipped = _score(runtime, root, job.broken, parts, writer, counts, with_flags=job.with_flags)
     result: dict[str, object] = {"bundle": str(job.bundle), "digest": runtime.bundle.digest, "num_rows": num_rows}
-    result |= _flag_counts(counts)
+    result |= _flag_counts(counts) | ({"ignored_columns": extra.names} if extra.names else {})
     if job.broken == "skip":
         result |= {"num_skipped": len(skipped), "skipped": [row.to_dict() for row in skipped]}
     result |= {"predictions": records.rows} if out is None else {"out": str(out)}

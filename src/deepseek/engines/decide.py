@@ -36,6 +36,7 @@ class Decision:
     level: float | None = None  # the share of values that the interval should hold
     group_starts: tuple[float, ...] = ()  # regression: values from which on the next width holds, ascending
     group_half_widths: tuple[float, ...] = ()  # one more than starts; () where half_width is that of all
+    interval_floor: float | None = None  # regression: no lower end is below it, unless the value itself is
     low: float | None = None  # regression: values and intervals end here
     high: float | None = None
     _names: NDArray[np.str_] = field(init=False, repr=False, compare=False)
@@ -48,9 +49,10 @@ class Decision:
 
     @classmethod
     def from_bytes(cls, data: bytes, *, task: Task, labels: tuple[str, ...]) -> Decision:
-        """From decision.json: {"threshold", "costs", "interval": {"level", "half_width", "groups"}, "range"}, each null
-        or absent. IntegrityError for rules that cannot be followed: a threshold that is no probability, costs that are
-        not one number for each pair of labels, an interval without a width, a range whose ends are turned."""
+        """From decision.json: {"threshold", "costs", "interval": {"level", "half_width", "groups", "floor"},
+        "range"}, each null or absent. IntegrityError for rules that cannot be followed: a threshold that is no
+        probability, costs that are not one number for each pair of labels, an interval without a width, a range whose
+        ends are turned."""
         document = parse_json_object(data, DECISION)
         threshold, costs, interval = document.get("threshold"), document.get("costs"), document.get("interval")
         if threshold is not None and not (_is_number(threshold) and is_threshold(threshold)):
@@ -64,7 +66,8 @@ class Decision:
         matrix = None if costs is None else _parse_cost_matrix(costs, len(labels))
         starts, widths = _parse_groups(interval.get("groups"))
         low, high = _parse_range(document.get("range"))
-        return cls(task, labels, threshold, matrix, half_width, interval.get("level"), starts, widths, low, high)
+        level, floor = interval.get("level"), interval.get("floor")
+        return cls(task, labels, threshold, matrix, half_width, level, starts, widths, floor, low, high)
 
     def apply(self, output: Float32, flags: Sequence[Flag] = ()) -> Prediction:
         """Answers for outputs (N, C) or (N, 1)."""
@@ -89,7 +92,10 @@ class Decision:
         if self.group_half_widths:
             place = np.searchsorted(np.array(self.group_starts, np.float32), values, side="right")
             half = np.array(self.group_half_widths, np.float32)[place]
-        return self.clip(np.stack([values - half, values + half], axis=1))
+        lower, upper = values - half, values + half
+        if self.interval_floor is not None:
+            lower = np.maximum(lower, np.minimum(values, np.float32(self.interval_floor)))
+        return self.clip(np.stack([lower, upper], axis=1))
 
     def clip(self, values: NDArray[FloatT]) -> NDArray[FloatT]:
         """Numbers within the range of the target, NaN as it is."""
@@ -103,11 +109,13 @@ def _is_number(value: object) -> bool:
 
 
 def _is_interval(interval: object) -> bool:
-    """Whether it is an object whose half width and level, where given, can be used."""
+    """Whether it is an object whose half width, level and floor, where given, can be used."""
     if not isinstance(interval, dict):
         return False
     half_width, level = interval.get("half_width"), interval.get("level")
     has_width = half_width is None or (_is_number(half_width) and 0 <= half_width <= MAX_FLOAT32)
+    floor = interval.get("floor")
+    has_width = has_width and (floor is None or (_is_number(floor) and abs(floor) <= MAX_FLOAT32))
     return bool(has_width and (level is None or (_is_number(level) and 0 < level < 1)))
 
 

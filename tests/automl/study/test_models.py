@@ -37,7 +37,7 @@ def slope_of(function: object, at: np.ndarray, step: float = 1e-5) -> np.ndarray
 @pytest.mark.parametrize("kernel", gaussian_process.KERNELS)
 def test_the_derivative_of_the_evidence_is_its_slope(kernel: str, rows: np.ndarray, values: np.ndarray) -> None:
     squares = gaussian_process.squared_differences(rows, rows, SPACE.is_category)
-    mean, deviation = gaussian_process._prior(3, -0.4)
+    mean, deviation = gaussian_process._prior(3, gaussian_process.usual_scales(3))
     vector = mean + np.array([0.3, -0.2, 0.1, 0.4, 2.0])
     rest = (squares, values, mean, deviation, kernel)
     _, gradient = gaussian_process._negative_log_posterior(vector, *rest)
@@ -52,6 +52,22 @@ def test_what_was_measured_is_known_and_what_is_far_is_not(rows: np.ndarray, val
     np.testing.assert_allclose(process.predict_own(), values, atol=1e-6)
     unseen = SPACE.draw(50, np.random.default_rng(1))
     assert process.predict(unseen)[1].mean() > 2 * deviation.mean()
+
+
+def test_between_few_trials_of_many_parameters_the_surface_is_within_its_bounds() -> None:
+    """Of the values of bumps in six parameters some nine in ten lie within what 18 trials say of them."""
+    rng, inside = np.random.default_rng(0), []
+    for _ in range(6):
+        centers, widths = rng.random((8, 6)), rng.uniform(0.15, 0.5, (8, 1))
+        heights = rng.normal(size=8)
+
+        def measure(x: np.ndarray, centers=centers, widths=widths, heights=heights) -> np.ndarray:  # type: ignore[no-untyped-def]
+            return np.exp(-0.5 * (((x[:, None] - centers) / widths) ** 2).sum(axis=2)) @ heights
+
+        known, unseen = rng.random((18, 6)), rng.random((60, 6))
+        mean, deviation = gaussian_process.fit(known, measure(known), np.zeros(6, bool)).predict(unseen)
+        inside.append(np.abs(measure(unseen) - mean) < 1.645 * deviation)
+    assert np.mean(inside) > 0.8
 
 
 def test_the_mean_stays_and_the_deviation_shrinks_where_a_result_is_awaited(

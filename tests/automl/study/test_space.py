@@ -43,6 +43,8 @@ def test_what_is_drawn_can_be_set() -> None:
         ({"low": 3, "high": 3}, "range of a is empty"),
         ({"low": 5, "high": 3}, "range of a is empty"),
         ({"low": float("nan"), "high": 3}, "range of a is empty"),
+        ({"low": -1e308, "high": 1e308}, "range of a is empty"),
+        ({"low": 0, "high": 1e-320}, "range of a is empty"),
         ({"low": 0, "high": 3, "log": True}, "log = true"),
         ({"low": 0, "high": 3, "step": 4}, "step of a"),
         ({"low": 0.5, "high": 3, "integer": True}, "whole numbers"),

@@ -110,6 +110,7 @@ def test_of_several_results_none_is_kept_when_one_is_refused(study: Study) -> No
     [
         ({"yield": "nan", "wear": 1}, "yield = nan"),
         ({"yield": float("inf"), "wear": 1}, "yield = inf"),
+        ({"yield": 1, "wear": -1e308}, "wear = -1e.308"),  # its square is none
         ({"yield": "high", "wear": 1}, "yield = high"),
         ({"yield": 1}, "no wear"),
         ({"yield": 1, "wear": 1, "ware": 2}, "Did you mean 'wear'"),
@@ -143,6 +144,15 @@ def test_what_has_failed_is_avoided(tmp_path: Path) -> None:
     assert max(done) > 4  # up to where it stops
     assert len(done) >= 5
     assert all(trial.reason == "it stops" for trial in trials if trial.state == "failed")
+
+
+def test_where_every_trial_has_failed_so_far_the_next_lies_apart_from_them(study: Study) -> None:
+    recipes = []
+    for _ in range(9):
+        [trial] = study.ask()
+        study.tell_failed(trial.number, "it stops")
+        recipes.append((trial.recipe["a"], trial.recipe["tool"]))
+    assert len(set(recipes)) == 9
 
 
 def test_history_is_known_at_once_and_counted_once(study: Study) -> None:

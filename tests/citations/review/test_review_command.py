@@ -74,6 +74,7 @@ def test_what_cannot_be_used_is_exit_code_2(
         assert "--example" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_other_verbs_say_that_a_review_is_not_theirs(
     bundle: Path, reviewed: Reviewed, capsys: pytest.CaptureFixture[str]
 ) -> None:

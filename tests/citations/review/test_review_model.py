@@ -99,6 +99,7 @@ def test_a_bundle_gives_the_same_answers_to_the_bit(reviewed: Reviewed, tmp_path
         open_model(open_bundle(path))
 
 
+@pytest.mark.slow
 def test_training_holds_documents_back_for_its_figures(reviewed: Reviewed, tmp_path: Path) -> None:
     options = ReviewOptions(tmp_path / "review", EncoderChoice("hashed"))
     result = train_review(reviewed.checklist, reviewed.labelled[:12], options)

@@ -37,6 +37,7 @@ def words(*more: object) -> list[str]:
     return ["stream", *map(str, more)]
 
 
+@pytest.mark.slow
 def test_a_planted_card_is_found_and_the_page_and_the_json_say_so(
     cards: Path, transactions: Path, tmp_path: Path
 ) -> None:
@@ -61,6 +62,7 @@ def test_a_planted_card_is_found_and_the_page_and_the_json_say_so(
     assert sorted(path.name for path in transactions.parent.iterdir()) == ["tx.csv"]
 
 
+@pytest.mark.slow
 def test_a_state_is_copied_and_never_changed(cards: Path, tmp_path: Path, capsys: Any) -> None:
     records = payments(300, seed=5)
     earlier, later = write(tmp_path / "earlier.ndjson", records[:200]), write(tmp_path / "later.csv", records[200:])

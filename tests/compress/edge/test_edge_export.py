@@ -117,6 +117,7 @@ def test_int8_is_taken_where_it_is_smaller_and_the_class_stays(cnn: tuple[Path, 
     assert done.kept.parity.num_rows == 399  # the other half would be for calibration
 
 
+@pytest.mark.slow
 def test_int8_that_changes_the_answers_is_refused(tmp_path: Path) -> None:
     net = nn.Linear(40, 30)
     with torch.no_grad():
@@ -155,6 +156,7 @@ def test_a_program_that_answers_otherwise_is_never_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_stated_size_is_held_and_the_sizes_are_named(cnn: tuple[Path, Path], tmp_path: Path) -> None:
     library_mb = sum(path.stat().st_size for path in edge_variants.library_files().values()) / 1e6
     limit = round(library_mb + 0.01, 2)  # a few kB for the model

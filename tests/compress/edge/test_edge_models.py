@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -101,3 +102,35 @@ def test_a_tree_that_is_one_leaf_and_a_threshold_without_end(compiled: Callable,
     with compiled(program) as folder:
         ran = build.run_program(folder, rows.astype(np.float64), program)
     np.testing.assert_array_equal(ran.outputs, model.score(rows).output)
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        Decision("regression", (), half_width=0.75, level=0.9),
+        Decision(
+            "regression", (), half_width=2.0, level=0.9, group_starts=(-1.0, 1.5), group_half_widths=(0.5, 1.0, 4.0),
+            interval_floor=0.0,
+        ),
+        Decision("regression", (), half_width=1.0, level=0.9, low=0.0, high=3.0),
+    ],
+    ids=["one width", "groups above a floor", "range"],
+)  # fmt: skip
+def test_intervals_and_range_are_those_of_the_bundle(decision: Decision, compiled: Callable, stump: Callable) -> None:
+    model = Model("regression", (), "target units", (Part("a", stump((0, 0.0, -3.25, 8.0))),))
+    columns = (Column("x", "numeric", "number", NumberEncoder(0.0)),)
+    program = model_program(model, decision, Preprocessor(columns))
+    with compiled(program) as folder:
+        ran = build.run_program(folder, np.array([[-1.0], [1.0]]), program)
+        shared = folder / "model.so"
+        command = ["gcc", "-std=c99", "-shared", "-fPIC", "-o", shared, folder / "model.c", "-lm"]
+        subprocess.run(command, check=True)
+        interval = ctypes.CDLL(str(shared)).model_interval
+    np.testing.assert_array_equal(ran.outputs, decision.clip(model.score(np.array([[-1.0], [1.0]], np.float32)).output))
+    interval.argtypes = [ctypes.c_float, *2 * [ctypes.POINTER(ctypes.c_float)]]
+    values = np.array([-3.25, -1.0, -0.25, 0.3, 1.5, 1.4999, 2.9, 8.0], np.float32)
+    expected = decision.apply(values[:, None]).intervals
+    for value, ends in zip(decision.clip(values), expected, strict=True):
+        low, high = ctypes.c_float(), ctypes.c_float()
+        interval(value, ctypes.byref(low), ctypes.byref(high))
+        assert [low.value, high.value] == ends.tolist()

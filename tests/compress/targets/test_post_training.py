@@ -31,6 +31,7 @@ def share(scores: Float32, expected: Float32) -> float:
     return float(np.linalg.norm(scores - expected) / np.linalg.norm(expected))
 
 
+@pytest.mark.slow
 def test_attention_is_smoothed_first(tmp_path: Path) -> None:
     """A channel fifty times as large as the others leaves them few of 256 steps, unless it is smoothed."""
     pytest.importorskip("nncf")

@@ -339,6 +339,7 @@ def test_hostile_records_give_features_or_a_named_error(records: list[Any], repe
     assert np.isfinite(batch.features).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     st.dictionaries(

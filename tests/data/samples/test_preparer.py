@@ -251,6 +251,7 @@ image.ImageReader.read = deadly
 """
 
 
+@pytest.mark.slow
 def test_a_file_on_which_the_decoder_dies_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
     """The reader is replaced in the decoding processes by one that is killed on a certain file."""
     (tmp_path / "data").mkdir()

@@ -329,6 +329,7 @@ def hashes(batches: Any) -> list[str]:
     return [hashlib.sha256(each.arrays["image"].tobytes() + each.labels.tobytes()).hexdigest() for each in batches]
 
 
+@pytest.mark.slow
 def test_a_decoder_that_dies_and_a_pass_that_is_killed_change_no_bit(tmp_path: Path) -> None:
     """A decoder dies on a picture in the program, which is killed behind its sixth batch; this process goes on."""
     row = list(ShardSampler((8, 8, 8, 6), 3, 6).rows(0))[5]

@@ -78,6 +78,7 @@ def test_what_came_before_agrees_with_counting_one_by_one(payments: list[tuple[i
         assert sums[row] == before.sum()
 
 
+@pytest.mark.slow
 def test_the_features_tell_fraud() -> None:
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.metrics import roc_auc_score

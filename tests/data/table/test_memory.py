@@ -63,6 +63,7 @@ def test_a_lack_of_memory_is_told_in_words(tmp_path: Path, monkeypatch: pytest.M
         read_table(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_data_card_of_a_table_beyond_the_address_space_is_exit_code_2(tmp_path: Path, form: str) -> None:
     import numpy as np

@@ -50,6 +50,7 @@ def parts(folder: Path) -> Table:
     return table_of([*cells, None, "broken.png", last], ["dent", "dent", "scratch", "dent", "a", "b", None])
 
 
+@pytest.mark.slow
 def test_two_thousand_pictures_stand_on_one_page_of_bounded_size(tmp_path: Path) -> None:
     few = [picture(tmp_path, 40, 40, seed) for seed in range(50)]
     table = table_of([few[k % 50] for k in range(2_400)], [f"kind {k % 40}" for k in range(2_400)])

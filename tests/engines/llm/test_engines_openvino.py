@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from deepseek.engines.llm.model.convert import convert
 from deepseek.engines.llm.model.folder import ModelFolder
 from support.nets.tinylm import trained
@@ -42,6 +44,7 @@ for first, second in ((small, engine), (engine, small), (small, small), (engine,
 """
 
 
+@pytest.mark.slow
 def test_a_signal_is_handled_after_models_went(tmp_path: Path) -> None:
     convert(ModelFolder.read(trained(tmp_path / "source")), tmp_path / "target")
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "target")]

@@ -337,6 +337,7 @@ def test_gpu_engines_come_first_where_they_are(monkeypatch: pytest.MonkeyPatch, 
     assert available_kinds(signature) == ["onnxruntime", "onnxruntime-tensorrt", "onnxruntime-cuda", "openvino-f32"]
 
 
+@pytest.mark.slow
 def test_a_graph_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = helper.make_graph(
         [node("Identity", "go", "more"), node("Identity", "v", "w")],

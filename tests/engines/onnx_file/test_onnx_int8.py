@@ -133,6 +133,7 @@ def test_the_quantizer_leaves_logging_as_it_was(tmp_path: Path) -> None:
         logging.disable(logging.NOTSET)
 
 
+@pytest.mark.slow
 def test_the_copy_is_kept_and_a_changed_one_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured = []
     measure_kind = tune._measure_kind

@@ -47,6 +47,7 @@ def test_the_page_has_no_english_left_over_in_chinese(trust_report: Any) -> None
     assert english_left_over((trust_report[1] / "why.html").read_text("utf-8"), words) == {}
 
 
+@pytest.mark.slow
 def test_the_words_that_the_model_knows_pass_and_shuffled_values_do_not(folder: Path, trust_report: Any) -> None:
     first = trust_report[0]["trust"]["rows"][0]
     assert first["deletion"]["passes"]
@@ -146,6 +147,7 @@ def test_a_short_time_leaves_out_steps_rows_and_the_shuffled_model(folder: Path,
     engine.close()
 
 
+@pytest.mark.slow
 def test_each_row_is_measured_for_the_class_that_is_explained(tmp_path: Path) -> None:
     folder = keyword_folder(tmp_path / "three", labels=("bad", "good", "neither"))
     text = {"text": [LONG]}
@@ -157,6 +159,7 @@ def test_each_row_is_measured_for_the_class_that_is_explained(tmp_path: Path) ->
     assert (other["counterfactual"], third["counterfactual"]) == (None, None)  # nothing is said of the class answered
 
 
+@pytest.mark.slow
 def test_embeddings_have_curves_and_no_counterfactual(tmp_path: Path, capsys: Any) -> None:
     folder = make_text_folder(tmp_path / "embeds", "distilbert")
     (tmp_path / "rows.csv").write_text(f'text\n"{LONG}"\n')
@@ -169,6 +172,7 @@ def test_embeddings_have_curves_and_no_counterfactual(tmp_path: Path, capsys: An
     assert row["deletion"]["points"][0] == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_graph_of_a_converted_model_is_shuffled_by_module(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     from deepseek.engines.text.convert.convert import convert

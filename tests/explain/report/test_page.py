@@ -187,6 +187,7 @@ def test_an_option_in_a_warning_is_not_cut_at_the_end_of_a_line(open_page: OpenP
     assert open_page(write().as_uri()).locator("#checks .option:visible").all_inner_texts() == ["--drop"]
 
 
+@pytest.mark.slow
 def test_evidence_that_does_not_fit_is_refused_in_words_or_shown() -> None:
     """It is a stranger's: whatever stands in the place of a value, the page ends in no error of ours."""
 

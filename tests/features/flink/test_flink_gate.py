@@ -67,6 +67,7 @@ def compare(definition: FeatureDefinition, messages: Sequence[str], seed: int, r
     return {answer.status for answer in answers}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("hidden", [None, HIDDEN], ids=["windows", "states"])
 def test_the_parts_say_what_the_store_says_whatever_comes_in_which_order(

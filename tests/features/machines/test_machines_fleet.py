@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from deepseek.features.machines.definition import Sensor, WindowDefinition, fit_
 from deepseek.features.machines.fleet import FleetStore
 from deepseek.features.machines.history import Histories, History, MachineColumns
 from deepseek.features.machines.state import CURVE_POINTS, SILENT_GAPS, FleetState
-from deepseek.features.machines.warning import WarningRule, find_alarm
+from deepseek.features.machines.warning import SURE_HOLD, WarningRule, find_alarm
 from deepseek.features.machines.windows import compute_windows, summarize
 
 DEFINITION = WindowDefinition(
@@ -64,16 +65,36 @@ def order(machines: list[History]) -> list[int]:
     return np.random.default_rng(0).permutation(np.repeat(np.arange(3), lengths)).tolist()
 
 
+@pytest.mark.parametrize("rule", [RULE, replace(RULE, jump=1.5)])
 def test_rows_that_come_mixed_give_the_features_and_alarms_of_whole_courses(
-    machines: list[History], order: list[int]
+    rule: WarningRule, machines: list[History], order: list[int]
 ) -> None:
-    store = FleetStore.open(None, DEFINITION, RULE)
+    store = FleetStore.open(None, DEFINITION, rule)
     features = follow(store, machines, order)
     for machine, followed in zip(machines, features, strict=True):
         np.testing.assert_array_equal(followed, compute_windows(DEFINITION, machine))
-        alarm = find_alarm(DEFINITION, RULE, machine)
+        alarm = find_alarm(DEFINITION, rule, machine)
         assert alarm is not None
+        assert rule.jump == 0 or alarm.row == 80 + SURE_HOLD - 1
         assert store.state.tracker.alarm_of(store.state.arrays, store.state.slot_of[machine.name]) == alarm
+
+
+@pytest.mark.parametrize("changes", [{}, {"lengths": (1,), "blocks": (3, 1)}, {"lengths": (2, 9), "baseline_rows": 2}])
+def test_compiled_windows_have_the_bits_of_the_readable_ones(machines: list[History], changes: dict[str, Any]) -> None:
+    pytest.importorskip("numba")
+    from deepseek.features.machines.compiled import CompiledSummary
+
+    definition = replace(DEFINITION, **changes)
+    compiled, store = CompiledSummary.of(definition), FleetStore.open(None, definition, RULE)
+    for row in range(110):
+        together = machines[: 1 + row % 3]
+        taken = store.take(
+            [machine.name for machine in together], np.array([machine.time[row] for machine in together]),
+            np.array([machine.values[row] for machine in together]),
+        )  # fmt: skip
+        moments = taken.update.moments
+        np.testing.assert_array_equal(compiled.features(moments), summarize(definition, moments))
+        store.answer(np.zeros((len(together), 3)), [b""] * len(together))
 
 
 def test_a_state_that_is_opened_again_goes_on_as_if_it_had_not_been_closed(

@@ -47,6 +47,17 @@ def test_counts_with_a_scale_are_the_samples_themselves_however_they_are_grouped
     np.testing.assert_allclose(compute_vibration(counts * scale[:, None, None], RATE_HZ), together, rtol=2e-4)
 
 
+@pytest.mark.parametrize("num_samples", [100, 2_560, 6_000])
+def test_counts_and_the_same_numbers_as_floats_read_alike(num_samples: int) -> None:
+    counts = np.random.default_rng(2).integers(-300, 300, (3, 2, num_samples)).astype(np.int16)
+    counts[0] += 20_000  # a sensor with an offset
+    counts[1, 0, 7], counts[2, 1] = -32_768, 12
+    features = compute_vibration(counts, RATE_HZ)
+    np.testing.assert_allclose(features, compute_vibration(counts.astype(np.float64), RATE_HZ), rtol=2e-4, atol=1e-4)
+    mirrored = compute_vibration(np.ascontiguousarray(counts[:, ::-1]), RATE_HZ)
+    np.testing.assert_array_equal(mirrored.reshape(3, 2, -1)[:, ::-1].reshape(3, -1), features)
+
+
 @pytest.mark.parametrize("blocks", [[np.zeros((2, 9))], [np.zeros((2, 99)), np.zeros((1, 99))], [np.zeros(99)]])
 def test_blocks_that_cannot_be_computed_are_refused(blocks: list[np.ndarray]) -> None:
     with pytest.raises(InputError, match="blocks of the shapes"):

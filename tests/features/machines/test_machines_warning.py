@@ -102,6 +102,35 @@ def test_a_machine_that_outlived_others_needs_less_of_a_drop() -> None:
     assert alarm.reasons[0].sensor == "a"
 
 
+def test_what_comes_at_once_raises_an_alarm_when_three_rows_have_it_and_what_gathers_does_not() -> None:
+    quick, slow = np.zeros(110), np.zeros(110)
+    quick[104:] -= 2.5  # a drop of 1.5, below the level, minutes before the end
+    slow[50:] -= np.linspace(0, 2.5, 60)
+    wild = np.zeros(110)
+    wild[[60, 61, 90, 91]] -= 9
+    rule = replace(RULE, jump=1.0)
+    alarm = find_alarm(DEFINITION, rule, machine(quick, np.zeros(110)))
+    assert alarm is not None
+    assert alarm.row == 106
+    assert find_alarm(DEFINITION, RULE, machine(quick, np.zeros(110))) is None
+    assert find_alarm(DEFINITION, rule, machine(slow, np.zeros(110))) is None
+    assert find_alarm(DEFINITION, rule, machine(wild, np.zeros(110))) is None
+
+
+def test_a_jump_that_raises_an_alarm_is_larger_than_any_in_the_first_half_of_a_life() -> None:
+    machines, lives = [], []
+    for seed in range(4):
+        course = 0.1 * noise(200, 70 + seed)
+        course[60:] -= 1 + 0.1 * seed
+        course[190:] -= 4
+        machines.append(machine(course, np.zeros(200)))
+        lives.append(Life(left := machines[-1].time[-1] - machines[-1].time, left))
+    rule = fit_warning(DEFINITION, machines, lives)
+    assert rule is not None
+    assert 1.25 * 0.6 * 1.3 * 0.9 < rule.jump < 0.6 * 4
+    assert (rule.num_found, rule.num_early) == (4, 0)
+
+
 def test_an_alarm_never_depends_on_rows_after_it() -> None:
     course = noise(300, 8)
     course[200:] -= 5

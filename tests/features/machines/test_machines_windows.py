@@ -138,6 +138,15 @@ def test_a_sensor_in_another_unit_is_refused_and_one_wild_value_is_not() -> None
     make_rows(DEFINITION, table(**columns, a=[9.0, 905, 9, 9, 9, 9]))
 
 
+def test_a_time_that_is_no_end_is_missing_and_a_value_that_no_sensor_says_is_too() -> None:
+    columns = MachineColumns("unit", "cycle")
+    rows = {"unit": [1.0, 1, 1], "cycle": [1.0, 2, 3], "a": [0.5, 1e300, -np.inf]}
+    (machine,) = read_histories(table(**rows), columns).machines
+    assert np.isnan(machine.values[:, 0]).tolist() == [False, True, True]
+    with pytest.raises(InputError, match="row 2 has no 'cycle': 1 such rows"):
+        read_histories(table(**rows | {"cycle": [1.0, 2, np.inf]}), columns)
+
+
 def test_what_was_replaced_is_said() -> None:
     columns = {"unit": [1.0] * 30 + [2.0], "cycle": [*map(float, range(30)), 1.0]}
     notes = make_rows(DEFINITION, table(**columns, a=[1.0] * 5 + [np.nan] * 25 + [1.0], b=[np.nan] * 30 + [1.0])).notes

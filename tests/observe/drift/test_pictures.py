@@ -103,6 +103,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sampled_bundle(tmp_path_factory.mktemp("pictures") / "parts", ("photo", "age"))
 
 
+@pytest.mark.slow
 def test_a_dimmed_lamp_and_a_lens_out_of_focus_are_found_and_more_of_the_same_is_not(
     bundle: Path, tmp_path: Path
 ) -> None:

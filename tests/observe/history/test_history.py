@@ -74,6 +74,7 @@ def test_a_quiet_hour_has_no_requests_and_costs_nothing_until_somebody_looks() -
     assert history.frame()["requests"].tolist()[-2:] == [0, 1]
 
 
+@pytest.mark.slow
 def test_the_ring_is_bounded_and_holds_the_last_six_hours() -> None:
     clock = Clock()
     live, history = make_history(clock)

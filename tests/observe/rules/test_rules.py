@@ -27,6 +27,7 @@ def check(folder: Path, thresholds: Thresholds) -> bool:
     return check_rules(folder)
 
 
+@pytest.mark.slow
 @needs_promtool
 def test_each_rule_is_silent_on_quiet_series_fires_in_its_time_and_ends(tmp_path: Path) -> None:
     assert check(tmp_path, read_thresholds([]))

@@ -8,6 +8,8 @@ import hmac
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from support.assistant.client import Client, Desk, assistant, in_loop
 
 
@@ -68,6 +70,7 @@ async def test_a_person_answers_until_the_conversation_is_given_back(tmp_path: P
         assert "You are with the assistant again." in spoken
 
 
+@pytest.mark.slow
 @in_loop
 async def test_a_webhook_that_is_down_is_said_once_and_gets_the_hand_over_later(tmp_path: Path, desk: Desk) -> None:
     desk.status = 503

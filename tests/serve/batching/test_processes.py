@@ -55,6 +55,7 @@ def ask(
     return asyncio.run(run()), events.states
 
 
+@pytest.mark.slow
 def test_a_stopped_process_is_killed_and_no_request_is_lost(runtimes: dict[str, Runtime], loan: dict[str, Any]) -> None:
     async def work(app: App, client: httpx.AsyncClient) -> Any:
         assert app.processes is not None
@@ -106,6 +107,7 @@ def test_a_killed_process_leaves_no_zombie_and_is_told_once_with_its_signal(
     assert fields == [{"process": "engine", "change": "died", "exit_code": -signal.SIGKILL}]
 
 
+@pytest.mark.slow
 def test_a_process_that_opens_a_model_meanwhile_is_given_its_time(
     runtimes: dict[str, Runtime], loan: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

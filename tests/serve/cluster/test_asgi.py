@@ -78,6 +78,7 @@ def answer_of(answer: httpx.Response) -> tuple[int, bytes, dict[str, str]]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_every_answer_is_what_our_own_front_end_says(loans: Path, workers: int) -> None:
     async def run() -> None:

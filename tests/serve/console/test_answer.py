@@ -27,6 +27,7 @@ def ask(server: Server, name: str, verb: str, row: dict[str, Any]) -> Any:
     return next(iter(answer.values()))[0]
 
 
+@pytest.mark.slow
 def test_one_sentence_leads_from_log_odds_to_the_decision(open_page: OpenPage, console_server: Server) -> None:
     card = httpx.get(f"{console_server.url}/v1/models/cancer").json()
     row = card["example"]["instances"][0]
@@ -99,6 +100,7 @@ def test_levels_are_offered_and_another_value_is_taken(open_page: OpenPage, cons
     assert opened.evaluate("document.getElementById('field-2').tagName") == "SELECT"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_picture_is_shown_and_its_regions_are_drawn_on_it(
     open_page: OpenPage, console_server: Server, tmp_path: Path, width: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from deepseek.look import Text
@@ -57,6 +58,7 @@ def names_of(opened: Page) -> set[str]:
     return {name for name in names if name} | {"credit"}
 
 
+@pytest.mark.slow
 def test_the_console_has_no_english_left_over(open_page: OpenPage, console_server: Server, tmp_path: Path) -> None:
     url = console_server.url
     opened = open_page(url + "/", allow=url, locale="zh-CN", expected="Failed to load resource")

@@ -26,6 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
+@pytest.mark.slow
 def test_the_console_takes_and_shows_tensors(open_page: OpenPage, tmp_path: Path) -> None:
     environ = {"XDG_CACHE_HOME": str(tmp_path)}
     with started(lookup(tmp_path / "places.onnx"), "--workers", "1", environ=environ) as running:
@@ -74,6 +75,7 @@ def test_a_model_that_is_chosen_has_no_form_until_its_columns_have_come(open_pag
     assert opened.input_value("#model") == "token-classification", "an answer that comes late changes nothing"
 
 
+@pytest.mark.slow
 def test_a_file_is_chosen_and_sent_with_its_row(open_page: OpenPage, tmp_path: Path) -> None:
     (tmp_path / "scan.png").write_text("no picture")
     bundle = sampled_bundle(tmp_path / "visits", ("photo", "note", "age"))

@@ -22,6 +22,7 @@ from deepseek.features.machines.fleet import ANSWERS, FleetStore
 from deepseek.features.machines.tables import make_rows, read_windows
 from deepseek.features.machines.vibration import compute_vibration, vibration_names
 from deepseek.features.machines.warning import find_alarm, read_warning
+from deepseek.serve.fleet.ahead import AGREEING_ROWS, AHEAD_HOURS, AheadRows
 from deepseek.serve.fleet.reading import FleetReader
 from deepseek.serve.fleet.scorer import FleetScorer
 from support.machines.engines import machine_definition, sensor_rows
@@ -144,6 +145,10 @@ def test_a_message_at_fault_is_refused_alone(engines: Path, rows: list[dict[str,
     assert all(answer["error"]["message"] for answer in told[1:-1])
     (empty,) = answers(scorer, [b'{"machine": "M77", "hour": 1, "vibration": NaN}'])
     assert empty["status"] == "accepted"
+    (wild,) = answers(scorer, [b'{"machine": "M77", "hour": 2, "vibration": 1e300, "temperature": -1e300}'])
+    assert np.isfinite(wild["rul"])
+    assert np.isfinite(scorer.store.state.arrays["total_sum"][scorer.store.state.slot_of["M77"]]).all()
+    assert not scorer.store.state.arrays["total_count"][scorer.store.state.slot_of["M77"], 0]
     scorer.close()
 
 
@@ -164,6 +169,62 @@ def test_a_person_ends_an_alarm_and_it_stays_ended_after_a_restart(
     scorer = FleetScorer.open(engines, tmp_path / "state")
     later = [{**last, "hour": last["hour"] + step} for step in range(1, 4)]
     assert [answer["alarm"] is None for answer in answers(scorer, bodies(later))] == [True, False, False]
+    scorer.close()
+
+
+def test_a_row_far_ahead_is_refused_and_does_not_make_those_behind_it_late(
+    engines: Path, rows: list[dict[str, Any]], lives: list[dict[str, Any]]
+) -> None:
+    scorer = FleetScorer.open(engines, None)
+    far = [{**rows[30], "hour": 1e15}, {**rows[30], "hour": 1e9}]
+    told = answers(scorer, bodies([*rows[:30], *far, *rows[30:60]]))
+    assert [each["status"] for each in told[30:32]] == ["ahead", "ahead"]
+    assert [*told[:30], *told[32:]] == lives[:60]
+    assert scorer.counts == {"accepted": 60, "ahead": 2}
+    scorer.close()
+
+
+def test_a_machine_that_comes_back_after_a_long_pause_is_believed_when_its_rows_agree(
+    engines: Path, rows: list[dict[str, Any]]
+) -> None:
+    mine = [row for row in rows if row["machine"] == "M01"][:20]
+    later = [{**row, "hour": row["hour"] + 1e6} for row in mine]
+    scorer = FleetScorer.open(engines, None)
+    told = answers(scorer, bodies([*mine, *later[:2], later[1], *later[2:]]))
+    statuses = [each["status"] for each in told[20:]]
+    assert statuses == ["ahead"] * AGREEING_ROWS + ["accepted"] * (21 - AGREEING_ROWS)  # one of them came twice
+    scorer.close()
+
+
+def test_where_times_are_dates_a_new_machine_is_compared_with_the_fleet() -> None:
+    ahead = AheadRows(replace(machine_definition(3), is_dated=True, cap=1.0))
+    assert ahead.bound == AHEAD_HOURS
+    assert not ahead.refuses("first", 5e5, -np.inf)
+    assert ahead.refuses("new", 5e5 + AHEAD_HOURS + 1, 5e5)
+    assert not ahead.refuses("new", 5e5 + AHEAD_HOURS, 5e5)
+
+
+def test_a_machine_that_begins_anew_is_answered_as_a_new_one_also_after_a_restart(
+    engines: Path, rows: list[dict[str, Any]], lives: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    places = [place for place, row in enumerate(rows) if row["machine"] == "M01"][:40]
+    mine, first = [rows[place] for place in places], [lives[place] for place in places]
+    scorer = FleetScorer.open(engines, tmp_path / "state")
+    wrong = [{**row, "hour": row["hour"] + 1e12} for row in mine[:3]]  # its clock was wrong from its first row on
+    anew = b'{"machine": "M01", "reset": "machine"}'
+    told = answers(scorer, [*bodies([*wrong, mine[0]]), anew, *bodies(mine[:20])])
+    assert [each["status"] for each in told[3:5]] == ["late", "reset"]
+    assert told[5:] == first[:20]
+    scorer.store.close()
+    scorer.runtime.close()
+    scorer = FleetScorer.open(engines, tmp_path / "state")
+    assert answers(scorer, bodies(mine[19:])) == [{**first[19], "status": "duplicate"}, *first[20:]]
+    scorer.close()
+    assert FleetStore.verify(tmp_path / "state").num_events == 43
+    scorer = FleetScorer.open(engines, tmp_path / "state")  # from the snapshot now
+    assert scorer.store.state.num_rows == 43
+    faulty = answers(scorer, [b'{"machine": "M01", "reset": "all"}', b'{"machine": "M01", "reset": 1}'])
+    assert [each["status"] for each in faulty] == ["bad_input"] * 2
     scorer.close()
 
 

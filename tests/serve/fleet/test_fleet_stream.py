@@ -56,6 +56,7 @@ def test_lines_are_answered_by_lines_and_the_page_has_each_machine(
     assert main(["stream", "--verify", str(tmp_path / "state"), "--json"]) == 0
 
 
+@pytest.mark.slow
 def test_frames_carry_blocks_of_vibration_beside_rows(
     engines: Path, rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:

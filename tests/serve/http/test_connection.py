@@ -354,6 +354,7 @@ def test_an_idle_connection_is_closed(app: App, monkeypatch: pytest.MonkeyPatch)
     assert talk(app, work) == b""
 
 
+@pytest.mark.slow
 def test_a_client_that_reads_slowly_gets_all_of_a_large_answer(
     runtimes: dict[str, Runtime], loan: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

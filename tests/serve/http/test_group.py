@@ -53,6 +53,7 @@ def answered(group: Server) -> float:
     return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
 
 
+@pytest.mark.slow
 def test_any_front_end_tells_the_counts_of_all_even_of_one_that_was_killed(
     group: Server, loan: dict[str, Any], audit: Path
 ) -> None:
@@ -120,6 +121,7 @@ def test_one_that_is_killed_while_it_starts_again_is_started_once_more(group: Se
     until(lambda: _asks(group, loan))  # a connection may still be dealt to the one that is gone
 
 
+@pytest.mark.slow
 def test_grpc_comes_back_at_the_same_port_with_the_front_end_that_spoke_it(loans: Path) -> None:
     grpc = pytest.importorskip("grpc")
     with started(loans, "--front-ends", "2", "--workers", "0", "--grpc-port", "0") as server:
@@ -158,6 +160,7 @@ def test_a_port_that_is_taken_is_said_at_once(group: Server, loans: Path) -> Non
         pass
 
 
+@pytest.mark.slow
 def test_every_front_end_reads_the_keys_again_after_a_signal_to_their_parent(loans: Path, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text(hashlib.sha256(b"old").hexdigest())

@@ -150,6 +150,7 @@ def states(events: Events) -> list[str]:
     return [event.fields["state"] for event in events.all if event.kind == "server"]
 
 
+@pytest.mark.slow
 def test_a_process_explains_what_the_explainer_would_have_here(
     runtimes: dict[str, Runtime], loan: dict[str, Any]
 ) -> None:
@@ -176,6 +177,7 @@ def test_a_process_explains_what_the_explainer_would_have_here(
     assert "batch" not in asked_for, kinds  # the answers themselves were not needed
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_replaced_and_its_request_answered(
     runtimes: dict[str, Runtime], loan: dict[str, Any]
 ) -> None:
@@ -285,6 +287,7 @@ run_worker(open_model)
 """
 
 
+@pytest.mark.slow
 def test_what_is_not_installed_is_said_and_not_looked_for_again(
     runtimes: dict[str, Runtime], loan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,6 +324,7 @@ def test_predictions_go_on_while_nothing_is_explained(runtimes: dict[str, Runtim
     assert answer == ({200}, True, 504)
 
 
+@pytest.mark.slow
 def test_reasons_come_from_the_process_and_a_model_that_was_closed_is_opened_again(
     runtimes: dict[str, Runtime], loan: dict[str, Any]
 ) -> None:

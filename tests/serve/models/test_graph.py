@@ -369,6 +369,7 @@ def test_schemathesis_finds_no_server_error_and_no_undocumented_answer(server: S
     fuzz(server, tmp_path, "--include-path-regex", "models/(dense|lookup)", num_examples=3)
 
 
+@pytest.mark.slow
 def test_a_folder_of_a_graph_is_loaded_replaced_and_refused_when_damaged(tmp_path: Path) -> None:
     """As Triton lays its repository out: NAME/VERSION/model.onnx."""
     (tmp_path / "models" / "welds" / "1").mkdir(parents=True)
@@ -419,6 +420,7 @@ def test_rows_of_several_requests_are_joined_when_they_are_small_and_of_one_shap
     face.close()
 
 
+@pytest.mark.slow
 def test_outputs_without_an_element_and_of_any_type_come_through(tmp_path: Path) -> None:
     nodes = [node("NonZero", "x", "places"), node("Cast", "x", "half", to=10), node("Cast", "x", "truth", to=9)]
     outputs = [("places", INT64, [1, "found"]), ("half", 10, ["n"]), ("truth", 9, ["n"])]

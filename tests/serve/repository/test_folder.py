@@ -365,6 +365,7 @@ def test_a_server_that_does_not_start_leaves_no_copies_behind(
     assert list(place.glob("deepseek-*")) == []
 
 
+@pytest.mark.slow
 def test_what_a_killed_server_held_goes_with_the_next_start_and_what_another_holds_stays(
     folder: Path, tmp_path: Path
 ) -> None:

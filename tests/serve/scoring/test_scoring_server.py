@@ -45,6 +45,7 @@ def score(url: str, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
+@pytest.mark.slow
 def test_events_and_late_verdicts_get_the_chances_that_the_whole_table_gets(
     cards: Path, start: Any, tmp_path: Path
 ) -> None:
@@ -272,6 +273,7 @@ def test_a_fuzzer_that_reads_the_document_breaks_nothing(cards: Path, start: Any
     assert FeatureStore.verify(tmp_path / "state").ok
 
 
+@pytest.mark.slow
 def test_what_became_of_decisions_is_shown_with_the_figures_of_the_server(
     cards: Path, start: Any, tmp_path: Path
 ) -> None:

@@ -149,6 +149,7 @@ def test_a_body_in_single_bytes_ends_its_stream(url: str, open_stream: Any) -> N
     assert stream.rest() == b""
 
 
+@pytest.mark.slow
 def test_a_client_that_reads_no_answers_is_read_no_further(url: str, open_stream: Any) -> None:
     """Both buffers of the kernel and the server's own fill; then the client's sending blocks, and others are served."""
     stream = open_stream(url)
@@ -161,6 +162,7 @@ def test_a_client_that_reads_no_answers_is_read_no_further(url: str, open_stream
     stream.connection.close()
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_answers_what_has_come_and_ends_the_stream(
     cards: Path, start: Any, tmp_path: Path, open_stream: Any
 ) -> None:
@@ -175,6 +177,7 @@ def test_a_server_that_stops_answers_what_has_come_and_ends_the_stream(
     assert [answer["id"] for answer in answers] == list(range(50))
 
 
+@pytest.mark.slow
 def test_what_a_stream_has_answered_outlives_a_killed_server(
     cards: Path, start: Any, tmp_path: Path, open_stream: Any
 ) -> None:

@@ -37,6 +37,7 @@ def lines(records: list[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(record).encode() + b"\n" for record in records)
 
 
+@pytest.mark.slow
 def test_lines_are_answered_by_lines_in_order_and_again_after_a_break(cards: Path, tmp_path: Path) -> None:
     events = events_of(payments(1_500, seed=1, span_s=SPAN_S))
     state = tmp_path / "state"
@@ -177,6 +178,7 @@ def refusing_words(kind: str, port: int, folder: Path) -> list[str]:
     return ["nats-server", "-a", "127.0.0.1", "-p", str(port), "-c", str(settings)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["nats", "redis"])
 def test_a_server_that_lets_nobody_in_is_said_at_once_and_not_tried_again(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch

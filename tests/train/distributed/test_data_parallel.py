@@ -148,6 +148,7 @@ def exact_and_broken() -> dict[str, Any]:
     return report
 
 
+@pytest.mark.slow
 def test_a_mean_of_low_rank_is_exact_and_a_number_that_is_not_finite_spoils_no_memory(tmp_path: Path) -> None:
     for report in run_ranks(2, exact_and_broken, folder=tmp_path):
         assert report.pop("difference") < 1e-2  # of values up to 290
@@ -310,6 +311,7 @@ def wrapped_again() -> float:
     return total
 
 
+@pytest.mark.slow
 def test_models_are_wrapped_one_after_the_other_without_meeting_an_old_group(tmp_path: Path) -> None:
     assert run_ranks(2, wrapped_again, folder=tmp_path) == [80.0, 80.0]
 

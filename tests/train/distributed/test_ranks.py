@@ -130,6 +130,7 @@ def threads_after_runs(folder: Path) -> list[int]:
     return outcome
 
 
+@pytest.mark.slow
 def test_a_run_leaves_no_threads_behind(tmp_path: Path) -> None:
     for outcome in run_ranks(2, threads_after_runs, tmp_path / "runs", folder=tmp_path):
         assert outcome[1:] == outcome[:1] * 3

@@ -125,6 +125,7 @@ def test_an_interval_is_that_of_each_metric_computed_anew_on_each_resample() -> 
         assert (measured[name].low, measured[name].high) == pytest.approx((low, high)), name
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     """Means of 80 rows of known error: of 95 % intervals, 95 of 100 hold the truth; percentile ones a few less."""
     truth, num_runs, hits = 1.0, 120, 0

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from deepseek.automl.study.space import Parameter, Space, Value
+from deepseek.automl.study.space import LARGEST, Parameter, Space, Value
 from deepseek.config import build_dataclass, read_toml
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
@@ -48,7 +48,7 @@ class Constraint:
 
     def __post_init__(self) -> None:
         ends = [end for end in (self.most, self.least) if end is not None]
-        if len(ends) != 1 or not math.isfinite(ends[0]):
+        if len(ends) != 1 or not abs(ends[0]) <= LARGEST:
             raise InputError(
                 f"the constraint {self.name} has {len(ends)} limits", expected="either most or least, a number",
                 fix="write most = 0.3 or least = 0.3; two sides are two constraints on two names of one column",
@@ -207,9 +207,9 @@ class Definition:
                 numbers[name] = float(str(value))
             except ValueError:
                 numbers[name] = math.nan
-            if not math.isfinite(numbers[name]):
+            if not abs(numbers[name]) <= LARGEST:
                 raise InputError(
-                    f"{name} = {value}", expected="a finite number",
+                    f"{name} = {value}", expected=f"a finite number, up to {LARGEST:g}",
                     fix="a trial without a result is told as failed: --failed",
                 )  # fmt: skip
         if missing := [name for name in self.quantities if name not in numbers]:

@@ -24,12 +24,33 @@ LOG_NOISE = (-9.0, 2.0)  # mean and deviation of the prior: measured processes r
 LOG_SIGNAL = (0.0, 1.0)
 #: A constant that all values share is unknown: the prior variance of it, in variances of the values.
 OFFSET_VARIANCE = 1.0
-#: log(length scale) ~ N(LOG_SCALE_MEAN + log(d) / 2, LOG_SCALE_SD).
-LOG_SCALE_MEAN, LOG_SCALE_SD = -0.4, 1.0
 MAX_ITERATIONS = 60
 #: Of draw_processes: the step of differences, the curvature that is believed, the widening of its normal distribution,
 #: and the steps from one process that is kept to the next.
 CURVATURE_STEP, CURVATURE_RANGE, WIDENING, STEPS_BETWEEN = 1e-3, (0.2, 1e4), 1.2, 6
+
+
+@dataclass(frozen=True, slots=True)
+class ScalePrior:
+    """Of the length scales of d parameters: log(length scale) ~ N(mean + log(d) / 2, deviation^2)."""
+
+    mean: float
+    deviation: float
+
+
+#: With two parameters thirty trials say how long a scale is. With six they do not, and a long one that nothing speaks
+#: against is too sure of what lies between the trials: it is believed to be shorter, and more firmly so.
+FEW, FEW_SCALES = 2, ScalePrior(-0.4, 1.0)
+MANY, MANY_SCALES = 6, ScalePrior(-1.6, 0.5)
+
+
+def usual_scales(num_parameters: int) -> ScalePrior:
+    """What is believed of the length scales of so many parameters, between those of FEW and MANY."""
+    share = min(max((num_parameters - FEW) / (MANY - FEW), 0.0), 1.0)
+    return ScalePrior(
+        FEW_SCALES.mean + share * (MANY_SCALES.mean - FEW_SCALES.mean),
+        FEW_SCALES.deviation + share * (MANY_SCALES.deviation - FEW_SCALES.deviation),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,12 +184,13 @@ class GaussianProcess:
 
 def fit(
     x: np.ndarray, values: np.ndarray, is_category: np.ndarray, starts: tuple[Hyperparameters, ...] = (),
-    unit: tuple[float, float] | None = None, log_scale_mean: float = LOG_SCALE_MEAN, kernel: str = "matern",
+    unit: tuple[float, float] | None = None, scales: ScalePrior | None = None, kernel: str = "matern",
 ) -> GaussianProcess:  # fmt: skip
     """The process at the mode of its posterior. `x` (n, d) in 0..1, `values` (n,), `is_category` (d,).
 
     `starts`: hyperparameters to begin from, such as those of a fit before; `unit`: center and spread by which the
-    values are standardized, where not their own; `log_scale_mean`: of the prior of one parameter's length scale."""
+    values are standardized, where not their own; `scales`: what is believed of the length scales,
+    where not the usual."""
     if unit is None:
         center, spread = float(np.mean(values)), float(np.std(values))
         spread = spread if spread > 1e-12 * max(1.0, abs(center)) else 1.0
@@ -176,7 +198,7 @@ def fit(
         center, spread = unit
     standardized = (values - center) / spread
     squares = squared_differences(x, x, is_category)
-    prior_mean, prior_sd = _prior(x.shape[1], log_scale_mean)
+    prior_mean, prior_sd = _prior(x.shape[1], scales or usual_scales(x.shape[1]))
     first = [each.to_vector() for each in starts] or [prior_mean]
     results = [
         minimize(
@@ -201,7 +223,7 @@ def draw_processes(
     hyper, x, is_category = process.hyper, process.x, process.is_category
     standardized = (values - process.center) / process.spread
     squares = squared_differences(x, x, is_category)
-    rest = (squares, standardized, *_prior(x.shape[1], LOG_SCALE_MEAN), hyper.kernel)
+    rest = (squares, standardized, *_prior(x.shape[1], usual_scales(x.shape[1])), hyper.kernel)
     mode = hyper.to_vector()
     low, high = np.array(_bounds(x.shape[1])).T
     slopes = [
@@ -230,11 +252,11 @@ def _bounds(num_parameters: int) -> list[tuple[float, float]]:
     return [(-4.0, 5.0)] * num_parameters + [(-6.0, 4.0), (-14.0, 1.5)]
 
 
-def _prior(num_parameters: int, log_scale_mean: float) -> tuple[np.ndarray, np.ndarray]:
+def _prior(num_parameters: int, scales: ScalePrior) -> tuple[np.ndarray, np.ndarray]:
     """Means and deviations of the vector of hyperparameters."""
-    scale = log_scale_mean + 0.5 * np.log(num_parameters)
+    scale = scales.mean + 0.5 * np.log(num_parameters)
     mean = np.array([scale] * num_parameters + [LOG_SIGNAL[0], LOG_NOISE[0]])
-    return mean, np.array([LOG_SCALE_SD] * num_parameters + [LOG_SIGNAL[1], LOG_NOISE[1]])
+    return mean, np.array([scales.deviation] * num_parameters + [LOG_SIGNAL[1], LOG_NOISE[1]])
 
 
 def _covariance(squares: np.ndarray, hyper: Hyperparameters) -> np.ndarray:

@@ -91,8 +91,8 @@ def _propose_freely(
     if evidence.has_others and not evidence.num_own and rows is None:
         fresh = [row for row in evidence.leaders(len(trials) + 1) if not (evidence.pending == row).all(axis=1).any()]
         return Proposal(space.decode(fresh[0]), "transfer")
-    num_ended = len(evidence.own_losses) + len(evidence.failures)
-    if not evidence.has_others and (num_ended < 2 or len(trials) < num_start):
+    num_ended, is_unknown = len(evidence.own_losses) + len(evidence.failures), not len(evidence.x)
+    if is_unknown or (not evidence.has_others and (num_ended < 2 or len(trials) < num_start)):
         return Proposal(space.decode(_spread(definition, trials, rows, num_start)), "spread")
     return _propose_best(definition, evidence, rows, rng)
 

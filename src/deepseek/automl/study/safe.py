@@ -24,7 +24,7 @@ from scipy.special import log_ndtr
 
 from deepseek.automl.study.acquisition import log_improvement
 from deepseek.automl.study.evidence import Evidence
-from deepseek.automl.study.gaussian_process import GaussianProcess, fit
+from deepseek.automl.study.gaussian_process import GaussianProcess, ScalePrior, fit
 from deepseek.automl.study.space import Space
 from deepseek.automl.study.surface import fit_surface
 
@@ -33,7 +33,7 @@ GROWTH, SHRINKAGE = 1.25, 0.6
 #: The share of the budget that the model's chances may spend: the rest is for where the model is wrong.
 PLANNED_SHARE = 0.1
 LEAST_RISK = 1e-3
-MARGIN_SCALE_MEAN = -0.9  # of the prior of log length scales: shorter than for objectives, so more careful
+MARGIN_SCALES = ScalePrior(mean=-0.9, deviation=1.0)  # shorter, so more careful
 LEAST_UNIT = 0.05  # of a margin, as a share of the limit
 NUM_CENTERS = 3
 NUM_CANDIDATES, NUM_REFINED, NUM_ROUNDS, NUM_TOP = 1200, 200, 4, 20
@@ -148,7 +148,7 @@ def fit_safe_model(evidence: Evidence) -> SafeModel:
 def fit_margin(x: np.ndarray, margin: np.ndarray, is_category: np.ndarray, start: int) -> GaussianProcess:
     """The process of one constraint's margin (n,), in units of that of the row `start`, which holds."""
     unit = max(abs(float(margin[start])), LEAST_UNIT * float(np.abs(margin).max()), 1e-300)
-    return fit(x, margin, is_category, unit=(float(margin[start]), unit), log_scale_mean=MARGIN_SCALE_MEAN)
+    return fit(x, margin, is_category, unit=(float(margin[start]), unit), scales=MARGIN_SCALES)
 
 
 def trust_radius(is_broken: np.ndarray) -> float:

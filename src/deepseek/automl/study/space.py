@@ -22,6 +22,7 @@ from deepseek.errors import InputError
 Value = float | int | str
 Recipe = Mapping[str, Value]
 MOST_CHOICES = 200
+LARGEST = 1e100  # of settings and results: the square of a larger number is none
 RESOLUTION = 1e-6  # of a range: what a recipe is rounded to where the machine has no steps
 SLACK = 1e-9  # of a range: what rounding may put beyond its ends
 
@@ -50,10 +51,11 @@ class Parameter:
                 )  # fmt: skip
             return
         ends = (self.low, self.high, self.step)
-        if not all(map(math.isfinite, ends)) or self.low >= self.high:
+        if not all(abs(end) <= LARGEST for end in ends) or not self.high - self.low >= 1 / LARGEST:
             raise _error(
                 f"the range of {self.name} is empty: low = {self.low:g}, high = {self.high:g}",
-                "low below high, or choices", "give both ends; leave out a parameter that cannot be changed",
+                f"low below high, none beyond {LARGEST:g}, or choices",
+                "give both ends; leave out a parameter that cannot be changed",
             )  # fmt: skip
         if self.log and self.low <= 0:
             raise _error(

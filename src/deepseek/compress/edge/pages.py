@@ -110,5 +110,11 @@ def describe_outputs(target: EdgeTarget) -> JsonObject:
         return {"name": target.ends[1], "size": int(target.expected.shape[1])}
     decision = target.runtime.decision
     if not decision.labels:
-        return {"value": target.runtime.manifest.target, "half_width": decision.half_width}
+        groups = [
+            {"start": start, "half_width": width}
+            for start, width in zip((None, *decision.group_starts), decision.group_half_widths, strict=False)
+        ]
+        ends: JsonObject = {"groups": groups} if groups else {}
+        ends |= {} if decision.interval_floor is None else {"floor": decision.interval_floor}
+        return {"value": target.runtime.manifest.target, "half_width": decision.half_width, **ends}
     return {"chances": list(decision.labels), "threshold": decision.threshold}

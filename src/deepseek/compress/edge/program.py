@@ -18,7 +18,7 @@ from deepseek.compress.edge.columns import columns_c, is_arithmetic
 from deepseek.compress.edge.layers import network_c, plan_arena
 from deepseek.compress.edge.network import Network
 from deepseek.compress.edge.pictures import PictureAnswer
-from deepseek.compress.edge.tables import ARGMAX_DECIDE, decide_c, model_c
+from deepseek.compress.edge.tables import ARGMAX_DECIDE, decide_c, model_c, range_c
 from deepseek.data import Preprocessor
 from deepseek.engines import Runtime
 from deepseek.engines.decide import Decision
@@ -71,7 +71,7 @@ def model_program(model: Model, decision: Decision, preprocessor: Preprocessor) 
     parts += [columns_c(preprocessor)] if raw else []
     parts += [model_c(model), decide_c(decision), MODEL_OPEN_STUB]
     body = "    static float features[NUM_FEATURES];\n    prepare(input, features);\n    score(features, output);\n"
-    parts.append(_model_run(body if raw else "    score(input, output);\n"))
+    parts.append(_model_run((body if raw else "    score(input, output);\n") + range_c(decision)))
     return _tabular_program(parts, decision, preprocessor, libs="-lm")
 
 
@@ -109,7 +109,9 @@ def onnxruntime_program(
     else:
         parts.append(ARGMAX_DECIDE if runtime is None else decide_c(runtime.decision))
     copy = "    int i;\n    for (i = 0; i < NUM_FEATURES; i++)\n        numbers_in[i] = (float)input[i];\n"
-    parts.append(_model_run(("    prepare(input, numbers_in);\n" if raw else copy) + "    run_graph(output);\n"))
+    limit = "" if runtime is None else range_c(runtime.decision)
+    body = ("    prepare(input, numbers_in);\n" if raw else copy) + "    run_graph(output);\n" + limit
+    parts.append(_model_run(body))
     libs = f"-Llib -l:{LIBRARY_NAME} -Wl,-rpath,'$$ORIGIN/lib' -lm"
     if runtime is None:
         header = _header("float", num_features, num_outputs, "" if pictures is None else pictures.header())
@@ -134,7 +136,10 @@ def _tabular_program(parts: list[str], decision: Decision, preprocessor: Preproc
     if decision.labels:
         extra += f"extern const char *const model_labels[{len(decision.labels)}]; /* UTF-8 */\n"
     elif decision.half_width is not None:
-        extra += "extern const float model_half_width; /* of the interval around output[0] */\n"
+        if not decision.group_half_widths:
+            extra += "extern const float model_half_width; /* of the interval around output[0] */\n"
+        extra += "/* The ends of the interval around a value, that of output[0]. */\n"
+        extra += "void model_interval(float value, float *low, float *high);\n"
     files = _program_files(_header(number, num_inputs, num_outputs, extra), "".join([_file_head(), *parts]), libs)
     return Program(files, number, num_inputs, num_outputs, 4 * len(preprocessor.feature_names))
 

@@ -42,12 +42,7 @@ def model_c(model: Model) -> str:
 def decide_c(decision: Decision) -> str:
     """C code of model_decide(outputs), as decision.json says, and the labels."""
     if decision.task == "regression":
-        half = (
-            ""
-            if decision.half_width is None
-            else f"const float model_half_width = {ctext.float_literal(decision.half_width)};\n"
-        )
-        return half + "int model_decide(const float *output)\n{\n    (void)output;\n    return 0;\n}\n"
+        return _interval_c(decision) + "int model_decide(const float *output)\n{\n    (void)output;\n    return 0;\n}\n"
     labels = ctext.string_array("model_labels", decision.labels, public=True)
     if decision.task == "binary":
         threshold = ctext.float_literal(0.5 if decision.threshold is None else decision.threshold)
@@ -72,6 +67,37 @@ int model_decide(const float *output)
 }
 """
     return labels + ctext.array_definition("costs", np.asarray(decision.costs, np.float64)) + body
+
+
+def _interval_c(decision: Decision) -> str:
+    """C code of model_interval(value, low, high), as Decision.apply says; none where there is no interval."""
+    if decision.half_width is None:
+        return ""
+    starts, widths = decision.group_starts, decision.group_half_widths or (decision.half_width,)
+    one = "" if starts else f"const float model_half_width = {ctext.float_literal(decision.half_width)};\n"
+    lines = ["    int group = 0;"]
+    lines += [f"    group += value >= {ctext.float_literal(start)};" for start in starts]
+    lines += ["    *low = value - half_widths[group];", "    *high = value + half_widths[group];"]
+    if decision.interval_floor is not None:
+        floor = ctext.float_literal(decision.interval_floor)
+        lines.append(f"    if (*low < {floor})\n        *low = value < {floor} ? value : {floor};")
+    for end, sign in ((decision.low, "<"), (decision.high, ">")):
+        if end is not None:
+            limit = ctext.float_literal(end)
+            lines += [f"    if (*{name} {sign} {limit})\n        *{name} = {limit};" for name in ("low", "high")]
+    table = "static const float half_widths[] = {" + ", ".join(map(ctext.float_literal, widths)) + "};\n"
+    body = "\n".join(lines)
+    return f"{one}{table}\nvoid model_interval(float value, float *low, float *high)\n{{\n{body}\n}}\n\n"
+
+
+def range_c(decision: Decision) -> str:
+    """C statements that keep output[0] within the range of the target; none where it has none."""
+    limits = ((decision.low, "<"), (decision.high, ">"))
+    return "".join(
+        f"    if (output[0] {sign} {ctext.float_literal(end)})\n        output[0] = {ctext.float_literal(end)};\n"
+        for end, sign in limits
+        if end is not None
+    )
 
 
 ARGMAX_DECIDE = """

@@ -118,7 +118,7 @@ def _open_bundle(path: Path, data: Path | None) -> EdgeTarget:
         graph=runtime.bundle.read(GRAPH_FILE) if runtime.bundle.has(GRAPH_FILE) else b"",
         ends=("features", "output"), shape=(features.shape[1],),
         inputs=as_numbers(preprocessor, values) if raw else features,
-        expected=runtime.score(features).output, rows_from=f"{where}, and the same with gaps",
+        expected=runtime.decision.clip(runtime.score(features).output), rows_from=f"{where}, and the same with gaps",
         is_classes=runtime.manifest.task != "regression", runtime=runtime,
     )  # fmt: skip
 

@@ -33,7 +33,8 @@ from deepseek.engines.tabular.graph_part import GraphWeights
 from deepseek.errors import InputError, MissingError
 from deepseek.nn.model import Model, log_odds
 from deepseek.train.tabular.calibrate import fit_calibration
-from deepseek.train.tabular.decide import choose_threshold, conformal_half_width
+from deepseek.train.tabular.decide import choose_threshold
+from deepseek.train.tabular.group_intervals import ConformalInterval
 from deepseek.train.tabular.metrics import METRICS, default_metric
 
 TREE_SHARES = {"prune": (0.75, 0.5, 0.25)}
@@ -180,8 +181,7 @@ class BundleTarget:
             decision |= {"threshold": threshold.value, "threshold_rule": threshold.to_dict()}
         if decision.get("interval"):
             level = decision["interval"]["level"]
-            half_width = conformal_half_width(target, output[:, 0], level)
-            decision["interval"] = {"level": level, "half_width": half_width, "num_rows": len(target)}
+            decision["interval"] = ConformalInterval.fit(target, output[:, 0], level).to_dict()
         return decision
 
     def _source(self, variant: Variant) -> tuple[Source, list[str]]:

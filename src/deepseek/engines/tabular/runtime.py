@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -206,8 +207,9 @@ class Runtime:
         return self._decision.apply(scores.output, flags)
 
     def predict(self, data: Any, *, first_row: int = 0) -> Prediction:
-        """Answers for records, a Table, or whatever read_table takes: a path, a frame, columns by name. NonFiniteError
-        for an answer that is not finite. `first_row`: what errors call the first row of a part of a larger table."""
+        """Answers for records, a Table, or whatever read_table takes: a path, a frame, columns by name. Columns of a
+        frame or file that the model does not read are passed over with a warning. NonFiniteError for an answer that is
+        not finite. `first_row`: what errors call the first row of a part of a larger table."""
         batch = self.preprocessor.table(data, first_row) if isinstance(data, Table) else self._prepare_any(data)
         if not len(batch):
             raise InputError(
@@ -247,7 +249,16 @@ class Runtime:
                     fix='give [{"COLUMN": value, ...}, ...]',
                 )
             return self.prepare(data)
-        return self.prepare_table(read_table(data))
+        table = read_table(data)
+        prepared = self.preprocessor
+        known = {column.name for column in prepared.columns} | set(prepared.ignored)
+        extra = [name for name in table.names if name not in known]
+        # Where a column is missing, an extra one may be it under another name: the error says so.
+        if extra and all(column.name in table.columns for column in prepared.columns):
+            listed = ", ".join(map(repr, extra[:10])) + ", ..." * (len(extra) > 10)
+            warnings.warn(f"columns that {self.name} does not read were passed over: {listed}", stacklevel=3)
+            table = table.drop(extra)
+        return self.prepare_table(table)
 
     def _engine(self, num_rows: int) -> Engine:
         kind = next((kind for from_rows, kind in self._choices if from_rows <= num_rows), self._first_kind)

@@ -42,3 +42,9 @@ def compile_inline(function: F) -> F:
 def compile_cached(function: F) -> F:
     """A function that Python calls. Compiled once for a machine, then read from numba's cache."""
     return cast("F", _compile(nogil=True, error_model="numpy", cache=True, _nrt=False)(function))
+
+
+def compile_sums(function: F) -> F:
+    """The same for sums that may be added in any order, so that several go at once: where the last bit says nothing."""
+    fast = {"reassoc", "contract"}
+    return cast("F", _compile(nogil=True, error_model="numpy", cache=True, fastmath=fast, _nrt=False)(function))

@@ -35,7 +35,7 @@ from deepseek.features.machines.state import FleetState, FleetUpdate, Places
 from deepseek.features.machines.warning import WARNING_FILE, WarningRule
 
 UNITS_FILE = "windows.json"  # in the folder of a state: the definition that it is of
-ROWS, ANSWERS, RESETS = 3, 4, 5  # kinds of records; 1 and 2 are those of events
+ROWS, ANSWERS, RESETS, RESTARTS = 3, 4, 5, 6  # kinds of records; 1 and 2 are those of events
 KEPT_ANSWERS = 8_192  # of the fleet, the latest: more than one batch of messages comes again after a break
 COUNTS = struct.Struct("<II")
 
@@ -93,8 +93,7 @@ class FleetStore(LoggedState):
     @property
     def counts(self) -> Mapping[str, int]:
         """Rows that were taken, ever."""
-        state = self.state
-        return {"accepted": int(state.arrays["age"][: len(state)].sum())}
+        return {"accepted": self.state.num_rows}
 
     @property
     def num_keys(self) -> int:
@@ -140,7 +139,8 @@ class FleetStore(LoggedState):
     def last_time(self, unit: str) -> float:
         """Of a machine's latest row; -inf before the first."""
         slot = self.state.slot_of.get(unit)
-        return -np.inf if slot is None else float(self.state.arrays["last_time"][slot])
+        is_new = slot is None or not self.state.arrays["age"][slot]
+        return -np.inf if is_new else float(self.state.arrays["last_time"][slot])
 
     def reset(self, unit: str) -> bool:
         """Ends the latched alarm of a machine, as a person asks for who has looked at it. False for one that is not
@@ -150,6 +150,16 @@ class FleetStore(LoggedState):
             return False
         self._append(RESETS, np.array([slot], np.int64).tobytes())
         self.state.tracker.reset(self.state.arrays, np.array([slot]))
+        return True
+
+    def restart(self, unit: str) -> bool:
+        """Forgets all that a machine has sent, as a person asks for who has repaired it or set its clock: its next row
+        is its first. False for one that is not known."""
+        slot = self.state.slot_of.get(unit)
+        if slot is None:
+            return False
+        self._append(RESTARTS, np.array([slot], np.int64).tobytes())
+        self._restart(np.array([slot]))
         return True
 
     def start_snapshot(self) -> SnapshotWork | None:
@@ -175,7 +185,7 @@ class FleetStore(LoggedState):
         number = len(store.state)
         return FleetVerification(
             ok=True, problems=(), definition=store.digest, sequence=store.sequence, num_machines=number,
-            num_events=int(store.state.arrays["age"][:number].sum()), digest=hashed.hexdigest(),
+            num_events=store.state.num_rows, digest=hashed.hexdigest(),
             cut_bytes=0 if last_file is None else last_file.size_bytes - last_file.whole_bytes,
         )  # fmt: skip
 
@@ -201,16 +211,23 @@ class FleetStore(LoggedState):
             self._keep(self._pending(), *_decode_answers(frame.payload))
         elif frame.kind == RESETS:
             self.state.tracker.reset(self.state.arrays, np.frombuffer(frame.payload, np.int64))
+        elif frame.kind == RESTARTS:
+            self._restart(np.frombuffer(frame.payload, np.int64))
         else:
             raise IntegrityError(
-                f"record {frame.sequence} of the log has the kind {frame.kind}", expected="rows, answers or resets",
-                fix="use the version of this package that wrote it",
+                f"record {frame.sequence} of the log has the kind {frame.kind}",
+                expected="rows, answers, resets or restarts", fix="use the version of this package that wrote it",
             )  # fmt: skip
 
     def _take(self, new: Sequence[str], slots: Places, times: Float64, values: Float64) -> TakenRows:
         self.state.add(new)
         self.pending = TakenRows(slots, times, self.state.advance(slots, times, values))
         return self.pending
+
+    def _restart(self, slots: Places) -> None:
+        self.state.restart(slots)
+        for key in [key for key in self._answers if key[0] in slots]:
+            del self._answers[key]
 
     def _keep(self, rows: TakenRows, lives: Float64, lines: Sequence[bytes]) -> None:
         self.state.keep_answers(rows.slots, rows.times, lives)

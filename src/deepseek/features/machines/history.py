@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float64
 from deepseek.data.table.table import Table, unknown_column_error
+from deepseek.data.table.values import FLOAT32_MAX
 from deepseek.errors import InputError
 
 HOUR_MS = 3_600_000.0
@@ -38,7 +39,7 @@ class History:
 
     name: str
     time: Float64  # (n,) rises strictly; hours since its first row where the column holds dates
-    values: Float64  # (n, S) as reported, NaN where missing
+    values: Float64  # (n, S) as reported, NaN where missing or more than a float32 holds
     rows: NDArray[np.int64]  # (n,) places in the table
 
     def __len__(self) -> int:
@@ -77,7 +78,7 @@ def read_histories(table: Table, columns: MachineColumns, sensors: Sequence[str]
     names, codes = unit_codes(table, columns.unit)
     time, is_dated = _times(table, columns.time)
     values = np.stack([table.column(name) for name in chosen], axis=1) if chosen else np.empty((table.num_rows, 0))
-    values = np.where(np.isfinite(values), values, np.nan)
+    values = np.where(np.abs(values) <= FLOAT32_MAX, values, np.nan)
     order = np.argsort(codes, kind="stable")
     parts = np.split(order, np.cumsum(np.bincount(codes, minlength=len(names)))[:-1])
     machines = []
@@ -121,13 +122,14 @@ def _times(table: Table, column: str) -> tuple[Float64, bool]:
             f"the time {column!r} holds {table.types[column]}", expected="dates, or numbers that rise",
             fix="name another column with --time",
         )  # fmt: skip
-    missing = table.missing_mask(column)
+    values, missing = table.column(column), table.missing_mask(column)
+    if values.dtype.kind == "f":
+        missing = missing | ~np.isfinite(values)
     if missing.any():
         raise InputError(
             f"row {int(np.argmax(missing))} has no {column!r}: {int(missing.sum())} such rows",
             expected="a time in each row", fix="fill it in, or leave these rows out",
         )  # fmt: skip
-    values = table.column(column)
     if values.dtype.kind == "M":
         return values.astype(np.int64) / HOUR_MS, True
     return values.astype(np.float64), False

@@ -71,6 +71,7 @@ class FleetState:
         }
         self.clock = 0.0  # rows that a machine which was never silent has sent
         self.latest_time = -np.inf
+        self._num_forgotten = 0  # rows of machines that began anew
         sensors = definition.sensors
         width = np.array([max(sensor.high - sensor.low, sensor.scale) for sensor in sensors])
         self._far_low = np.array([sensor.low for sensor in sensors]) - FAR_WIDTHS * width
@@ -80,6 +81,11 @@ class FleetState:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def num_rows(self) -> int:
+        """That were taken, ever."""
+        return self._num_forgotten + int(self.arrays["age"][: len(self)].sum())
 
     def add(self, names: Sequence[str]) -> None:
         """Machines that come for the first time."""
@@ -113,6 +119,12 @@ class FleetState:
         for rows in _rounds(slots):
             self._keep_round(slots[rows], times[rows], lives[rows])
 
+    def restart(self, slots: Places) -> None:
+        """Machines of which nothing is known any more but their names."""
+        self._num_forgotten += int(self.arrays["age"][slots].sum())
+        for name, (_, _, empty) in self._forms.items():
+            self.arrays[name][slots] = empty
+
     def curve(self, slot: int) -> Float64:
         """(n, 4) of one machine: time, remaining life, low, high; its last answer last."""
         arrays, size = self.arrays, int(self.arrays["curve_size"][slot])
@@ -141,6 +153,7 @@ class FleetState:
         return {name: array[:number].copy() for name, array in self.arrays.items()} | {
             "fleet.names": np.frombuffer(text, np.uint8).copy(),
             "fleet.clock": np.array([self.clock, self.latest_time]),
+            "fleet.forgotten": np.array([self._num_forgotten]),
         }  # fmt: skip
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -148,6 +161,8 @@ class FleetState:
         text = arrays["fleet.names"].tobytes().decode()
         self.add(text.split("\0") if text else [])
         self.clock, self.latest_time = (float(value) for value in arrays["fleet.clock"])
+        if "fleet.forgotten" in arrays:  # snapshots of before have none
+            self._num_forgotten = int(arrays["fleet.forgotten"][0])
         for name, array in self.arrays.items():
             array[: len(self.names)] = arrays[name]
 

@@ -18,6 +18,7 @@ from deepseek.contracts import Float64
 from deepseek.features.machines.definition import WindowDefinition
 from deepseek.features.machines.warning import (
     BEST_WIDTH,
+    JUMP_ROWS,
     MAX_REASONS,
     SURE_HOLD,
     WIDTH,
@@ -25,6 +26,7 @@ from deepseek.features.machines.warning import (
     Reason,
     WarningRule,
     judge_rows,
+    measure_jump,
     middle_value,
     share_reasons,
 )
@@ -74,7 +76,9 @@ class AlarmTracker:
         self, rule: WarningRule, arrays: Arrays, slots: NDArray[np.int64], age: NDArray[np.int64], times: Float64
     ) -> None:
         """Machines with whole windows."""
-        recent = arrays["alarm.signals"][slots[:, None], (age[:, None] - np.arange(WIDTH)) % BEST_WIDTH]  # (N, 9, S+1)
+        last = (age[:, None] - np.arange(JUMP_ROWS)[::-1]) % BEST_WIDTH
+        rows = arrays["alarm.signals"][slots[:, None], last]  # (N, 12, S + 1), the latest last
+        recent = rows[:, -WIDTH:]
         level = middle_value(arrays["alarm.signals"][slots, :, -1], axis=1)
         better = level >= arrays["alarm.best"][slots]
         arrays["alarm.best"][slots[better]] = level[better]
@@ -83,13 +87,13 @@ class AlarmTracker:
         )
         drop = arrays["alarm.best"][slots] - middle_value(recent[:, :, -1], axis=1)
         runs = []
-        names = ("above", "sure", "below")
-        for name, is_so in zip(names, judge_rows(rule, drop, age + 1), strict=True):
+        is_above, is_sure, is_jump, is_quiet = judge_rows(rule, drop, measure_jump(rows[:, :, -1]), age + 1)
+        for name, is_so in (("above", is_above), ("sure", is_sure), ("below", is_quiet)):
             runs.append(np.where(is_so, arrays[f"alarm.{name}"][slots] + 1, 0))
             arrays[f"alarm.{name}"][slots] = runs[-1]
         above, sure, below = runs
         was_active = arrays["alarm.is_active"][slots]
-        is_raised = ~was_active & ((above >= rule.hold) | (sure >= SURE_HOLD))
+        is_raised = ~was_active & ((above >= rule.hold) | (sure >= SURE_HOLD) | is_jump)
         arrays["alarm.is_active"][slots] = np.where(was_active, below < rule.hold, is_raised)
         arrays["alarm.num_episodes"][slots] += is_raised
         first = np.flatnonzero(is_raised & (arrays["alarm.row"][slots] == NO_ROW))

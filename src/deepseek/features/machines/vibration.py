@@ -14,8 +14,9 @@ millisecond of one core; parts of a batch are computed in threads, which numpy l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -32,7 +33,7 @@ BAND_SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)  # upper ends, of half the sampling rat
 NUM_FEATURES = len(MOMENTS) + len(BAND_SHARES) + 1  # of one axis
 SEGMENT_S = 0.1
 MIN_SAMPLES = 64
-CHUNK_SAMPLES = 1 << 18  # a megabyte: smaller parts cost more calls, larger ones leave the cache
+CHUNK_SAMPLES = 1 << 17  # half a megabyte: smaller parts cost more calls, larger ones leave the cache
 
 
 def vibration_names(axes: Sequence[str], rate_hz: float) -> tuple[str, ...]:
@@ -77,47 +78,77 @@ def compute_vibration(
 def _compute_part(blocks: Sequence[NDArray[Any]] | NDArray[Any], scale: Float32, rate_hz: float) -> Float64:
     """(N, A * 10), a few blocks at a time in one buffer."""
     num_axes, num_samples = blocks[0].shape
-    step = max(1, CHUNK_SAMPLES // (num_axes * num_samples))
-    buffer = np.empty((min(step, len(blocks)), num_axes, num_samples), np.float32)
+    plan = _spectrum_plan(min(num_samples, max(MIN_SAMPLES, round(SEGMENT_S * rate_hz))), rate_hz)
+    step = min(len(blocks), max(1, CHUNK_SAMPLES // (num_axes * num_samples)))
+    length = len(plan.window)
+    segments = np.empty((step, num_axes, num_samples // length * length), np.float32)
+    moments = np.empty((step, num_axes, 4))
     features = np.empty((len(blocks), num_axes, NUM_FEATURES))
     for start in range(0, len(blocks), step):
         rows = slice(start, min(start + step, len(blocks)))
-        part = buffer[: rows.stop - start]
         for place, block in enumerate(blocks[rows]):
-            part[place] = block
-        part -= part.mean(axis=-1, keepdims=True, dtype=np.float32)
-        features[rows] = _compute_rows(part.reshape(-1, num_samples), rate_hz).reshape(-1, num_axes, NUM_FEATURES)
+            read = _counts_reader() if block.dtype == np.int16 else _read_samples
+            read(block, plan.window, segments[place], moments[place])
+        number = rows.stop - start
+        shapes, spectra = _describe_shapes(moments[:number]), _describe_spectra(segments[:number], plan)
+        features[rows] = np.concatenate([shapes, spectra], axis=2)
         features[rows, :, 0] *= scale[rows, None]
         features[rows, :, 3] *= scale[rows, None]
     return features.reshape(len(blocks), -1)
 
 
-def _compute_rows(samples: Float32, rate_hz: float) -> Float64:
-    """(R, 10) of R rows (R, L) without their mean."""
-    num_rows, num_samples = samples.shape
-    square = samples * samples
-    second = np.einsum("ij->i", square) / np.float32(num_samples)
-    third = np.einsum("ij,ij->i", square, samples) / np.float32(num_samples)
-    fourth = np.einsum("ij,ij->i", square, square) / np.float32(num_samples)
-    deviation = np.sqrt(second, dtype=np.float64)
-    peak = np.maximum(samples.max(axis=1), -samples.min(axis=1)).astype(np.float64)
+def _read_samples(samples: NDArray[Any], window: Float32, segments: Float32, moments: Float64) -> None:
+    """What compiled.read_counts() fills, of samples of any kind."""
+    num_samples, length = np.float32(samples.shape[1]), len(window)
+    values = samples.astype(np.float32)
+    values -= values.mean(axis=1, keepdims=True, dtype=np.float32)
+    np.multiply(
+        values[:, : segments.shape[1]].reshape(len(values), -1, length), window,
+        out=segments.reshape(len(values), -1, length),
+    )  # fmt: skip
+    moments[:, 3] = np.maximum(values.max(axis=1), -values.min(axis=1))
+    square = values * values
+    for place, (one, other) in enumerate(((values, values), (square, values), (square, square))):
+        moments[:, place] = np.vecdot(one, other) / num_samples
+
+
+def _describe_shapes(moments: Float64) -> Float64:
+    """(N, A, 5) of moments (N, A, 4): rms, kurtosis, skew, peak, crest."""
+    second, third, fourth, peak = moments.transpose(2, 0, 1)
+    deviation = np.sqrt(second)
     with np.errstate(divide="ignore", invalid="ignore"):
-        moments = np.column_stack([
-            deviation, fourth / deviation**4, third / deviation**3, peak, peak / deviation,
-        ])  # fmt: skip
-    moments[deviation == 0, 1:] = 0.0  # a sensor that says one number all the time has no shape
-    length = min(num_samples, max(MIN_SAMPLES, round(SEGMENT_S * rate_hz)))
-    num_segments = num_samples // length
-    window, bands, hertz = _spectrum_plan(length, rate_hz)
-    segments = square.reshape(-1)[: num_rows * num_segments * length].reshape(-1, length)  # its memory is free now
-    np.multiply(samples[:, : num_segments * length].reshape(-1, length), window, out=segments)
-    spectrum = _fourier()(segments, axis=1)
-    power = (spectrum.real**2 + spectrum.imag**2).reshape(num_rows, num_segments, -1).sum(axis=1)
-    energy = np.add.reduceat(power, bands, axis=1, dtype=np.float64)
+        shapes = np.stack([deviation, fourth / second**2, third / deviation**3, peak, peak / deviation], axis=2)
+    shapes[deviation == 0, 1:] = 0.0  # a sensor that says one number all the time has no shape
+    return shapes
+
+
+def _describe_spectra(segments: Float32, plan: _SpectrumPlan) -> Float64:
+    """(N, A, 5) of windowed segments (N, A, T * W): shares of the bands, and the centroid."""
+    num_blocks, num_axes, _ = segments.shape
+    # Real and imaginary parts side by side: one way through them, where .real and .imag would be four with gaps.
+    parts = _fourier()(segments.reshape(-1, len(plan.window)), axis=1).view(np.float32)
+    parts = parts.reshape(num_blocks * num_axes, -1, parts.shape[1])
+    power = np.einsum("rsk,rsk->rk", parts, parts)
+    energy = np.add.reduceat(power, plan.bands, axis=1, dtype=np.float64)
     total = energy.sum(axis=1, keepdims=True)
-    shares = np.divide(energy, total, out=np.zeros_like(energy), where=total > 0)
-    centroid = np.divide(power @ hertz, total[:, 0], out=np.zeros(num_rows), where=total[:, 0] > 0)
-    return np.column_stack([moments, shares, centroid])
+    weighted = np.column_stack([energy, power @ plan.hertz])
+    spectra = np.divide(weighted, total, out=np.zeros_like(weighted), where=total > 0)
+    return np.asarray(spectra.reshape(num_blocks, num_axes, -1))
+
+
+@lru_cache(1)
+def _counts_reader() -> Callable[[NDArray[Any], Float32, Float32, Float64], None]:
+    """Of samples of 16 bits: compiled where numba is there."""
+    if not is_installed("numba"):
+        return _read_samples
+    from deepseek.features.machines.compiled import read_counts
+
+    def read(samples: NDArray[Any], window: Float32, segments: Float32, moments: Float64) -> None:
+        counts = np.ascontiguousarray(samples).view()
+        counts.flags.writeable = False  # as messages are: the one form that is compiled
+        read_counts(counts, window, segments, moments)
+
+    return read
 
 
 @lru_cache(1)
@@ -126,9 +157,18 @@ def _fourier() -> Any:
     return need("scipy.fft", extra="tabular").rfft if is_installed("scipy") else np.fft.rfft
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _SpectrumPlan:
+    """Of spectra with K bins, each of which is two numbers."""
+
+    window: Float32  # (W,) Hann's
+    bands: NDArray[np.int64]  # (4,) the first number of each
+    hertz: Float64  # (2 K,) the frequency of each
+
+
 @lru_cache(16)
-def _spectrum_plan(length: int, rate_hz: float) -> tuple[Float32, NDArray[np.int64], Float64]:
-    """The Hann window (L,), the first bin of each band (4,), the frequency of each bin."""
-    hertz = np.asarray(np.fft.rfftfreq(length, 1 / rate_hz), np.float64)
+def _spectrum_plan(length: int, rate_hz: float) -> _SpectrumPlan:
+    """For segments of so many samples."""
+    hertz = np.repeat(np.asarray(np.fft.rfftfreq(length, 1 / rate_hz), np.float64), 2)
     starts = np.searchsorted(hertz, np.array((0.0, *BAND_SHARES[:-1])) * rate_hz / 2)
-    return np.asarray(np.hanning(length), np.float32), np.asarray(starts, np.int64), hertz
+    return _SpectrumPlan(np.asarray(np.hanning(length), np.float32), np.asarray(starts, np.int64), hertz)

@@ -5,11 +5,13 @@
 
 A machine's own baseline is the best level that its health index has had so far, by the running median of 31 rows: a
 machine that runs in gets better first. The drop is that level less the running median of the last 9 rows. An alarm
-begins in two ways. What has gathered: the drop, and so much more as the machine has outlived others (in proportional
+begins in three ways. What has gathered: the drop, and so much more as the machine has outlived others (in proportional
 hazards, too, age and condition add up: Cox 1972, section 5), was above `on` for `hold` rows in a row. What cannot be
 mistaken: the drop was above `sure` for SURE_HOLD rows, which is more than any machine of training had in the first half
-of its life. It is quiet again when both were below a half of that for `hold` rows. It is latched: that it was raised
-stays, until a person resets it. The drop is a weighted sum over sensors, so each sensor's part in it is exact, to
+of its life. What comes at once: the last SURE_HOLD rows all lay more than `jump` below the median of the 9 before them,
+again more than any machine had in its first half; some machines are quiet until minutes before their end. It is quiet
+again when the drop was below a half of all that for `hold` rows. It is latched: that it was raised stays, until a
+person resets it. The drop is a weighted sum over sensors, so each sensor's part in it is exact, to
 medians, and is the reason.
 """
 
@@ -49,7 +51,8 @@ LATE_WORTH = 0.3  # of a machine found without any lead: its end was seen, and l
 #: 0: the age does not count.
 AGE_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
 SURE_HOLD = 3  # rows
-SURE_SHARE = 1.25  # of the largest drop in the first half of a life, from which on there is no doubt
+SURE_SHARE = 1.25  # of the largest drop or jump in the first half of a life, from which on there is no doubt
+JUMP_ROWS = WIDTH + SURE_HOLD  # that a jump is told by
 MAX_REASONS = 3
 
 
@@ -67,6 +70,7 @@ class WarningRule:
     age_weight: float = 0.0  # of the logarithm of the age, in units of the index a doubling
     typical_rows: float = 1.0  # the median life of the machines whose end was known, in rows
     sure: float = 0.0  # the drop that raises an alarm whatever the age; 0: none does
+    jump: float = 0.0  # the drop from one row to the next that does; 0: none does
 
     @classmethod
     def from_json(cls, data: bytes, file: str) -> WarningRule:
@@ -126,8 +130,9 @@ def read_warning(bundle: Bundle) -> WarningRule | None:
 def find_alarm(definition: WindowDefinition, rule: WarningRule, machine: History) -> Alarm | None:
     """The alarm that is latched at the machine's last row. Each moment sees itself and what was before."""
     course = _IndexCourse.of(definition, machine)
-    is_high, is_sure, is_low = judge_rows(rule, course.drop, np.arange(1, len(course.drop) + 1))
-    is_raised = (_run_lengths(is_high) >= rule.hold) | (_run_lengths(is_sure) >= SURE_HOLD)
+    age = np.arange(1, len(course.drop) + 1)
+    is_high, is_sure, is_jump, is_low = judge_rows(rule, course.drop, course.jump, age)
+    is_raised = (_run_lengths(is_high) >= rule.hold) | (_run_lengths(is_sure) >= SURE_HOLD) | is_jump
     raised, is_active = _episodes(is_raised, _run_lengths(is_low) >= rule.hold)
     if not raised:
         return None
@@ -147,13 +152,14 @@ class _IndexCourse:
     scaled: Float64  # (n, S) sensors in spreads; a silent one holds what it said last: no news is neither good nor bad
     best_row: NDArray[np.int64]  # (n,) the end of the window of the best level so far
     drop: Float64  # (n,)
+    jump: Float64  # (n,) how far the last rows, all of them, are below those before them
 
     @classmethod
     def of(cls, definition: WindowDefinition, machine: History) -> _IndexCourse:
         signals = definition.scale(carry_forward(machine.values))
         index = signals[:, -1]
         num_rows = len(index)
-        drop, best_row = np.full(num_rows, -np.inf), np.zeros(num_rows, np.int64)
+        drop, jump, best_row = np.full(num_rows, -np.inf), np.full(num_rows, -np.inf), np.zeros(num_rows, np.int64)
         if num_rows >= BEST_WIDTH:
             first = BEST_WIDTH - 1  # the first row with a whole window
             level = middle_value(sliding_window_view(index, BEST_WIDTH), axis=-1)
@@ -161,7 +167,8 @@ class _IndexCourse:
             best_row[first:] = first + np.maximum.accumulate(np.where(level >= best, np.arange(len(level)), 0))
             recent = middle_value(sliding_window_view(index, WIDTH), axis=-1)[BEST_WIDTH - WIDTH :]
             drop[first:] = best - recent
-        return cls(np.nan_to_num(signals[:, :-1]), best_row, drop)
+            jump[first:] = measure_jump(sliding_window_view(index, JUMP_ROWS)[first + 1 - JUMP_ROWS :])
+        return cls(np.nan_to_num(signals[:, :-1]), best_row, drop, jump)
 
     def reasons(self, definition: WindowDefinition, row: int) -> tuple[Reason, ...]:
         """The sensors that pulled the index down most at a row."""
@@ -186,14 +193,23 @@ def middle_value(values: Float64, axis: int) -> Float64:
     return np.asarray(np.take(np.partition(values, half, axis=axis), half, axis=axis))
 
 
+def measure_jump(recent: Float64) -> Float64:
+    """(n,): how far the last SURE_HOLD of JUMP_ROWS indices (n, JUMP_ROWS), all of them, lie below the median of those
+    before them."""
+    return np.asarray(middle_value(recent[:, :WIDTH], axis=1) - recent[:, WIDTH:].max(axis=1))
+
+
 def judge_rows(
-    rule: WarningRule, drop: Float64, age: NDArray[np.int64]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """(n,) each, of drops at an age in rows: whether a row is above `on`, above `sure`, and quiet."""
+    rule: WarningRule, drop: Float64, jump: Float64, age: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """(n,) each, of drops and jumps at an age in rows: whether a row is above `on`, above `sure`, above `jump`, and
+    quiet."""
     score = drop + rule.age_weight * np.log2(age / rule.typical_rows)
-    is_sure = (drop > rule.sure) & (rule.sure > 0)
-    is_quiet = (score < rule.off) & ((drop < OFF_SHARE * rule.sure) | (rule.sure <= 0))
-    return score > rule.on, is_sure, is_quiet
+    is_sure, is_jump = (drop > rule.sure) & (rule.sure > 0), (jump > rule.jump) & (rule.jump > 0)
+    is_quiet = (score < rule.off) & ~is_jump  # of which the drop, a median, knows nothing yet
+    for level in (rule.sure, rule.jump):
+        is_quiet &= (drop < OFF_SHARE * level) | (level <= 0)
+    return score > rule.on, is_sure, is_jump, is_quiet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,23 +217,26 @@ class _KnownLife:
     """A machine whose end is known, over its n rows."""
 
     drop: Float64  # (n,)
+    jump: Float64  # (n,)
     doublings: Float64  # (n,) of the typical age
     lead: Float64  # (n,) share of its life that was left
 
-    def leads(self, on: float, age_weight: float, sure: float) -> list[float | None]:
+    def leads(self, on: float, age_weight: float, sure: float, jump: float) -> list[float | None]:
         """How much of its life was left at its first alarm, for each of HOLDS; None without an alarm."""
         above = _run_lengths(self.drop + age_weight * self.doublings > on)
-        is_sure = _run_lengths(self.drop > sure) >= SURE_HOLD
+        is_sure = (_run_lengths(self.drop > sure) >= SURE_HOLD) | (self.jump > jump)
         raised = [(above >= hold) | is_sure for hold in HOLDS]
         return [float(self.lead[np.argmax(rows)]) if rows.any() else None for rows in raised]
 
     @property
-    def largest_early(self) -> float:
-        """The largest drop of SURE_HOLD rows in a row in the first half of its life."""
-        early = self.drop[self.lead > 0.5]
+    def largest_early(self) -> tuple[float, float]:
+        """In the first half of its life: the largest drop of SURE_HOLD rows in a row, and the largest jump."""
+        is_early = self.lead > 0.5
+        early = self.drop[is_early]
         if len(early) < SURE_HOLD:
-            return 0.0
-        return max(float(sliding_window_view(early, SURE_HOLD).min(axis=-1).max()), 0.0)
+            return 0.0, 0.0
+        drop = float(sliding_window_view(early, SURE_HOLD).min(axis=-1).max())
+        return max(drop, 0.0), max(float(self.jump[is_early].max()), 0.0)
 
 
 def fit_warning(definition: WindowDefinition, machines: Sequence[History], lives: Sequence[Life]) -> WarningRule | None:
@@ -234,10 +253,10 @@ def fit_warning(definition: WindowDefinition, machines: Sequence[History], lives
     spread = float(np.concatenate([definition.scale(machine.values)[:, -1] for machine in machines]).std()) or 1.0
     typical_rows = float(np.median([_life_rows(machine, life) for machine, life in known]))
     courses = [_known_life(definition, machine, life, typical_rows) for machine, life in known]
-    sure = SURE_SHARE * max(course.largest_early for course in courses)
+    sure, jump = SURE_SHARE * np.max([course.largest_early for course in courses], axis=0)
     best: tuple[float, WarningRule] | None = None
     for weight in AGE_WEIGHTS:
-        counts = [_count_leads(courses, level * spread, weight * spread, sure) for level in LEVELS]
+        counts = [_count_leads(courses, level * spread, weight * spread, sure, jump) for level in LEVELS]
         for place, hold in enumerate(HOLDS):
             for at in range(1, len(LEVELS) - 1):
                 _, num_found, num_early, lead = counts[at][place]
@@ -246,7 +265,7 @@ def fit_warning(definition: WindowDefinition, machines: Sequence[History], lives
                     on = LEVELS[at] * spread
                     rule = WarningRule(
                         on, OFF_SHARE * on, hold, len(known), num_found, num_early, lead,
-                        weight * spread, typical_rows, sure,
+                        weight * spread, typical_rows, float(sure), float(jump),
                     )  # fmt: skip
                     best = worth, rule
     return None if best is None else best[1]
@@ -262,16 +281,17 @@ def _known_life(definition: WindowDefinition, machine: History, life: Life, typi
     passed = machine.time - machine.time[0]
     share = life.remaining / np.maximum(passed + life.remaining, 1e-12)
     doublings = np.log2(np.arange(1, len(machine) + 1) / typical_rows)
-    return _KnownLife(index_drop(definition, machine), doublings, share)
+    course = _IndexCourse.of(definition, machine)
+    return _KnownLife(course.drop, course.jump, doublings, share)
 
 
 def _count_leads(
-    courses: Sequence[_KnownLife], on: float, age_weight: float, sure: float
+    courses: Sequence[_KnownLife], on: float, age_weight: float, sure: float, jump: float
 ) -> list[tuple[float, int, int, float]]:
     """For each of HOLDS: what its alarms are worth, machines found, alarms in the first half, the median lead of those
     found."""
     counts = []
-    for leads in zip(*(course.leads(on, age_weight, sure) for course in courses), strict=True):
+    for leads in zip(*(course.leads(on, age_weight, sure, jump) for course in courses), strict=True):
         early = [lead for lead in leads if lead is not None and lead > 0.5]
         late = [lead for lead in leads if lead is not None and lead <= 0.5]
         worth = sum(LATE_WORTH + (1 - LATE_WORTH) * min(lead / GOOD_LEAD, 1.0) for lead in late)

@@ -91,8 +91,8 @@ def summarize(definition: WindowDefinition, moments: Moments) -> Float64:
     baseline = _mean_or(moments.first_sum, moments.first_count, known)
     means, slopes = sums.fit_lines(definition.lengths, known)  # (K, lengths, S) each
     parts = [known, np.stack([means, slopes], axis=2).reshape(num_rows, -1)]
-    parts.append(sums.std(definition.lengths[_middle(definition)]))
-    parts += [means[:, place] - baseline for place in _change_places(definition)]
+    parts.append(sums.std(definition.lengths[middle_place(definition)]))
+    parts += [means[:, place] - baseline for place in change_places(definition)]
     parts.append(_mean_or(moments.total_sum, moments.total_count, known) - baseline)
     return np.column_stack([*parts, moments.age, _blocks(definition, moments)])
 
@@ -150,20 +150,22 @@ def _summary_names(definition: WindowDefinition) -> Iterator[str]:
     kinds = ["last"]
     for length in lengths:
         kinds += [f"mean.{length}", f"slope.{length}"]
-    kinds.append(f"std.{lengths[_middle(definition)]}")
-    kinds += [f"change.{lengths[place]}" for place in _change_places(definition)]
+    kinds.append(f"std.{lengths[middle_place(definition)]}")
+    kinds += [f"change.{lengths[place]}" for place in change_places(definition)]
     kinds.append("drift")
     for kind in kinds:
         yield from (f"{signal}.{kind}" for signal in definition.signals)
     yield AGE
 
 
-def _middle(definition: WindowDefinition) -> int:
+def middle_place(definition: WindowDefinition) -> int:
+    """Of the length whose spread is told."""
     return max(len(definition.lengths) - 2, 0)
 
 
-def _change_places(definition: WindowDefinition) -> list[int]:
-    return list(dict.fromkeys([0, _middle(definition)]))
+def change_places(definition: WindowDefinition) -> list[int]:
+    """Of the lengths whose change from the baseline is told."""
+    return list(dict.fromkeys([0, middle_place(definition)]))
 
 
 def carry_forward(values: Float64) -> Float64:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepseek.train.tabular.group_intervals import IntervalGroup, fit_interval_groups
+from deepseek.train.tabular.group_intervals import ConformalInterval, IntervalGroup, fit_interval_groups
 
 if TYPE_CHECKING:
     from deepseek.automl.develop import DevelopedModel
@@ -35,13 +35,11 @@ def fit_intervals(
     counted = remaining[rows] <= BEYOND_CAP * cap  # False where it is not known
     units = group_codes(run.data.development.take(rows[counted]), definition.unit)
     value = np.clip(developed.held_out_output[counted, 0], 0.0, cap)
-    return fit_interval_groups(developed.held_out.target[counted], value, units, level=level)
+    return fit_interval_groups(developed.held_out.target[counted], value, level=level, units=units)
 
 
 def with_intervals(finished: FinishedRun, groups: tuple[IntervalGroup, ...], cap: float, level: float) -> FinishedRun:
     """The run with these intervals, and values between 0 and the cap."""
-    from deepseek.automl.pack import ConformalInterval
-
     widest = max(group.half_width for group in groups)
     interval = ConformalInterval(level, widest, sum(group.num_units for group in groups), groups)
     return replace(finished, decision=replace(finished.decision, interval=interval, range=(0.0, cap)))

@@ -4,6 +4,7 @@ const STORED = `deepseek-chat-${MODEL}`;
 const SLOW_MS = 15000, FAST_MS = 2500, LAST_PAUSE_MS = 30000;
 const log = byId("log"), text = byId("text"), state = byId("state");
 const stored = (() => { try { return JSON.parse(localStorage.getItem(STORED)) || {}; } catch { return {}; } })();
+let wake = () => {}; // ends the pause between two looks
 let conversation = stored.conversation || "", shown = 0, status = "open", isSending = false;
 // A first message whose answer was lost finds the conversation that it has begun.
 let begin = stored.begin || newId();
@@ -54,6 +55,7 @@ function showState(words, kind = "") {
 }
 
 function showStatus(values) {
+  if (values.status !== status) wake(); // who asked for a person does not wait for a slow turn
   status = values.status;
   if (status === "waiting") showState(said("A person was asked for. You can go on writing.", "已请求人工，您可以继续输入。"));
   else if (status === "person") showState(said(`You are talking to ${values.person}.`, `正在与${values.person}对话。`));
@@ -117,7 +119,7 @@ async function catchUp() {
 
 async function poll() {
   for (;;) {
-    await pause(status === "open" ? SLOW_MS : FAST_MS);
+    await Promise.race([pause(status === "open" ? SLOW_MS : FAST_MS), new Promise((resolve) => { wake = resolve; })]);
     if (!document.hidden && !isSending) {
       await catchUp().catch((error) => { if (error.status === 404) forgetHere(); });
     }

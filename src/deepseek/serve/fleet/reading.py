@@ -2,6 +2,7 @@
 
     {"unit": "M01", "hour": 12, "vibration": 2.1, "temperature": null}     # the columns of the bundle; null: no value
     {"unit": "M01", "reset": true}                                         # a person has looked at its alarm
+    {"unit": "M01", "reset": "machine"}                                    # it was repaired, or its clock was wrong
     a block of features/machines/blocks.py                                 # its samples become the row's sensors
 
 A message at fault is refused alone, in words.
@@ -15,11 +16,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from deepseek.contracts import Float64
+from deepseek.data.table.values import FLOAT32_MAX
 from deepseek.errors import DeepseekError, InputError
 from deepseek.features.machines.blocks import Block, decode_block, is_block
 from deepseek.features.machines.definition import WindowDefinition
@@ -28,6 +30,8 @@ from deepseek.features.machines.vibration import compute_vibration, vibration_na
 from deepseek.serve.scoring.reading import RawRows, RowReader
 
 RESET = "reset"
+#: What begins anew: the alarm alone, or all that is known of the machine.
+Reset: TypeAlias = Literal["alarm", "machine"]
 MAX_NAME = 200  # letters of a machine's name
 LARGEST = int(sys.float_info.max)  # whole numbers of JSON have no end
 END_S = 253_402_300_800  # the year 10000, beyond which no date can be written
@@ -43,7 +47,7 @@ class Readings:
     times: Float64  # (N,) NaN where there is none
     units: list[str]  # (N,) "" where there is none
     shown_times: list[Any]  # (N,) as they came, to be sent back
-    resets: set[int] = field(default_factory=set)  # places of resets
+    resets: dict[int, Reset] = field(default_factory=dict)  # what of a machine begins anew, by place
     errors: dict[int, DeepseekError] = field(default_factory=dict)  # by place
 
     @classmethod
@@ -114,8 +118,8 @@ class FleetReader:
         for place, unit, time, reset in zip(places, units, times, resets, strict=True):
             try:
                 readings.units[place] = self._unit_name(unit)
-                if reset is True:
-                    readings.resets.add(place)
+                if (what := self._read_reset(reset)) is not None:
+                    readings.resets[place] = what
                 else:
                     readings.times[place] = self._read_time(time)
                     readings.shown_times[place] = time.item() if isinstance(time, np.generic) else time
@@ -133,7 +137,7 @@ class FleetReader:
                         f"the sensor {self.definition.sensor_names[column]!r} is {str(value)[:40]!r}",
                         expected="a number that a double holds, or null where there is none", fix="send numbers",
                     )  # fmt: skip
-        readings.values[~np.isfinite(readings.values)] = np.nan
+        readings.values[~(np.abs(readings.values) <= FLOAT32_MAX)] = np.nan  # no sensor says so; its square has no end
 
     def _unit_name(self, unit: Any) -> str:
         """As a table of the recipe names it: whole numbers without a point."""
@@ -148,6 +152,19 @@ class FleetReader:
                 fix="send the machine's name with each row",
             )  # fmt: skip
         return name
+
+    def _read_reset(self, reset: Any) -> Reset | None:
+        """None for a row. InputError for what is neither."""
+        if reset is None or reset is False:
+            return None
+        if reset is True or reset == "alarm":
+            return "alarm"
+        if reset == "machine":
+            return "machine"
+        raise InputError(
+            f"{RESET!r} is {str(reset)[:40]!r}", expected='true for the alarm, "machine" for all that is known of it',
+            fix="leave it out of rows",
+        )  # fmt: skip
 
     def _read_time(self, time: Any) -> float:
         """In the definition's unit: hours since 1970 of dates, else the number. InputError for any other."""

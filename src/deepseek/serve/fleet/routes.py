@@ -23,7 +23,7 @@ from deepseek.serve.scoring.routes import FindModel, LineRoutes
 from deepseek.serve.scoring.writing import join_rows
 
 BLOCK_TYPE = b"application/octet-stream"
-STATUSES = ("accepted", "duplicate", "late", "bad_input", "reset", "unknown_unit")
+STATUSES = ("accepted", "duplicate", "late", "ahead", "bad_input", "reset", "unknown_unit")
 
 
 class FleetRoutes(LineRoutes):

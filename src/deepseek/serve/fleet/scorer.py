@@ -24,12 +24,14 @@ from deepseek.engines import Runtime
 from deepseek.errors import InputError, StorageError
 from deepseek.extras import is_installed
 from deepseek.features.logged_state import SnapshotSchedule
+from deepseek.features.machines.definition import WindowDefinition
 from deepseek.features.machines.fleet import FleetStore, TakenRows
 from deepseek.features.machines.tables import read_windows
 from deepseek.features.machines.warning import read_warning
 from deepseek.features.machines.windows import Moments, feature_names, summarize
 from deepseek.serve.core.json_body import encode_json
-from deepseek.serve.fleet.reading import FleetReader, Readings
+from deepseek.serve.fleet.ahead import AheadRows
+from deepseek.serve.fleet.reading import FleetReader, Readings, Reset
 from deepseek.serve.scoring.reading import RawRows
 
 MAX_MACHINES = 1 << 16  # of one state, about 25 KB each
@@ -44,10 +46,12 @@ class FleetScorer:
     def __init__(self, runtime: Runtime, store: FleetStore, snapshot_rows: int = SNAPSHOT_ROWS) -> None:
         self.runtime, self.store, self.definition = runtime, store, store.definition
         self.reader = FleetReader(self.definition)
+        self._ahead = AheadRows(self.definition)
         self.counts: dict[str, int] = {}
         self.tell: Callable[[str], None] = lambda _: None  # sentences on machines that fall silent
         self.after_sync: Callable[[], None] = lambda: None
         self._names = feature_names(self.definition)
+        self._summarize = _summary_function(self.definition)
         self._inputs = _input_function(runtime, self._names)
         self.snapshots = SnapshotSchedule(store.start_snapshot, snapshot_rows)
         self._finish_pending()
@@ -140,7 +144,7 @@ class FleetScorer:
             if place in readings.resets and place not in readings.errors:
                 self._answer_rows(readings, waiting, lines)
                 waiting = []
-                lines[place] = self._reset(readings.units[place])
+                lines[place] = self._reset(readings.units[place], readings.resets[place])
             else:
                 waiting.append(place)
         self._answer_rows(readings, waiting, lines)
@@ -162,7 +166,10 @@ class FleetScorer:
             error = readings.errors.get(place) or self._refusal(unit, latest)
             if error is not None:
                 lines[place] = self._refuse(error.code, str(error))
-            elif time > (latest[unit] if unit in latest else self.store.last_time(unit)):
+            elif time > (last := latest[unit] if unit in latest else self.store.last_time(unit)):
+                if self._ahead.refuses(unit, time, self._known_time(last)):
+                    lines[place] = self._refuse_ahead(unit, readings.shown_times[place])
+                    continue
                 accepted.append(place)
                 latest[unit] = time
                 first_place[unit, time] = place
@@ -202,7 +209,7 @@ class FleetScorer:
         return lines
 
     def _score(self, moments: Moments) -> Float64:
-        inputs = self._inputs(summarize(self.definition, moments))
+        inputs = self._inputs(self._summarize(moments))
         prediction = self.runtime.decide(self.runtime.score(inputs))
         ends = prediction.intervals if prediction.intervals is not None else np.full((len(inputs), 2), np.nan)
         return np.column_stack([np.asarray(prediction.values), np.asarray(ends)]).astype(np.float64)
@@ -234,8 +241,18 @@ class FleetScorer:
             return None
         return alarm.to_dict() | {"time": self.reader.show_time(alarm.time)}
 
-    def _reset(self, unit: str) -> bytes:
-        status = "reset" if self.store.reset(unit) else "unknown_unit"
+    def _known_time(self, last: float) -> float:
+        """What a row's time is compared with: the machine's last row; before its first, the fleet's where times are
+        dates, while a count of cycles begins anywhere."""
+        return self.store.state.latest_time if last == -np.inf and self.definition.is_dated else last
+
+    def _refuse_ahead(self, unit: str, time: Any) -> bytes:
+        self._count("ahead", 1)
+        return encode_json({"status": "ahead", "unit": unit, "time": time})
+
+    def _reset(self, unit: str, what: Reset) -> bytes:
+        reset = self.store.reset if what == "alarm" else self.store.restart
+        status = "reset" if reset(unit) else "unknown_unit"
         self._count(status, 1)
         return encode_json({"status": status, "unit": unit})
 
@@ -253,6 +270,15 @@ class FleetScorer:
 
     def _count(self, status: str, number: int) -> None:
         self.counts[status] = self.counts.get(status, 0) + number
+
+
+def _summary_function(definition: WindowDefinition) -> Callable[[Moments], Float64]:
+    """Moments to features (N, F): compiled where numba is there, to the same bits."""
+    if not is_installed("numba") or list(definition.lengths) != sorted(definition.lengths):
+        return lambda moments: summarize(definition, moments)
+    from deepseek.features.machines.compiled import CompiledSummary
+
+    return CompiledSummary.of(definition).features
 
 
 def _input_function(runtime: Runtime, names: tuple[str, ...]) -> Callable[[Float64], Float32]:

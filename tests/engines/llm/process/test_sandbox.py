@@ -92,6 +92,7 @@ def test_who_would_wait_long_is_refused_and_closing_ends_all(chat: Sandbox) -> N
         chat.ask(said("a"))
 
 
+@pytest.mark.slow
 def test_a_schema_is_checked_once_and_the_writer_is_not_hurt(folder: Path) -> None:
     writer = LlmProcess(folder, EngineLimits(cache_bytes=1 << 24))
     try:

@@ -87,6 +87,7 @@ def test_a_variant_of_bert_that_is_not_built_here_is_converted(tmp_path: Path) -
     assert convert(source, tmp_path / "out").parity.difference < 1e-4
 
 
+@pytest.mark.slow
 def test_a_distance_whose_logarithm_is_a_whole_number_falls_into_the_bucket_of_torch(tmp_path: Path) -> None:
     changes = {"max_position_embeddings": 512, "hidden_size": 64, "initializer_range": 0.1}
     source = make_convertible(tmp_path / "source", "deberta-v2", "sequence-classification", **changes)

@@ -40,6 +40,7 @@ def test_what_misses_the_tolerance_is_measured_and_not_chosen(folder: Path) -> N
     assert all(row.differences.difference > 0 and row.texts_per_cpu_s > 0 for row in lossy)
 
 
+@pytest.mark.slow
 def test_the_table_is_json_and_the_choice_opens(folder: Path) -> None:
     choice = choose_precision(folder, TEXTS, ANYTHING, budget_s=0)
     assert all(row.passes for row in choice.table)
