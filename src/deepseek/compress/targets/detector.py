@@ -88,9 +88,9 @@ class DetectorTarget:
         pictures = [each.file for each in self._calibration.pictures]
         exact, out = last_nodes(graph), folder / GRAPH
         with tempfile.TemporaryDirectory(prefix="deepseek-int8-") as scratch:
-            given = Path(scratch) / GRAPH
-            given.write_bytes(graph)
-            quantize_int8(given, out, self._calls(pictures), exact=exact)
+            source = Path(scratch) / GRAPH
+            source.write_bytes(graph)
+            quantize_int8(source, out, self._calls(pictures), exact=exact)
         notes = (
             f"activations by {len(pictures)} pictures",
             f"the last {len(exact)} nodes are exact",

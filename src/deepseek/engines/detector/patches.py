@@ -53,7 +53,8 @@ def border_distance(shape: tuple[int, ...], most: int) -> NDArray[np.int64]:
     [[0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
     """
     rows, columns = (np.minimum(np.arange(side), np.arange(side)[::-1]) for side in shape)
-    return np.minimum(np.minimum(rows[:, None], columns[None]), most)
+    distance: NDArray[np.int64] = np.minimum(np.minimum(rows[:, None], columns[None]), most)
+    return distance
 
 
 def cell_units(shape: tuple[int, ...], units: Sequence[float]) -> Float32:
