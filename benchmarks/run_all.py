@@ -25,10 +25,11 @@ SCRIPTS = (
     "plan", "cold_start", "citations", "citations_opposites", "review", "explain", "explain_trees", "explain_load",
     "serve_row", "sklearn_bundles", "hostile", "hostile_network", "messy_columns", "serving", "root_cause", "drift",
     "observe", "custom_operator", "generation", "train_loop", "elastic", "compression", "compression_edge",
-    "compression_distill", "compression_quantize", "compression_vision", "distributed", "pipeline", "optimizers", "reading", "multimodal",
-    "multimodal_photos", "multimodal_ct", "multimodal_autogluon", "first_hour", "fraud_stream", "fraud_stream_trees",
-    "fraud_stream_server", "process", "maintenance", "defects", "assistant_server", "assistant", "checklist",
-    "judgment", "fraud_graph", "fraud_rings", "fraud_threshold", "fraud_snapshot", "ship_fraud", "ship_quality",
+    "compression_distill", "compression_quantize", "compression_vision", "distributed", "pipeline", "optimizers",
+    "reading", "multimodal", "multimodal_photos", "multimodal_ct", "multimodal_autogluon", "first_hour",
+    "fraud_stream", "fraud_stream_trees", "fraud_stream_server", "process", "maintenance", "defects",
+    "assistant_server", "assistant", "checklist", "judgment", "fraud_graph", "fraud_rings", "fraud_threshold",
+    "fraud_snapshot", "ship_fraud", "ship_quality",
 )  # fmt: skip
 HEADER = """# Benchmarks
 
