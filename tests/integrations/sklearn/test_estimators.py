@@ -30,7 +30,7 @@ from deepseek.sklearn import AutoClassifier, AutoRegressor
 
 #: One trial of the yardstick: the same on every machine.
 CHEAP = {"trials": 1, "candidates": ["linear"]}
-#: scikit-learn skips this itself, unless the environment says SCIPY_ARRAY_API=1: arrays of other libraries are not taken.
+#: scikit-learn skips it by itself unless the environment sets SCIPY_ARRAY_API: arrays of other libraries are not taken.
 SKIPPED_CHECKS = {"check_array_api_input": "SCIPY_ARRAY_API is not set"}
 #: Those checks that fit nothing, or nothing that gets as far as a search.
 QUICK_CHECKS = """
