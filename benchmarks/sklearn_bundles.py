@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import deepseek as ds  # isort: skip - before onnxruntime
 import numpy as np
 import onnxruntime
 import pandas as pd
@@ -62,7 +63,6 @@ from sklearn.preprocessing import (
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-import deepseek as ds
 from deepseek.errors import DeepseekError
 from deepseek.integrations.sklearn.graphs import _register_converters
 from deepseek.sklearn import to_bundle
@@ -73,7 +73,7 @@ MIN_SHARE = 0.95
 CLASSES, VALUES = "classes", "values"
 
 
-def mixed_table(num_rows: int = 800, seed: int = 11) -> tuple[pd.DataFrame, np.ndarray]:
+def mixed_table(num_rows: int = 800, seed: int = 12) -> tuple[pd.DataFrame, np.ndarray]:
     """Amounts of cents, texts and numbers with gaps, few whole numbers, truths; a class that depends on all."""
     rng = np.random.default_rng(seed)
     frame = pd.DataFrame({
@@ -220,7 +220,7 @@ def main() -> int:
     for name, model, table in estimators(arguments.quick):
         X, y = data[table]
         half = len(y) // 2
-        order = np.random.default_rng(1).permutation(len(y))
+        order = np.random.default_rng(2).permutation(len(y))
         rows = [X.iloc[part] if hasattr(X, "iloc") else X[part] for part in (order[:half], order[half:])]
         target = (y[order[:half]] == y[0]).astype(int) if table in ("mixed", "cancer") else y[order[:half]]
         model.fit(rows[0], target)

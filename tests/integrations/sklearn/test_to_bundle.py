@@ -21,10 +21,12 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
 import deepseek as ds
 from deepseek.data.features.wide_numbers import WideNumberEncoder
 from deepseek.errors import CheckError, InputError
+from deepseek.integrations.sklearn.probes import make_probes
 from deepseek.sklearn import to_bundle
 
 NUMBERS = ["age", "income", "debt ratio"]
@@ -154,13 +156,38 @@ def test_an_estimator_that_answers_otherwise_than_its_steps_say_is_refused(tmp_p
     model = LogisticRegression().fit(X, X[:, 0] > 0)
     own = model.predict_proba
     model.predict_proba = lambda X: own(X) * 0.9 + 0.05
-    with pytest.raises(CheckError, match="answers otherwise than the estimator on 60 of 60 rows"):
+    with pytest.raises(CheckError, match="answers otherwise than the estimator on 1060 of 1060 rows"):
         to_bundle(model, X, out=tmp_path / "biased")
     model.predict_proba = own
     model.predict = lambda X: np.zeros(len(X), bool)
     with pytest.raises(CheckError, match="most probable class"):
         to_bundle(model, X, out=tmp_path / "biased")
     assert not list(tmp_path.iterdir())
+
+
+def test_trees_split_where_the_estimator_s_do_between_amounts_of_cents(tmp_path: Path) -> None:
+    """Scaled by a large amount, cents are a unit of float32 apart, and a tree splits between them."""
+    cents = np.concatenate([np.arange(400) / 100, [5e4, 1e5, 2e5]])
+    y = np.arange(len(cents)) % 2
+    model = make_pipeline(StandardScaler(), DecisionTreeClassifier()).fit(cents[:, None], y)
+    path = to_bundle(model, cents[::7, None], out=tmp_path / "cents").path
+    later = pd.DataFrame({"x0": np.concatenate([cents, cents[:400] + 0.005])})
+    np.testing.assert_allclose(answers(path, later), model.predict_proba(later.to_numpy()), atol=1e-5)
+
+
+def test_probes_meet_values_that_were_not_passed_and_keep_whole_numbers_and_texts(
+    rows: tuple[pd.DataFrame, np.ndarray],
+) -> None:
+    frame, _ = rows
+    probes = make_probes(frame)
+    assert list(probes.columns) == list(frame.columns)
+    assert (probes.dtypes == frame.dtypes).all()
+    assert not set(probes["income"]) <= set(frame["income"])
+    assert set(probes["children"]) <= set(frame["children"])
+    assert set(probes["city"].dropna()) <= set(frame["city"].dropna())
+    array = make_probes(np.column_stack([np.arange(9.0), np.linspace(0, 1, 9)]))
+    assert set(array[:, 0]) <= set(range(9))
+    assert make_probes([[1, 2]]) is None
 
 
 def test_wide_numbers_keep_what_float32_loses() -> None:

@@ -11,8 +11,8 @@ from deepseek.contracts import Figure, JsonObject
 from deepseek.look.figures import VERDICTS, metric_title
 from deepseek.look.notebook.card import card, lines
 from deepseek.look.summary import render_text
-from deepseek.look.tables import Column, table
-from deepseek.look.words import Html, Text
+from deepseek.look.tables import Cell, Column, table
+from deepseek.look.words import Html, Text, Words
 from deepseek.results import Result
 
 
@@ -48,9 +48,9 @@ class ComparisonResult(Comparison, Result):
         )
 
     def _table(self, comparison: ModelComparison) -> Html:
-        names = ("", self.reference.name, comparison.model, Text("difference", "差异"), "")
+        names: list[Words] = ["", self.reference.name, comparison.model, Text("difference", "差异"), ""]
         columns = [Column(name, "number" if 0 < place < 4 else "text") for place, name in enumerate(names)]
-        rows = [
+        rows: list[list[Cell]] = [
             [
                 metric_title(name), format_figure(self.reference.metrics[name]),
                 format_figure(self._metrics_of(comparison.model)[name]), format_difference(difference),

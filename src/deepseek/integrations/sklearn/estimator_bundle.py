@@ -39,6 +39,10 @@ class EstimatorBundle:
     def __repr__(self) -> str:
         return f"EstimatorBundle({str(self.path)!r}, {self.digest[:12]!r})"
 
+    def _repr_html_(self) -> str:
+        """The bundle's card, for a notebook."""
+        return self.runtime._repr_html_()
+
     @property
     def runtime(self) -> Runtime:
         """The open bundle; one engine answers calls of any size, so that a row's answer is the same in each of them.

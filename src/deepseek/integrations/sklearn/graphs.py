@@ -1,6 +1,6 @@
 """A fitted estimator as one ONNX graph from prepared features to its scores, by skl2onnx, onnxmltools or CatBoost.
 
-    for route in ROUTES:
+    for route in routes(split_steps(model)[1]):
         graph = make_graph(model, columns, route)       # features (N, F) float32 -> "score" (N, K) float32
 
 The transforming steps and the last estimator are converted one by one: arithmetic in float64, as scikit-learn does it,
@@ -26,7 +26,14 @@ from deepseek.engines.graph import DOUBLE, FLOAT, INT64, ML_DOMAIN, OPSET_VERSIO
 from deepseek.errors import InputError
 from deepseek.extras import need
 from deepseek.integrations.sklearn.columns import ColumnEntry, ModelColumns
-from deepseek.integrations.sklearn.steps import column_names, package_of, pipeline_steps, split_steps, walk
+from deepseek.integrations.sklearn.steps import (
+    column_names,
+    package_of,
+    pipeline_steps,
+    split_steps,
+    splits_in_float32,
+    walk,
+)
 
 Precision = Literal["float64", "float32"]
 ML_VERSION = 3  # of the operators for trees: every onnxruntime that is admitted runs them
@@ -46,7 +53,10 @@ class Route:
     last: Precision
 
 
-ROUTES = (Route("float64", "float64"), Route("float64", "float32"), Route("float32", "float32"))
+def routes(last: Any) -> tuple[Route, ...]:
+    """The routes in the order in which they are tried: that of the estimator's own arithmetic is first."""
+    exact, mixed, plain = Route("float64", "float64"), Route("float64", "float32"), Route("float32", "float32")
+    return (mixed, plain, exact) if splits_in_float32(last) else (exact, mixed, plain)
 
 
 def make_graph(model: Any, columns: ModelColumns, route: Route) -> bytes:

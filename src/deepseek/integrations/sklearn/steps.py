@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
@@ -20,6 +21,7 @@ from deepseek.extras import need
 
 #: Packages of estimators whose converters come with onnxmltools or with the package itself.
 BOOSTERS = ("xgboost", "lightgbm", "catboost")
+MAX_MEMBERS = 1_000  # of an ensemble that are looked at
 
 
 def fitted_model(estimator: Any) -> Any:
@@ -76,6 +78,26 @@ def pipeline_steps(transformer: Any) -> list[Any]:
     if isinstance(transformer, Pipeline):
         return [part for _, step in transformer.steps for part in pipeline_steps(step)]
     return [] if transformer is None or isinstance(transformer, str) else [transformer]
+
+
+def splits_in_float32(estimator: Any) -> bool:
+    """Whether the trees in an estimator, or in those that it joins, read float32: scikit-learn's (but for those of
+    HistGradientBoosting), XGBoost's and CatBoost's do, whatever they are given."""
+    waiting, seen = [estimator], 0
+    while waiting and seen < MAX_MEMBERS:
+        each, seen = waiting.pop(), seen + 1
+        module = type(each).__module__
+        if module.startswith(
+            ("sklearn.tree", "sklearn.ensemble._forest", "sklearn.ensemble._gb", "xgboost", "catboost")
+        ):
+            return True
+        for name in ("estimators_", "calibrated_classifiers_", "estimator_", "estimator", "final_estimator_"):
+            member = getattr(each, name, None)
+            if isinstance(member, (list, tuple, np.ndarray)):
+                waiting += [part for part in np.ravel(np.array(member, object)).tolist() if part is not None]
+            elif member is not None and not isinstance(member, str):
+                waiting.append(member)
+    return False
 
 
 def walk(estimator: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -31,11 +31,12 @@ from deepseek.engines.onnx import GRAPH, OnnxEngine
 from deepseek.engines.parity import ParityReport
 from deepseek.engines.registry import REFERENCE
 from deepseek.engines.tabular.graph_part import GraphWeights
-from deepseek.errors import CheckError, ComputeError, InputError, IntegrityError
+from deepseek.errors import CheckError, ComputeError, DeepseekError, InputError, IntegrityError
 from deepseek.extras import need
 from deepseek.integrations.sklearn.columns import ModelColumns, read_columns
-from deepseek.integrations.sklearn.graphs import ROUTES, Route, make_graph
-from deepseek.integrations.sklearn.steps import check_converters, fitted_model, unseen_warnings, walk
+from deepseek.integrations.sklearn.graphs import Route, make_graph, routes
+from deepseek.integrations.sklearn.probes import make_probes
+from deepseek.integrations.sklearn.steps import check_converters, fitted_model, split_steps, unseen_warnings, walk
 from deepseek.integrations.sklearn.tables import class_names, read_any_rows
 from deepseek.nn.model import Model, Part
 from deepseek.train.tabular.metrics import PairedFigures, measure_pair
@@ -48,14 +49,25 @@ NOTE = "the rows that were passed with the estimator; whether it was fitted on t
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConvertedModel:
-    """A model by one route, and how far its answers are from the estimator's on the rows that were passed."""
+    """A model by one route, and how far its answers are from the estimator's on the rows that were passed, and on
+    probes that were made of them."""
 
     model: Model
     graph: bytes
     route: Route
-    output: Float64  # (N, C) or (N, 1) of the graph
-    difference: float  # the largest, as SOURCE_LIMIT counts it
+    output: Float64  # (N, C) or (N, 1) of the graph, for the rows that were passed
+    difference: float  # the largest of all rows, as SOURCE_LIMIT counts it
     num_different: int  # rows beyond the limit
+    num_compared: int  # rows and probes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExpectedAnswers:
+    """What the estimator says to the rows that were passed, then to the probes."""
+
+    features: Float32  # (M, F)
+    output: Float64  # (M, C) or (M, 1)
+    num_rows: int  # that were passed; the others are probes
 
 
 def to_bundle(
@@ -78,9 +90,9 @@ def to_bundle(
     table = read_any_rows(X)
     columns = read_columns(table, model, target)
     task, labels = _task_of(model)
-    expected = _ask(model, X)
     features = columns.preprocessor.table(table).features
-    converted = _convert_by_best_route(model, columns, features, expected, task, labels)
+    expected = _with_probes(model, X, columns, ExpectedAnswers(features, _ask(model, X), len(features)))
+    converted = _convert_by_best_route(model, columns, expected, task, labels)
     _check_classes(model, X, converted.output, task, labels)
     parity = check_parity(converted.model, converted.graph, features, kinds=(REFERENCE,))
     figures, report = _measure(y, converted.output, task, labels, target)
@@ -131,37 +143,50 @@ def _ask(model: Any, X: Any) -> Float64:
     return answers
 
 
+def _with_probes(model: Any, X: Any, columns: ModelColumns, expected: ExpectedAnswers) -> ExpectedAnswers:
+    """The same with probes behind them, where the estimator answers such rows."""
+    probes = make_probes(X)
+    if probes is None:
+        return expected
+    try:
+        answers = _ask(model, probes)
+        features = columns.preprocessor.table(read_any_rows(probes)).features
+    except (ValueError, TypeError, InputError):  # it refuses a value that it has not seen, or answers NaN
+        return expected
+    both = np.concatenate([expected.features, features]), np.concatenate([expected.output, answers])
+    return ExpectedAnswers(*both, expected.num_rows)
+
+
 def _convert_by_best_route(
-    model: Any, columns: ModelColumns, features: Float32, expected: Float64, task: Task, labels: tuple[str, ...]
+    model: Any, columns: ModelColumns, expected: ExpectedAnswers, task: Task, labels: tuple[str, ...]
 ) -> ConvertedModel:
-    """The first route that agrees with `expected` (N, C) within SOURCE_LIMIT. CheckError with the figures of the best
-    where none does, InputError where none could be converted and run."""
+    """The first route that agrees with the estimator within SOURCE_LIMIT. CheckError with the figures of the best where
+    none does, InputError where none could be converted and run."""
     closest: ConvertedModel | None = None
-    problem: Exception | None = None
-    for route in ROUTES:
+    problem: DeepseekError | None = None
+    for route in routes(split_steps(model)[1]):
         try:
-            converted = _convert_by(route, model, columns, features, expected, task, labels)
+            converted = _convert_by(route, model, columns, expected, task, labels)
         except (InputError, IntegrityError, ComputeError) as error:  # of the last route, the plainest
             problem = error
             continue
         if not converted.num_different:
             return converted
-        if closest is None or converted.difference < closest.difference:
+        if closest is None or converted.num_different < closest.num_different:
             closest = converted
     if closest is None:
         raise problem or InputError("there is no route", expected="one route at least", fix="report it as a bug")
     raise CheckError(
-        f"the converted model answers otherwise than the estimator on {closest.num_different} of {len(expected)} rows, "
-        f"by {closest.difference:.2g} at the most",
-        expected=f"differences of at most {SOURCE_LIMIT:g}",
+        f"the converted model answers otherwise than the estimator on {closest.num_different} of "
+        f"{closest.num_compared} rows, by {closest.difference:.2g} at the most",
+        expected=f"differences of at most {SOURCE_LIMIT:g} on the rows of X, and on others made of them",
         fix="fit on float32 (X.astype('float32')), or replace the step whose converter rounds; nothing was written",
     )
 
 
 def _convert_by(
-    route: Route, model: Any, columns: ModelColumns, features: Float32, expected: Float64, task: Task,
-    labels: tuple[str, ...],
-) -> ConvertedModel:  # fmt: skip
+    route: Route, model: Any, columns: ModelColumns, expected: ExpectedAnswers, task: Task, labels: tuple[str, ...]
+) -> ConvertedModel:
     typical = columns.preprocessor.rows([columns.preprocessor.example()]).features[0]
     weights = GraphWeights.of(make_graph(model, columns, route), typical)
     num_margins = len(labels) if task == "multiclass" else 1
@@ -169,15 +194,18 @@ def _convert_by(
     whole_model = Model(
         task, labels, "log-odds" if labels else "target units", (part,), bias=(0.0,) * num_margins, floor=FLOOR
     )
-    graph = export_onnx(whole_model, features.shape[1])
-    output = OnnxEngine(graph).score(features).output.astype(np.float64)
-    if output.shape != expected.shape:
+    graph = export_onnx(whole_model, expected.features.shape[1])
+    output = OnnxEngine(graph).score(expected.features).output.astype(np.float64)
+    if output.shape != expected.output.shape:
         raise InputError(
-            f"the converted model answers {output.shape}", expected=f"{expected.shape}", fix="report it as a bug"
+            f"the converted model answers {output.shape}", expected=f"{expected.output.shape}", fix="report it as a bug"
         )
-    scale = 1.0 if labels else np.maximum(1.0, np.abs(expected))
-    apart = np.nan_to_num(np.abs(output - expected) / scale, nan=np.inf).max(axis=1)
-    return ConvertedModel(whole_model, graph, route, output, float(apart.max()), int((apart > SOURCE_LIMIT).sum()))
+    scale = 1.0 if labels else np.maximum(1.0, np.abs(expected.output))
+    apart = np.nan_to_num(np.abs(output - expected.output) / scale, nan=np.inf).max(axis=1)
+    return ConvertedModel(
+        whole_model, graph, route, output[: expected.num_rows], float(apart.max()), int((apart > SOURCE_LIMIT).sum()),
+        len(apart),
+    )  # fmt: skip
 
 
 def _check_classes(model: Any, X: Any, output: Float64, task: Task, labels: tuple[str, ...]) -> None:
@@ -233,7 +261,8 @@ def _documents(
 ) -> dict[str, object]:  # fmt: skip
     route = converted.route
     source: JsonObject = {
-        "estimator": names, "num_rows": len(converted.output), "max_difference": converted.difference,
+        "estimator": names, "num_rows": len(converted.output),
+        "num_probes": converted.num_compared - len(converted.output), "max_difference": converted.difference,
         "limit": SOURCE_LIMIT, "precision": {"steps": route.steps, "last": route.last},
     }  # fmt: skip
     return {
