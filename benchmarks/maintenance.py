@@ -13,13 +13,10 @@ FEMTO: bearings by the logarithm of the vibration's root mean square on both axe
 each is chosen on the others. Found: the first alarm is in the second half of the life.
 
 Fleet: 2,000 machines with vibration through `deepseek stream` (maintenance_fleet.py).
-
-Each part has a record of its own: maintenance (FD001), maintenance_bearings (FEMTO), maintenance_fleet.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from dataclasses import dataclass, replace
@@ -143,20 +140,16 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--develop", action="store_true", help="Folds of the training engines alone; not recorded.")
     parser.add_argument("--lives", type=Path, help="Features of all bearings to their end, by maintenance_bearings.py.")
-    parser.add_argument("--leave-out", action="append", default=[], choices=CLAIMS, help="Of what is run.")
+    parser.add_argument("--leave-out", action="append", default=[], choices=CLAIMS, help="Of what is run; recorded.")
     args = parser.parse_args()
-    left_out = {*args.leave_out, *(["fleet"] if args.quick else []), *(["femto", "fleet"] if args.develop else [])}
+    left_out = set(args.leave_out) | ({"fleet"} if args.quick or args.develop else set())
     parts = {args.only} if args.only else set(CLAIMS) - left_out
-    code = 0
-    if "femto" in parts:
-        code = finish("maintenance_bearings", femto_claims(args.lives), not_run=[])
-    if "fleet" in parts:
-        code = max(code, finish("maintenance_fleet", fleet_claims(), not_run=[]))
-    return max(code, run_fd001(args)) if "fd001" in parts else code
-
-
-def run_fd001(args: argparse.Namespace) -> int:
-    """Seed by seed, each recorded with those before it; the status to exit with."""
+    others = [
+        *(femto_claims(args.lives) if "femto" in parts else []), *(fleet_claims() if "fleet" in parts else []),
+    ]  # fmt: skip
+    not_run = sorted(set(CLAIMS) - parts)
+    if "fd001" not in parts:
+        return finish("maintenance", others, not_run=not_run)
     prepared = prepare_fd001(develop=args.develop)
     rival = measure_rival(prepared)
     print(f"rival: {rival[0]:.2f} / {rival[1]:.0f}", flush=True)
@@ -167,8 +160,8 @@ def run_fd001(args: argparse.Namespace) -> int:
         seed_figures.append(measure_seed(prepared, seed))
         print(seed_figures[-1], flush=True)
         if not args.develop:
-            missing = [f"seeds {seed + 1} to {num_seeds - 1}"] if seed + 1 < num_seeds else []
-            code = finish("maintenance", fd001_claims(seed_figures, rival), not_run=missing)
+            missing = [f"seeds {seed + 1} to {num_seeds - 1} of fd001"] if seed + 1 < num_seeds else []
+            code = finish("maintenance", [*fd001_claims(seed_figures, rival), *others], not_run=[*not_run, *missing])
     return code
 
 
