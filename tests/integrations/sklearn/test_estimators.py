@@ -161,6 +161,14 @@ def test_a_column_that_gives_the_target_away_is_a_warning_or_an_error() -> None:
     assert any("x0" in str(each.message) for each in said)
 
 
+def test_few_rows_promise_a_lesser_interval_and_say_so() -> None:
+    X = np.random.default_rng(0).normal(size=(10, 1))
+    with pytest.warns(ShipWarning) as said:
+        model = AutoRegressor(**CHEAP).fit(X, 3 * X[:, 0])
+    assert any("10 rows cannot promise an interval of 0.9" in str(each.message) for each in said)
+    assert model.predict_interval(X).shape == (10, 2)
+
+
 @pytest.mark.parametrize(
     ("X", "y", "parameters", "words"),
     [
