@@ -23,4 +23,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
     need("sklearn", extra="tabular")
     need(f"{integrations.__name__}.sklearn", extra="tabular")
-    return getattr(integrations.sklearn, name)  # type: ignore[attr-defined]
+    return getattr(integrations.sklearn, name)

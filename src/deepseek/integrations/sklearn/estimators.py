@@ -59,7 +59,7 @@ class ShipWarning(UserWarning):
     """What `ship` says of the rows, the columns and the figures of a fit; the same texts are in `warnings_`."""
 
 
-class _ShipEstimator(BaseEstimator):
+class _ShipEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is not typed
     """What both estimators share. A subclass names its parameters in __init__, as scikit-learn asks."""
 
     def __sklearn_tags__(self) -> Any:
@@ -119,7 +119,7 @@ class _ShipEstimator(BaseEstimator):
             return self.bundle_.runtime.outputs(table)
 
 
-class AutoClassifier(ClassifierMixin, _ShipEstimator):
+class AutoClassifier(ClassifierMixin, _ShipEstimator):  # type: ignore[misc]
     """Searches, blends and calibrates a classifier with `ship`, and answers from the bundle that it wrote.
 
     Parameters mean what they mean to `ship`: budget_s (CPU seconds) or trials, candidates, metric, kinds and monotone
@@ -193,7 +193,7 @@ class AutoClassifier(ClassifierMixin, _ShipEstimator):
         return np.array([labels.index(name) for name in class_names(self.classes_)], np.int64)
 
 
-class AutoRegressor(RegressorMixin, _ShipEstimator):
+class AutoRegressor(RegressorMixin, _ShipEstimator):  # type: ignore[misc]
     """Searches and blends a regression with `ship`, and answers from the bundle that it wrote.
 
     Parameters and attributes as of AutoClassifier, where they speak of values; `interval`: the share of values that
