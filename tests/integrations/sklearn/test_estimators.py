@@ -87,7 +87,7 @@ def test_a_pickle_holds_a_path_and_a_digest_and_outlives_the_estimator(
     np.testing.assert_array_equal(copy.predict_proba(cancer[0]), fitted.predict_proba(cancer[0]))
     assert pickle.loads(pickle.dumps(copy)).bundle_.path == copy.bundle_.path, "a second pickle copies nothing"
     next(copy.bundle_.path.glob("weights/*")).write_bytes(b"changed")
-    with pytest.raises(IntegrityError, match="changed"):
+    with pytest.raises(IntegrityError, match="weights/part-"):
         pickle.loads(data).bundle_.runtime.model  # noqa: B018
 
 
