@@ -59,7 +59,7 @@ class ShipWarning(UserWarning):
     """What `ship` says of the rows, the columns and the figures of a fit; the same texts are in `warnings_`."""
 
 
-class _ShipEstimator(BaseEstimator):  # type: ignore[misc]
+class _ShipEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is not typed
     """What both estimators share. A subclass names its parameters in __init__, as scikit-learn asks."""
 
     def __sklearn_tags__(self) -> Any:
@@ -224,7 +224,13 @@ class AutoRegressor(RegressorMixin, _ShipEstimator):  # type: ignore[misc]
         cannot be used."""
         table, y = read_training_rows(self, X, y, is_numeric=True)
         values = np.asarray(y, np.float64)
-        return self._fit(X, table, values, sample_weight, task="regression", interval=self.interval)
+        weight = check_weights(sample_weight, len(values))
+        num_rows = len(values) if weight is None else int((weight > 0).sum())
+        interval = min(self.interval, _most_interval(num_rows))
+        if interval < self.interval:
+            words = f"{num_rows} rows cannot promise an interval of {self.interval:g}; {interval:.2g} is taken"
+            warnings.warn(words, ShipWarning, stacklevel=2)
+        return self._fit(X, table, values, sample_weight, task="regression", interval=interval)
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Values (N,)."""
@@ -240,6 +246,13 @@ class AutoRegressor(RegressorMixin, _ShipEstimator):  # type: ignore[misc]
 
 def _with_column(table: Table, name: str, values: NDArray[Any], kind: Any) -> Table:
     return replace(table, columns={**table.columns, name: values}, types={**table.types, name: kind})
+
+
+def _most_interval(num_rows: int) -> float:
+    """The share that an interval can promise of new rows, with a margin: m / (m + 1) by m held rows, which are those
+    that are left beside the test rows, a fifth of all."""
+    num_held = int(0.75 * num_rows)
+    return max(0.01, num_held / (num_held + 1) - 0.01)
 
 
 def _seed(random_state: Any) -> int:
