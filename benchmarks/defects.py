@@ -3,8 +3,8 @@
     python benchmarks/defects.py [--quick] [--only CLAIM] [--budget 3h] [--seeds 3] [--work DIR]
 
 Everything goes through what `deepseek recipe defects` does. NEU-DET: trained on its train split for --budget of CPU
-time a seed, from the weights that rapidocr carries (where it is installed) and from random ones, judged once on its
-test split. DeepPCB: candidates and net from the authors' trainval boards alone, a fifth of which set the threshold;
+time a seed, from the weights that rapidocr carries (where it is installed) and from random ones, judged on its test
+split. DeepPCB: candidates and net from the authors' trainval boards alone, two products of which set the threshold;
 judged on all 500 test boards by the authors' protocol (class and overlap above .33). Magnetic tiles: boxes and masks,
 or the good parts alone, of the train split; judged on its test split. The miss bound: 1,000 resamples of the scores of
 the defective test tiles, each as a held sample, against the share of them all that its threshold misses; the rival
@@ -30,7 +30,7 @@ import numpy as np
 from defects_data import boards, neu, tiles
 from result import claim, finish, found_before, options
 
-from deepseek.automl.detection.fit import DetectionResult, fit_detection
+from deepseek.automl.detection.fit import fit_detection
 from deepseek.automl.detection.measure import PictureResult, inspect_all
 from deepseek.automl.detection.options import DetectionOptions
 from deepseek.automl.detection.patch_fit import fit_good_parts
@@ -40,17 +40,20 @@ from deepseek.data.labels import LabelSet, read_labels
 from deepseek.data.labels.pictures import PictureStore
 from deepseek.engines.detector.runtime import DetectorRuntime
 from deepseek.nn.detector.onnx_trunk import find_pretrained
-from deepseek.train.detect.figures import average_precision, match_boxes, part_figures
+from deepseek.train.detect.figures import PrecisionFigures, average_precision, match_boxes, part_figures
 from deepseek.train.detect.miss_bound import choose_threshold
 
 NAME = "defects"
 PAIR_OVERLAP, MAX_STRAY = 0.33, 0.2
+BOARD_STEPS = 2_000
 BOUND_RESAMPLES, BOUND_SAMPLE, BOUND_MISS, BOUND_CONFIDENCE = 1_000, 200, 0.05, 0.95
 TEMPLATE = ("_test", "_temp")
 NEU_BARS = {"rapidocr": 0.78, "random": 0.74}
+KINDS = {"rapidocr": "pretrained", "random": "random"}  # of trunks, as the claims call them
 CLAIMS = (
     "neu_map50_pretrained", "neu_map50_random", "neu_classes", "neu_scratches_missed", "boards_map", "boards_f_score",
-    "boards_missed", "tiles_auc", "tiles_missed_at_5_percent_alarms", "tiles_one_class_auc", "miss_bound", "latency",
+    "boards_missed", "tiles_auc", "tiles_missed_at_5_percent_alarms", "tiles_one_class_auc", "miss_bound",
+    "latency_random", "latency_pretrained",
 )  # fmt: skip
 Claim = dict[str, Any]
 
@@ -85,80 +88,94 @@ def show(name: str) -> Callable[[str, float], None]:
     return report
 
 
+@dataclass(frozen=True)
+class SurfaceRun:
+    """What one seed on NEU-DET came to, on its test split."""
+
+    precision: PrecisionFigures
+    accuracy: float  # of the classes of pictures
+    num_scratches_missed: int
+    training: dict[str, Any]
+
+
+def neu_run(run: Run, trunk: str, seed: int) -> SurfaceRun:
+    name = f"neu-{trunk}-{seed}"
+    pictures, labels = neu(run.work, "train")
+    result = fit_detection(
+        pictures, run.options(name, budget_s=run.budget_s, trunk=trunk, seed=seed, max_miss=None), labels=labels
+    )
+    known, results = look_at(run.work / name, *neu(run.work, "test"))
+    classes = result.config.classes
+    precision = average_precision(known, [each.inspection.boxes for each in results], classes)
+    named = [classes[int(np.argmax(each.inspection.class_scores))] for each in results]
+    truth = [each.file.rpartition("_")[0] for each in known.pictures]
+    right = [one == other for one, other in zip(named, truth, strict=True)]
+    missed = sum(name == "scratches" and not fits for name, fits in zip(truth, right, strict=True))
+    return SurfaceRun(precision, float(np.mean(right)), missed, result.training)
+
+
 def neu_claims(run: Run, trunk: str) -> list[Claim]:
     """Boxes, classes of pictures, and scratched pictures taken for something else; the mean over seeds."""
-    pictures, labels = neu(run.work)
-    results: list[DetectionResult] = []
-    for seed in range(run.num_seeds):
-        fit = run.options(f"neu-{trunk}-{seed}", budget_s=run.budget_s, trunk=trunk, seed=seed)
-        results.append(fit_detection(pictures, fit, labels=labels))
-    maps = [each.figures.precision.mean.value for each in results if each.figures.precision is not None]
-    accuracies = [class_accuracy(each) for each in results]
-    missed = [scratches_missed(each) for each in results]
+    runs = [neu_run(run, trunk, seed) for seed in range(run.num_seeds)]
+    maps = [each.precision.mean for each in runs]
     by_class = {
-        name: float(np.mean([each.figures.precision.by_class[name] for each in results if each.figures.precision]))
-        for name in results[0].config.classes
+        name: float(np.mean([each.precision.by_class[name] for each in runs])) for name in runs[0].precision.by_class
     }
+    hours = [each.training["cpu_s"] / 3_600 for each in runs]
     note = (
-        f"test split, {run.budget_s:.0f} CPU s a seed; by seed {', '.join(f'{value:.4f}' for value in maps)}; by class "
-        + ", ".join(f"{name} {value:.3f}" for name, value in by_class.items())
-    )
-    kind = "pretrained" if trunk == "rapidocr" else "random"
+        f"300 test pictures, trained for {', '.join(f'{value:.2f}' for value in hours)} CPU hours (3 are allowed), "
+        f"{runs[0].training['num_epochs']:.0f} epochs; by seed "
+        + ", ".join(f"{each.value:.4f} [{each.low:.3f}, {each.high:.3f}]" for each in maps)
+        + "; by class " + ", ".join(f"{name} {value:.3f}" for name, value in by_class.items())
+    )  # fmt: skip
+    accuracies, missed = [each.accuracy for each in runs], [each.num_scratches_missed for each in runs]
+    kind = KINDS[trunk]
     claims = [
-        claim(f"neu_map50_{kind}", ours=float(np.mean(maps)), unit="mAP at overlap .5", op=">=", bar=NEU_BARS[trunk],
-              rival=0.823, rival_name="DDN-ResNet50 (published, another split)", num_seeds=len(maps), note=note)
+        claim(f"neu_map50_{kind}", ours=float(np.mean([each.value for each in maps])), unit="mAP at overlap .5",
+              op=">=", bar=NEU_BARS[trunk], rival=0.823, rival_name="DDN-ResNet50 (published, another split)",
+              num_seeds=len(maps), note=note)
     ]  # fmt: skip
-    if trunk == ("rapidocr" if find_pretrained() else "random"):
+    if trunk == "random":
+        note = f"the trainings of neu_map50_{kind}; by seed "
         claims += [
             claim("neu_classes", ours=float(np.mean(accuracies)), unit="of 300 test pictures", op=">=", bar=0.993,
                   rival=0.99, rival_name="frozen trunk and a linear classifier", num_seeds=len(maps),
-                  note=f"by seed {', '.join(f'{value:.4f}' for value in accuracies)}"),
+                  note=note + ", ".join(f"{value:.4f}" for value in accuracies)),
             claim("neu_scratches_missed", ours=float(np.max(missed)), unit="scratched test pictures", op="<=", bar=0,
-                  num_seeds=len(maps), note=f"taken for another class, by seed {missed}"),
+                  num_seeds=len(maps), note=note + ", ".join(map(str, missed)) + " taken for another class"),
         ]  # fmt: skip
     return claims
 
 
-def class_accuracy(result: DetectionResult) -> float:
-    """The share of the test pictures whose highest score is that of the class in their name."""
-    classes = result.config.classes
-    named = [classes[int(np.argmax(seen.inspection.class_scores))] for seen in result.results]
-    return float(np.mean([
-        name == labeled.file.rpartition("_")[0] for name, labeled in zip(named, result.split.held.pictures, strict=True)
-    ]))  # fmt: skip
-
-
-def scratches_missed(result: DetectionResult) -> int:
-    """Scratched pictures whose highest score is another class's."""
-    classes = result.config.classes
-    return sum(
-        labeled.file.startswith("scratches") and classes[int(np.argmax(seen.inspection.class_scores))] != "scratches"
-        for labeled, seen in zip(result.split.held.pictures, result.results, strict=True)
-    )
-
-
 def board_claims(run: Run) -> list[Claim]:
-    pictures, labels = boards(run.work, "trainval")
-    fit = run.options("boards", budget_s=min(run.budget_s, 1_800), template=TEMPLATE)
-    result = fit_detection(pictures, replace(fit, checkpoint=None), labels=labels)
-    config = result.config
-    stray_level = level_for_stray(result.split.held, result.results, config.classes)
-    pictures, labels = boards(run.work, "test")
-    known, seen = look_at(run.work / "boards", pictures, labels)
+    """A training whose bundle lies in the work folder already is not done again."""
+    levels_path = run.work / "boards.json"
+    if not levels_path.is_file():
+        pictures, labels = boards(run.work, "trainval")
+        fit = run.options("boards", budget_s=min(run.budget_s, 1_800), template=TEMPLATE, max_steps=BOARD_STEPS)
+        result = fit_detection(pictures, replace(fit, checkpoint=None), labels=labels)
+        level = level_for_stray(result.split.held, result.results, result.config.classes)
+        levels_path.write_text(json.dumps({"stray_level": level, "training": result.training}))
+    stored = json.loads(levels_path.read_text())
+    known, seen = look_at(run.work / "boards", *boards(run.work, "test"), template=TEMPLATE)
+    with DetectorRuntime.open(run.work / "boards", lazy=True) as runtime:
+        config = runtime.config
     detections = [each.inspection.boxes for each in seen]
     precision = average_precision(known, detections, config.classes, min_overlap=PAIR_OVERLAP, num_resamples=20)
     best = match_boxes(known, detections, config.classes, threshold=config.box_threshold, min_overlap=PAIR_OVERLAP)
-    loose = match_boxes(known, detections, config.classes, threshold=stray_level, min_overlap=PAIR_OVERLAP)
+    loose = match_boxes(known, detections, config.classes, threshold=stored["stray_level"], min_overlap=PAIR_OVERLAP)
     missed = int(loose.confusion[:-1, -1].sum())
     stray = loose.confusion[-1, :-1].sum() / len(known.pictures)
-    note = f"{len(known.pictures)} test boards; {result.training}"
+    by_class = ", ".join(f"{name} {value:.3f}" for name, value in precision.by_class.items())
+    hours = stored["training"]["cpu_s"] / 3_600
+    note = f"{len(known.pictures)} test boards, {hours:.2f} CPU hours of training; by class {by_class}"
     return [
         claim("boards_map", ours=precision.mean.value, rival=0.986, rival_name="Tang et al. 2019 (published)",
-              unit="mAP at overlap .33", op=">=", bar=0.986, note=f"{note}; by class {precision.by_class}"),
+              unit="mAP at overlap .33", op=">=", bar=0.986, note=note),
         claim("boards_f_score", ours=best.f_score, rival=0.982, rival_name="Tang et al. 2019 (published)", unit="F",
-              op=">=", bar=0.982, note=f"at the threshold of the held trainval boards, {config.box_threshold:.3f}"),
+              op=">=", bar=0.982, note=f"at the threshold of held products, {config.box_threshold:.3f}"),
         claim("boards_missed", ours=missed / best.num_labeled, unit="of the boxes", op="<=", bar=0.003,
-              note=f"at {stray:.3f} stray boxes a board (limit {MAX_STRAY}); the threshold is that of the held boards"),
+              note=f"at {stray:.3f} stray boxes a board (limit {MAX_STRAY}); the threshold is that of held products"),
     ]  # fmt: skip
 
 
@@ -173,24 +190,23 @@ def level_for_stray(held: LabelSet, results: Sequence[PictureResult], classes: S
     return float(levels[-1])
 
 
-def look_at(bundle: Path, pictures: Path, labels: Path) -> tuple[LabelSet, list[PictureResult]]:
-    """Every labelled part of a folder of boards."""
+def look_at(
+    bundle: Path, pictures: Path, labels: Path, template: tuple[str, str] | None = None
+) -> tuple[LabelSet, list[PictureResult]]:
+    """Every labelled part of a folder."""
     known = read_labels(labels, pictures)
-    places = [place for place, each in enumerate(known.pictures) if TEMPLATE[0] in each.file]
-    known = known.take(places)
+    if template is not None:
+        known = known.take([place for place, each in enumerate(known.pictures) if template[0] in each.file])
     with DetectorRuntime.open(bundle) as runtime:
         store = PictureStore(pictures, runtime.image_reader)
-        return known, inspect_all(
-            runtime, store, known, reference=reference_reader(store, TEMPLATE), progress=show("boards")
-        )
+        reference = None if template is None else reference_reader(store, template)
+        return known, inspect_all(runtime, store, known, reference=reference, progress=show(bundle.name))
 
 
 def tile_scores(bundle: Path, run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Whether each test tile is defective, and its score; kept in the work folder."""
     pictures, labels, _ = tiles(run.work, "test")
-    known = read_labels(labels, pictures)
-    with DetectorRuntime.open(bundle) as runtime:
-        results = inspect_all(runtime, PictureStore(pictures, runtime.image_reader), known, progress=show(name))
+    known, results = look_at(bundle, pictures, labels)
     truth = np.array([each.is_defective for each in known.pictures])
     scores = np.array([each.inspection.score for each in results])
     (run.work / f"{name}-scores.json").write_text(json.dumps({"truth": truth.tolist(), "scores": scores.tolist()}))
@@ -254,8 +270,7 @@ def bound_claims(run: Run) -> list[Claim]:
 def latency_claims(run: Run) -> list[Claim]:
     """An untrained net answers as fast as a trained one; boxes above least_score are none, which is as on a good
     part."""
-    pictures, labels = neu(run.work)
-    picture = None
+    pictures, labels = neu(run.work, "train")
     costs: dict[str, float] = {}
     for trunk in ("random", *(["rapidocr"] if find_pretrained() else [])):
         fit = run.options(f"latency-{trunk}", max_steps=1, trunk=trunk)
@@ -269,11 +284,13 @@ def latency_claims(run: Run) -> list[Claim]:
                 runtime.inspect(picture)
                 times.append(time.process_time() - start)
         costs[trunk] = 1e3 * float(np.median(times[20:]))
-    own = costs["rapidocr"] if "rapidocr" in costs else costs["random"]
-    note = "CPU time from pixels to boxes, median of 200; " + ", ".join(
-        f"{name} {ms:.2f} ms" for name, ms in costs.items()
-    )
-    return [claim("latency", ours=own, unit="ms a picture of 200 px on one core", op="<=", bar=6.0, note=note)]
+    note = "CPU time from pixels to boxes, median of 200"
+    return [
+        claim(
+            f"latency_{KINDS[trunk]}", ours=ms, unit="ms a picture of 200 px on one core", op="<=", bar=6.0, note=note
+        )
+        for trunk, ms in costs.items()
+    ]
 
 
 def subset(work: Path, pictures: Path, labels: Path) -> tuple[Path, Path]:
@@ -290,15 +307,15 @@ def subset(work: Path, pictures: Path, labels: Path) -> tuple[Path, Path]:
 
 
 PARTS: dict[tuple[str, ...], Callable[[Run], list[Claim]]] = {
+    ("boards_map", "boards_f_score", "boards_missed"): board_claims,
+    ("latency_random", "latency_pretrained"): latency_claims,
     ("tiles_one_class_auc",): one_class_claims,
     ("miss_bound",): bound_claims,
-    ("latency",): latency_claims,
+    ("neu_map50_random", "neu_classes", "neu_scratches_missed"): lambda run: neu_claims(run, "random"),
     ("tiles_auc", "tiles_missed_at_5_percent_alarms"): tile_claims,
-    ("boards_map", "boards_f_score", "boards_missed"): board_claims,
-    ("neu_map50_pretrained", "neu_classes", "neu_scratches_missed"): lambda run: neu_claims(run, "rapidocr"),
-    ("neu_map50_random",): lambda run: neu_claims(run, "random"),
+    ("neu_map50_pretrained",): lambda run: neu_claims(run, "rapidocr"),
 }
-QUICK = ("tiles_one_class_auc", "miss_bound", "latency")
+QUICK = ("tiles_one_class_auc", "miss_bound", "latency_random")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

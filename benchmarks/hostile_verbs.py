@@ -77,6 +77,22 @@ def verbs() -> tuple[Verb, ...]:
     return (
         Verb("doctor", ("doctor",)),
         Verb("data", ("data", "card", "cancer.csv", "--target", "diagnosis")),
+        Verb(
+            "label",
+            (
+                "label",
+                "new",
+                "cancer.csv",
+                "--task",
+                "binary",
+                "--labels",
+                "benign,malignant",
+                "--target",
+                "diagnosis",
+                "--out",
+                "labels",
+            ),
+        ),
         Verb("ship", ("ship", "cancer.csv", "--target", "diagnosis", "--out", "cancer", "--trials", "3")),
         Verb("inspect", ("inspect", "cancer")),
         Verb("verify", ("verify", "cancer")),
@@ -95,6 +111,10 @@ def verbs() -> tuple[Verb, ...]:
         Verb("observe_why", ("observe", "why", "log.ndjson", "--since", "1h", "--html", "causes.html")),
         Verb("observe_drift", ("observe", "drift", "cancer", "log.ndjson", "--html", "drift.html")),
         Verb("bench", ("bench", "serve", "cancer", "--concurrency", "1", "--seconds", "1s")),
+        Verb("federate_init", ("federate", "init", "study", "--sample", "cancer.csv", "--target", "diagnosis")),
+        Verb(
+            "federate", ("federate", "simulate", "study", "--data", "cancer.csv", "--parties", "3", "--out", "joined")
+        ),
         Verb("recipe", ("recipe", "fraud", "--example", "--out", "cards", "--trials", "1")),
         Verb(
             "recipe_defects",

@@ -16,9 +16,9 @@ SRC = Path(deepseek.__file__).parent
 #: In the order in which data flows. A room imports only what stands above it.
 ORDER = """
     version telemetry moved errors http_errors null_words operating_point contracts results plugins config extras
-    files
+    files page_server
     look bundle data dialogue features nn optimizers train engines compress client bench serve observe explain citations
-    automl privacy recipes learn cli
+    automl privacy integrations sklearn recipes learn cli
 """
 ROOMS = tuple(ORDER.split())
 #: Modules that are not in the base install. A file that imports one at its top may only be imported inside functions.
@@ -32,6 +32,7 @@ EXTRAS = """
     opentelemetry elasticsearch
     cn2an dateparser phonenumbers price_parser
     pypdfium2 docx lxml rapidocr
+    Crypto httpx opacus starlette tenseal uvicorn
 """
 HEAVY = frozenset(EXTRAS.split())
 #: What a room's own door may import: it is opened by cli/NAME.py alone, after extras.need has looked.

@@ -41,7 +41,7 @@ __all__ = ["__version__", "compare", "compress", "evaluate", "explain", "inspect
 #: Packages that are imported when they are first asked for; compress and explain can be called as well.
 _ROOMS = frozenset(
     ("automl", "bench", "bundle", "citations", "cli", "client", "compress", "data", "engines", "explain", "features",
-     "look", "nn", "observe", "optimizers", "recipes", "serve", "train")
+     "integrations", "look", "nn", "observe", "optimizers", "recipes", "serve", "sklearn", "train")
 )  # fmt: skip
 
 _LAZY = {

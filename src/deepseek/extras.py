@@ -31,6 +31,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "serve": ("httptools", "msgspec", "orjson"),
     "observe": ("prometheus_client",),
     "bundle": ("cryptography",),
+    "privacy": ("Crypto", "httpx", "starlette", "tenseal", "uvicorn"),
 }
 
 

@@ -18,6 +18,12 @@ from pathlib import Path
 from deepseek.errors import InputError, MissingError, TooLargeError
 
 
+def cache_folder() -> Path:
+    """Where what is made of a model is kept, to be made once for a machine: tuned graphs, converted files,
+    measurements, bundles of estimators."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepseek"
+
+
 def check_writable(out: Path) -> None:
     """InputError when no file can be written there. Tries it, and leaves nothing behind."""
     if not out.parent.is_dir():

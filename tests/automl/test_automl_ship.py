@@ -118,7 +118,7 @@ def test_results_read_like_their_json_and_print_like_the_shell(
     assert shipped["metrics"]["auc"]["low"] == shipped.metrics["auc"].low
     assert shipped.digest in shipped.summary()
     for shown in (result._repr_html_(), replace(shipped, target="<b>")._repr_html_()):
-        assert "<td>" in shown
+        assert "<td" in shown
         assert "<b>" not in shown
 
 

@@ -49,6 +49,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 ARGUMENTS = {
     "data": ("card", "loans.csv"),
+    "label": ("new", "loans.csv", "--task", "binary", "--labels", "no,yes", "--drop", "default", "--out", "KEY"),
     "ship": ("loans.csv", "--target", "default", "--overwrite", *QUICK, "--out", "again"),
     "train": ("run.toml", "--out", "KEY"),
     "inspect": ("loans",),
@@ -66,6 +67,7 @@ ARGUMENTS = {
     "convert": ("encoder", "--out", "KEY"),
     "compress": ("loans", "--data", "loans.csv", "--keep", "0.1"),
     "export": ("loans", "--edge", "--tier", "c", "--out", "KEY"),
+    "federate": ("init", "KEY", "--sample", "loans.csv", "--target", "default"),
     "recipe": ("--list",),
     "plan": ("100b", "--gpus", "H100x8"),
     "keygen": ("KEY",),

@@ -50,6 +50,23 @@ def test_an_answer_and_a_question_in_one_message_are_both_heard(talk: Talk) -> N
     assert talk.state.flows[-1].slots == {"order": "A-1234567"}
 
 
+def test_after_a_flow_it_is_what_the_flow_was_about_whatever_was_asked_in_its_midst(talk: Talk) -> None:
+    talk.say("I want a refund for my order A-1234567")
+    assert "interbank" in talk.say("What is the exchange rate?")
+    talk.say("$20")
+    talk.say("yes")
+    assert (talk.state.topic, talk.state.topic_question) == ("refund", "I want a refund for my order A-1234567")
+    assert "interbank" not in talk.say("and today?")
+
+
+def test_a_slot_stays_open_through_words_that_answer_nothing(talk: Talk) -> None:
+    talk.say("I want a refund for my order A-1234567")
+    for text in ("😀😀", "", "🎉" * 100_000, "a " * 50_000):
+        talk.say(text)
+        assert talk.state.flows[-1].slots == {"order": "A-1234567"}
+    assert talk.say("$20") == "Refund 20 USD for order A-1234567?"
+
+
 def test_another_flow_in_the_middle_of_one_comes_first_and_the_first_goes_on(talk: Talk) -> None:
     talk.say("I lost my card")
     talk.say("I want a refund for my order A-9999999 of $20")

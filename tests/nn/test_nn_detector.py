@@ -8,8 +8,9 @@ import pytest
 
 from deepseek.engines.detector.views import join_heat, make_views
 from deepseek.errors import InputError
+from deepseek.nn.detector.alignment import align
 from deepseek.nn.detector.boxes import BoxSet, overlaps, select, suppress
-from deepseek.nn.detector.difference import align, apply_deltas, check_sizes, cut_crops, propose, to_deltas
+from deepseek.nn.detector.difference import apply_deltas, check_sizes, cut_crops, propose, to_deltas
 
 pytest.importorskip("PIL")
 
@@ -74,21 +75,34 @@ def test_a_part_that_lies_beside_its_reference_is_moved_onto_it() -> None:
     assert align(reference, reference)[2] == (0, 0)
 
 
-def test_a_reference_is_bent_onto_a_part_that_lies_askew_and_a_defect_stays() -> None:
-    """The right half lies four pixels lower: without bending every edge there is a candidate."""
+def test_a_reference_is_bent_onto_a_part_that_lies_askew_and_bowed_and_a_defect_stays() -> None:
+    """The part is the reference turned, stretched and bowed by up to five pixels, and a pixel to the side, with two
+    defects: as it lies, each of its edges is a candidate."""
     rng = np.random.default_rng(1)
     reference = np.kron(rng.integers(0, 2, (24, 24)), np.ones((12, 12))).astype(np.uint8)[None] * 255
-    part = reference.copy()
-    part[:, 4:, 144:] = reference[:, :-4, 144:]
-    part[:, 100:108, 40:48] = 255 - part[:, 100:108, 40:48]
-    part[:, 200:208, 220:228] = 255 - part[:, 200:208, 220:228]
-    _, bent, _ = align(part, reference)
-    boxes = propose(part, bent)
+    rows, columns = np.meshgrid(np.arange(288), np.arange(288), indexing="ij")
+    x, y = (columns - 143.5) / 143.5, (rows - 143.5) / 143.5
+    from_rows = np.clip(np.rint(rows + 3 * x - 1.5 * x * x), 0, 287).astype(int)
+    from_columns = np.clip(np.rint(columns + 1 - 2 * y + x), 0, 287).astype(int)
+    part = reference[:, from_rows, from_columns]
+    for top, left in ((100, 40), (200, 220)):
+        part[:, top : top + 8, left : left + 8] = 255 - part[:, top : top + 8, left : left + 8]
+    moved, bent, shift = align(part, reference)
+    boxes = propose(moved, bent) + np.array(shift * 2)
     for spot in ((44, 104), (224, 204)):
         assert any(left <= spot[0] < right and top <= spot[1] < bottom for left, top, right, bottom in boxes.tolist())
-    far = (boxes[:, 2] < 100) | (boxes[:, 0] > 190)  # near the cut a neighbourhood has two shifts
-    assert far.sum() <= 6
-    assert len(propose(part, reference)) > 3 * len(boxes)
+    inner = boxes[(boxes.min(1) > 8) & (boxes.max(1) < 280)]  # what comes in at the border is new
+    assert len(inner) <= 4
+    assert len(propose(part, reference)) > 10 * len(inner)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 3, 200), (3, 40, 40), (1, 256, 256)])
+def test_pictures_without_edges_are_laid_onto_each_other_as_they_are(shape: tuple[int, ...]) -> None:
+    black, white = np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8)
+    for part, reference in ((black, white), (white, black), (black, black)):
+        _, bent, shift = align(part, reference)
+        assert shift == (0, 0)
+        np.testing.assert_array_equal(bent, reference)
 
 
 def test_candidates_are_what_differs_by_more_than_an_edge() -> None:
@@ -113,3 +127,38 @@ def test_a_reference_must_be_there_and_of_the_same_size() -> None:
         check_sizes(part, None)
     with pytest.raises(InputError, match="8 x 8 pixels and its reference 9 x 8"):
         check_sizes(part, np.zeros((1, 8, 9), np.uint8))
+
+
+def test_good_parts_that_are_all_black_are_learned_and_a_spot_is_unlike_them() -> None:
+    """Their patches do not vary at all: dividing by that was no number."""
+    torch = pytest.importorskip("torch")
+    from deepseek.nn.detector.patch_net import GaborTrunk, PatchNet
+
+    net = PatchNet(GaborTrunk(), num_channels=1).eval()
+    black, spot = torch.zeros(1, 1, 64, 64, dtype=torch.uint8), torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
+    spot[:, :, 24:40, 24:40] = 255
+    with torch.no_grad():
+        net.fit_good(net.features(black)[0].flatten(1).T.numpy())
+        assert torch.isfinite(net(spot)).all()
+        assert float(net(black).max()) < 0.01 * float(net(spot).max())
+
+
+def test_heat_is_told_in_what_good_parts_show_as_near_to_the_border() -> None:
+    from deepseek.engines.detector.patches import cell_units
+
+    units = cell_units((5, 6), (8.0, 4.0))
+    assert (units[[0, -1]] == 8).all()
+    assert (units[:, [0, -1]] == 8).all()
+    assert (units[1:-1, 1:-1] == 4).all()
+    assert (cell_units((2, 3), ()) == 1).all()
+
+
+def test_units_come_from_the_hottest_cells_of_good_parts_and_pictures_may_be_too_small_for_some() -> None:
+    pytest.importorskip("torch")
+    from deepseek.automl.detection.patch_fit import LEAST_UNIT, _fit_units
+
+    edge, inner = np.ones((7, 7), np.float32), np.zeros((3, 3), np.float32)
+    edge[1:-1, 1:-1] = 0.5
+    edge[3, 3] = 0.25
+    assert _fit_units([edge]) == (1.0, 0.5, 0.5, 0.25)  # the fourth cell from the border is the middle
+    assert _fit_units([inner]) == (LEAST_UNIT, LEAST_UNIT)

@@ -92,9 +92,7 @@ def docx_bytes(body: str, *, numbering: str = "", styles: str = "", extra: Mappi
     }
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in parts.items():
-            archive.writestr(name, text)
-        for name, data in (extra or {}).items():
+        for name, data in {**parts, **(extra or {})}.items():
             archive.writestr(name, data)
     return out.getvalue()
 

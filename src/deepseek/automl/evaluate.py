@@ -30,14 +30,13 @@ from deepseek.errors import MissingError
 from deepseek.look.summary import (
     count_by_reason,
     fact_table,
-    figure_rows,
     figure_table,
     flag_lines,
     format_value,
-    html_table,
     operating_point_parts,
     render_text,
 )
+from deepseek.look.words import Text
 from deepseek.operating_point import OperatingPoint
 from deepseek.results import Result
 from deepseek.train.tabular.decide import threshold_curve
@@ -138,7 +137,11 @@ class EvaluationResult(Result):
         return parts
 
     def _repr_html_(self) -> str:
-        return html_table(*figure_rows(figures_to_dict(self.metrics), {}), caption=self._headline())
+        from deepseek.look.notebook.card import card, lines
+        from deepseek.look.notebook.figures import figure_table
+
+        figures = figure_table(figures_to_dict(self.metrics), {})
+        return card(Text("Evaluation", "评估"), self._headline(), lines(*self.warnings, cls="warn"), figures)
 
     def _headline(self) -> str:
         return f"{self.bundle} on {format_value(self.num_rows)} rows"

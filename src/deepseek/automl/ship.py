@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,12 @@ def _ship(source: Any, options: ShipOptions, clock: RunClock) -> ShipResult:
     from deepseek.automl.split_data import open_data
     from deepseek.automl.tabular_pack import write_tabular_bundle
     from deepseek.automl.tabular_run import TabularRun
+    from deepseek.look.notebook.progress import notebook_progress
+    from deepseek.look.words import Text
 
+    if options.progress is None and (shown := notebook_progress(Text("Shipping", "交付"))) is not None:
+        with closing(shown):  # an error leaves no bar behind
+            return _ship(source, replace(options, progress=shown), clock)
     data = open_data(source, options)
     if media := media_kinds(data, options):
         return ship_multimodal(data, options, media, clock)

@@ -11,9 +11,7 @@ from deepseek.contracts import Figure, JsonObject, Task
 from deepseek.look import numbers
 from deepseek.look.summary import (
     fact_table,
-    figure_rows,
     figure_table,
-    html_table,
     operating_point_parts,
     render_text,
 )
@@ -100,8 +98,10 @@ class ShipResult(Result):
         ]
 
     def _repr_html_(self) -> str:
-        json_object = self.to_dict()
-        return html_table(*figure_rows(json_object["metrics"], json_object["baseline"]), caption=self._headline())
+        from deepseek.bundle.card import bundle_card
+        from deepseek.bundle.read import open_bundle
+
+        return bundle_card(open_bundle(self.path))
 
     def _headline(self) -> str:
         return f"{self.path}: {self.model} predicts {self.target} ({self.task})"

@@ -83,3 +83,13 @@ class BundleReport(Result):
         sizes = f"{len(manifest.inputs)} inputs, {self.size_bytes} bytes"
         what = f"{manifest.name} {manifest.version}: {manifest.task}, {manifest.target}; {sizes}"
         return "\n".join([*(f"warning: {warning}" for warning in self.warnings), what])
+
+    def _repr_html_(self) -> str:
+        """What the bundle is and how well it does, for a notebook."""
+        from deepseek.look.notebook.card import card, lines
+        from deepseek.look.notebook.figures import figure_table
+
+        return card(
+            f"{self.manifest.name} {self.manifest.version}", self.summary().splitlines()[-1],
+            lines(*self.promises.warnings(), cls="warn"), figure_table(self.metrics, self.baseline),
+        )  # fmt: skip

@@ -72,7 +72,7 @@ def generate_keys(out: Path) -> tuple[Path, Path, str]:
 
 def sign(manifest: bytes, key: Path) -> bytes:
     """The bytes of bundle.sig for the bytes of bundle.json, by the private key in the PEM file `key`."""
-    private = _load_private_key(key)
+    private = load_private_key(key)
     signed = {
         "algorithm": _ALGORITHM,
         "key": private.public_key().public_bytes_raw().hex(),
@@ -143,6 +143,16 @@ def is_public_key_file(path: Path) -> bool:
         return False
 
 
+def public_key_from_hex(text: str) -> PublicKey:
+    """The public key whose 64 hexadecimal digits these are. InputError when it is none."""
+    if not _is_hex(text, _NUM_HEX_DIGITS["key"]):
+        raise InputError(
+            f"{text[:80]!r} is no public key", expected="64 hexadecimal digits", fix="take the key that keygen printed"
+        )
+    public: PublicKey = _ed25519().Ed25519PublicKey.from_public_bytes(bytes.fromhex(text))
+    return public
+
+
 def load_public_key(path: Path) -> PublicKey:
     """The public key in a PEM file. InputError when it is none."""
     key = _load_key(path, "public", _serialization().load_pem_public_key)
@@ -156,7 +166,8 @@ def load_public_key(path: Path) -> PublicKey:
     return public
 
 
-def _load_private_key(path: Path) -> Ed25519PrivateKey:
+def load_private_key(path: Path) -> Ed25519PrivateKey:
+    """The private key in a PEM file without a password. InputError when it is none."""
     key = _load_key(path, "private", lambda data: _serialization().load_pem_private_key(data, password=None))
     if not isinstance(key, _ed25519().Ed25519PrivateKey):
         raise InputError(

@@ -23,7 +23,8 @@ from deepseek.version import __version__
 
 #: Each verb and its line of help, in the order in which a user meets them.
 VERBS: dict[str, str] = {
-    "data": "Look at a table and its files: a card, or a page with pictures and sounds.",
+    "data": "Look at a table and its files: a card, a page, or what is wrong with it.",
+    "label": "Label rows in a page; what to label next, and when to stop.",
     "ship": "Data in, evidence-carrying bundle out.",
     "train": "Train a torch module of your own.",
     "inspect": "Say what a bundle holds.",
@@ -41,6 +42,7 @@ VERBS: dict[str, str] = {
     "stream": "Score raw events of a stream.",
     "observe": "Watch a server: metrics, dashboards, alerts.",
     "bench": "Measure a server under load.",
+    "federate": "Learn one model from several owners' rows.",
     "recipe": "Run an industry solution.",
     "plan": "Split a model over devices: memory, latency, tokens a second.",
     "keygen": "Make a key pair that signs bundles.",

@@ -60,9 +60,9 @@ def command(
 
     Nothing is written that is slower or larger than what was given. Exit code 3: nothing met the limits.
     """
-    from deepseek.cli.support.cache import cache_folder
     from deepseek.cli.support.progress import Progress
     from deepseek.compress import Limits, optimize
+    from deepseek.files import cache_folder
 
     limits = Limits(keep, max_mb, min_speedup)
     names = [name.strip() for name in methods.split(",") if name.strip()] if methods else None

@@ -1,4 +1,4 @@
-"""`deepseek data card` and `deepseek data view`: what is in a table and its files, before anything learns from it."""
+"""`deepseek data card`, `view` and `clean`: what is in a table and its files, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepseek.cli.ship import KINDS
-from deepseek.cli.support import output
+from deepseek.cli.support import cleaning, output
 from deepseek.cli.support.options import BUNDLE, FILE, FOLDER, assignment_of
 from deepseek.cli.support.progress import Progress
 from deepseek.errors import InputError
@@ -36,6 +36,8 @@ Examples:
   deepseek data view patients.csv --html look.html --rows 24
   deepseek data view parts.csv --html look.html --target defect --bundle defects
   deepseek data card patients.parquet --files scans --kind ecg=series --json
+  deepseek data clean loans.csv --target default --out patch.csv --html clean.html
+  deepseek data clean loans.csv --target default --apply patch.csv --out loans-clean.csv
 
 \b
 A card has kinds, ranges and counts, no row, and no value of a column that may name people: it says which and why.
@@ -43,24 +45,30 @@ Broken files are named with row and what to do. With --target it says what ship 
 A page is one offline file of 2 MB at most: a gallery of up to 2,000 pictures, by class and by size, with --bundle by
 the model's error (1 - probability of the truth) and by the surprise that it expects (entropy of its answer in bits),
 too; then rows, until it is full.
+clean looks for wrong labels (by models that have not seen the row), near duplicates, copies in two groups, empty rows
+and broken files. It changes nothing: --out is a patch in which a person accepts or rejects each line, --apply makes a
+new file of what was accepted.
 """
 
 
 @click.command(epilog=EPILOG, short_help="Look at a table and its files.")
-@click.argument("what", type=click.Choice(("card", "view")), metavar="card|view")
+@click.argument("what", type=click.Choice(("card", "view", "clean")), metavar="card|view|clean")
 @click.argument("data", type=FILE)
 @click.option("--target", metavar="COL", help="What is to be predicted: its classes or numbers are in the card.")
 @click.option("--files", type=FOLDER, help="Folder that paths in DATA lie below.  [default: that of DATA]")
 @click.option("--kind", "kinds", multiple=True, metavar="COL=KIND", type=assignment_of(KINDS),
               help=f"Kind of a column: {', '.join(KINDS)}.")  # fmt: skip
-@click.option("--out", type=FILE, help="card: write it there as JSON.")
-@click.option("--html", type=FILE, help="view: write the page there.")
+@click.option("--out", type=FILE, help="card: write it there as JSON. clean: the patch, or with --apply the new rows.")
+@click.option("--html", type=FILE, help="view, clean: write the page there.")
 @click.option("--rows", type=click.IntRange(1, MAX_ROWS), help="view: how many are shown one by one.  [default: 24]")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="view: which rows are drawn.  [default: 0]")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="view: which rows are drawn; clean: the folds.  "
+              "[default: 0]")  # fmt: skip
 @click.option("--pictures", type=click.IntRange(1, MAX_PICTURES), help="view: how many the gallery shows at most.  "
               f"[default: {MAX_PICTURES:,}]")  # fmt: skip
 @click.option("--column", metavar="COL", help="view: the pictures of the gallery.  [default: the first column of them]")
 @click.option("--bundle", type=BUNDLE, help="view: sort pictures by what this bundle says of them, too.")
+@click.option("--group", metavar="COL", help="clean: rows of one customer or patient; copies in two are named.")
+@click.option("--apply", "patch", type=FILE, help="clean: a patch with decisions, as --out FILE.")
 @output.json_option
 def command(
     what: str,
@@ -75,19 +83,24 @@ def command(
     pictures: int | None,
     column: str | None,
     bundle: Path | None,
+    group: str | None,
+    patch: Path | None,
     as_json: bool,
 ) -> None:
     """Say what DATA (CSV, Parquet or Arrow) holds, and what the files hold that its cells name: pictures, sounds,
     films, scans and series. Every file is decoded once."""
+    of_clean = {"--group": group, "--apply": patch}
+    if what == "clean":
+        _refuse({"--rows": rows, "--pictures": pictures, "--column": column, "--bundle": bundle}, "card or view")
+        cleaning.clean(data, target, files, dict(kinds), out, html, group, patch, seed or 0, as_json)
+        return
+    _refuse(of_clean, "clean")
     if what == "view" and html is None:
         raise click.UsageError("--html FILE is missing: where is the page to be written?")
     of_view = {
         "--html": html, "--rows": rows, "--seed": seed, "--pictures": pictures, "--column": column, "--bundle": bundle,
     }  # fmt: skip
-    strange = of_view if what == "card" else {"--out": out}
-    for option, value in strange.items():
-        if value is not None:
-            raise click.UsageError(f"{option} is for deepseek data {'view' if what == 'card' else 'card'}")
+    _refuse(of_view if what == "card" else {"--out": out}, "view" if what == "card" else "card")
     path = html if what == "view" else out
     if path is not None:
         check_writable(path)
@@ -99,6 +112,13 @@ def command(
     output.emit(result, as_json, lambda: report(card, data.name))
     if path is not None:
         output.note(f"the {'page' if what == 'view' else 'card'} is in {path}")
+
+
+def _refuse(strange: Mapping[str, object], where: str) -> None:
+    """UsageError for options that another word of `deepseek data` takes."""
+    for option, value in strange.items():
+        if value is not None:
+            raise click.UsageError(f"{option} is for deepseek data {where}")
 
 
 @dataclass(frozen=True, slots=True)

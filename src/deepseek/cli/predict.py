@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from deepseek.cli.support import output
+from deepseek.cli.support.kinds.encrypted import encrypted_predicting
 from deepseek.cli.support.options import BUNDLE, FILE, bundle_key_option, first_run_options, skip_options
 from deepseek.cli.support.progress import Progress
 
@@ -39,6 +40,7 @@ Examples:
   deepseek predict engines sensors.parquet --out rul.csv --html fleet.html
   deepseek predict line3 new-pictures --out found.json
   deepseek predict help questions.csv --out understood.csv
+  deepseek predict --encrypted http://hub.example:8000 new.csv --key clinic.ckks --out scores.csv
 """
 
 
@@ -60,6 +62,7 @@ Examples:
 @bundle_key_option
 @first_run_options
 @output.json_option
+@encrypted_predicting
 def command(
     bundle: Path, data: Path, out: Path | None, flags: bool, history: tuple[Path, ...], all_rows: bool,
     html: Path | None, strict: bool, files: Path | None, broken: Broken, key: Path | None, open_timeout: float,

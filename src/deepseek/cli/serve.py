@@ -17,9 +17,11 @@ from deepseek.cli.support.cluster import cluster_options
 from deepseek.cli.support.history import history_page, live_states, open_history
 from deepseek.cli.support.kinds.assistants import is_assistant
 from deepseek.cli.support.kinds.conversations import ConversationOptions, assistant_routes, open_if_assistant
+from deepseek.cli.support.kinds.encrypted import encrypted_serving
 from deepseek.cli.support.kinds.fleet import open_fleets
 from deepseek.cli.support.opening import split_name
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options
+from deepseek.cli.support.registered import fetch_registered
 from deepseek.cli.support.serving import alert_reasons, explainer_of, open_logs, read_settings, reasons_for
 from deepseek.cli.support.watching import decision_figures, log_volumes, open_compat, watch_decisions, watch_server
 
@@ -40,6 +42,7 @@ Examples:
   deepseek serve loans
   deepseek serve credit=loans/v2 cards --port 8123
   deepseek serve welds=model.onnx
+  deepseek serve models:/loans/Production
   MODEL_PATH=loans PORT=0 deepseek serve
   deepseek serve cards --state state
   deepseek serve help --hand-over https://desk.example.com/hook
@@ -48,9 +51,7 @@ Examples:
 The first line on stdout is {"event": "ready", "url", "models", "pid"}. Ctrl-C or SIGTERM finishes what was accepted.
 """
 
-
-#: After which a thread of a process with a state lets another have Python's lock: between two compiled steps it would
-#: else wait for up to 5 ms while the event loop is busy.
+#: After which a thread of a process with a state gives Python's lock away: between compiled steps it waits 5 ms else.
 SWITCH_S = 0.0005
 LOSSY = "Let models run in bf16 or int8 where answers move no further, e.g. cosine=0.99,difference=0.1,agreement=0.99."
 PREDICTION_LOG = (
@@ -136,6 +137,7 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--hand-over", "hand_over_url", metavar="URL", help=HAND_OVER)
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
 @cluster_options
+@encrypted_serving
 def command(
     bundles: tuple[str, ...], host: str | None, port: int | None, grpc_port: int | None, batch_size: int | None,
     workers: str | int | None, front_ends: int | None, allowed_hosts: str | None, member: str | None,
@@ -160,7 +162,7 @@ def command(
         prediction_log=prediction_log, metrics_compat=metrics_compat, otlp=otlp, prometheus_url=prometheus,
         conversations_url=conversations_url, keep_days=keep_days, hand_over_url=hand_over_url,
     )  # fmt: skip
-    chosen = bundles or ((settings.model_path,) if settings.model_path else ())
+    chosen = tuple(map(fetch_registered, bundles or ((settings.model_path,) if settings.model_path else ())))
     check_what_is_served(chosen, repository, state, settings)
     lifecycle = read_lifecycle(repository, watch, routes, key, lazy=settings.workers > 0)
     from deepseek.engines.first_run import FirstRunLimits, use_limits

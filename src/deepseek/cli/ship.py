@@ -38,6 +38,7 @@ Examples:
   deepseek ship --example cancer --serve
   deepseek ship cards.parquet --target fraud --split time:when --max-fpr 0.0002
   deepseek ship loans-june.csv --target default --out loans-v2 --against loans-v1
+  deepseek ship claims-labels --budget 300s --out claims
   deepseek ship prices.csv --target price --monotone area=+1 --interval 0.9
   deepseek ship patients.csv --target covid --split group:patient --kind report=text --files scans
   deepseek ship patients.csv --target covid --encoder report=all-MiniLM --encoder ct=resnet18:resnet18.safetensors
@@ -147,7 +148,8 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Train, compare, calibrate, check, explain and pack a model for the table DATA (CSV, Parquet or Arrow)."""
+    """Train, compare, calibrate, check, explain and pack a model for the table DATA (CSV, Parquet or Arrow), or for the
+    labels of a project (see label)."""
     source = _resolve_source(data, example, options)
     options["split"] = options["split"] or "random"
     options["kinds"] = dict(options["kinds"]) or None
@@ -202,6 +204,22 @@ def _ship_and_report(source: Any, options: JsonObject, html: Path | None, as_jso
     return result.path
 
 
+def _open_labels(project: Path, options: JsonObject) -> Any:
+    """The labeled rows of a project; its test rows, weights, kinds and files become options."""
+    from deepseek.automl.label.training import training_rows
+
+    taken = [name for name in ("target", "test", "validation", "weights", "files") if options[name] is not None]
+    if taken:
+        raise click.UsageError(f"--{taken[0]} is the project's own: it has its target, test rows and weights")
+    rows = training_rows(project)
+    options |= {
+        "target": rows.target, "test": rows.test, "weights": rows.weights, "files": rows.files,
+        "kinds": {**rows.kinds, **dict(options["kinds"])}.items(), "task": options["task"] or rows.task,
+        "out": options["out"] or Path(f"{project.resolve().name}-model"),
+    }  # fmt: skip
+    return rows.train
+
+
 def _resolve_source(data: Path | None, example: str | None, options: JsonObject) -> Any:
     """What to read; an example also sets the target, name and split that are not among the options. Says what is
     missing before anything heavy is imported."""
@@ -213,6 +231,8 @@ def _resolve_source(data: Path | None, example: str | None, options: JsonObject)
         rows = open_example(example, **{name: options[name] for name in ("target", "name", "split", "out")})
         options |= {"target": rows.target, "name": rows.name, "split": rows.split}
         return rows.table
+    if data is not None and (data / "project.sqlite3").is_file():
+        return _open_labels(data, options)
     if options["target"] is None:
         raise click.UsageError("--target COLUMN is missing: which column is to be predicted?")
     if data is not None and not data.exists():

@@ -33,6 +33,8 @@ class OpenFlow:
     step: int = 0
     slots: Mapping[str, str] = field(default_factory=dict)  # slot -> value
     num_attempts: int = 0  # answers to the open question that could not be read
+    intent: str = ""  # that it began with: what "it" is once it has ended
+    question: str = ""  # as it was asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Conversation:
     tried: tuple[str, ...] = ()  # for the person who takes over
     reason: str = ""  # why a person was asked for
     person: str = ""  # who answers
+    owner: str = ""  # which API key began it, as a digest; "" where none was asked for
 
     def add_tried(self, what: str) -> Conversation:
         """With one more thing that was tried."""

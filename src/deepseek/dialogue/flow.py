@@ -1,6 +1,6 @@
 """Flows: what is asked next, what an answer fills, a switch of topic and the way back.
 
-begin_flow(turn, flow, "refund")            # asks for the first slot that the sentence does not hold
+begin_flow(turn, flow, "refund", "I want my money back")    # asks for the first slot that the sentence does not hold
 question = take_answer(turn)                # fills the open slot; what is left of the sentence is a question
 """
 
@@ -22,10 +22,11 @@ _QUESTION_STARTS = (
 _QUESTION_ENDS = ("?", "？", "吗", "呢", "么")
 
 
-def begin_flow(turn: Turn, flow: FlowDefinition, text: str) -> None:
+def begin_flow(turn: Turn, flow: FlowDefinition, intent: str, text: str) -> None:
     """Enter a flow with the values that the sentence holds, or go back to it where it is open already."""
     others = tuple(each for each in turn.conversation.flows if each.name != flow.name)
-    before = next((each for each in turn.conversation.flows if each.name == flow.name), OpenFlow(flow.name))
+    new = OpenFlow(flow.name, intent=intent, question=text)
+    before = next((each for each in turn.conversation.flows if each.name == flow.name), new)
     turn.update(flows=(*others, replace(before, num_attempts=0)))
     _fill_from(turn, flow, text)
     advance(turn)
@@ -49,7 +50,7 @@ def advance(turn: Turn) -> None:
         turn.update(queue=tuple(rest))
         flow = turn.definition.flow_of(following)
         if flow is not None:
-            begin_flow(turn, flow, turn.user.text)
+            begin_flow(turn, flow, following, turn.user.text)
 
 
 def repeat_question(turn: Turn) -> None:
@@ -220,7 +221,7 @@ def _set_flow(turn: Turn, flow: OpenFlow) -> None:
 
 def _end_flow(turn: Turn, open_flow: OpenFlow) -> None:
     _drop(turn)
-    turn.update(topic=open_flow.name, num_unsure=0)
+    turn.update(topic=open_flow.intent, topic_question=open_flow.question, num_unsure=0)
     if turn.conversation.flows:
         turn.say("back_to", title=turn.title(turn.conversation.flows[-1].name))
 

@@ -103,7 +103,7 @@ def answer_intent(turn: Turn, name: str, text: str, model: Understands, addition
         if is_second:  # of two flows in one sentence the second waits until the first has ended
             turn.update(queue=(*turn.conversation.queue, name))
         else:
-            begin_flow(turn, flow, text)
+            begin_flow(turn, flow, name, text)
         turn.update(topic=name, topic_question=text)
     elif answer := additions.by_intent.get(name) or model.answers.get(name):
         turn.reply(answer, intent=name, decision="answer")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -18,6 +19,25 @@ from deepseek.errors import IntegrityError
 FloatT = TypeVar("FloatT", np.float32, np.float64)
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 MAX_GROUPS = 1_000  # of intervals
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TabularPrediction(Prediction):
+    """Classes or values, which a notebook shows as a table of the first rows."""
+
+    def _repr_html_(self) -> str:
+        from deepseek.look.notebook.answers import prediction_card
+        from deepseek.look.summary import flag_lines
+
+        flags = flag_lines(Counter((flag.column, flag.what) for flag in self.flags))
+        ends = None if self.intervals is None else self.intervals.tolist()
+        if self.labels is None or self.probabilities is None:
+            values = [] if self.values is None else self.values.tolist()
+            return prediction_card(values=values, intervals=ends, flags=flags)
+        return prediction_card(
+            classes=self.labels_known, labels=self.labels.tolist(), probabilities=self.probabilities.tolist(),
+            flags=flags,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +93,8 @@ class Decision:
         """Answers for outputs (N, C) or (N, 1)."""
         if self.task == "regression":
             values = self.clip(output[:, 0])
-            return Prediction(values=values, intervals=self._intervals(values), flags=tuple(flags))
-        return Prediction(self.labels, self._names[self.classes(output)], output, flags=tuple(flags))
+            return TabularPrediction(values=values, intervals=self._intervals(values), flags=tuple(flags))
+        return TabularPrediction(self.labels, self._names[self.classes(output)], output, flags=tuple(flags))
 
     def classes(self, output: Float32) -> NDArray[np.int64]:
         """The class number (N,) of each row of outputs (N, C), by threshold, costs or the largest probability."""

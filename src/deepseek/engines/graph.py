@@ -80,14 +80,15 @@ class OnnxGraphBuilder:
                 fix="give one of them another name or domain",
             )
 
-    def embed(self, model: bytes, features: str) -> str:
-        """Add a whole ONNX graph of one input and one output, which reads `features`; returns the name of its result.
+    def embed(self, model: bytes, *inputs: str, output: int = 0) -> str:
+        """Add a whole ONNX graph, which reads `inputs` in the order of its own; returns the name of one of its results.
         Operators of a newer version than ours raise the version of this graph."""
         onnx = need("onnx", extra="tabular")
         proto = onnx.compose.add_prefix(onnx.load_from_string(model), f"embedded_{self._num_embedded}_")
         self._num_embedded += 1
         inner = proto.graph
-        self._nodes.append(self._helper.make_node("Identity", [features], [inner.input[0].name]))
+        for value, reader in zip(inputs, inner.input, strict=True):
+            self._nodes.append(self._helper.make_node("Identity", [value], [reader.name]))
         self._nodes += inner.node
         self._constants += inner.initializer
         self._functions |= {(function.domain, function.name): function for function in proto.functions}
@@ -95,7 +96,7 @@ class OnnxGraphBuilder:
             domain = "" if entry.domain == "ai.onnx" else entry.domain
             self._versions[domain] = max(self._versions.get(domain, 0), entry.version)
         self._ir_version = max(self._ir_version, proto.ir_version)
-        return str(inner.output[0].name)
+        return str(inner.output[output].name)
 
     def body(
         self,

@@ -70,11 +70,13 @@ def page(
     style: str = "",
     script: str = "",
     connect: bool = False,
+    blobs: bool = False,
 ) -> str:
     """A whole HTML document.
 
     `answer` is the one sentence that a reader came for; `lead` may follow it in smaller type. `style` and `script` are
-    added to the page's own; `connect` lets the script fetch from the page's own server.
+    added to the page's own; `connect` lets the script fetch from the page's own server, and `blobs` show the pictures
+    and sounds that it has fetched.
     """
     css, scripts = stylesheet() + style, [_SCRIPT, *([script] if script else [])]
     parts = [_section(section) for section in sections]
@@ -83,7 +85,7 @@ def page(
         parts.append(f'<section id="provenance"><h2>{inline(origin)}</h2>{facts(provenance)}</section>')
     return (
         f'<!doctype html>\n<html lang="en"{_titles(title)}><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy(css, scripts, connect)}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(css, scripts, connect, blobs)}">'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
         f"<title>{escape(both_languages(title))}</title><style>{css}</style><script>{scripts[0]}</script></head>"
         f'<body><header class="page"><h1>{inline(title)}</h1>{_switch()}</header><main>'
@@ -118,17 +120,19 @@ def _switch() -> str:
     return f'<div class="switch" role="group" aria-label="{label}">{buttons}</div>'
 
 
-def _policy(css: str, scripts: Sequence[str], connect: bool) -> str:
+def _policy(css: str, scripts: Sequence[str], connect: bool, blobs: bool) -> str:
     allowed = " ".join(map(_hash, scripts))
     rules = [
         f"style-src {_hash(css)}",
         f"script-src {allowed}",
-        "img-src data:",
+        "img-src data: blob:" if blobs else "img-src data:",
         "base-uri 'none'",
         "form-action 'none'",
     ]
     if connect:
         rules.append("connect-src 'self'")
+    if blobs:
+        rules.append("media-src blob:")
     return "default-src 'none';" + ";".join(rules)
 
 

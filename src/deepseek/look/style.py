@@ -139,3 +139,9 @@ def stylesheet() -> str:
         f"@media print{{:root{{color-scheme:light;{css_variables(LIGHT)}}}}}"
     )
     return themes + _BASE + _TABLES + _PLOTS + _series() + _PRINT
+
+
+def nested_stylesheet() -> str:
+    """The rules for tables and plots alone, to stand inside of another rule: for a fragment in somebody else's page,
+    which sets colors, type and language itself."""
+    return _TABLES + _PLOTS + _series()

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("openvino")
 pytest.importorskip("tokenizers")
 
+from deepseek.automl.assistant.frozen_layers import frozen_states, open_tower, token_ids  # noqa: E402
 from deepseek.automl.assistant.options import AssistantOptions  # noqa: E402
 from deepseek.automl.assistant.tune import TuneOptions, tune_encoder, write_tuned  # noqa: E402
 from deepseek.automl.pretrained_encoders import load_text_encoder, stored_weights  # noqa: E402
@@ -68,10 +69,16 @@ def test_the_bundle_holds_every_encoder_and_answers_by_it(tmp_path: Path) -> Non
     )  # the bundle keeps float16
 
 
-def test_an_encoder_with_another_padding_is_refused(tmp_path: Path) -> None:
-    folder = make_text_folder(tmp_path / "roberta", "roberta")
-    with pytest.raises(InputError, match="pads with the id 1"):
-        tune_encoder(folder, ["a", "b"], np.array([0, 1]), 2, TuneOptions(), tmp_path)
+def test_the_layers_below_are_those_of_the_served_encoder_whatever_its_padding(tmp_path: Path) -> None:
+    folder = make_text_folder(tmp_path / "roberta", "roberta")  # pads with the id 1
+    tower = open_tower(folder)
+    states = frozen_states(tower, token_ids(folder, TEXTS), len(tower.layers))
+    means = torch.stack([each.float().mean(0) for each in states])
+    own = torch.nn.functional.normalize(means, dim=1).numpy()
+    np.testing.assert_allclose(own, FolderEncoder(folder).embed(TEXTS), atol=5e-3)  # float16
+
+
+def test_nothing_is_tuned_without_an_encoder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no encoder to tune"):
         AssistantOptions(tmp_path / "out", tune=True)
 

@@ -15,7 +15,7 @@ for module in ("torch", "onnxscript", "PIL", "scipy", "pycocotools"):
 
 from PIL import Image  # noqa: E402
 
-from deepseek.automl.detection.fit import DetectionResult, fit_detection  # noqa: E402
+from deepseek.automl.detection.fit import DetectionResult, _balance_threshold, fit_detection  # noqa: E402
 from deepseek.automl.detection.folder import evaluate_detector, predict_folder, write_results  # noqa: E402
 from deepseek.automl.detection.options import DetectionOptions  # noqa: E402
 from deepseek.automl.detection.patch_fit import fit_good_parts  # noqa: E402
@@ -26,7 +26,7 @@ from deepseek.compress.edge.pictures import device_graph  # noqa: E402
 from deepseek.data.labels import LabelSet, read_labels  # noqa: E402
 from deepseek.data.labels.labeled_picture import LabeledPicture  # noqa: E402
 from deepseek.data.media.source import BrokenError  # noqa: E402
-from deepseek.engines.detector.config import GRAPH  # noqa: E402
+from deepseek.engines.detector.config import GRAPH, DetectorConfig  # noqa: E402
 from deepseek.engines.detector.runtime import DetectorRuntime, open_model  # noqa: E402
 from deepseek.engines.detector.served import ServedDetector, pack_pictures  # noqa: E402
 from deepseek.engines.onnx import open_session  # noqa: E402
@@ -139,20 +139,38 @@ def test_compression_keeps_the_bundle_and_takes_back_the_promise(
 ) -> None:
     from deepseek.bundle import write_bundle
     from deepseek.compress.targets.detector import DetectorTarget
-    from deepseek.compress.targets.target import Plan
 
     labels = example[0] / "boxes.csv"
     labels.write_bytes(example[1].read_bytes())
     target = DetectorTarget.open(fitted.bundle.path, labels)
+    calibrated, weights_alone = target.plans(target.methods())
+    assert (calibrated.name, calibrated.spares, weights_alone.spares) == ("int8", "", "int8")
+    for plan in (calibrated, weights_alone):
+        folder = tmp_path / plan.name
+        folder.mkdir()
+        variant = target.make(plan, folder)
+        assert variant.size_bytes < 0.5 * target.original.size_bytes
+        assert target.outputs(target.backends(variant)[0], 3).shape == (3, 3)
     labels.unlink()
-    variant = target.make(Plan(("int8",)), tmp_path)
-    assert variant.size_bytes < 0.5 * target.original.size_bytes
-    outputs = target.outputs(target.backends(variant)[0], 3)
-    assert outputs.shape == (3, 3)
     bundle = write_bundle(tmp_path / "small", *target.describe(variant, "onnxruntime"))
     with DetectorRuntime.open(bundle.path) as runtime:
         assert runtime.config.max_miss is None
         assert np.isfinite(runtime.inspect(np.zeros((1, 64, 64), np.uint8)).score)
+
+
+def test_what_makes_boxes_of_the_last_convolutions_is_not_rounded(fitted: DetectionResult) -> None:
+    import onnx
+
+    from deepseek.compress.targets.detector import last_nodes
+
+    graph = open_bundle(fitted.bundle.path).read(GRAPH)
+    nodes = onnx.load_from_string(graph).graph.node
+    last = set(last_nodes(graph))
+    convolutions = [node for node in nodes if node.op_type == "Conv"]
+    assert {output for node in nodes if node.name in last for output in node.output} >= {"scores", "boxes", "heat"}
+    assert 0 < sum(node.name in last for node in convolutions) < len(convolutions) / 2
+    first = {name for node in nodes if node.name not in last for name in node.input}
+    assert not first & {output for node in nodes if node.name in last for output in node.output}
 
 
 def test_the_page_shows_the_promise_and_no_request(fitted: DetectionResult) -> None:
@@ -160,6 +178,18 @@ def test_the_page_shows_the_promise_and_no_request(fitted: DetectionResult) -> N
     assert "At most 60 % of defective parts are missed, at a confidence of 90 %" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert len(page) < 2_000_000
+
+
+def test_a_model_that_tells_nothing_apart_says_so(fitted: DetectionResult) -> None:
+    """After two steps all scores are nought, and so is the threshold: every part is at it."""
+    assert fitted.figures.num_false_alarms == fitted.figures.num_pictures - fitted.figures.num_defective
+    assert any("are called defective, too" in text for text in fitted.warnings)
+
+
+def test_the_threshold_above_scores_of_nought_is_no_number_that_processors_flush() -> None:
+    threshold = _balance_threshold(np.zeros(3), np.zeros(3, bool))
+    assert threshold >= np.finfo(np.float32).tiny
+    assert _balance_threshold(np.array([0.2, 0.4]), np.zeros(2, bool)) == pytest.approx(0.4, abs=1e-12)
 
 
 def test_a_claim_that_the_held_parts_cannot_support_is_refused_before_training(
@@ -196,6 +226,17 @@ def test_labels_that_keep_a_part_back_are_followed() -> None:
     pictures = tuple(LabeledPicture(f"{n}", 9, 9, box, ("pit",), part) for n, part in enumerate(parts))
     split = split_labels(LabelSet(pictures, ("pit",)), held_share=0.5, seed=0)
     assert [each.file for each in split.held.pictures] == ["4", "5"]
+
+
+@pytest.mark.slow
+def test_good_parts_smaller_than_what_the_net_takes_are_padded(tmp_path: Path) -> None:
+    """The exporter would have made their one size the only one."""
+    for number in range(4):
+        Image.fromarray(np.full((8, 9), 100 + number, np.uint8)).save(tmp_path / f"{number}.png")
+    result = fit_good_parts(tmp_path, DetectionOptions(out=tmp_path / "out", trunk="random"))
+    assert result.training["cpu_s"] > 0
+    with DetectorRuntime.open(result.bundle.path) as runtime:
+        assert np.isfinite(runtime.inspect(np.full((1, 70, 40), 101, np.uint8)).score)
 
 
 def test_good_parts_alone_promise_nothing(example: tuple[Path, Path], tmp_path: Path) -> None:
@@ -240,6 +281,26 @@ def write_boards(folder: Path, num: int, rng: np.random.Generator) -> Path:
     path = folder.parent / f"{folder.name}.csv"
     path.write_text("\n".join(rows) + "\n")
     return path
+
+
+def test_a_mirrored_difference_gets_the_same_name_and_a_mirrored_box() -> None:
+    """A net that was never trained sees left and right as two things; its mean over mirrors does not."""
+    import torch
+
+    from deepseek.automl.detection.pair_fit import _export
+    from deepseek.engines.detector.templates import MIRRORS, PairModel
+    from deepseek.nn.detector.pair_net import PairNet
+
+    torch.manual_seed(0)
+    crops = np.random.default_rng(0).integers(0, 256, (3, 2, 64, 64), dtype=np.uint8)
+    graph, _ = _export(PairNet(2, 1).eval(), crops)
+    model = PairModel(graph, DetectorConfig("template", ("hole", "blob"), 1, 64, template=("_test", "_temp")))
+    chances, deltas = model._answer(crops)
+    for axes, order, signs in MIRRORS:
+        own, moved = model._answer(np.ascontiguousarray(np.flip(crops, axes)))
+        np.testing.assert_allclose(own, chances, atol=1e-5)
+        np.testing.assert_allclose(moved[:, order] * signs, deltas, atol=1e-5)
+    assert np.abs(model._run(crops)[1] - deltas).max() > 1e-4
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 
@@ -94,6 +95,26 @@ def test_a_broken_word_file_is_refused(tmp_path: Path, data: bytes) -> None:
     pytest.importorskip("docx")
     (tmp_path / "a.docx").write_bytes(data)
     with pytest.raises(MalformedError, match="cannot be read"):
+        read_document(tmp_path / "a.docx")
+
+
+@pytest.mark.parametrize("entity", ['"inner words"', 'SYSTEM "file:///etc/hostname"', f'"{"&lt;" * 10}"'])
+def test_a_word_file_that_declares_entities_is_refused_and_no_word_is_lost(tmp_path: Path, entity: str) -> None:
+    pytest.importorskip("docx")
+    body, declared = "<w:p><w:r><w:t>Words {} here.</w:t></w:r></w:p>", f"<!DOCTYPE d [<!ENTITY x {entity}>]>"
+    xml = zipfile.ZipFile(io.BytesIO(docx_bytes(body.format("&x;")))).read("word/document.xml").decode()
+    root = xml.index("<w:document")
+    changed = docx_bytes(body.format(""), extra={"word/document.xml": (xml[:root] + declared + xml[root:]).encode()})
+    (tmp_path / "a.docx").write_bytes(changed)
+    with pytest.raises(MalformedError, match="declares entities"):
+        read_document(tmp_path / "a.docx")
+
+
+def test_a_word_file_with_two_texts_of_one_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.docx").write_bytes(docx_bytes(word_paragraph("The fee is 10 euros.")))
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(tmp_path / "a.docx", "a") as archive:
+        archive.writestr("word/document.xml", archive.read("word/document.xml").replace(b"10", b"90"))
+    with pytest.raises(MalformedError, match="two of its parts"):
         read_document(tmp_path / "a.docx")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +12,16 @@ import pytest
 
 from deepseek.bundle import open_bundle, verify_bundle, write_bundle
 from deepseek.citations.documents import read_document
-from deepseek.citations.review.embedders import EncoderChoice, HashedEmbedder
+from deepseek.citations.review.embedders import EncoderChoice, HashedEmbedder, RememberingEmbedder
 from deepseek.citations.review.evaluation import JudgedDocument, evaluate_model, share_to_read
 from deepseek.citations.review.findings import review_document
 from deepseek.citations.review.labels import LABELS_FILE, read_labelled
 from deepseek.citations.review.lines import Checklist, ChecklistLine
-from deepseek.citations.review.model import ReviewModel
+from deepseek.citations.review.model import ReviewModel, choose_denial_weight, weigh_denials
 from deepseek.citations.review.passages import split_passages
 from deepseek.citations.review.storage import model_files, open_model
 from deepseek.citations.review.training import ReviewOptions, review_manifest, train_review
+from deepseek.contracts import Float32
 from deepseek.errors import InputError, IntegrityError
 from support.reviewed import Reviewed
 
@@ -80,6 +83,17 @@ def test_few_documents_are_judged_by_the_regression(reviewed: Reviewed) -> None:
         model.answers(())
 
 
+def test_denials_count_more_where_that_costs_no_right_verdict() -> None:
+    rare = np.tile([0.45, 0.15, 0.4], (10, 1, 1))  # of 10 documents 9 deny, and each says so a little too softly
+    sure = np.tile([0.1, 0.8, 0.1], (10, 1, 1))
+    labels = np.array([[2]] * 9 + [[0]] + [[1]] * 10)
+    probabilities = np.concatenate([rare, sure])
+    weight = choose_denial_weight(probabilities, labels)
+    assert 0.45 / 0.4 < weight <= 2
+    assert (weigh_denials(probabilities, weight).argmax(-1)[:10] == 2).all()
+    assert choose_denial_weight(probabilities, np.array([[0]] * 10 + [[1]] * 10)) == 1
+
+
 def test_a_bundle_gives_the_same_answers_to_the_bit(reviewed: Reviewed, tmp_path: Path) -> None:
     encoder, path = EncoderChoice("hashed"), tmp_path / "review"
     manifest = review_manifest(reviewed.checklist, reviewed.labelled, ReviewOptions(path, encoder))
@@ -102,7 +116,17 @@ def test_a_bundle_gives_the_same_answers_to_the_bit(reviewed: Reviewed, tmp_path
 @pytest.mark.slow
 def test_training_holds_documents_back_for_its_figures(reviewed: Reviewed, tmp_path: Path) -> None:
     options = ReviewOptions(tmp_path / "review", EncoderChoice("hashed"))
-    result = train_review(reviewed.checklist, reviewed.labelled[:12], options)
+    steps: list[tuple[str, float]] = []
+    result = train_review(
+        reviewed.checklist, reviewed.labelled[:12], options, progress=lambda what, share: steps.append((what, share))
+    )
+    shares = [share for _, share in steps]
+    assert shares == sorted(shares)
+    assert (shares[0] > 0, shares[-1] < 1) == (True, True)
+    assert max(after - before for before, after in pairwise(shares)) < 0.35  # a guess of the rest has much to go by
+    assert {what for what, _ in steps} >= {
+        "embedding passages", "judging passages on a part", "judging passages on all"
+    }  # fmt: skip
     assert verify_bundle(tmp_path / "review") == []
     assert (result["task"], result.num_documents, result.num_held) == ("review", 12, 2)
     assert {"accuracy", "evidence_map"} <= set(result.metrics)
@@ -110,6 +134,22 @@ def test_training_holds_documents_back_for_its_figures(reviewed: Reviewed, tmp_p
     assert open_model(open_bundle(tmp_path / "review")).trained_ids == result.trained
     with pytest.raises(InputError, match="is not empty"):
         train_review(reviewed.checklist, reviewed.labelled[:12], options)
+
+
+def test_a_passage_is_embedded_once_however_often_it_is_read() -> None:
+    class Counting(HashedEmbedder):
+        def passages(self, texts: Sequence[str]) -> Float32:
+            seen.extend(texts)
+            return super().passages(texts)
+
+    seen: list[str] = []
+    embedder = RememberingEmbedder(Counting())
+    first = embedder.passages(["a clause", "another", "a clause"])
+    again = embedder.passages(["another", "a third", "a clause"])
+    assert seen == ["a clause", "another", "a third"]
+    np.testing.assert_array_equal(again[[2, 0]], first[:2])
+    np.testing.assert_array_equal(first, HashedEmbedder().passages(["a clause", "another", "a clause"]))
+    assert embedder.passages([]).shape == (0, first.shape[1])
 
 
 def test_too_few_documents_give_no_figures_and_a_warning(reviewed: Reviewed, tmp_path: Path) -> None:

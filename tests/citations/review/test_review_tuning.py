@@ -19,7 +19,7 @@ from support.nets.textfolders import make_text_folder
 
 CAT, FILM, OTHER = "the cat sat on a mat", "i am very happy good film", "berlin is big"
 CHECKLIST = Checklist("two", (ChecklistLine("cat", "the cat"), ChecklistLine("film", "a good film")))
-OPTIONS = TuneOptions(num_encoders=2, epochs=12, learning_rate=2e-3, batch_size=8)
+OPTIONS = TuneOptions(num_encoders=2, epochs=12, learning_rate=2e-3, trained_layers=1, batch_size=8)
 
 
 @pytest.fixture

@@ -212,6 +212,48 @@ async def test_a_key_that_may_only_chat_opens_the_chat_and_nothing_else(tmp_path
 
 
 @in_loop
+async def test_a_conversation_is_open_to_the_key_that_began_it_and_to_staff_alone(tmp_path: Path) -> None:
+    from hashlib import sha256
+
+    keys = tmp_path / "keys"
+    chats = [f"{sha256(name.encode()).hexdigest()} name={name} may=chat" for name in ("shop", "bank")]
+    keys.write_text("\n".join([*chats, f"{sha256(b'staff').hexdigest()} name=staff"]))
+    begin = "drawn-at-random-by-the-page"
+    for _ in range(2):  # the second time after a restart
+        async with assistant(tmp_path / "state", settings=Settings(api_keys_file=str(keys))) as client:
+            client.http.headers["authorization"] = "Bearer shop"
+            ours = (await client.say("Where is my card?", begin=begin, message_id="m1"))["conversation"]
+            client.http.headers["authorization"] = "Bearer bank"
+            for verb, body in (
+                ("converse", {"message": "And theirs?"}), ("transcript", {}), ("forget", {}),
+                ("feedback", {"number": 2, "helpful": False}),
+            ):  # fmt: skip
+                refused = await client.ask(verb, status=404, conversation=ours, **body)
+                assert refused == await client.ask(verb, status=404, conversation="no-such-conversation", **body)
+            chat = {"model": "help", "messages": [{"role": "user", "content": "And theirs?"}]}
+            answer = await client.http.post("/v1/chat/completions", json=chat | {"metadata": {"conversation": ours}})
+            assert answer.status_code in (403, 404)
+            assert (await client.say("Where is my card?", begin=begin))["conversation"] != ours
+            client.http.headers["authorization"] = "Bearer staff"
+            assert len((await client.ask("transcript", conversation=ours))["messages"]) == 2
+            client.http.headers["authorization"] = "Bearer shop"
+            assert len((await client.ask("transcript", conversation=ours))["messages"]) == 2
+
+
+@in_loop
+async def test_a_conversation_of_before_there_were_keys_is_opened_by_its_id(tmp_path: Path) -> None:
+    from hashlib import sha256
+
+    async with assistant(tmp_path / "state") as client:
+        earlier = (await client.say("Where is my card?"))["conversation"]
+    keys = tmp_path / "keys"
+    keys.write_text(f"{sha256(b'web').hexdigest()} name=web may=chat")
+    async with assistant(tmp_path / "state", settings=Settings(api_keys_file=str(keys))) as client:
+        client.http.headers["authorization"] = "Bearer web"
+        assert (await client.ask("transcript", conversation=earlier))["messages"]
+
+
+@in_loop
 async def test_where_others_reach_the_server_without_keys_the_desk_is_closed(tmp_path: Path) -> None:
     async with assistant(tmp_path / "state", settings=Settings(host="0.0.0.0")) as client:
         await client.say("Where is my card?")

@@ -70,7 +70,9 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
                 problems.append(message.text)
 
         def record_request(request: Request) -> None:
-            own = request.url.partition("#")[0] == address.partition("#")[0] or request.url.startswith("data:")
+            own = request.url.partition("#")[0] == address.partition("#")[0] or request.url.startswith(
+                ("data:", "blob:")
+            )
             if not own and not (allow and request.url.startswith(allow)):
                 problems.append(f"asked for {request.url}")
 

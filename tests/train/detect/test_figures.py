@@ -50,6 +50,14 @@ def test_average_precision_is_that_of_coco() -> None:
     assert figures.mean.low <= figures.mean.value <= figures.mean.high
 
 
+def test_draws_without_any_label_leave_the_interval_as_it_is() -> None:
+    """One of three pictures has a label, so three of ten draws have none: their mean was no number, and the interval's
+    ends neither."""
+    pytest.importorskip("pycocotools")
+    figures = average_precision(LABELS.take([1, 2, 2]), [FOUND[1], boxes(), boxes()], CLASSES, num_resamples=20)
+    assert 0 <= figures.mean.low <= figures.mean.value <= figures.mean.high <= 1
+
+
 def test_matches_count_what_is_right_wrong_and_missed() -> None:
     matches = match_boxes(LABELS, FOUND, CLASSES, threshold=0.5)
     assert matches.confusion.tolist() == [[1, 0, 0], [0, 1, 1], [1, 1, 0]]

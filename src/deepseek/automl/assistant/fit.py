@@ -53,7 +53,7 @@ from deepseek.train.detect.miss_bound import choose_threshold
 HELD_FOLDS, CALIBRATION_ROWS = "held folds of the questions that it learned", "the rows of --calibrate"
 OUTSIDE_SHARE = 0.5  # of the weight of the judge of scope that lies on questions out of scope
 MAX_QUESTIONS = 20_000  # that are learned: 1.6 GB for each matrix of their likeness
-REAL_WEIGHT = 0.5  # of that on questions that were given as out of scope, where there are any
+REAL_ROWS = 20  # questions that were given as out of scope and count as much as all whose intent was left out
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +231,7 @@ def _ranks(pooled: Float64, labels: NDArray[np.int64]) -> tuple[NDArray[np.bool_
 def _fit_scope(held: HeldRows) -> Any:
     """The judge of scope: held questions against questions whose intent was left out and those that were given."""
     parts = [held.inside, held.hidden, held.outside]
-    real = REAL_WEIGHT if len(held.outside) else 0.0
+    real = len(held.outside) / (len(held.outside) + REAL_ROWS)
     shares = [1 - OUTSIDE_SHARE, OUTSIDE_SHARE * (1 - real), OUTSIDE_SHARE * real]
     num_rows = sum(map(len, parts))
     weights = np.concatenate([

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from deepseek.data.table.table import Table
-from deepseek.engines.assistant.terms import normalize_text, split_words
+from deepseek.engines.assistant.terms import normalize_text, question_form, split_words
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
@@ -181,7 +181,7 @@ def _check_conflicts(questions: Sequence[str], answers: Sequence[str]) -> None:
     rows_by_question: dict[str, list[int]] = defaultdict(list)
     for row, question in enumerate(questions):
         if split_words(question) and answers[row]:
-            rows_by_question[normalize_text(question)].append(row)
+            rows_by_question[question_form(question)].append(row)
     conflicts = [rows for rows in rows_by_question.values() if len({answers[row] for row in rows}) > 1]
     if conflicts:
         first = conflicts[0]
@@ -202,7 +202,7 @@ def _read_pairs(table: Table, columns: QuestionColumns, warnings: list[str]) -> 
         warnings.append(f"{len(questions) - len(kept)} rows without words or without an intent are left out")
     by_question: dict[str, set[str]] = defaultdict(set)
     for question, name in kept:
-        by_question[normalize_text(question)].add(name)
+        by_question[question_form(question)].add(name)
     conflicts = [question for question, several in by_question.items() if len(several) > 1]
     if conflicts:
         warnings.append(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.automl.assistant.frozen_layers import frozen_states, join_states, open_tower, token_ids
 from deepseek.contracts import Float32
 from deepseek.engines.assistant.heads import COSINE_SCALE, CosineHead
 from deepseek.engines.assistant.model import Encoder
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
     from deepseek.nn.pretrained import PretrainedTextEncoder
 
-MAX_TOKENS = 64  # of a question that are learned from
-FROZEN_BATCH = 64  # questions that pass the frozen layers at a time
 POOL_BATCHES = 50  # that are sorted by length together
 HEAD_RATE = 10.0  # times the rate of the encoder: the head starts from nothing
 WEIGHTS_FILE = "model.safetensors"
@@ -93,34 +92,27 @@ class QuestionBatches:
         batches = [pool[at : at + size] for pool in pools for at in range(0, len(pool), size)]
         for place in draw.permutation(len(batches)).tolist():
             chosen = [self._states[row] for row in batches[place]]
-            ends = torch.tensor([len(each) for each in chosen])
-            mask = torch.arange(int(ends.max())) < ends[:, None]
-            states = torch.nn.utils.rnn.pad_sequence(chosen, batch_first=True).float()
-            yield (states, mask), torch.from_numpy(self._labels[batches[place]])
+            yield join_states(chosen), torch.from_numpy(self._labels[batches[place]])
 
 
 def tune_encoder(
     folder: Path, questions: Sequence[str], labels: NDArray[np.int64], num_intents: int, options: TuneOptions,
     scratch: Path, tell: Callable[[str, float], None] | None = None,
 ) -> TunedEncoders:  # fmt: skip
-    """`folder`: a Hugging Face folder whose padding has the id 0; `labels` (N,) from 0; `scratch`: a folder that is
+    """`folder`: a Hugging Face folder; `labels` (N,) from 0; `scratch`: a folder that is
     there, in which the new ones are written. Errors as those of load_text_encoder(); ExtraError without torch."""
     from deepseek.engines.text import TextModel
     from deepseek.engines.text.serve.embedding import FolderEncoder
 
     model = TextModel.open(folder)
-    if model.architecture.pad_id != 0:
-        raise InputError(
-            f"{folder} pads with the id {model.architecture.pad_id}", expected="0, as BERT's tokenizers do",
-            fix="tune another encoder, and give this one to --encoder alone",
-        )  # fmt: skip
     if model.pooling.modes != ("mean",):
         raise InputError(
             f"{folder} pools its tokens by {', '.join(model.pooling.modes)}", expected="their mean",
             fix="tune another encoder, and give this one to --encoder alone",
         )  # fmt: skip
-    ids = [np.asarray(row.ids[:MAX_TOKENS], np.int64) for row in model.prepare(questions)]
-    states = _frozen_states(folder, ids, options)
+    ids = token_ids(folder, questions)
+    tower = open_tower(folder)
+    states = frozen_states(tower, ids, _num_frozen(tower, options))
     part_of = np.random.default_rng((options.seed, 3)).permutation(len(ids)) % options.num_encoders
     held = np.zeros((len(ids), num_intents), np.float32)
     encoders: dict[str, Encoder] = {}
@@ -139,41 +131,8 @@ def tune_encoder(
     return TunedEncoders(encoders, folders, heads, held)
 
 
-def _open_tower(folder: Path) -> PretrainedTextEncoder:
-    """The encoder of a folder as a torch module, in eval mode."""
-    import torch
-
-    from deepseek.automl.pretrained_encoders import load_text_encoder
-    from deepseek.nn.pretrained import PretrainedTextEncoder
-
-    shape, weights, _ = load_text_encoder(folder, ["a"])
-    if shape.text is None:
-        raise AssertionError("the encoder of a text model has the shape of one")
-    tower = PretrainedTextEncoder(shape.text)
-    tower.load_state_dict({name: torch.as_tensor(value) for name, value in weights.items()})
-    return tower.eval()
-
-
 def _num_frozen(tower: PretrainedTextEncoder, options: TuneOptions) -> int:
     return max(0, len(tower.layers) - options.trained_layers)
-
-
-def _frozen_states(folder: Path, ids: Sequence[NDArray[np.int64]], options: TuneOptions) -> list[Tensor]:
-    """Of each question the states (L, H) behind the layers that do not learn, in float16."""
-    import torch
-
-    from deepseek.nn.intents import lower_states
-
-    tower = _open_tower(folder)
-    states: list[Tensor] = [torch.empty(0)] * len(ids)
-    order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
-    with torch.no_grad():
-        for start in range(0, len(order), FROZEN_BATCH):
-            rows = order[start : start + FROZEN_BATCH]
-            padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(ids[row]) for row in rows], batch_first=True)
-            for row, each in zip(rows, lower_states(tower, padded, _num_frozen(tower, options)), strict=True):
-                states[row] = each[: len(ids[row])].half().clone()
-    return states
 
 
 def _learn(
@@ -187,7 +146,7 @@ def _learn(
     from deepseek.train import TrainConfig, fit
 
     torch.manual_seed(options.seed)
-    tower = _open_tower(folder)
+    tower = open_tower(folder)
     num_frozen = _num_frozen(tower, options)
     net = IntentNet(tower, num_intents, num_frozen=num_frozen, scale=COSINE_SCALE, dropout=options.dropout)
     config = TrainConfig(epochs=options.epochs, lr=options.lr, seed=options.seed, precision=options.precision)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deepseek.automl.comparison.records import Comparison
-from deepseek.automl.comparison.text import comparison_parts, difference_rows, headline
-from deepseek.contracts import JsonObject
-from deepseek.look.summary import html_table, render_text
-from deepseek.look.words import Text
+from deepseek.automl.comparison.records import Comparison, ModelComparison
+from deepseek.automl.comparison.text import comparison_parts, format_difference, format_figure, headline
+from deepseek.contracts import Figure, JsonObject
+from deepseek.look.figures import VERDICTS, metric_title
+from deepseek.look.notebook.card import card, lines
+from deepseek.look.summary import render_text
+from deepseek.look.tables import Cell, Column, table
+from deepseek.look.words import Html, Text, Words
 from deepseek.results import Result
 
 
@@ -37,8 +41,24 @@ class ComparisonResult(Comparison, Result):
         return comparison_parts(self)
 
     def _repr_html_(self) -> str:
-        tables = [
-            html_table(*difference_rows(self, comparison), caption=line.en)
-            for comparison, line in zip(self.comparisons, self.headlines(), strict=True)
-        ]
-        return "".join(tables)
+        """The sentences, then the differences of each model after the first, for a notebook."""
+        title = Text("Comparison", "比较")
+        return card(
+            title, "", lines(*self.headlines()), lines(*self.warnings, cls="warn"), *map(self._table, self.comparisons)
+        )
+
+    def _table(self, comparison: ModelComparison) -> Html:
+        names: list[Words] = ["", self.reference.name, comparison.model, Text("difference", "差异"), ""]
+        columns = [Column(name, "number" if 0 < place < 4 else "text") for place, name in enumerate(names)]
+        rows: list[list[Cell]] = [
+            [
+                metric_title(name), format_figure(self.reference.metrics[name]),
+                format_figure(self._metrics_of(comparison.model)[name]), format_difference(difference),
+                VERDICTS[difference.verdict],
+            ]
+            for name, difference in comparison.differences.items()
+        ]  # fmt: skip
+        return table(columns, rows)
+
+    def _metrics_of(self, model: str) -> Mapping[str, Figure]:
+        return next(each.metrics for each in self.models if each.name == model)

@@ -44,6 +44,7 @@ from deepseek.results import Result
 from deepseek.train.detect.figures import best_threshold
 from deepseek.train.detect.miss_bound import MissBound, choose_threshold, upper_bound
 
+LEAST_THRESHOLD = 1e-6  # above scores of nought: the next number is one that some processors take for nought
 PAIR_OVERLAP = 0.33  # of the protocol of boards (Tang et al. 2019, section 4): their boxes are small
 
 
@@ -149,6 +150,12 @@ def finish(
             f"{figures.num_defective} held defective parts were missed, and a promise that these could support is "
             f"{100 * upper:.2g} % or more"
         )
+    num_good = figures.num_pictures - figures.num_defective
+    if num_good and figures.num_false_alarms == num_good:
+        warnings.append(
+            f"all {num_good} held good parts are called defective, too: the model tells nothing apart yet; "
+            "give it more time (--budget), more pictures, or a weaker promise"
+        )
     bundle = pack(fitted, config, figures, bound, split, options)
     return DetectionResult(
         bundle, config, figures, bound, split, tuple(results), fitted.training, options, pictures, tuple(warnings)
@@ -237,7 +244,7 @@ def _balance_threshold(scores: NDArray[np.float64], truth: NDArray[np.bool_]) ->
     """The threshold with the best mean of the shares of defective and of good parts that are told right; the lowest
     score of a defective part where there is no good one, 0.5 where there is no part."""
     if not truth.any():
-        return float(np.nextafter(scores.max(), np.inf)) if len(scores) else 0.5
+        return max(float(np.nextafter(scores.max(), np.inf)), LEAST_THRESHOLD) if len(scores) else 0.5
     if truth.all():
         return float(scores.min())
     levels = np.unique(scores)

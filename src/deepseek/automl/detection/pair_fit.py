@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -37,15 +38,17 @@ def fit_pairs(
                 f"{place + 1} of {len(labels.pictures)} pairs compared", 0.4 * (place + 1) / len(labels.pictures)
             )
 
+    start_s = time.process_time()
     examples = collect(read_pairs(), len(config.classes), seed=options.seed)
     fit = PairFitConfig(budget_s=options.budget_s, max_steps=min(6_000, options.max_steps), seed=options.seed)
     net = train_pair_net(
         examples, len(config.classes), fit,
         lambda message, share: options.progress(f"training: {message}", 0.4 + 0.5 * share),
     )  # fmt: skip
+    cpu_s = time.process_time() - start_s
     graph, parity = _export(net, examples.crops[:32])
     training: JsonObject = {
-        "num_candidates": len(examples.crops), "num_labels": examples.num_labels,
+        "cpu_s": cpu_s, "num_candidates": len(examples.crops), "num_labels": examples.num_labels,
         "num_labels_without_candidate": examples.num_without_candidate,
     }  # fmt: skip
     return FittedModel({GRAPH: graph}, replace(config, method="template", max_overlap=0.3), training, parity)

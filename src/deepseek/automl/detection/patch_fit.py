@@ -1,13 +1,14 @@
 """Pictures of good parts alone -> a bundle that finds what is unlike them.
 
-A share of the good parts is held back: what is called 1 is the 99th percentile of their hottest cells, and the
-threshold lets the stated share of good parts through. Of misses nothing is known without a defective part, and nothing
-is promised.
+A share of the good parts is held back: what is called 1 is the 90th percentile of their hottest cells, told apart by
+their distance to the border, where good parts vary most; and the threshold lets the held ones through. Of misses
+nothing is known without a defective part, and nothing is promised.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from deepseek.contracts import Float32, JsonObject
 from deepseek.data.labels.labeled_picture import LabeledPicture, LabelSet
 from deepseek.data.labels.pictures import PictureStore, fit_reader, list_pictures, picture_size
 from deepseek.engines.detector.config import DetectorConfig
-from deepseek.engines.detector.views import MULTIPLE
+from deepseek.engines.detector.patches import border_distance
+from deepseek.engines.detector.views import MULTIPLE, join_heat
 from deepseek.engines.export_torch import export_torch_module
 from deepseek.errors import CheckError, InputError
 from deepseek.nn.detector.onnx_trunk import OnnxTrunk, find_pretrained
@@ -33,7 +35,9 @@ from deepseek.nn.detector.trunk import Trunk
 
 CLASS = "anomaly"
 MAX_PATCHES = 200_000
-UNIT_QUANTILE = 0.99
+UNIT_QUANTILE = 0.9
+NUM_UNITS = 5  # cells from the border on whose good patches are told apart
+LEAST_UNIT = 0.05  # of good parts that are all of one gray: less is rounding, which differs between engines
 
 
 def fit_good_parts(pictures: Path, options: DetectionOptions) -> DetectionResult:
@@ -81,9 +85,8 @@ def patch_trunk(source: str) -> tuple[Trunk, str]:
 
 
 def fit_patches(store: PictureStore, split: LabelSplit, options: DetectionOptions) -> FittedModel:
-    """Learn from the training pictures, set the unit by the held ones, export."""
-    import torch
-
+    """Learn from the training pictures, set the units by the held ones, export."""
+    start_s = time.process_time()
     size, scale = _choose_scale(split, options)
     trunk, source = patch_trunk(options.trunk)
     net = PatchNet(trunk, store.reader.channels).eval().requires_grad_(False)
@@ -99,16 +102,14 @@ def fit_patches(store: PictureStore, split: LabelSplit, options: DetectionOption
         patches.append(own[rng.permutation(len(own))[: max(1, MAX_PATCHES // num)]])
         options.progress(f"{place + 1} of {num} good parts read", 0.6 * (place + 1) / num)
     net.fit_good(np.concatenate(patches), options.seed)
-    with torch.no_grad():
-        hottest = [
-            float(net(torch.tensor(view.pixels[None])).max())
-            for each in split.held.pictures
-            for view in config.views(store.read(each.file))
-        ]
-    net.unit.fill_(max(float(np.quantile(hottest, UNIT_QUANTILE)), 1e-6))
+    units = _fit_units([_heat(net, store, each.file, config) for each in split.held.pictures])
     graph, parity = _export(net, config)
-    training: JsonObject = {"trunk": source, "num_patches": sum(map(len, patches)), "bank_size": len(net.bank)}
-    return FittedModel({GRAPH: graph}, replace(config, light=_light_range(store, split)), training, parity)
+    training: JsonObject = {
+        "cpu_s": time.process_time() - start_s, "trunk": source, "num_patches": sum(map(len, patches)),
+        "bank_size": len(net.bank),
+    }  # fmt: skip
+    config = replace(config, heat_units=units, light=_light_range(store, split))
+    return FittedModel({GRAPH: graph}, config, training, parity)
 
 
 def _light_range(store: PictureStore, split: LabelSplit) -> tuple[float, float]:
@@ -131,13 +132,36 @@ def _patches(net: PatchNet, store: PictureStore, file: str, config: DetectorConf
     return joined
 
 
+def _heat(net: PatchNet, store: PictureStore, file: str, config: DetectorConfig) -> Float32:
+    """Distances (h, w) over one picture."""
+    import torch
+
+    with torch.no_grad():
+        return join_heat([
+            (view, net(torch.tensor(view.pixels[None]))[0, 0].numpy()) for view in config.views(store.read(file))
+        ])  # fmt: skip
+
+
+def _fit_units(heats: list[Float32]) -> tuple[float, ...]:
+    """For each distance to the border how hot the hottest cell there is, in UNIT_QUANTILE of good parts."""
+    units: list[float] = []
+    for distance in range(NUM_UNITS):
+        cells = [heat[border_distance(heat.shape, NUM_UNITS - 1) == distance] for heat in heats]
+        hottest = [float(each.max()) for each in cells if each.size]
+        if not hottest:  # pictures too small for it
+            break
+        units.append(max(float(np.quantile(hottest, UNIT_QUANTILE)), LEAST_UNIT))
+    return tuple(units)
+
+
 def _export(net: PatchNet, config: DetectorConfig) -> tuple[bytes, float]:
     """The graph, and its largest difference to torch. CheckError above a thousandth."""
     import torch
 
     from deepseek.engines.onnx import open_session
 
-    sample = torch.randint(0, 256, (2, config.num_channels, config.size, config.size + MULTIPLE), dtype=torch.uint8)
+    side = max(config.size, 2 * MULTIPLE)  # of the smallest that a net takes the exporter would make the only one
+    sample = torch.randint(0, 256, (2, config.num_channels, side, side + MULTIPLE), dtype=torch.uint8)
     rows, high, wide = (torch.export.Dim(name, min=1) for name in ("rows", "high", "wide"))
     with torch.no_grad():
         model: Any = export_torch_module(

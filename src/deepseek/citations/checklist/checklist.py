@@ -82,7 +82,7 @@ class Checklist:
             ranker = fit_ranker([tables[index] for index in training], [contracts[index] for index in training])
             for index in np.flatnonzero(fold == fold_number).tolist():
                 ranked[index] = rank_clauses(ranker, tables[index])
-        verdicts = VerdictModel.fit(contracts, vectors, tables, ranked, fold)
+        verdicts, _ = VerdictModel.fit(contracts, vectors, tables, ranked, fold)
         return cls(
             hypotheses, embedder, EvidenceScorer.fit(contracts, vectors), fit_ranker(tables, contracts), verdicts
         )

@@ -1,6 +1,6 @@
 """What a whole contract says of each sentence of a checklist: nothing, that it holds, or that it does not.
 
-    verdicts = VerdictModel.fit(contracts, vectors, tables, ranked, fold)
+    verdicts, unseen = VerdictModel.fit(contracts, vectors, tables, ranked, fold)
     verdicts.probabilities(clauses, vectors, table, ranked)       # (H, 3)
 
 A logistic regression for each sentence reads the likeliest clause, what all clauses mean and how likely they are
@@ -23,6 +23,7 @@ from deepseek.contracts import Float32, Float64
 from deepseek.extras import need
 
 NUM_SCORES, NUM_TREE_SCORES = 3, 4  # best scores that a reader sees, and that the trees see
+NUM_LABELS = 3
 SCORE_SCALE = 4.0  # of a reader's scores: about as large as its other columns, for one strength weighs them all
 NO_EVIDENCE_PRIOR = (
     0.5  # added to the clauses' probabilities: where none is evidence, the mean of their vectors is near 0
@@ -125,10 +126,11 @@ class VerdictModel:
         tables: Sequence[Float64],
         ranked: Sequence[Float64],
         fold: NDArray[np.int64],
-    ) -> VerdictModel:
+    ) -> tuple[VerdictModel, list[Float64]]:
         """`ranked`: (N, H) of each contract, by rankers that have not seen it. The trees learn from readers of other
-        folds."""
+        folds. Returns it with the probabilities (H, 3) of each contract by readers and trees that have not seen it."""
         rows: list[Any] = [None] * len(contracts)
+        unseen: list[Any] = [None] * len(contracts)
         for fold_number in sorted(set(fold.tolist())):
             training = np.flatnonzero(fold != fold_number).tolist()
             readers = LabelReaders.fit(
@@ -140,15 +142,35 @@ class VerdictModel:
                 clauses = contracts[index].clauses
                 probabilities = readers.probabilities(clauses, vectors[index], ranked[index])
                 rows[index] = _contract_features(clauses, tables[index], ranked[index], probabilities)
-        trees = need("xgboost", extra="explain").XGBClassifier(**VERDICT_TREE_PARAMETERS)
-        trees.fit(np.concatenate(rows), np.concatenate([contract.labels for contract in contracts]))
-        return cls(LabelReaders.fit(contracts, vectors, ranked), trees)
+                unseen[index] = probabilities
+        labels = [contract.labels for contract in contracts]
+        for fold_number in sorted(set(fold.tolist())):
+            training = np.flatnonzero(fold != fold_number).tolist()
+            trees = _fit_trees([rows[index] for index in training], [labels[index] for index in training])
+            for index in np.flatnonzero(fold == fold_number).tolist():
+                unseen[index] = (unseen[index] + _predict_trees(trees, rows[index])) / 2
+        return cls(LabelReaders.fit(contracts, vectors, ranked), _fit_trees(rows, labels)), unseen
 
     def probabilities(self, clauses: Sequence[str], vectors: Float32, table: Float64, ranked: Float64) -> Float64:
         """Probabilities (H, 3) of the labels, for the H sentences and one contract."""
         by_readers = self.readers.probabilities(clauses, vectors, ranked)
-        by_trees = self.trees.predict_proba(_contract_features(clauses, table, ranked, by_readers))
+        by_trees = _predict_trees(self.trees, _contract_features(clauses, table, ranked, by_readers))
         return np.asarray((by_readers + by_trees) / 2, np.float64)
+
+
+def _fit_trees(rows: Sequence[Float64], labels: Sequence[NDArray[np.int64]]) -> Any:
+    """Trees over features (H, F) and labels (H,) of each contract. A label that none of them has is given to one row of
+    no weight, so that the trees know all of them."""
+    features, target = np.concatenate(list(rows)), np.concatenate(list(labels))
+    absent = [label for label in range(NUM_LABELS) if label not in target]
+    weights = np.concatenate([np.ones(len(target)), np.zeros(len(absent))])
+    features = np.concatenate([features, features[: len(absent)]])
+    trees = need("xgboost", extra="explain").XGBClassifier(**VERDICT_TREE_PARAMETERS)
+    return trees.fit(features, np.concatenate([target, absent]).astype(int), sample_weight=weights)
+
+
+def _predict_trees(trees: Any, rows: Float64) -> Float64:
+    return np.asarray(trees.predict_proba(rows), np.float64)
 
 
 def _regression() -> Any:

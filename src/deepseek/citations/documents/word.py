@@ -39,6 +39,8 @@ def paragraphs_of(data: bytes, name: str) -> list[Paragraph]:
         raise _malformed_error(name, str(error)) from error
     if body is None:
         raise _malformed_error(name, "it has no body")
+    if body.getroottree().docinfo.doctype:  # what stands in an entity, and behind it, would not be read
+        raise _malformed_error(name, "its XML declares entities, which no Word file may")
     numbering = Numbering.of(document)
     return list(_blocks(body, numbering))
 
@@ -54,6 +56,8 @@ def check_archive(data: bytes, name: str) -> None:
                 raise InputError(
                     f"{name} is an archive, and no Word document", expected="DOCX", fix="unpack it, or save it as .docx"
                 )
+            if len(names) < len(entries):
+                raise _malformed_error(name, "two of its parts have one name, and which is read is anybody's guess")
             if any(entry.flag_bits & 1 for entry in entries):
                 raise InputError(f"{name} is encrypted", expected="DOCX without a password", fix="save it without one")
             if len(entries) > MAX_PARTS:

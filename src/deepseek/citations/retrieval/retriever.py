@@ -28,7 +28,7 @@ from deepseek.contracts import Float32, Float64
 from deepseek.errors import IntegrityError
 from deepseek.files import atomic_file
 
-BM25_WEIGHT, LEGAL_WEIGHT = 0.2, 0.5
+BM25_WEIGHT, LEGAL_WEIGHT = 0.4, 0.5
 HUB_WEIGHT, NUM_NEIGHBORS = 0.4, 10
 #: Neighbours are looked for among so many clauses, spread evenly over a larger corpus.
 MAX_BACKGROUND_CLAUSES = 8_192

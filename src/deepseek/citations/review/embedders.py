@@ -56,6 +56,26 @@ class HashedEmbedder:
         return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float32)
 
 
+class RememberingEmbedder:
+    """An embedder that keeps what it has made of passages: a training reads the same documents several times."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder, self.name, self.weight = embedder, embedder.name, embedder.weight
+        self._vectors: dict[str, Float32] = {}
+
+    def queries(self, texts: Sequence[str]) -> Float32:
+        """Not kept."""
+        return self._embedder.queries(texts)
+
+    def passages(self, texts: Sequence[str]) -> Float32:
+        new = list(dict.fromkeys(text for text in texts if text not in self._vectors))
+        if not texts:
+            return self._embedder.passages(texts)
+        if new:
+            self._vectors |= dict(zip(new, self._embedder.passages(new), strict=True))
+        return np.stack([self._vectors[text] for text in texts])
+
+
 def default_encoder() -> EncoderChoice:
     """The package's encoder where it is installed and can run, else none."""
     has_engine = is_installed("openvino") and is_installed("tokenizers")

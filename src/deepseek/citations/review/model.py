@@ -26,6 +26,7 @@ from deepseek.citations.review.findings import LineAnswer
 from deepseek.citations.review.labels import LabelledDocument
 from deepseek.citations.review.lines import Checklist
 from deepseek.citations.review.passages import Passage
+from deepseek.citations.review.progress import Progress, ignore_progress, part_progress
 from deepseek.citations.review.tuning import TunedEncoders, TunedView
 from deepseek.citations.review.untrained import answer_untrained
 from deepseek.citations.review.views import PassageClassifier, fold_numbers, squash
@@ -38,10 +39,18 @@ MIN_TREE_DOCUMENTS = 20
 #: Documents that must say something of a line before it counts as trained.
 MIN_EXAMPLES = 2
 NUM_STATES = 3  # says nothing, says it, says the opposite
+DENIED = 2
+DENIAL_WEIGHTS = (1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
+ACCURACY_MARGIN = 2e-3
 NUM_BEST = 2  # passages of a line that the regression sees
 INVERSE_REGULARIZATION = 1.0
+RANKED_SHARE = 0.5  # of the time of ranker and verdicts
+RANKER_WEIGHT = 0.9  # beside the classifier's
 RANKED_FLOOR = 15.0  # log-odds below which the ranker has not looked at a passage
-Tuner = Callable[[Sequence[Sequence[str]], Sequence[NDArray[np.int64]]], TunedEncoders]
+#: The shares of a fit at which encoders are tuned and passages judged, without and with tuning.
+STEPS, TUNED_STEPS = (0.0, 0.45), (0.85, 0.93)
+#: Makes encoders learn, from the passages and the targets of each document.
+Tuner = Callable[[Sequence[Sequence[str]], Sequence[NDArray[np.int64]], Progress], TunedEncoders]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +102,7 @@ class TrainedLines:
     states: StateRegression
     trees: TreeVerdicts | None  # with documents enough
     tuned: TunedView | None = None  # encoders that learned the lines
+    denial_weight: float = 1.0  # what the probability of a denial counts beside the two others
 
     def answer_lines(self, texts: Sequence[str], vectors: Float32) -> tuple[Float64, Float64]:
         """Probabilities (T, 3) of the states, and (N, T) of each passage of a document to be evidence."""
@@ -105,7 +115,7 @@ class TrainedLines:
             ranked = rank_clauses(self.trees.ranker, table)
             states = (states + self.trees.verdicts.probabilities(texts, vectors, table, ranked)) / 2
             evidence = _join_ranks(evidence, ranked)
-        return states, squash(evidence)
+        return weigh_denials(states, self.denial_weight), squash(evidence)
 
     def passage_labels(self, texts: Sequence[str], vectors: Float32) -> NDArray[np.bool_]:
         """Whether each passage speaks of each line: (N, T), by the thresholds of the classifier."""
@@ -140,29 +150,37 @@ class ReviewModel:
 
     @classmethod
     def fit(
-        cls, checklist: Checklist, labelled: Sequence[LabelledDocument], embedder: Embedder, tune: Tuner | None = None
-    ) -> ReviewModel:
+        cls, checklist: Checklist, labelled: Sequence[LabelledDocument], embedder: Embedder, tune: Tuner | None = None,
+        progress: Progress = ignore_progress,
+    ) -> ReviewModel:  # fmt: skip
         """Train on reviewed documents. A line with too few examples is left to retrieval. `tune`: makes encoders learn
         the lines, given the passages and the targets of each document."""
         lines = trained_lines(labelled)
         if not lines:
             return cls(checklist, embedder, None)
         groups = [[passage.text for passage in each.passages] for each in labelled]
-        vectors = [embedder.passages(group) for group in groups]
+        tuned_at, classified = STEPS if tune is None else TUNED_STEPS
+        vectors = embed_documents(groups, embedder)
         evidence = [each.evidence[:, lines] for each in labelled]
         labels = [each.labels[lines] for each in labelled]
         targets = [_targets(each) for each in evidence]
-        tuned = None if tune is None else tune(groups, targets)
-        classifier, unseen = PassageClassifier.fit(groups, targets, vectors, tuned.held if tuned else ())
+        tuned = None if tune is None else tune(groups, targets, part_progress(progress, 0.0, tuned_at))
+        classifier, unseen = PassageClassifier.fit(
+            groups, targets, vectors, tuned.held if tuned else (), part_progress(progress, tuned_at, classified)
+        )
         features = [_best_passages(classifier.log_odds(scores)) for scores in unseen]
         states, trees = StateRegression.fit(features, labels), None
+        unseen_states = _unseen_states(features, labels)
         if len(labelled) >= MIN_TREE_DOCUMENTS and len(np.unique(np.concatenate(labels))) == NUM_STATES:
             contracts = [
                 Contract(tuple(group), each, label) for group, each, label in zip(groups, evidence, labels, strict=True)
             ]
-            trees = _fit_trees(contracts, vectors, classifier, unseen)
+            hear = part_progress(progress, classified, 1.0)
+            trees, unseen_verdicts = _fit_trees(contracts, vectors, classifier, unseen, hear)
+            unseen_states = (unseen_states + np.stack(unseen_verdicts)) / 2
+        weight = choose_denial_weight(unseen_states, np.stack(labels))
         view = tuned.view if tuned else None
-        return cls(checklist, embedder, TrainedLines(tuple(lines), classifier, states, trees, view))
+        return cls(checklist, embedder, TrainedLines(tuple(lines), classifier, states, trees, view, weight))
 
     def answers(self, passages: Sequence[Passage]) -> list[LineAnswer]:
         """One for each line of the checklist. InputError for a document without a passage."""
@@ -181,6 +199,18 @@ class ReviewModel:
         return [answers[line] for line in range(len(self.checklist.lines))]
 
 
+def embed_documents(
+    groups: Sequence[Sequence[str]], embedder: Embedder, progress: Progress = ignore_progress
+) -> list[Float32]:
+    """The vectors (N, D) of the passages of each document."""
+    letters = np.cumsum([sum(map(len, group)) for group in groups])
+    vectors = []
+    for group, num in zip(groups, letters.tolist(), strict=True):
+        vectors.append(embedder.passages(group))
+        progress("embedding passages", num / letters[-1])
+    return vectors
+
+
 def trained_lines(labelled: Sequence[LabelledDocument]) -> list[int]:
     """The lines with enough examples: documents that say something of it, with a quote."""
     said = np.stack([(each.evidence > 0).any(axis=0) for each in labelled]).sum(axis=0)
@@ -192,8 +222,10 @@ def _fit_trees(
     vectors: Sequence[Float32],
     classifier: PassageClassifier,
     unseen: Sequence[Float64],
-) -> TreeVerdicts:
-    """Ranker and verdicts, each on what the step before says of documents that it has not seen."""
+    progress: Progress,
+) -> tuple[TreeVerdicts, list[Float64]]:
+    """Ranker and verdicts, each on what the step before says of documents that it has not seen; and the probabilities
+    (T, 3) of each document by verdicts that have not seen it."""
     tables = [
         _clause_table(classifier, scores, contract.clauses) for scores, contract in zip(unseen, contracts, strict=True)
     ]
@@ -204,7 +236,46 @@ def _fit_trees(
         ranker = fit_ranker([tables[index] for index in training], [contracts[index] for index in training])
         for index in np.flatnonzero(fold == number).tolist():
             ranked[index] = rank_clauses(ranker, tables[index])
-    return TreeVerdicts(fit_ranker(tables, contracts), VerdictModel.fit(contracts, vectors, tables, ranked, fold))
+        progress("ranking passages", RANKED_SHARE * (number + 1) / (fold.max() + 1))
+    verdicts, unseen_verdicts = VerdictModel.fit(contracts, vectors, tables, ranked, fold)
+    return TreeVerdicts(fit_ranker(tables, contracts), verdicts), unseen_verdicts
+
+
+def _unseen_states(features: Sequence[Float64], labels: Sequence[NDArray[np.int64]]) -> Float64:
+    """Probabilities (N, T, 3) of each document by a regression that has not seen it."""
+    fold = fold_numbers(len(features))
+    probabilities = np.zeros((len(features), len(features[0]), NUM_STATES))
+    for number in sorted(set(fold.tolist())):
+        training = np.flatnonzero(fold != number).tolist()
+        model = StateRegression.fit([features[index] for index in training], [labels[index] for index in training])
+        for index in np.flatnonzero(fold == number).tolist():
+            probabilities[index] = model.probabilities(features[index])
+    return probabilities
+
+
+def choose_denial_weight(probabilities: Float64, labels: NDArray[np.int64]) -> float:
+    """What a denial, which is rare and dear to miss, should count: of the weights with which as many states (N, T) are
+    right as with any, to within ACCURACY_MARGIN, the one whose F1 of denials is best on probabilities (N, T, 3) of
+    documents that were not seen."""
+    right, denials = [], []
+    for weight in DENIAL_WEIGHTS:
+        states = weigh_denials(probabilities, weight).argmax(axis=-1)
+        said = states == DENIED
+        right.append(float((states == labels).mean()))
+        both = (said & (labels == DENIED)).sum()
+        denials.append(2 * both / max(said.sum() + (labels == DENIED).sum(), 1))
+    allowed = np.array(right) >= max(right) - ACCURACY_MARGIN
+    return DENIAL_WEIGHTS[int(np.where(allowed, denials, -1.0).argmax())]
+
+
+def weigh_denials(probabilities: Float64, weight: float) -> Float64:
+    """Probabilities (..., 3) with the last weighed, that add up to 1 again.
+
+    >>> weigh_denials(np.array([0.4, 0.2, 0.4]), 2.0).round(3).tolist()
+    [0.286, 0.143, 0.571]
+    """
+    weighed = probabilities * np.array([1.0, 1.0, weight])
+    return np.asarray(weighed / weighed.sum(axis=-1, keepdims=True))
 
 
 def _clause_table(classifier: PassageClassifier, scores: Float64, texts: Sequence[str]) -> Float64:
@@ -215,8 +286,9 @@ def _clause_table(classifier: PassageClassifier, scores: Float64, texts: Sequenc
 
 
 def _join_ranks(log_odds: Float64, ranked: Float64) -> Float64:
-    """Log-odds (N, T) of evidence by the classifier and by the ranker, whose order counts beyond the first ones."""
-    return np.where(ranked > -RANKED_FLOOR, (log_odds + ranked) / 2, np.minimum(log_odds, ranked))
+    """Log-odds (N, T) of evidence by the classifier and, of the passages that it has looked at, by the ranker."""
+    joined = (1 - RANKER_WEIGHT) * log_odds + RANKER_WEIGHT * ranked
+    return np.where(ranked > -RANKED_FLOOR, joined, np.minimum(log_odds, ranked))
 
 
 def _targets(evidence: NDArray[np.int64]) -> NDArray[np.int64]:

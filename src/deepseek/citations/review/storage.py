@@ -60,7 +60,7 @@ def model_files(model: ReviewModel, encoder: EncoderChoice) -> dict[str, bytes]:
 def _trained_files(trained: TrainedLines, document: JsonObject, arrays: dict[str, NDArray[Any]]) -> dict[str, bytes]:
     """Puts what was trained into the document and the arrays; files of their own of trees and encoders."""
     files: dict[str, bytes] = {}
-    document["trained"] = list(trained.lines)
+    document["trained"], document["denial_weight"] = list(trained.lines), trained.denial_weight
     classifier = trained.classifier
     for name, view in classifier.terms.items():
         document["terms"][name] = column_terms(view.vectorizer)
@@ -133,12 +133,15 @@ def _open_model(bundle: Bundle, encoder: EncoderChoice | None) -> ReviewModel:
         return ReviewModel(checklist, embedder, None)
     if not set(lines) <= set(range(len(checklist.lines))):
         raise ValueError("a trained line is not in the checklist")
+    denial_weight = float(document.get("denial_weight", 1.0))
+    if not 0 < denial_weight < np.inf:
+        raise ValueError(f"denials count {denial_weight}")
     num_views = len(TERM_VIEWS) + 1 + bool(document["num_tuned"])
     classifier = _open_classifier(document["terms"], arrays, 2 * len(lines), num_views)
     trained = TrainedLines(
         lines, classifier, StateRegression(arrays["states.weights"], arrays["states.bias"]),
         _open_trees(bundle, document["readers"], arrays, len(lines)),
-        _open_tuned(bundle, int(document["num_tuned"]), arrays),
+        _open_tuned(bundle, int(document["num_tuned"]), arrays), denial_weight,
     )  # fmt: skip
     return ReviewModel(checklist, embedder, trained)
 

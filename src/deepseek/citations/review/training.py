@@ -15,7 +15,7 @@ import platform
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,11 +23,12 @@ import numpy as np
 
 from deepseek.bundle import Input, Lineage, Manifest, Output, check_target, now, write_bundle
 from deepseek.bundle.manifest import canonical_json
-from deepseek.citations.review.embedders import EncoderChoice, encoder_folder, open_embedder
+from deepseek.citations.review.embedders import EncoderChoice, RememberingEmbedder, encoder_folder, open_embedder
 from deepseek.citations.review.evaluation import ReviewFigures, evaluate_model
 from deepseek.citations.review.labels import LabelledDocument
 from deepseek.citations.review.lines import Checklist
-from deepseek.citations.review.model import ReviewModel, Tuner, trained_lines
+from deepseek.citations.review.model import ReviewModel, Tuner, embed_documents, trained_lines
+from deepseek.citations.review.progress import Progress, ignore_progress, part_progress
 from deepseek.citations.review.storage import TASK, model_files
 from deepseek.citations.review.tuning import TuneOptions, tune_encoders
 from deepseek.contracts import JsonObject
@@ -37,11 +38,9 @@ from deepseek.results import Result
 
 MIN_HELD, MIN_TRAINED = 2, 4  # documents; with fewer there are no figures
 _PACKAGES = ("numpy", "scikit-learn", "scipy", "xgboost-cpu", "xgboost", "openvino", "tokenizers", "safetensors")
-Progress = Callable[[str, float], object]
-
-
-def ignore_progress(what: str, share: float) -> None:
-    """What hears of progress where nobody does."""
+#: The shares of a training at which all passages are embedded and its first model is measured, without and with tuning.
+STEPS, TUNED_STEPS = (0.25, 0.6), (0.04, 0.5)
+WRITTEN = 0.97
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,27 +111,30 @@ def train_review(
     """Measure, train and write the bundle. InputError for a target that is not vacant."""
     check_target(options.out, overwrite=options.overwrite, key=options.key)
     start, start_cpu = time.perf_counter(), _cpu_seconds()
-    embedder = open_embedder(options.encoder)
+    embedder = RememberingEmbedder(open_embedder(options.encoder))
+    embedded, measured = STEPS if options.tune is None else TUNED_STEPS
+    groups = [[passage.text for passage in each.passages] for each in labelled]
+    embed_documents(groups, embedder, part_progress(progress, 0.0, embedded))
     folder = encoder_folder(options.encoder) if options.tune is not None else None
     notes = list(warnings)
     training, held = _draw_held(labelled, options)
     figures, baseline = None, None
     if held:
-        progress("training on a part", 0.1)
+        hear = _tell_where(part_progress(progress, embedded, measured), "on a part")
         with tempfile.TemporaryDirectory(prefix="deepseek-review-") as scratch:
-            tune = _tuner(folder, options, Path(scratch), progress)
-            figures = evaluate_model(ReviewModel.fit(checklist, training, embedder, tune), held)
+            tune = _tuner(folder, options, Path(scratch))
+            figures = evaluate_model(ReviewModel.fit(checklist, training, embedder, tune, hear), held)
         baseline = evaluate_model(ReviewModel(checklist, embedder, None), held)
     else:
         notes.append(f"{len(labelled)} documents are too few to hold some back: there are no figures")
-    progress("training on all", 0.5)
+    hear = _tell_where(part_progress(progress, measured if held else embedded, WRITTEN), "on all")
     with tempfile.TemporaryDirectory(prefix="deepseek-review-") as scratch:
-        model = ReviewModel.fit(checklist, labelled, embedder, _tuner(folder, options, Path(scratch), progress))
+        model = ReviewModel.fit(checklist, labelled, embedder, _tuner(folder, options, Path(scratch)), hear)
         files = model_files(model, options.encoder)
     untrained = tuple(line for line in checklist.ids if line not in model.trained_ids)
     if untrained:
         notes.append(f"{len(untrained)} lines have too few examples and are answered by retrieval, which is weaker")
-    progress("writing the bundle", 0.9)
+    progress("writing the bundle", WRITTEN)
     bundle = write_bundle(
         options.out, review_manifest(checklist, labelled, options),
         files | _evidence_files(figures, baseline, options, len(held), notes),
@@ -146,12 +148,17 @@ def train_review(
     )  # fmt: skip
 
 
-def _tuner(folder: Path | None, options: ReviewOptions, scratch: Path, progress: Progress) -> Tuner | None:
+def _tell_where(progress: Progress, where: str) -> Progress:
+    """What hears of a step with where it happens."""
+    return lambda what, share: progress(f"{what} {where}", share)
+
+
+def _tuner(folder: Path | None, options: ReviewOptions, scratch: Path) -> Tuner | None:
     """What makes the encoder in a folder learn the lines; None where that was not asked for."""
     if folder is None or options.tune is None:
         return None
     choices, source = options.tune, folder
-    return lambda groups, targets: tune_encoders(source, groups, targets, choices, scratch, progress)
+    return lambda groups, targets, progress: tune_encoders(source, groups, targets, choices, scratch, progress)
 
 
 def _draw_held(

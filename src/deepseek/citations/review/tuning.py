@@ -5,14 +5,15 @@
     tuned.held                               # of each document by the encoder that has not seen it
 
 The log-odds of a line are a linear function of the mean of a passage's tokens, brought to length 1; the loss is that of
-one logistic regression for each line. Tokens are those of engines/text, so that what was learned is what is run.
+one logistic regression for each line. The lower layers stay as they are: what they make of each passage is computed
+once, and the upper ones learn from it. Tokens are those of engines/text, so that what was learned is what is run.
 """
 
 from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.citations.retrieval.embedder import FolderEmbedder
+from deepseek.citations.review.progress import Progress, part_progress
 from deepseek.citations.review.views import fold_numbers
 from deepseek.contracts import Float32, Float64
 from deepseek.engines.text import TextModel
@@ -33,7 +35,8 @@ WARM_UP = 0.1  # of the steps
 MIN_SHARE, MAX_SHARE = 1e-3, 0.9  # of passages that speak of a line, where its bias starts
 WEIGHTS_FILE = "model.safetensors"
 KEPT_SUFFIXES = frozenset({".json", ".txt"})
-Progress = Callable[[str, float], object]
+FROZEN_BATCH = 64  # passages that go through the lower layers at once
+FROZEN_SHARE = 0.1  # of the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ class TuneOptions:
 
     num_encoders: int = 3  # each learns without another part of the documents
     epochs: int = 4
-    learning_rate: float = 1.5e-4  # peak, of AdamW
+    learning_rate: float = 2e-4  # peak, of AdamW
+    trained_layers: int = 3  # from the top; those below, and the vectors of the tokens, stay as they are
     batch_size: int = 32
     max_tokens: int = 128  # of a passage
     seed: int = 0
@@ -88,13 +92,16 @@ def tune_encoders(
     written into `scratch`, which is there. ExtraError without torch and transformers."""
     fold = fold_numbers(len(groups), options.num_encoders)
     ids = [_token_ids(folder, group, options.max_tokens) for group in groups]
+    owner = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    truth = np.concatenate(list(targets))
+    states = _lower_states(folder, [row for group in ids for row in group], options)
+    progress("tuning", FROZEN_SHARE)
     folders, encoders, weights, bias = [], [], [], []
     for number in range(options.num_encoders):
-        progress(f"tuning encoder {number + 1} of {options.num_encoders}", number / options.num_encoders)
-        training = np.flatnonzero(fold != number).tolist()
-        rows = [row for index in training for row in ids[index]]
-        truth = np.concatenate([targets[index] for index in training])
-        net, head = _learn(folder, rows, truth, options)
+        low, high = (FROZEN_SHARE + (1 - FROZEN_SHARE) * (number + part) / options.num_encoders for part in (0, 1))
+        hear = part_progress(progress, low, high)
+        rows = np.flatnonzero(fold[owner] != number)
+        net, head = _learn(folder, [states[row] for row in rows.tolist()], truth[rows], options, hear)
         folders.append(_write_folder(folder, net, scratch / f"encoder-{number}"))
         encoders.append(FolderEmbedder(folders[-1]))
         weights.append(head.weight.detach().numpy().copy())
@@ -109,54 +116,106 @@ def _token_ids(folder: Path, texts: Sequence[str], most: int) -> list[NDArray[np
     return [np.asarray(row.ids, np.int64)[:most] for row in rows]
 
 
+def _pass_states(*arguments: Any, **named: Any) -> Any:
+    """Stands where a net makes vectors of tokens: it begins with the states that it gets. BERT names
+    them, DistilBERT gives them second."""
+    return named["inputs_embeds"] if "inputs_embeds" in named else arguments[1]
+
+
+def _open_net(folder: Path) -> Any:
+    """The encoder of a folder as a module of transformers."""
+    transformers = need("transformers", extra="convert")
+    return transformers.AutoModel.from_pretrained(str(folder), local_files_only=True)
+
+
+def _stack_of(net: Any) -> Any:
+    """The module that holds the layers: BERT and RoBERTa call it encoder, DistilBERT transformer."""
+    return net.encoder if hasattr(net, "encoder") else net.transformer
+
+
+def _num_lower(net: Any, options: TuneOptions) -> int:
+    return max(0, len(_stack_of(net).layer) - options.trained_layers)
+
+
+def _lower_states(folder: Path, rows: Sequence[NDArray[np.int64]], options: TuneOptions) -> list[Any]:
+    """Of each passage the states (L, D) behind the layers that do not learn, as float16."""
+    torch = need("torch", extra="train")
+    net = _open_net(folder).eval()
+    stack = _stack_of(net)
+    stack.layer = stack.layer[: _num_lower(net, options)]
+    states: list[Any] = [None] * len(rows)
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for start in range(0, len(order), FROZEN_BATCH):
+            chosen = order[start : start + FROZEN_BATCH]
+            mask = _mask([rows[row] for row in chosen])
+            ids = torch.full(mask.shape, int(net.config.pad_token_id or 0))
+            for place, row in enumerate(chosen):
+                ids[place, : len(rows[row])] = torch.from_numpy(rows[row])
+            hidden = net(input_ids=ids, attention_mask=mask).last_hidden_state
+            for place, row in enumerate(chosen):
+                states[row] = hidden[place, : len(rows[row])].half().clone()
+    return states
+
+
 def _learn(
-    folder: Path, rows: Sequence[NDArray[np.int64]], targets: NDArray[np.int64], options: TuneOptions
+    folder: Path, states: Sequence[Any], targets: NDArray[np.int64], options: TuneOptions, progress: Progress
 ) -> tuple[Any, Any]:
-    """The encoder and the head after they have learned."""
-    torch, transformers = need("torch", extra="train"), need("transformers", extra="convert")
+    """The encoder and the head after they have learned from the states (L, D) of the lower layers."""
+    torch = need("torch", extra="train")
     torch.manual_seed(options.seed)
-    net = transformers.AutoModel.from_pretrained(str(folder), local_files_only=True)
-    net.embeddings.requires_grad_(False)
+    net = _open_net(folder)
+    stack, embeddings = _stack_of(net), net.embeddings
+    layers = stack.layer
+    stack.layer = layers[_num_lower(net, options) :]
+    net.embeddings = torch.nn.Identity()
+    net.embeddings.forward = _pass_states
     head = torch.nn.Linear(net.config.hidden_size, targets.shape[1])
     torch.nn.init.normal_(head.weight, std=0.02)
     share = np.clip(targets.mean(axis=0), MIN_SHARE, MAX_SHARE)
     with torch.no_grad():
         head.bias.copy_(torch.from_numpy(np.log(share / (1 - share))))
-    tuned = [weight for weight in net.parameters() if weight.requires_grad]
+    tuned = list(stack.parameters())
     optimizer = torch.optim.AdamW(
         [{"params": tuned, "lr": options.learning_rate},
-         {"params": head.parameters(), "lr": HEAD_RATE * options.learning_rate}]
+         {"params": head.parameters(), "lr": HEAD_RATE * options.learning_rate}], fused=True
     )  # fmt: skip
-    num_steps = options.epochs * math.ceil(len(rows) / options.batch_size)
+    num_steps = options.epochs * math.ceil(len(states) / options.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step + 1, num_steps))
     truth = torch.from_numpy(targets.astype(np.float32))
     net.train()
-    for chosen in _batches(rows, options):
+    for step, chosen in enumerate(_batches(states, options)):
         with torch.autocast("cpu", torch.bfloat16):
-            scores = head(LOG_ODDS_SCALE * _mean_vectors(net, [rows[index] for index in chosen]))
+            scores = head(LOG_ODDS_SCALE * _mean_vectors(net, [states[row] for row in chosen]))
         loss = torch.nn.functional.binary_cross_entropy_with_logits(scores.float(), truth[chosen])
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_([*tuned, *head.parameters()], 1.0)
         optimizer.step()
         schedule.step()
+        progress("tuning", (step + 1) / num_steps)
+    net.embeddings, stack.layer = embeddings, layers
     return net.eval(), head
 
 
-def _mean_vectors(net: Any, rows: Sequence[NDArray[np.int64]]) -> Any:
-    """The means (N, D) of the tokens' vectors, brought to length 1."""
+def _mean_vectors(net: Any, rows: Sequence[Any]) -> Any:
+    """The means (N, D) of the tokens' vectors behind the upper layers, brought to length 1, of states (L, D)."""
     torch = need("torch", extra="train")
-    lengths = np.array([len(row) for row in rows])
-    mask = torch.from_numpy((np.arange(lengths.max()) < lengths[:, None]).astype(np.int64))
-    ids = torch.full(mask.shape, int(net.config.pad_token_id or 0))
-    for place, row in enumerate(rows):
-        ids[place, : len(row)] = torch.from_numpy(row)
-    hidden = net(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+    mask = _mask(rows)
+    states = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True).float()
+    hidden = net(inputs_embeds=states, attention_mask=mask).last_hidden_state.float()
     means = (hidden * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
     return torch.nn.functional.normalize(means, dim=1)
 
 
-def _batches(rows: Sequence[NDArray[np.int64]], options: TuneOptions) -> Iterator[list[int]]:
+def _mask(rows: Sequence[Any]) -> Any:
+    """Which tokens (N, L) are there, of rows of some length."""
+    torch = need("torch", extra="train")
+    lengths = np.array([len(row) for row in rows])
+    return torch.from_numpy((np.arange(lengths.max()) < lengths[:, None]).astype(np.int64))
+
+
+def _batches(rows: Sequence[Any], options: TuneOptions) -> Iterator[list[int]]:
     """Batches of passages of like length, in a new order each epoch."""
     size = options.batch_size
     for epoch in range(options.epochs):

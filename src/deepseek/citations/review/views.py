@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.citations.review.progress import Progress, ignore_progress
 from deepseek.contracts import Float32, Float64
 from deepseek.extras import need
 
@@ -77,6 +78,7 @@ class PassageClassifier:
         targets: Sequence[NDArray[np.int64]],
         vectors: Sequence[Float32],
         outside: Sequence[Float64] = (),
+        progress: Progress = ignore_progress,
     ) -> tuple[PassageClassifier, list[Float64]]:
         """Train on the passages (N texts), targets (N, H) and vectors (N, D) of each document; `outside`: one more
         score (N, H) of each, by something that has not seen the document. Returns it with the scores (V, N, H) of each
@@ -90,6 +92,7 @@ class PassageClassifier:
             held = fold == number
             for view, (table, fitted) in enumerate(zip(tables.all, tables.fit(~held, truth), strict=True)):
                 unseen[view, held] = table[held] @ fitted.T
+            progress("judging passages", (number + 1) / (fold.max() + 2))
         if outside:
             unseen[-1] = np.concatenate(list(outside))
         slopes, offsets = fit_calibration(unseen, truth)

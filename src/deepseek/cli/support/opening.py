@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deepseek.cli.support.cache import ONNX_FILE, cache_folder
+from deepseek.cli.support.cache import ONNX_FILE
+from deepseek.files import cache_folder
 
 if TYPE_CHECKING:
     from deepseek.bundle import Bundle

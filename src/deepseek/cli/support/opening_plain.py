@@ -76,9 +76,10 @@ def open_verified(path: Path, key: Path | None) -> TextAdapter | GraphAdapter | 
 
 
 def _open_graph(path: Path, manifest: Manifest) -> GraphAdapter:
-    from deepseek.cli.support.cache import ONNX_FILE, cache_folder
+    from deepseek.cli.support.cache import ONNX_FILE
     from deepseek.engines.onnx_file import open_file
     from deepseek.engines.onnx_file.engine import INT8_KINDS, available_kinds
+    from deepseek.files import cache_folder
     from deepseek.serve.models.graph import GraphAdapter
 
     file = open_file(path / ONNX_FILE, cache_folder() / "onnx")

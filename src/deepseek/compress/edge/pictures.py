@@ -12,6 +12,7 @@ A device has one camera, so H and W are fixed: those of the views of the picture
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from deepseek.compress.edge import ctext
 from deepseek.contracts import Float32, JsonObject
 from deepseek.data.labels.pictures import PictureStore, list_pictures
 from deepseek.engines.detector.config import GRAPH, DetectorConfig
-from deepseek.engines.detector.patches import TOP_CELLS, TOP_SHARE
+from deepseek.engines.detector.patches import TOP_CELLS, TOP_SHARE, cell_units
 from deepseek.engines.detector.runtime import DetectorRuntime
 from deepseek.engines.detector.views import HEAT_STRIDE, View
 from deepseek.engines.onnx import open_session
@@ -179,7 +180,7 @@ def device_graph(graph: bytes, config: DetectorConfig, view: View) -> tuple[byte
     constants = {"threshold": np.array([[config.threshold]], np.float32), "row": np.array([1, -1], np.int64)}
     if config.method == "patches":
         answer = PictureAnswer(config, 0, tuple(-(-side // HEAT_STRIDE) for side in view.inner))  # type: ignore[arg-type]
-        more, own = _heat_nodes(helper, body.output[0].name, answer.heat_shape or (1, 1))
+        more, own = _heat_nodes(helper, body.output[0].name, answer.heat_shape or (1, 1), config.heat_units)
     else:
         num_places = sum(shape[2] // stride * (shape[3] // stride) for stride in (8, 16, 32))
         answer = PictureAnswer(config, num_places)
@@ -216,12 +217,16 @@ def _box_nodes(helper: Any, least_score: float) -> list[Any]:
     ]  # fmt: skip
 
 
-def _heat_nodes(helper: Any, name: str, shape: tuple[int, int]) -> tuple[list[Any], dict[str, NDArray[Any]]]:
-    """heat (1, 1, h, w) -> answer: the mean of the hottest cells that are no padding, and the map, both squeezed."""
+def _heat_nodes(
+    helper: Any, name: str, shape: tuple[int, int], units: Sequence[float]
+) -> tuple[list[Any], dict[str, NDArray[Any]]]:
+    """heat (1, 1, h, w) -> answer: the mean of the hottest cells that are no padding, and the map, both in units of
+    good parts and squeezed."""
     num = min(shape[0] * shape[1], max(TOP_CELLS, round(TOP_SHARE * shape[0] * shape[1])))
     nodes = [
         helper.make_node("Slice", [name, "device_begin", "device_end", "device_axes"], ["device_inner"]),
-        helper.make_node("Reshape", ["device_inner", "device_row"], ["device_cells"]),
+        helper.make_node("Reshape", ["device_inner", "device_row"], ["device_distances"]),
+        helper.make_node("Div", ["device_distances", "device_units"], ["device_cells"]),
         helper.make_node("TopK", ["device_cells", "device_num"], ["device_hottest", "device_places"], axis=1),
         helper.make_node("Reshape", ["device_hottest", "device_cube"], ["device_hottest_cube"]),
         helper.make_node("GlobalAveragePool", ["device_hottest_cube"], ["device_mean"]),
@@ -235,6 +240,6 @@ def _heat_nodes(helper: Any, name: str, shape: tuple[int, int]) -> tuple[list[An
     constants: dict[str, NDArray[Any]] = {
         "begin": np.array([0, 0], np.int64), "end": np.array(shape, np.int64), "axes": np.array([2, 3], np.int64),
         "num": np.array([num], np.int64), "cube": np.array([1, 1, num], np.int64),
-        "one": np.array([[1.0]], np.float32),
+        "one": np.array([[1.0]], np.float32), "units": cell_units(shape, units).reshape(1, -1),
     }  # fmt: skip
     return nodes, constants

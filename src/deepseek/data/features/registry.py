@@ -17,10 +17,12 @@ from deepseek.data.features.missing_values import MissingValueNumbers
 from deepseek.data.features.modality import Modality
 from deepseek.data.features.numerics import Numerics
 from deepseek.data.features.texts import Texts
+from deepseek.data.features.wide_numbers import WideNumbers
 from deepseek.plugins import find, names
 
 MODALITIES: dict[str, Modality] = {
-    each.name: each for each in (Datetimes(), Booleans(), Numerics(), Categories(), MissingValueNumbers(), Texts())
+    each.name: each
+    for each in (Datetimes(), Booleans(), Numerics(), Categories(), MissingValueNumbers(), WideNumbers(), Texts())
 }
 
 

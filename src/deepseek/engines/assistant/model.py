@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from deepseek.contracts import Arrays, Float32, Float64, JsonObject
 from deepseek.engines.assistant.heads import CosineHead, KernelHead, TermHead
 from deepseek.engines.assistant.judges import ConfidenceModel, judge_signals, softmax
-from deepseek.engines.assistant.terms import TermWeights, normalize_text, split_words
+from deepseek.engines.assistant.terms import TermWeights, question_form, split_words
 
 NEVER = 2.0  # a threshold that no probability reaches
 LEAST_SCOPE = 0.5  # of what is answered alone: sooner in scope than not
@@ -164,5 +164,5 @@ def known_shares(terms: TermWeights, texts: Sequence[str]) -> Float64:
 
 
 def question_digest(text: str) -> str:
-    """By which a question is known again word for word, without keeping it: case, width and spaces do not count."""
-    return hashlib.sha256(normalize_text(text).rstrip(" ?？!！.。").encode()).hexdigest()[:32]
+    """By which a question is known again word for word, without keeping it."""
+    return hashlib.sha256(question_form(text).encode()).hexdigest()[:32]

@@ -40,6 +40,15 @@ def normalize_text(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
+def question_form(text: str) -> str:
+    """One form for questions that are equal word for word: what stands at the end does not count either.
+
+    >>> question_form("Where is MY card ?") == question_form("where is my card")
+    True
+    """
+    return normalize_text(text).rstrip(" ?!.。")
+
+
 def split_words(text: str) -> list[str]:
     """The words of a text, each Chinese character as one; punctuation and pictures are none.
 

@@ -39,6 +39,7 @@ class DetectorConfig:
     max_miss: float | None = None  # what the threshold promises of missed defective parts
     confidence: float | None = None
     template: tuple[str, str] | None = None  # in names: what stands for the part, and for its reference picture
+    heat_units: tuple[float, ...] = ()  # of good parts: distances that are called 1, by cells from the border on
     light: tuple[float, float] = (0.0, 255.0)  # mean brightness of the training pictures, its 0.5 and 99.5 percentiles
 
     def __post_init__(self) -> None:

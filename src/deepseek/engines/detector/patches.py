@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.contracts import Float32
 from deepseek.engines.detector.config import GRAPH, DetectorConfig
@@ -12,11 +15,11 @@ from deepseek.engines.onnx import compute_error, open_session, runtime_errors
 from deepseek.extras import need
 from deepseek.nn.detector.boxes import BoxSet
 
-TOP_SHARE, TOP_CELLS = 0.05, 3  # of the cells of a part: the mean of the hottest is its score
+TOP_SHARE, TOP_CELLS = 0.01, 3  # of the cells of a part: the mean of the hottest is its score
 
 
 class PatchModel:
-    """nn.detector.PatchNet, exported: pictures -> heat from 0, about 1 as far as good patches lie."""
+    """nn.detector.PatchNet, exported: pictures -> distances to good patches."""
 
     def __init__(self, graph: bytes, config: DetectorConfig, *, num_threads: int = 1) -> None:
         self.config = config
@@ -24,7 +27,8 @@ class PatchModel:
         self._refusals = runtime_errors(need("onnxruntime", extra="serve"))
 
     def inspect(self, picture: Picture, reference: Picture | None = None) -> Inspection:
-        """Heat and scores are distances d squeezed to 0 to 1 by d / (1 + d): 0.5 is as far as good patches lie."""
+        """Heat and scores are distances d, in units of how far good parts go so near to the border, squeezed to 0 to 1
+        by d / (1 + d): 0.5 is as far as the farthest patch there of most good parts."""
         config = self.config
         parts: list[tuple[View, Float32]] = []
         views = config.views(picture)
@@ -35,10 +39,31 @@ class PatchModel:
                 raise compute_error(GRAPH, error) from error
             parts.append((view, heat[0, 0]))
         heat = join_heat(parts)
+        heat = heat / cell_units(heat.shape, config.heat_units)
         score = part_score(heat)
         heat = heat / (1 + heat)
         boxes = regions(heat, config.threshold, picture.shape[2], picture.shape[1])
         return Inspection(boxes, score, np.array([score], np.float32), heat)
+
+
+def border_distance(shape: tuple[int, ...], most: int) -> NDArray[np.int64]:
+    """(h, w) cells between each cell and the nearest border, at most `most`.
+
+    >>> border_distance((3, 4), 4).tolist()
+    [[0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
+    """
+    rows, columns = (np.minimum(np.arange(side), np.arange(side)[::-1]) for side in shape)
+    distance: NDArray[np.int64] = np.minimum(np.minimum(rows[:, None], columns[None]), most)
+    return distance
+
+
+def cell_units(shape: tuple[int, ...], units: Sequence[float]) -> Float32:
+    """(h, w) the distance that is called 1 at each cell: units[d] at d cells from the border, the last from there on.
+    Near its border a part varies most: its edge, what lies behind it, and the net's own padding."""
+    if not units:
+        return np.ones(shape, np.float32)
+    per_cell: Float32 = np.array(units, np.float32)[border_distance(shape, len(units) - 1)]
+    return per_cell
 
 
 def part_score(heat: Float32) -> float:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from deepseek.contracts import Float32
 from deepseek.engines.detector.config import GRAPH, DetectorConfig
 from deepseek.engines.detector.inspection import Inspection, Picture
 from deepseek.engines.detector.views import HEAT_STRIDE
 from deepseek.engines.onnx import compute_error, open_session, runtime_errors
 from deepseek.extras import need
+from deepseek.nn.detector.alignment import align
 from deepseek.nn.detector.boxes import BoxSet, suppress
-from deepseek.nn.detector.difference import align, apply_deltas, check_sizes, cut_crops, propose
+from deepseek.nn.detector.difference import apply_deltas, check_sizes, cut_crops, propose
+
+#: Axes of crops that are turned round, and which deltas (left, top, right, bottom) take whose place with which sign.
+MIRRORS = (
+    ((3,), [2, 1, 0, 3], (-1, 1, -1, 1)),
+    ((2,), [0, 3, 2, 1], (1, -1, 1, -1)),
+    ((2, 3), [2, 3, 0, 1], (-1, -1, -1, -1)),
+)
 
 
 class PairModel:
@@ -29,10 +39,7 @@ class PairModel:
         heat = np.zeros((-(-height // HEAT_STRIDE), -(-width // HEAT_STRIDE)), np.float32)
         if not len(boxes):
             return Inspection(BoxSet.empty(), 0.0, np.zeros(num_classes, np.float32), heat)
-        try:
-            chances, deltas = self._session.run(None, {"crops": cut_crops(part, other, boxes)})
-        except self._refusals as error:
-            raise compute_error(GRAPH, error) from error
+        chances, deltas = self._answer(cut_crops(part, other, boxes))
         moved = apply_deltas(boxes, deltas) + np.array(shift * 2, np.float32)
         moved = np.clip(moved, 0, np.array([width, height] * 2, np.float32))
         row, number = np.nonzero(chances[:, :num_classes] >= self.config.least_score)
@@ -49,3 +56,24 @@ class PairModel:
             cells = heat[top:bottom, left:right]
             np.maximum(cells, score, out=cells)
         return Inspection(detections, float(best.max(initial=0.0)), best, heat)
+
+    def _answer(self, crops: NDArray[np.uint8]) -> tuple[Float32, Float32]:
+        """Probabilities and deltas of crops; where a defect is not ruled out, the mean of the crop and its mirrors, for
+        what a defect is does not depend on where left is."""
+        chances, deltas = self._run(crops)
+        open_rows = np.flatnonzero(chances[:, :-1].max(1) >= self.config.least_score)
+        if not len(open_rows):
+            return chances, deltas
+        sums = [each[open_rows] for each in (chances, deltas)]
+        for axes, order, signs in MIRRORS:
+            own, moved = self._run(np.ascontiguousarray(np.flip(crops[open_rows], axes)))
+            sums = [sums[0] + own, sums[1] + moved[:, order] * np.array(signs, np.float32)]
+        chances[open_rows], deltas[open_rows] = (each / (1 + len(MIRRORS)) for each in sums)
+        return chances, deltas
+
+    def _run(self, crops: NDArray[np.uint8]) -> tuple[Float32, Float32]:
+        try:
+            chances, deltas = self._session.run(None, {"crops": crops})
+        except self._refusals as error:
+            raise compute_error(GRAPH, error) from error
+        return chances, deltas

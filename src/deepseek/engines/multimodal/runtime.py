@@ -327,6 +327,12 @@ class MultimodalRuntime:
         record = read_example(self.bundle, files)
         return {name: record[name] for name in self.preparer.columns()}
 
+    def _repr_html_(self) -> str:
+        """The bundle's card, for a notebook."""
+        from deepseek.bundle.card import bundle_card
+
+        return bundle_card(self.bundle)
+
     def close(self) -> None:
         """Let the session go."""
         self._open = None

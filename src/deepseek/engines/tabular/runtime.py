@@ -45,8 +45,9 @@ class Runtime:
     """An open bundle. score() may be called from several threads at once; `num_threads` is for one call."""
 
     def __init__(
-        self, bundle: Bundle, *, num_threads: int = 1, lazy: bool = False, lossy: LossyEngines | None = None
-    ) -> None:
+        self, bundle: Bundle, *, num_threads: int = 1, lazy: bool = False, lossy: LossyEngines | None = None,
+        engine: str | None = None,
+    ) -> None:  # fmt: skip
         self.bundle = bundle
         self.manifest: Manifest = bundle.manifest
         if self.manifest.task in PLAIN_TASKS:
@@ -88,6 +89,8 @@ class Runtime:
         choices = [(entry.from_rows, entry.kind) for entry in entries]
         if lossy is not None:
             choices = [(size, kind) for kind, size in lossy.engines]
+        if engine is not None:
+            choices = [(1, engine)]
         self._choices = sorted(choices, reverse=True)
         self._opening = threading.Lock()
 
@@ -116,12 +119,16 @@ class Runtime:
         return replace(self._source, load_int8=load_int8)
 
     @classmethod
-    def open(cls, path: str | Path, *, key: Path | None = None, num_threads: int = 1, lazy: bool = False) -> Runtime:
-        """Open the bundle at `path` (its files are checked as they are read; `key` asks for a signature).
+    def open(
+        cls, path: str | Path, *, key: Path | None = None, num_threads: int = 1, lazy: bool = False,
+        engine: str | None = None,
+    ) -> Runtime:  # fmt: skip
+        """Open the bundle at `path` (its files are checked as they are read; `key` asks for a signature; `engine`: the
+        one kind that answers calls of any size, by default the fastest for each).
 
         IntegrityError, MissingError or InputError for what is not a whole bundle, ExtraError without onnxruntime.
         """
-        return cls(open_bundle(path, key=key), num_threads=num_threads, lazy=lazy)
+        return cls(open_bundle(path, key=key), num_threads=num_threads, lazy=lazy, engine=engine)
 
     @property
     def name(self) -> str:
@@ -226,6 +233,12 @@ class Runtime:
         """How texts say numbers and dates in rows for this model, the target with them, as training found it."""
         target = target_format(self.manifest.lineage.config)
         return self.preprocessor.formats | ({} if target is None else {self.manifest.target: target})
+
+    def _repr_html_(self) -> str:
+        """The bundle's card, for a notebook."""
+        from deepseek.bundle.card import bundle_card
+
+        return bundle_card(self.bundle)
 
     def close(self) -> None:
         """Let the engines go."""

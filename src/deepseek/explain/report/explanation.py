@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,15 +32,18 @@ from deepseek.explain.report.coherence import coherence_notes
 from deepseek.explain.report.document import FORMAT_VERSION, BundleProvenance, ModelProvenance, Provenance
 from deepseek.explain.report.evidence_documents import Evidence
 from deepseek.explain.tabular.additivity import additivity_warnings
+from deepseek.look.notebook.card import card, lines
 from deepseek.look.numbers import count, format_value, number, signed_number
-from deepseek.look.words import name_class
+from deepseek.look.rows import Contribution, bars, waterfall
+from deepseek.look.tables import figure
+from deepseek.look.words import Html, Text, name_class
 from deepseek.results import Result
 
 if TYPE_CHECKING:
     from deepseek.explain.modules.layer_records import BundleLayerPath
 
 MAX_COLUMNS = 15  # in the terminal; --json has all
-MAX_EXCERPT_COLUMNS = 10  # in a notebook
+MAX_EXCERPT_COLUMNS, MAX_EXCERPT_ROWS = 10, 5  # in a notebook
 
 
 Facts = tuple[tuple[str, str], ...]
@@ -136,24 +138,37 @@ class BundleExplanation(JsonRecord, Result):
         return as_text(self.text_parts())
 
     def _repr_html_(self) -> str:
-        """An excerpt of the page, for a notebook: warnings, the strongest columns and the reasons of each row."""
-        warnings = "".join(f"<p><strong>{escape(warning)}</strong></p>" for warning in self.warnings)
-        columns = "".join(
-            f"<tr><td>{escape(entry.column)}</td><td>{number(entry.mean_abs)}</td>"
-            f"<td>{number(100 * entry.share)} %</td></tr>"
-            for entry in self.importance[:MAX_EXCERPT_COLUMNS]
-        )
-        rows = "".join(
-            f"<h4>Row {row.row_id}: {escape(row.prediction)} "
-            f"({signed_number(row.base_value)} to {signed_number(row.output)})</h4>"
-            f"<ul>{''.join(f'<li>{escape(reason)}</li>' for reason in row.reasons)}</ul>"
-            for row in self.rows
-        )
+        """An excerpt of the page, for a notebook: warnings, the strongest columns and the way to each row's answer."""
+        largest = self.importance[:MAX_EXCERPT_COLUMNS]
         scale = f"{self.scale} of {name_class(self.target, self.outcome)}" if self.target else self.scale
-        return (
-            f"<h3>What matters in {escape(self.bundle)}</h3>{warnings}<table><thead><tr><th>column</th>"
-            f"<th>mean influence, {escape(scale)}</th><th>share</th></tr></thead><tbody>{columns}</tbody></table>{rows}"
+        influence = figure(
+            bars, [f"{entry.column}, {number(100 * entry.share)} %" for entry in largest],
+            [entry.mean_abs for entry in largest],
+            title=Text("What matters", "什么重要"), label=Text(f"mean influence, {scale}", f"平均影响（{scale}）"),
+        )  # fmt: skip
+        rows = [_row_card(row, scale) for row in self.rows[:MAX_EXCERPT_ROWS]]
+        more = len(self.rows) - len(rows)
+        rest = lines(Text(f"and {more} more rows", f"另有 {more} 行"), cls="soft") if more else Html("")
+        answer = Text(
+            f"{self.method}, over {count(self.num_rows_explained)} rows.",
+            f"{self.method}，共 {count(self.num_rows_explained)} 行。",
         )
+        title = Text(f"What matters in {self.bundle}", f"{self.bundle} 中什么重要")
+        return card(title, answer, lines(*self.warnings, cls="warn"), influence, *rows, rest)
+
+
+def _row_card(row: RowExplanation, scale: str) -> Html:
+    """The reasons of a row, and its waterfall."""
+    ordered = sorted(row.contributions.items(), key=lambda item: -abs(item[1]))
+    shown, rest = ordered[:MAX_EXCERPT_COLUMNS], ordered[MAX_EXCERPT_COLUMNS:]
+    plot = figure(
+        waterfall, [Contribution(name, value) for name, value in shown], base=row.base_value, output=row.output,
+        num_shown=len(shown), others=(len(rest), sum(value for _, value in rest)), label=scale,
+        title=Text(f"Row {row.row_id}: {row.prediction}", f"第 {row.row_id} 行：{row.prediction}"),
+        caption=Text(f"Read upwards. Residual {number(row.residual)}.", f"自下而上阅读。残差 {number(row.residual)}。"),
+    )  # fmt: skip
+    reasons = [Text(en, zh) for en, zh in zip(row.reasons, row.reasons_zh, strict=True)]
+    return Html(f"{plot}{lines(*reasons)}")
 
 
 def as_text(parts: Sequence[str | Facts]) -> str:

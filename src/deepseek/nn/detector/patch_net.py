@@ -25,6 +25,7 @@ from deepseek.nn.detector.trunk import Trunk
 
 NUM_MAPS = 3  # of strides 4, 8 and 16
 FLOOR = 0.05  # of the variances, as a share of their mean: directions in which good parts never vary
+LEAST_VARIANCE = 1e-6  # of parts that are all of one gray: what differs from them at all is far away, and no division
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +73,13 @@ class GaborTrunk(Trunk):
 
 
 class PatchNet(nn.Module):
-    """Pictures uint8 (N, C, H, W) -> heat (N, 1, H / 8, W / 8), from 0; about 1 is as far as good patches lie."""
+    """Pictures uint8 (N, C, H, W) -> heat (N, 1, H / 8, W / 8): distances in whitened features, from 0."""
 
     picture_mean: Tensor
     picture_std: Tensor
     center: Tensor  # (D,)
     whiten: Tensor  # (R, D)
     bank: Tensor  # (B, R)
-    unit: Tensor  # distance that is called 1
 
     def __init__(self, trunk: Trunk, num_channels: int, shape: PatchShape = PatchShape()) -> None:
         super().__init__()
@@ -91,7 +91,6 @@ class PatchNet(nn.Module):
         self.register_buffer("center", torch.zeros(self.num_features))
         self.register_buffer("whiten", torch.zeros(rank, self.num_features))
         self.register_buffer("bank", torch.zeros(1, rank))
-        self.register_buffer("unit", torch.ones(()))
 
     def features(self, pictures: Tensor) -> Tensor:
         """(N, D, H / 8, W / 8): three maps, each smoothed over its neighbours."""
@@ -104,8 +103,7 @@ class PatchNet(nn.Module):
         return functional.avg_pool2d(joined, 3, 1, 1, count_include_pad=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        heat: Tensor = self.distances(self.features(pictures)) / self.unit
-        return heat
+        return self.distances(self.features(pictures))
 
     def distances(self, features: Tensor) -> Tensor:
         """(N, D, h, w) -> (N, 1, h, w) distance to the nearest patch of the bank."""
@@ -124,7 +122,7 @@ class PatchNet(nn.Module):
         centered = values - self.center
         variances, directions = torch.linalg.eigh(centered.T @ centered / len(values))
         order = variances.argsort(descending=True)[: self.whiten.shape[0]]
-        floor = FLOOR * variances[order].mean()
+        floor = FLOOR * variances[order].mean().clamp(min=LEAST_VARIANCE)
         self.whiten.copy_(directions[:, order].T / (variances[order].clamp(min=0) + floor).sqrt()[:, None])
         self.bank = cover(centered @ self.whiten.T, self.shape.bank_size, seed)
 

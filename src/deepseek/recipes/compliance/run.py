@@ -10,13 +10,8 @@ from pathlib import Path
 
 from deepseek.citations.review.labels import read_labelled
 from deepseek.citations.review.lines import read_checklist
-from deepseek.citations.review.training import (
-    Progress,
-    ReviewOptions,
-    ReviewTraining,
-    ignore_progress,
-    train_review,
-)
+from deepseek.citations.review.progress import Progress, ignore_progress
+from deepseek.citations.review.training import ReviewOptions, ReviewTraining, train_review
 
 
 def run_compliance(

@@ -25,6 +25,7 @@ from deepseek.dialogue.conversation import Conversation, Message
 from deepseek.dialogue.phrases import phrase
 from deepseek.dialogue.turn import Reply
 from deepseek.errors import DeepseekError, InputError
+from deepseek.serve.assistant.askers import Asker, read_asker
 from deepseek.serve.assistant.notes import NoteSender, Webhook
 from deepseek.serve.assistant.service import MAX_MESSAGE_CHARS, AssistantService, Exchange, Incoming
 from deepseek.serve.core.card import ModelEntry
@@ -144,17 +145,18 @@ class AssistantModel:
             )
         chat = _parse_chat(params)
         request.take_rows(1)
-        response = _ChatResponse(self.name, chat, await self._answer(chat))
+        response = _ChatResponse(self.name, chat, await self._answer(chat, read_asker(request)))
         if chat.stream:
             return Response(b"", media_type=EVENT_STREAM_TYPE, chunks=response.chunks())
         return Response(response.to_bytes())
 
-    async def _answer(self, chat: _Chat) -> _ChatAnswer:
+    async def _answer(self, chat: _Chat, asker: Asker) -> _ChatAnswer:
         if chat.conversation:
-            return _of_exchange(self.service, await self.service.converse(Incoming(chat.texts[-1], chat.conversation)))
+            incoming = Incoming(chat.texts[-1], chat.conversation, asker=asker)
+            return _of_exchange(self.service, await self.service.converse(incoming))
         state, result = await self.service.answer_chat(chat.texts)
         if result.is_handed_over:  # from here on a person needs it
-            return _of_exchange(self.service, await self.service.keep_chat(chat.texts))
+            return _of_exchange(self.service, await self.service.keep_chat(chat.texts, asker))
         return _as_answer(self.service, state, result.replies, "")
 
 

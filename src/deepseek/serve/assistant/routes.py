@@ -1,7 +1,8 @@
 """The routes of an assistant, POSTs of JSON below /v1/models/M.
 
 For who asks: :converse, :transcript, :feedback, :forget, and :predict, which understands questions and answers none.
-The id of a conversation opens it, so it is sent in bodies alone and stands in no log.
+The id of a conversation opens it, so it is sent in bodies alone and stands in no log; to a key that may only chat it
+opens what that key began (askers.py).
 
 For people who take over and who keep the FAQ: :desk, :reply, :give_back, :unanswered, :answers, :add_answer,
 :undo_answer, :drop_questions. Where the server is reachable from other machines they need an API key; one that may only
@@ -22,6 +23,7 @@ from deepseek.dialogue.additions import AddedAnswer
 from deepseek.dialogue.masking import mask
 from deepseek.errors import InputError
 from deepseek.serve.assistant import wire
+from deepseek.serve.assistant.askers import read_asker
 from deepseek.serve.assistant.document import assistant_paths
 from deepseek.serve.assistant.model import AssistantModel
 from deepseek.serve.assistant.pages import chat_page, desk_page, embed_script
@@ -79,25 +81,29 @@ class AssistantRoutes:
         """POST /v1/models/M:converse"""
         body = wire.read_body(request.body, wire.ConverseBody)
         exchange = await self._service.converse(
-            Incoming(body.message, body.conversation, body.choose, body.message_id[:128], body.begin)
+            Incoming(
+                body.message, body.conversation, body.choose, body.message_id[:128], body.begin, read_asker(request)
+            )
         )
         return wire.converse_answer(exchange.conversation, exchange.message.number, exchange.replies)
 
     async def transcript(self, request: Request) -> object:
         """POST /v1/models/M:transcript"""
         body = wire.read_body(request.body, wire.TranscriptBody)
-        state, messages = await self._service.read_messages(body.conversation, body.after)
+        state, messages = await self._service.read_messages(body.conversation, body.after, read_asker(request))
         return wire.converse_answer(state, state.num_messages, messages)
 
     async def feedback(self, request: Request) -> object:
         """POST /v1/models/M:feedback"""
         body = wire.read_body(request.body, wire.FeedbackBody)
-        await self._service.keep_feedback(body.conversation, body.number, is_helpful=body.helpful)
+        asker = read_asker(request)
+        await self._service.keep_feedback(body.conversation, body.number, asker, is_helpful=body.helpful)
         return {"kept": True}
 
     async def forget(self, request: Request) -> object:
         """POST /v1/models/M:forget"""
-        await self._service.forget(wire.read_body(request.body, wire.ConversationBody).conversation)
+        body = wire.read_body(request.body, wire.ConversationBody)
+        await self._service.forget(body.conversation, read_asker(request))
         return {"forgotten": True}
 
     async def describe_model(self, request: Request) -> object:

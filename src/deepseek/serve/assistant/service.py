@@ -33,6 +33,7 @@ from deepseek.dialogue.phrases import phrase, plain_words
 from deepseek.dialogue.store.records import ConversationStore, ConversationSummary, KeptQuestion, KeptTurn, Note
 from deepseek.dialogue.turn import Reply, TurnResult, Unanswered, UserInput
 from deepseek.errors import BusyError, CheckError, InputError, MissingError
+from deepseek.serve.assistant.askers import ANYBODY, Asker
 
 T = TypeVar("T")
 MAX_WAITING = 512  # messages that wait for the thread; further ones are refused
@@ -52,6 +53,7 @@ class Incoming:
     choose: str = ""
     message_id: str = ""
     begin: str = ""  # a client's own random text, by which a conversation that has begun is known again
+    asker: Asker = ANYBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +114,11 @@ class AssistantService:
         """The answer to the last of a person's messages, of a client that keeps the conversation itself."""
         return await self.run(self.replay, texts)
 
-    async def keep_chat(self, texts: Sequence[str]) -> Exchange:
+    async def keep_chat(self, texts: Sequence[str], asker: Asker = ANYBODY) -> Exchange:
         """Keep a chat as a conversation of its own, message by message. The last exchange."""
-        exchange = await self.converse(Incoming(texts[0]))
+        exchange = await self.converse(Incoming(texts[0], asker=asker))
         for text in texts[1:]:
-            exchange = await self.converse(Incoming(text, exchange.conversation.id))
+            exchange = await self.converse(Incoming(text, exchange.conversation.id, asker=asker))
         return exchange
 
     def replay(self, texts: Sequence[str]) -> tuple[Conversation, TurnResult]:
@@ -157,25 +159,27 @@ class AssistantService:
         if self._load(conversation).status == "waiting":
             self._change(conversation, lambda state: (state, [self._own_message(state, "unreachable")]))
 
-    async def read_messages(self, conversation: str, after: int) -> tuple[Conversation, list[Message]]:
+    async def read_messages(
+        self, conversation: str, after: int, asker: Asker = ANYBODY
+    ) -> tuple[Conversation, list[Message]]:
         """A conversation, and its messages with a number above `after`."""
 
         def read() -> tuple[Conversation, list[Message]]:
-            return self._load(conversation), self.store.messages(conversation, after)
+            return self._load(conversation, asker), self.store.messages(conversation, after)
 
         return await self.run(read)
 
-    async def keep_feedback(self, conversation: str, number: int, *, is_helpful: bool) -> None:
+    async def keep_feedback(self, conversation: str, number: int, asker: Asker = ANYBODY, *, is_helpful: bool) -> None:
         """Keep whether a reply helped. One that did not brings its question to the keeper of the FAQ."""
-        await self.run(self._keep_feedback, conversation, number, is_helpful)
+        await self.run(self._keep_feedback, conversation, number, asker, is_helpful)
 
     async def list_desk(self, most: int = 200) -> list[ConversationSummary]:
         """The conversations that wait for a person, or have one."""
         return await self.run(self.store.list_conversations, ("waiting", "person"), most)
 
-    async def forget(self, conversation: str) -> None:
+    async def forget(self, conversation: str, asker: Asker = ANYBODY) -> None:
         """Forget a conversation with all that was said. MissingError."""
-        if not await self.run(self.store.delete, conversation):
+        if not await self.run(lambda: self.store.delete(self._load(conversation, asker).id)):
             raise _missing_error()
 
     async def forget_before(self, time_s: float) -> int:
@@ -204,7 +208,7 @@ class AssistantService:
         _check_message(incoming)
         self._renew_answers()
         for _ in range(MAX_TRIES):
-            before = self._load(incoming.conversation) if incoming.conversation else self._begin(incoming.begin)
+            before = self._open(incoming)
             if incoming.message_id and (earlier := self._find_exchange(before, incoming.message_id)) is not None:
                 return earlier
             user = UserInput(incoming.text, datetime.now(), incoming.choose)
@@ -214,12 +218,17 @@ class AssistantService:
                 return exchange
         raise _contention_error()
 
-    def _begin(self, begin: str) -> Conversation:
-        """A conversation that begins, or the one that this client has begun before its answer was lost."""
-        if not begin:
-            return Conversation(_new_id())
-        identity = base64.urlsafe_b64encode(hashlib.sha256(f"{self.name}:{begin}".encode()).digest()[:18]).decode()
-        return self.store.load(identity) or Conversation(identity)
+    def _open(self, incoming: Incoming) -> Conversation:
+        """The conversation of a message: its own, a new one, or the one that its client has begun before the answer
+        was lost."""
+        if incoming.conversation:
+            return self._load(incoming.conversation, incoming.asker)
+        owner = incoming.asker.key_id
+        if not incoming.begin:
+            return Conversation(_new_id(), owner=owner)
+        words = ":".join(filter(None, (self.name, owner, incoming.begin)))
+        identity = base64.urlsafe_b64encode(hashlib.sha256(words.encode()).digest()[:18]).decode()
+        return self.store.load(identity) or Conversation(identity, owner=owner)
 
     def _number(self, before: Conversation, incoming: Incoming, result: TurnResult) -> Exchange:
         """The messages with their numbers, and the state that knows of them."""
@@ -272,8 +281,8 @@ class AssistantService:
         text = phrase(name, state.language, self.manager.definition.phrases, **values)
         return Message(0, "assistant", text, time())
 
-    def _keep_feedback(self, conversation: str, number: int, is_helpful: bool) -> None:
-        state = self._load(conversation)
+    def _keep_feedback(self, conversation: str, number: int, asker: Asker, is_helpful: bool) -> None:
+        state = self._load(conversation, asker)
         messages = {message.number: message for message in self.store.messages(conversation)}
         reply = messages.get(number)
         if reply is None or reply.role == "user":
@@ -314,9 +323,10 @@ class AssistantService:
         if version != self._answers_version:
             self.manager.additions, self._answers_version = Additions(self.store.answers()), version
 
-    def _load(self, conversation: str) -> Conversation:
+    def _load(self, conversation: str, asker: Asker = ANYBODY) -> Conversation:
+        """MissingError where it is not there, or is not the asker's: which of both is not said."""
         state = self.store.load(conversation)
-        if state is None:
+        if state is None or not asker.may_open(state):
             raise _missing_error()
         return state
 

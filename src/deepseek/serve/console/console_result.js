@@ -33,6 +33,8 @@ function headline(predicted) {
   return make("p", { class: "answer" }, target, answer, interval);
 }
 
+const NUMBER_PX = 18; // side of the square in which a box has its number
+
 // Boxes over the picture that was sent, and beside it what each is.
 function defects(predicted) {
   const held = state.last.row && state.last.row[state.model.inputs[0].name];
@@ -46,12 +48,38 @@ function defects(predicted) {
   const image = new Image();
   const canvas = make("canvas", { id: "drawn" });
   canvas.style.maxWidth = "100%"; // by script: the policy of the page forbids the attribute
-  image.addEventListener("load", () => drawBoxes(canvas, image, predicted.boxes));
+  image.addEventListener("load", () => {
+    drawBoxes(canvas, image, predicted.boxes);
+    if (!predicted.boxes.length && predicted.defective && predicted.mask) drawHeat(canvas, predicted.mask);
+  });
   image.src = url;
-  return make("div", null, title, canvas, list);
+  if (predicted.boxes.length) return make("div", null, title, canvas, list);
+  const why = predicted.defective
+    ? said("No box is sure enough to be drawn. Shaded: where the model sees something.", "没有足够确定的方框可画。着色处为模型认为可疑之处。")
+    : said("No box reaches the threshold.", "没有方框达到阈值。");
+  return make("div", null, title, canvas, make("p", { class: "note", id: "no-boxes" }, why));
+}
+
+// The heat map, a gray PNG, as a shade over the picture: the hotter a cell, the less of the picture is seen.
+function drawHeat(canvas, mask) {
+  const heat = new Image();
+  heat.addEventListener("load", () => {
+    const shade = make("canvas", { width: heat.naturalWidth, height: heat.naturalHeight });
+    const pen = shade.getContext("2d");
+    pen.drawImage(heat, 0, 0);
+    const cells = pen.getImageData(0, 0, shade.width, shade.height);
+    for (let place = 0; place < cells.data.length; place += 4) {
+      const hot = cells.data[place];
+      cells.data.set([0xc2, 0x41, 0x0c, Math.round(0.7 * hot)], place);
+    }
+    pen.putImageData(cells, 0, 0);
+    canvas.getContext("2d").drawImage(shade, 0, 0, canvas.width, canvas.height);
+  });
+  heat.src = pictureUrl(mask);
 }
 
 function drawBoxes(canvas, image, boxes) {
+  const taken = []; // where numbers stand already: the next to the right is free
   const scale = Math.max(1, Math.min(4, 480 / Math.max(image.naturalWidth, image.naturalHeight)));
   canvas.width = image.naturalWidth * scale;
   canvas.height = image.naturalHeight * scale;
@@ -64,9 +92,12 @@ function drawBoxes(canvas, image, boxes) {
     pen.strokeStyle = "#c2410c";
     pen.strokeRect(left, top, right - left, bottom - top);
     pen.fillStyle = "#c2410c";
-    pen.fillRect(left, Math.max(0, top - 18), 18, 18);
+    const at = [left, Math.max(0, top - NUMBER_PX)];
+    while (taken.some(([x, y]) => Math.abs(x - at[0]) < NUMBER_PX && Math.abs(y - at[1]) < NUMBER_PX)) at[0] += NUMBER_PX;
+    taken.push(at);
+    pen.fillRect(...at, NUMBER_PX, NUMBER_PX);
     pen.fillStyle = "#ffffff";
-    pen.fillText(String(place + 1), left + 4, Math.max(14, top - 4));
+    pen.fillText(String(place + 1), at[0] + 4, at[1] + 14);
   });
 }
 

@@ -29,6 +29,7 @@ from deepseek.plugins import did_you_mean
 from deepseek.serve.core.rate_limits import TokenBucket
 
 MAX_BURST_S = 3_600
+KEY_ID_DIGITS = 24  # hexadecimal
 SHARE_INTERVAL_S = 0.02  # between two reports of what was let through
 UsageByKey = Mapping[str, tuple[int, int]]  # requests and rows by key
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3_600}
@@ -61,8 +62,10 @@ class ApiClient:
         rows: TokenBucket | None = None,
         *,
         only_chats: bool = False,
+        key_id: str = "",
     ) -> None:
-        self.name, self.only_chats = name, only_chats
+        """`key_id`: by which the key is known again, in every front end and after a restart; it tells nothing of it."""
+        self.name, self.only_chats, self.key_id = name, only_chats, key_id
         self.on_taken: Callable[[int, int], None] | None = (
             None  # called with the requests and rows that were let through
         )
@@ -210,4 +213,5 @@ def _parse_client(words: list[str], where: str) -> ApiClient:
         if name in fields
     }
     name = fields["name"][0] if "name" in fields else f"key-{words[0][:8].lower()}"
-    return ApiClient(name, **buckets, only_chats="may" in fields)
+    key_id = hashlib.sha256(f"key:{words[0].lower()}".encode()).hexdigest()[:KEY_ID_DIGITS]
+    return ApiClient(name, **buckets, only_chats="may" in fields, key_id=key_id)

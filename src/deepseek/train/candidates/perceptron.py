@@ -129,7 +129,7 @@ def _build_mlp(data: FitData, params: Params) -> Any:
     ]
     embedded = set(codes)
     numeric = [i for i, kind in enumerate(data.kinds) if i not in embedded and kind != "onehot"]
-    skewed = [i for i in numeric if _is_skewed(data.features[:, i])]
+    skewed = [i for i in numeric if is_skewed(data.features[:, i])]
     logged = np.array([False] * len(numeric) + [True] * len(skewed), np.bool_)
     numeric = numeric + skewed
     columns = signed_log(data.features[:, numeric], logged).astype(np.float64)
@@ -149,7 +149,7 @@ def _build_mlp(data: FitData, params: Params) -> Any:
     )
 
 
-def _is_skewed(values: Float32) -> bool:
+def is_skewed(values: Float32) -> bool:
     """More than MIN_SKEW, and more than two values: its logarithm spreads what lies close together."""
     centred = values.astype(np.float64) - values.mean(dtype=np.float64)
     spread = centred.std()

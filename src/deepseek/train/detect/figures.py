@@ -73,7 +73,8 @@ def average_precision(
     seen = ~np.isnan(by_class)
     mean = float(by_class[seen].mean()) if seen.any() else 0.0
     rng = np.random.default_rng(seed)
-    draws = [_mean_of_resample(judge, rng) for _ in range(num_resamples)] if seen.any() else []
+    means = [_mean_of_resample(judge, rng) for _ in range(num_resamples)] if seen.any() else []
+    draws = [each for each in means if each is not None]
     low, high = np.percentile(draws, [2.5, 97.5]) if draws else (mean, mean)
     names = [name for name, good in zip(labels.classes, seen, strict=True) if good]
     return PrecisionFigures(
@@ -112,14 +113,16 @@ def _accumulate(judge: Any) -> Float64:
     return values
 
 
-def _mean_of_resample(judge: Any, rng: np.random.Generator) -> float:
+def _mean_of_resample(judge: Any, rng: np.random.Generator) -> float | None:
+    """None where no picture that was drawn has a label."""
     original = judge.evalImgs
     num_pictures = len(judge.params.imgIds)
     draw = rng.integers(0, num_pictures, num_pictures)
     rows = np.arange(len(original)).reshape(-1, num_pictures)[:, draw].ravel()
     judge.evalImgs = [original[row] for row in rows]
     try:
-        return float(np.nanmean(_accumulate(judge)))
+        by_class = _accumulate(judge)
+        return None if np.isnan(by_class).all() else float(np.nanmean(by_class))
     finally:
         judge.evalImgs = original
 

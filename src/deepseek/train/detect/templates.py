@@ -23,8 +23,10 @@ from torch.nn import functional
 
 from deepseek.contracts import Float32
 from deepseek.errors import InputError
+from deepseek.extras import need
+from deepseek.nn.detector.alignment import align
 from deepseek.nn.detector.boxes import overlaps
-from deepseek.nn.detector.difference import CROP_PX, align, check_sizes, cut_crops, propose, to_deltas
+from deepseek.nn.detector.difference import check_sizes, cut_crops, propose, to_deltas
 from deepseek.nn.detector.pair_net import PairNet
 from deepseek.train.detect.bf16 import is_bf16_faster
 
@@ -33,6 +35,8 @@ LEAST_OVERLAP = 0.1
 NUM_SHIFTS = 3  # crops of each labelled candidate, moved by chance
 MAX_OTHERS = 24  # candidates of a pair that are no defect, by chance: noise of edges would fill the memory
 MAX_MOVE = 0.15  # of a candidate's own size
+MAX_SLIP_PX = 3  # by which the reference of a pair is moved once more, so that edges lie apart
+NUM_SLIPS, MAX_CROP_SLIP_PX = 8, 1  # parts of a batch whose references are moved alike, and how far
 BOX_WEIGHT, BOX_SCALE = 4.0, 0.05  # of the error of a side; as a share of the crop, where it counts linearly
 BATCH = 64
 MEASURED_STEPS = 100  # a longer training first measures whether bfloat16 is faster
@@ -68,32 +72,51 @@ class PairFitConfig:
 
 
 def collect(pairs: Iterable[PairExample], num_classes: int, *, seed: int = 0) -> CandidateSet:
-    """Candidates of all pairs, moved by chance, labelled ones NUM_SHIFTS times. InputError where there is none."""
+    """Candidates of all pairs, moved by chance, labelled ones NUM_SHIFTS times; then those that there would be beside a
+    worse reference, for parts of other products fit theirs less. InputError where no label has a candidate."""
     rng = np.random.default_rng(seed)
     crops, classes, deltas = [], [], []
     num_labels = missed = 0
     for pair in pairs:
         part, reference, shift = align(pair.part, check_sizes(pair.part, pair.reference))
         truth = pair.boxes - np.array(shift * 2, np.float32)
-        boxes = propose(part, reference)
-        label_of = match_candidates(boxes, truth)
         num_labels += len(truth)
-        missed += len(set(range(len(truth))) - set(label_of.tolist()))
-        real, others = np.flatnonzero(label_of >= 0), np.flatnonzero(label_of < 0)
-        places = np.concatenate([np.tile(real, NUM_SHIFTS), rng.permutation(others)[:MAX_OTHERS]])
-        moved, label = _move(boxes[places], rng), label_of[places]
-        crops.append(cut_crops(part, reference, moved))
-        is_real = label >= 0
-        target = np.where(is_real[:, None], truth[label] if len(truth) else moved, moved).astype(np.float32)
-        deltas.append(to_deltas(moved, target))
-        classes.append(np.where(is_real, pair.classes[label] if len(truth) else 0, num_classes))
-    joined = np.concatenate(crops) if crops else np.zeros((0, 2, CROP_PX, CROP_PX), np.uint8)
-    if not len(joined):
+        for worse, copies in ((False, NUM_SHIFTS), (True, 1)):
+            other = _worsen(reference, rng) if worse else reference
+            boxes = propose(part, other)
+            label_of = match_candidates(boxes, truth)
+            if not worse:
+                missed += len(set(range(len(truth))) - set(label_of.tolist()))
+            real, others = np.flatnonzero(label_of >= 0), np.flatnonzero(label_of < 0)
+            places = np.concatenate([np.tile(real, copies), rng.permutation(others)[:MAX_OTHERS]])
+            moved, label = _move(boxes[places], rng), label_of[places]
+            crops.append(cut_crops(part, other, moved))
+            is_real = label >= 0
+            target = np.where(is_real[:, None], truth[label] if len(truth) else moved, moved).astype(np.float32)
+            deltas.append(to_deltas(moved, target))
+            classes.append(np.where(is_real, pair.classes[label] if len(truth) else 0, num_classes))
+    if missed == num_labels:
         raise InputError(
-            "no part differs from its reference", expected="differences where the labels say so",
-            fix="check that parts and references are not the same pictures",
+            "no part differs from its reference where a label says so", expected="differences at the labels",
+            fix="check that parts and references are not the same pictures, and that the labels are theirs",
         )  # fmt: skip
-    return CandidateSet(joined, np.concatenate(classes), np.concatenate(deltas), num_labels, missed)
+    return CandidateSet(np.concatenate(crops), np.concatenate(classes), np.concatenate(deltas), num_labels, missed)
+
+
+def _worsen(reference: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A reference that lies up to MAX_SLIP_PX off, and in two of three cases is etched a pixel wider or narrower."""
+    ndimage = need("scipy.ndimage", extra="tabular")
+    etch = (None, ndimage.minimum_filter, ndimage.maximum_filter)[int(rng.integers(3))]
+    etched = reference if etch is None else etch(reference, (1, 3, 3))
+    return _slip(etched, MAX_SLIP_PX, rng)
+
+
+def _slip(pictures: NDArray[np.uint8], most_px: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Pictures (..., H, W) moved by up to `most_px` each way; the edge is repeated."""
+    x, y = rng.integers(-most_px, most_px + 1, 2).tolist()
+    height, width = pictures.shape[-2:]
+    rows, columns = np.clip(np.arange(height) + y, 0, height - 1), np.clip(np.arange(width) + x, 0, width - 1)
+    return np.ascontiguousarray(pictures[..., rows[:, None], columns[None]])
 
 
 def match_candidates(boxes: Float32, truth: Float32) -> NDArray[np.int64]:
@@ -150,6 +173,9 @@ def _draw(examples: CandidateSet, rng: np.random.Generator) -> tuple[Tensor, Ten
     """A batch by chance, turned: crops (B, 2 C, 64, 64), classes (B,), deltas (B, 4)."""
     rows = rng.integers(0, len(examples.crops), min(BATCH, len(examples.crops)))
     crops, deltas = _turn(examples.crops[rows], examples.deltas[rows], rng)
+    half = crops.shape[1] // 2
+    for few in np.array_split(np.arange(len(crops)), NUM_SLIPS):
+        crops[few, half:] = _slip(crops[few, half:], MAX_CROP_SLIP_PX, rng)
     pixels = torch.from_numpy(crops).contiguous(memory_format=torch.channels_last)
     return pixels, torch.from_numpy(examples.classes[rows]), torch.from_numpy(deltas)
 

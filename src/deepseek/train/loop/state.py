@@ -70,6 +70,13 @@ class FitResult:
     stopped_early: bool = False
     warnings: list[str] = field(default_factory=list)
 
+    def _repr_html_(self) -> str:
+        """The curves of the loss, for a notebook."""
+        from deepseek.look.notebook.answers import training_card
+
+        validation = [(each["epoch"] + 1, each["loss"]) for each in self.validations if "loss" in each]
+        return training_card(self.losses, validation, num_steps=self.num_steps, notes=self.warnings)
+
 
 class TrainingState:
     """The parts of one run and its position; see the module."""

@@ -24,18 +24,11 @@ Examples:
 def command(study: Path, host: str, port: int, as_json: bool) -> None:
     """Serve the page of STUDY: what to try next, a form for what came out, the report. Programs POST to /ask and /tell.
     Ctrl-C ends it; what was told is on the disk already."""
-    from deepseek.errors import InputError
     from deepseek.recipes.process.server import StudyServer
     from deepseek.recipes.process.verbs import report_study
 
     report_study(study)  # a study that is wrong is told now, and not to the first who opens the page
-    try:
-        server = StudyServer(study, host, port)
-    except OSError as error:
-        raise InputError(
-            f"{host}:{port} cannot be listened to: {error.strerror}", expected="an address and port that are free",
-            fix="choose another --port",
-        ) from error  # fmt: skip
+    server = StudyServer(study, host, port)
     output.note(f"the study is at {server.url} (Ctrl-C ends this)")
     output.emit({"study": str(study), "url": server.url}, as_json, server.url)
     with server:

@@ -1,0 +1,139 @@
+"""What to label next: first what is typical of each region, then what the model is unsure of, spread out.
+
+Few labels. The items are clustered in as many groups as there will be labels, and of the largest groups without one the
+most typical item is asked (TypiClust: Hacohen, Dekel and Weinshall 2022). A model of so few labels is sure and wrong;
+what it is unsure of would be outliers.
+
+More labels. Of each item the gradient is taken that its most likely class would give to the last layer; it is long
+where the model is unsure, and points where the item lies. A batch is drawn by k-means++ on it (BADGE: Ash et al. 2020),
+among the items of the smallest margins alone, so that a batch is unsure and spread at once. Classes that are rare so
+far lie in regions of their own and are found with the rest; copies were left out before.
+
+What is tested on never comes here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.automl.label.choose.learner import fit_learner
+from deepseek.contracts import Float64
+from deepseek.extras import need
+
+COLD_LABELS_PER_CLASS = 2  # below so many labels for each class, items are asked that are typical
+MOST_CLUSTERS = 500
+NUM_NEIGHBORS = 20
+UNSURE_PER_CHOICE = 10  # a batch is drawn among so many times its size of the smallest margins
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One item of a batch, the most wanted first."""
+
+    row: int
+    score: float
+    reason: Literal["uncertain", "typical"]
+
+
+def choose_batch(
+    dense: Float64, labeled: NDArray[np.int64], target: NDArray[np.int64], pool: NDArray[np.int64], num: int,
+    num_classes: int, seed: int,
+) -> list[Choice]:  # fmt: skip
+    """`num` rows of `pool`, or all of it where there are fewer. `dense` (N, D) are the numbers of all items; `labeled`
+    (L,) their rows with a label, `target` (L,) the classes of these; `pool` the rows that may be asked."""
+    num = min(num, len(pool))
+    if not num:
+        return []
+    is_cold = len(labeled) < COLD_LABELS_PER_CLASS * num_classes or len(np.unique(target)) < 2
+    if is_cold:
+        return choose_typical(dense, labeled, pool, num, seed)
+    learner = fit_learner(dense[labeled], target, np.ones(len(labeled)), num_classes)
+    return choose_unsure(dense, learner.probabilities(dense[pool]), pool, num, seed)
+
+
+def choose_typical(
+    dense: Float64, labeled: NDArray[np.int64], pool: NDArray[np.int64], num: int, seed: int
+) -> list[Choice]:
+    """The most typical items of the largest clusters without a label."""
+    cluster = need("sklearn.cluster", extra="tabular")
+    limits = need("threadpoolctl", extra="tabular").threadpool_limits
+    rows = np.concatenate([labeled, pool])
+    points = _unit_rows(dense[rows])
+    num_clusters = min(len(labeled) + num, MOST_CLUSTERS, len(rows))
+    with limits(1):
+        model = cluster.MiniBatchKMeans(num_clusters, random_state=seed, n_init=1, batch_size=2048).fit(points)
+    of_row = model.labels_
+    covered = np.bincount(of_row[: len(labeled)], minlength=num_clusters)
+    sizes = np.bincount(of_row, minlength=num_clusters)
+    chosen: list[Choice] = []
+    left = {
+        int(each): _by_typicality(points, np.flatnonzero(of_row == each), len(labeled)) for each in range(num_clusters)
+    }
+    while len(chosen) < num:
+        best = min((each for each in left if left[each]), key=lambda each: (covered[each], -sizes[each], each))
+        place, typicality = left[best].pop(0)
+        covered[best] += 1
+        chosen.append(Choice(int(rows[place]), typicality, "typical"))
+    return chosen
+
+
+def _by_typicality(points: Float64, members: NDArray[np.int64], num_labeled: int) -> list[tuple[int, float]]:
+    """The members of a cluster that have no label, the most typical first: by the inverse of the mean distance to their
+    neighbors within the cluster."""
+    if not len(members):
+        return []
+    if len(members) > 2_000:  # of a large cluster the middle is looked at, not every pair
+        middle = points[members].mean(axis=0)
+        members = members[np.argsort(np.square(points[members] - middle).sum(axis=1), kind="stable")[:2_000]]
+    own = points[members]
+    squares = np.square(own).sum(axis=1)
+    distances = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * own @ own.T, 0))
+    num_near = min(NUM_NEIGHBORS, len(members) - 1)
+    mean = np.sort(distances, axis=1)[:, 1 : num_near + 1].mean(axis=1) if num_near else np.ones(len(members))
+    order = np.argsort(mean, kind="stable")
+    return [(int(members[each]), float(1 / (1 + mean[each]))) for each in order if members[each] >= num_labeled]
+
+
+def choose_unsure(dense: Float64, probabilities: Float64, pool: NDArray[np.int64], num: int, seed: int) -> list[Choice]:
+    """Items of small margins, spread out by k-means++ on their gradients."""
+    top = np.sort(probabilities, axis=1)[:, -2:]
+    margin = top[:, 1] - top[:, 0]
+    near = np.argsort(margin, kind="stable")[: max(num, min(len(pool), UNSURE_PER_CHOICE * num))]
+    error = -probabilities[near]
+    error[np.arange(len(near)), probabilities[near].argmax(axis=1)] += 1
+    points = _with_bias(dense[pool[near]])
+    draw = np.random.default_rng(seed)
+    places = draw_spread(error, points, num, draw)
+    return [Choice(int(pool[near[place]]), float(1 - margin[near[place]]), "uncertain") for place in places]
+
+
+def draw_spread(error: Float64, points: Float64, num: int, draw: np.random.Generator) -> list[int]:
+    """k-means++ on the products of `error` (N, C) and `points` (N, D), which are never made: the inner product of two
+    of them is the product of both inner products. The first is the longest."""
+    length = np.square(error).sum(axis=1) * np.square(points).sum(axis=1)
+    chosen = [int(np.argmax(length))]
+    distance = np.full(len(error), np.inf)
+    while len(chosen) < num:
+        last = chosen[-1]
+        inner = (error @ error[last]) * (points @ points[last])
+        distance = np.minimum(distance, np.maximum(length + length[last] - 2 * inner, 0))
+        distance[chosen] = 0
+        total = distance.sum()
+        if total <= 0:  # all that is left is equal to something that was chosen
+            rest = np.setdiff1d(np.arange(len(error)), chosen)
+            return [*chosen, *map(int, rest[: num - len(chosen)])]
+        chosen.append(int(draw.choice(len(error), p=distance / total)))
+    return chosen
+
+
+def _unit_rows(points: Float64) -> Float64:
+    length = np.linalg.norm(points, axis=1, keepdims=True)
+    return np.asarray(points / np.where(length > 0, length, 1))
+
+
+def _with_bias(points: Float64) -> Float64:
+    return np.hstack([points, np.ones((len(points), 1))])

@@ -1,0 +1,214 @@
+"""Labels out of a project, and into it: what `deepseek label export` and `import` do.
+
+export_labels(project, Path("labels.json"), "label-studio")
+import_labels(project, Path("labels.json"), "label-studio", person="old team")
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from deepseek.automl.label.choose.agreement import decide_labels
+from deepseek.automl.label.formats.conll import find_spans, letters_of, read_documents, write_conll
+from deepseek.automl.label.formats.label_studio import Size, read_annotations, to_task
+from deepseek.automl.label.project.people import check_name
+from deepseek.automl.label.project.project import Project
+from deepseek.automl.label.project.records import Item, LabelValue, NewChange
+from deepseek.data.labels import LabeledPicture, LabelSet, read_labels, write_coco, write_yolo
+from deepseek.data.labels.pictures import picture_size
+from deepseek.errors import InputError, MalformedError
+from deepseek.files import atomic_file, read_bounded
+
+Format = Literal["csv", "label-studio", "conll", "coco", "yolo"]
+MAX_BYTES = 2**30
+MAX_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedLabels:
+    """What came in."""
+
+    num_labels: int
+    num_unknown: int  # of examples that the project does not have
+
+
+def export_labels(project: Project, out: Path, form: Format) -> int:
+    """Write the labels; how many items have one. InputError for a format that does not fit the task."""
+    _check_format(project, form)
+    decided = {each.item: each for each in decide_labels(project)}
+    items = [item for item in project.store.items() if (item.same_as or item.number) in decided]
+    if form in ("coco", "yolo"):
+        labels = _label_set(project, items, {number: each.value for number, each in decided.items()})
+        if form == "yolo":
+            write_yolo(labels, out)
+            return len(items)
+        with atomic_file(out) as part:
+            write_coco(labels, part)
+        return len(items)
+    with atomic_file(out) as part, part.open("w", encoding="utf-8", newline="") as file:
+        if form == "csv":
+            names = list(project.definition.kinds)
+            writer = csv.writer(file)
+            writer.writerow(["key", *names, project.definition.target, "confidence", "num_people", "part"])
+            for item in items:
+                each = decided[item.same_as or item.number]
+                value = json.dumps(each.value, ensure_ascii=False) if isinstance(each.value, list) else each.value
+                cells = ["" if item.content[name] is None else item.content[name] for name in names]
+                part_name = "test" if item.is_test else "train"
+                writer.writerow([item.key, *cells, value, f"{each.confidence:.4f}", each.num_people, part_name])
+        elif form == "conll":
+            for item in items:
+                spans: Any = decided[item.same_as or item.number].value
+                lines = write_conll(str(item.content[project.definition.texts[0]] or ""), spans)
+                file.write("".join(f"{line}\n" for line in lines) + "\n")
+        else:
+            tasks = [
+                to_task(
+                    item, project.store.labels(item.same_as or item.number), project.definition, _size(project, item)
+                )
+                for item in items
+            ]
+            json.dump(tasks, file, ensure_ascii=False, indent=1)
+    return len(items)
+
+
+def import_labels(project: Project, path: Path, form: Format, person: str = "") -> ImportedLabels:
+    """Take labels over: all of them, or none where one does not fit. `person`: who is said to have given them, where
+    the format does not say. The same file again changes nothing."""
+    _check_format(project, form)
+    if form == "csv":
+        raise InputError(
+            "labels of a CSV come in with a new project", expected="label new DATA --target COL", fix="do so"
+        )
+    who = check_name(person or path.stem[:64].replace("/", "-") or "import")
+    items = [item for item in project.store.items() if item.same_as is None]
+    if form in ("coco", "yolo"):
+        found, unknown = _read_boxes(project, path, items)
+    elif form == "conll":
+        found, unknown = _read_conll(project, _read_text(path), items)
+    else:
+        found, unknown = _read_label_studio(project, _read_text(path), items)
+    changes = [
+        NewChange(_identity(path, number, name, value), name, number, "import", value, origin=f"import:{path.name}")
+        for number, name, value in ((number, name or who, value) for number, name, value in found)
+    ]  # fmt: skip
+    project.store.record_all(changes)
+    return ImportedLabels(len(changes), unknown)
+
+
+Found = tuple[list[tuple[int, str, LabelValue]], int]  # item, person, value; and how many are unknown here
+
+
+def _identity(path: Path, number: int, person: str, value: LabelValue) -> str:
+    text = json.dumps([path.name, number, person, value], sort_keys=True)
+    return f"import-{hashlib.sha256(text.encode()).hexdigest()[:40]}"
+
+
+def _check_format(project: Project, form: Format) -> None:
+    task = project.definition.task
+    wanted = {"conll": "spans", "coco": "boxes", "yolo": "boxes"}.get(form)
+    if wanted is not None and task != wanted:
+        raise InputError(
+            f"{form} holds {wanted}, and this project has {task}", expected="csv or label-studio", fix="choose"
+        )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return read_bounded(path, MAX_BYTES, what="labels", smaller="split it").decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MalformedError(f"{path.name} is no UTF-8", expected="UTF-8", fix="save it so") from error
+
+
+def _read_label_studio(project: Project, content: str, items: list[Item]) -> Found:
+    try:
+        tasks = json.loads(content)
+        if not isinstance(tasks, list) or not all(
+            isinstance(each, dict) and isinstance(each.get("data"), dict) for each in tasks
+        ):
+            raise ValueError("no list of tasks with data")
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(
+            f"this is no export of Label Studio: {error}", expected="JSON", fix="export as JSON"
+        ) from error
+    by_content = {_content_key(project, item.content): item for item in items}
+    found: list[tuple[int, str, LabelValue]] = []
+    unknown = 0
+    for task in tasks:
+        item = by_content.get(_content_key(project, task["data"]))
+        if item is None:
+            unknown += 1
+            continue
+        texts = project.definition.texts
+        text = str(item.content[texts[0]] or "") if texts else ""
+        found += [(item.number, name, value) for name, value in read_annotations(task, project.definition, text)]
+    return found, unknown
+
+
+def _content_key(project: Project, data: Mapping[str, Any]) -> str:
+    """What tells examples apart in both programs: their cells, and of files the last part of the name, before which
+    Label Studio puts a folder of its own."""
+    cells = {name: data.get(name) for name in project.definition.kinds}
+    for name in project.definition.media:
+        cells[name] = str(cells[name]).replace("\\", "/").rsplit("/", 1)[-1]
+    return json.dumps(cells, sort_keys=True, ensure_ascii=False)
+
+
+def _read_conll(project: Project, content: str, items: list[Item]) -> Found:
+    column = project.definition.texts[0]
+    by_letters = {letters_of(str(item.content[column] or "")): item for item in items}
+    found: list[tuple[int, str, LabelValue]] = []
+    unknown = 0
+    for document in read_documents(content):
+        item = by_letters.get(letters_of("".join(token for token, _ in document)))
+        if item is None:
+            unknown += 1
+        else:
+            found.append((item.number, "", find_spans(str(item.content[column]), document)))
+    return found, unknown
+
+
+def _read_boxes(project: Project, path: Path, items: list[Item]) -> Found:
+    column = project.definition.media[0]
+    by_file = {str(item.content[column]): item for item in items}
+    found: list[tuple[int, str, LabelValue]] = []
+    unknown = 0
+    for picture in read_labels(path, Path(project.definition.root)).pictures:
+        item = by_file.get(picture.file)
+        if item is None:
+            unknown += 1
+            continue
+        boxes: list[dict[str, object]] = [
+            {"label": name, **dict(zip(("left", "top", "right", "bottom"), map(float, box), strict=True))}
+            for name, box in zip(picture.classes, picture.boxes.tolist(), strict=True)
+        ]
+        found.append((item.number, "", boxes))
+    return found, unknown
+
+
+def _size(project: Project, item: Item) -> Size | None:
+    if project.definition.task != "boxes":
+        return None
+    return picture_size(Path(project.definition.root) / str(item.content[project.definition.media[0]]))
+
+
+def _label_set(project: Project, items: list[Item], values: Mapping[int, LabelValue]) -> LabelSet:
+    pictures = []
+    for item in items:
+        value: Any = values[item.same_as or item.number]
+        boxes = np.array([[box[side] for side in ("left", "top", "right", "bottom")] for box in value], np.float32)
+        width, height = _size(project, item) or (1, 1)
+        classes = tuple(box["label"] for box in value)
+        file = str(item.content[project.definition.media[0]])
+        pictures.append(
+            LabeledPicture(file, width, height, boxes.reshape(-1, 4), classes, "test" if item.is_test else "train")
+        )
+    return LabelSet(tuple(pictures), project.definition.labels)

@@ -1,0 +1,49 @@
+"""`deepseek federate simulate`: a study with all its parties in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deepseek.cli.support import output
+from deepseek.cli.support.options import FILE, FOLDER
+
+EPILOG = """\b
+Examples:
+  deepseek federate simulate cards --data payments.csv --parties 10 --split by:CUSTOMER_ID
+  deepseek federate simulate cards --data payments.parquet --parties 5 --out bundle --key release-key
+  deepseek federate simulate speech --data digits.npz --parties 6 --split by:speaker --json
+"""
+
+
+@click.command(epilog=EPILOG, short_help="Run a study with all its parties here, from one table.")
+@click.argument("study", type=FOLDER)
+@click.option("--data", type=FILE, required=True, help="A table in the schema of the study.")
+@click.option("--parties", "num_parties", default=10, show_default=True, type=click.IntRange(2, 1000),
+              help="How many owners the rows are cut into.")  # fmt: skip
+@click.option("--split", default="rows", show_default=True, metavar="rows|by:COL",
+              help="Deal rows, or all rows of a value of COL to one party.")  # fmt: skip
+@click.option("--out", type=FOLDER, help="Write the bundle there.")
+@click.option("--key", type=FILE, help="Private key that signs the bundle.")
+@click.option("--overwrite", is_flag=True, help="Replace a bundle at --out.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Of the cut into parties."
+)
+@output.json_option
+def command(
+    study: Path, data: Path, num_parties: int, split: str, out: Path | None, key: Path | None, overwrite: bool,
+    seed: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Run STUDY with the rows of DATA cut into parties of uneven size. The model is measured on a fifth of the rows,
+    which no party has, beside each party alone and all data in one place."""
+    from deepseek.bundle import check_target
+    from deepseek.data import read_table
+    from deepseek.privacy.simulation.simulate import SimulationOptions, simulate
+    from deepseek.privacy.study.definition import open_study
+
+    if out is not None:
+        check_target(out, overwrite=overwrite, key=key)
+    options = SimulationOptions(num_parties, split, seed, out, key, overwrite)
+    simulation = simulate(open_study(study).study, read_table(data), options)
+    output.emit(simulation, as_json, simulation.summary_parts)

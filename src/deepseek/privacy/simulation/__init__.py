@@ -1,0 +1,1 @@
+"""A study with all its parties in one process: what may be expected of it, before anybody signs"""

@@ -1,0 +1,75 @@
+"""A new study from a sample that its maker may show to all parties.
+
+study = make_study(sample_table, StudyRequest("cards", target="fraud"), settings)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepseek.bundle import now
+from deepseek.bundle.sign import load_public_key
+from deepseek.contracts import Float32
+from deepseek.data import Preprocessor, Table, encode_target, find_kinds, fit_preprocessor, infer_task
+from deepseek.nn.dense import signed_log
+from deepseek.privacy.study.definition import InputScaling, Party, Study
+from deepseek.privacy.study.settings import StudySettings
+from deepseek.train.candidates.perceptron import is_skewed, robust_scale
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRequest:
+    """What a study is for, beside its settings."""
+
+    name: str
+    target: str
+    drop: tuple[
+        str, ...
+    ] = ()  # columns that no party uses: those that name a person, and those that say who owns a row
+    parties: tuple[Party, ...] = ()  # none: the study can be simulated, not served
+    coordinator: Party | None = None
+
+
+def make_study(sample: Table, request: StudyRequest, settings: StudySettings) -> Study:
+    """The study. InputError for a target or columns that cannot be learned from."""
+    settings.check()
+    info = infer_task(sample, request.target)
+    kinds = find_kinds(sample, target=request.target)
+    preprocessor = fit_preprocessor(sample, kinds, target=request.target, drop=request.drop)
+    centre, scale = 0.0, 1.0
+    if info.task == "regression":
+        values = encode_target(sample, request.target, ())
+        centre, scale = float(values.mean()), float(values.std()) or 1.0
+    return Study(
+        name=request.name, created=now(), target=request.target, task=info.task, labels=info.labels,
+        target_centre=centre, target_scale=scale, preprocess=preprocessor.to_bytes().decode(),
+        inputs=scale_inputs(preprocessor, preprocessor.table(sample).features), settings=settings,
+        parties=request.parties, coordinator=request.coordinator,
+    )  # fmt: skip
+
+
+def scale_inputs(preprocessor: Preprocessor, features: Float32) -> InputScaling:
+    """How the prepared features (N, F) of the sample enter: a skewed number twice, as it is and by its logarithm."""
+    kinds = preprocessor.features
+    codes = [place for place, feature in enumerate(kinds) if feature.kind == "code"]
+    numeric = [place for place, feature in enumerate(kinds) if feature.kind != "code"]
+    skewed = [
+        place for place in numeric if kinds[place].kind in ("numeric", "datetime") and is_skewed(features[:, place])
+    ]
+    logged = np.array([False] * len(numeric) + [True] * len(skewed), np.bool_)
+    places = numeric + skewed
+    centre, scale = np.zeros(0, np.float32), np.ones(0, np.float32)
+    if places:
+        centre, scale = robust_scale(signed_log(features[:, places], logged).astype(np.float64))
+    return InputScaling(
+        numeric=tuple(places), logged=tuple(logged.tolist()), centre=tuple(centre.tolist()),
+        scale=tuple(scale.tolist()), codes=tuple(codes), num_levels=tuple(kinds[place].num_levels for place in codes),
+    )  # fmt: skip
+
+
+def public_key_text(path: Path) -> str:
+    """The public key in a PEM file, in hexadecimal. InputError when it is none."""
+    return load_public_key(path).public_bytes_raw().hex()

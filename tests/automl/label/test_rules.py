@@ -1,0 +1,209 @@
+"""Labels by rules: what they cover, what a label model makes of them, and rules that are wrong in some way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy")
+
+from automl.label.conftest import MakeProject
+from automl.label.test_choose import label_all
+from deepseek.automl.label.project.project import Project
+from deepseek.automl.label.rules import code
+from deepseek.automl.label.rules.apply import run_rules
+from deepseek.automl.label.rules.definition import read_rules, vote
+from deepseek.automl.label.rules.label_model import fit_label_model, majority_vote
+from deepseek.automl.label.training import training_rows
+from deepseek.cli import main
+from deepseek.errors import InputError
+
+RULES = """
+[[rules]]
+name = "smoke"
+label = "fire"
+keywords = ["smoke", "kitchen"]
+
+[[rules]]
+name = "pipe"
+label = "water"
+regex = '\\bpipe\\b'
+
+[[rules]]
+name = "small"
+label = "water"
+column = "amount"
+at_most = 50
+"""
+
+
+@pytest.fixture
+def project(make_project: MakeProject) -> Any:
+    with make_project() as project:
+        yield project
+
+
+def write(tmp_path: Path, text: str, name: str = "rules.toml") -> Path:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path / name
+
+
+def test_rules_vote_by_words_expressions_and_bounds(project: Project, tmp_path: Path) -> None:
+    rules = read_rules(write(tmp_path, RULES), project.definition)
+    rows = [
+        {"story": "SMOKE in the hall", "amount": 51}, {"story": "smoked fish", "amount": 50.0},
+        {"story": None, "amount": None}, {"story": "the pipe's smoke", "amount": 1},
+    ]  # fmt: skip
+    assert [vote(rule, rows, project.definition) for rule in rules] == [
+        ["fire", None, None, "fire"], [None, None, None, "water"], [None, "water", None, "water"],
+    ]  # fmt: skip
+
+
+def test_chinese_words_need_no_blanks(project: Project, tmp_path: Path) -> None:
+    text = '[[rules]]\nname = "a"\nlabel = "fire"\nkeywords = ["着火", "fire"]\n'
+    [rule] = read_rules(write(tmp_path, text), project.definition)
+    rows = [{"story": text, "amount": 1} for text in ("厨房着火了", "the fireman", "发生fire事故")]
+    assert vote(rule, rows, project.definition) == ["fire", None, "fire"]
+
+
+def test_rules_are_measured_on_the_test_and_label_nothing_of_it(project: Project, tmp_path: Path) -> None:
+    label_all(project, 12)
+    result = run_rules(project, write(tmp_path, RULES), keep=True)
+    smoke, pipe, small = result.rules
+    assert (smoke.num_right, pipe.num_right) == (smoke.num_known, pipe.num_known)
+    assert result.coverage == 1.0
+    assert small.conflicts == pytest.approx(3 / 6)  # of rows 0 to 5, those about smoke
+    assert result.accuracy == 1.0
+    assert small.accuracy < smoke.accuracy
+    tests = {item.number for item in project.store.items() if item.is_test}
+    kept = {row[0] for row in project.store.connection.execute("SELECT item FROM rule_labels")}
+    known = {label.item for label in project.store.labels()}
+    assert result.num_kept == len(kept) > 0
+    assert not kept & (tests | known)
+    assert project.verify() == 12
+    label_all(project, 27, "bo")
+    rows = training_rows(project.folder)
+    assert rows.weights is None  # people have labeled all of it by now
+
+
+def test_labels_of_rules_weigh_what_they_are_worth(project: Project, tmp_path: Path) -> None:
+    label_all(project, 20)
+    run_rules(project, write(tmp_path, RULES), keep=True)
+    rows = training_rows(project.folder)
+    assert rows.weights == "label_confidence"
+    weights = rows.train.column("label_confidence")
+    assert ((weights >= 0.6) & (weights <= 1)).all()
+    assert (weights < 1).any()
+    assert "by rules" in rows.train.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x = 1", "holds no rules"),
+        ("[[rules]]\n", "no name or label"),
+        ('[[rules]]\nname = "a"\nlabel = "smoke"\nkeywords = ["b"]', "is not a label"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"', "asks for nothing"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\nkeywords = ["b"]\nregex = "c"', "or for two things"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\nregex = "("', "missing \\)"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\nat_least = 3', "names no column"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\nregex = "b"\ncolumn = "storry"', "Did you mean 'story'"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\nkeyword = ["b"]', "Did you mean 'keywords'"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\nkeywords = "b"', "no list of words"),
+        ("[[rules", "is no TOML"),
+    ],
+)
+def test_rules_that_do_not_fit_are_refused_in_words(project: Project, tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(InputError, match=expected):
+        read_rules(write(tmp_path, text), project.definition)
+
+
+def test_code_runs_only_with_leave_and_raising_is_abstaining(project: Project, tmp_path: Path) -> None:
+    label_all(project, 12)
+    text = """
+print("hello")
+def rule_smoke(row):
+    return "fire" if "smoke" in row["story"] else None
+def rule_odd(row):
+    return {"pipe": "water"}[row["story"].split()[3]]
+"""
+    path = write(tmp_path, text, "rules.py")
+    with pytest.raises(InputError, match="is code, and would run with your rights"):
+        run_rules(project, path)
+    result = run_rules(project, path, allow_code=True)
+    smoke, odd = result.rules
+    assert (smoke.num_raised, odd.num_raised) == (0, 20)
+    assert odd.first_error == "KeyError: 'and'"
+    assert smoke.num_right == smoke.num_known > 0
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("while True: pass", "has not ended after"),
+        ("import random; return random.choice(['fire', 'water'])", "otherwise when it is asked again"),
+        ("return 'smoke'", "rule_a: 'smoke' is not a label"),
+        ("import os; os._exit(3)", "cannot be run"),
+    ],
+)
+def test_functions_that_loop_or_disagree_with_themselves_are_named(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, expected: str
+) -> None:
+    monkeypatch.setattr(code.run_function, "__defaults__", (10.0 if "while" not in body else 1.0,))
+    path = write(tmp_path, f"def rule_a(row):\n    {body}\n", "rules.py")
+    with pytest.raises(InputError, match=expected):
+        run_rules(project, path, allow_code=True)
+
+
+def draw_votes(accuracy: list[float], num: int = 3_000, copies: int = 0, seed: int = 0) -> tuple[Any, Any]:
+    """Votes of rules that err by themselves, and `copies` of the first of them; a third abstains."""
+    draw = np.random.default_rng(seed)
+    truth = draw.integers(0, 3, num)
+    votes = np.full((num, len(accuracy) + copies), -1)
+    for rule, share in enumerate(accuracy):
+        wrong = (truth + draw.integers(1, 3, num)) % 3
+        said = np.where(draw.random(num) < share, truth, wrong)
+        votes[:, rule] = np.where(draw.random(num) < 2 / 3, said, -1)
+    for copy in range(copies):
+        votes[:, len(accuracy) + copy] = votes[:, 0]
+    return votes, truth
+
+
+def test_the_label_model_finds_how_right_rules_are_without_any_label() -> None:
+    accuracy = [0.9, 0.8, 0.6, 0.5]
+    votes, truth = draw_votes(accuracy)
+    model = fit_label_model(votes, 3)
+    assert model.accuracy == pytest.approx(accuracy, abs=0.05)
+    covered = (votes >= 0).any(axis=1)
+    ours = (model.probabilities(votes).argmax(axis=1) == truth)[covered].mean()
+    plain = (majority_vote(votes, 3).argmax(axis=1) == truth)[covered].mean()
+    assert ours > plain
+
+
+def test_rules_that_copy_each_other_do_not_outvote_the_rest() -> None:
+    votes, truth = draw_votes([0.55, 0.8, 0.8, 0.8], copies=3)
+    gold = np.where(np.arange(len(truth)) < 100, truth, -1)
+    model = fit_label_model(votes, 3, gold)
+    assert model.weight[0] < 0.6 * model.weight[1]
+    rest = np.arange(len(truth)) >= 100
+    ours = (model.probabilities(votes).argmax(axis=1) == truth)[rest].mean()
+    plain = (majority_vote(votes, 3).argmax(axis=1) == truth)[rest].mean()
+    assert ours > plain + 0.05
+
+
+def test_no_votes_say_nothing() -> None:
+    model = fit_label_model(np.full((5, 2), -1), 2)
+    assert model.probabilities(np.full((3, 2), -1)) == pytest.approx(0.5)
+
+
+def test_the_verb_prints_a_table_and_json(project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, RULES)
+    assert main(["label", "rules", str(project.folder), str(path), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [rule["name"] for rule in document["rules"]] == ["smoke", "pipe", "small"]
+    assert main(["label", "rules", str(project.folder), str(path)]) == 0
+    assert "How right they are is measured" in capsys.readouterr().out
