@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from deepseek.bundle import open_bundle, verify_bundle
-from deepseek.compress import Limits, optimize
+from deepseek.compress import Limits, guard, optimize
 from deepseek.compress.search import _EdgeCheck
 from deepseek.compress.targets.onnx import OnnxTarget
 from deepseek.compress.targets.target import Backend, Plan
@@ -34,7 +34,10 @@ def inside(digits: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_int8_of_an_onnx_file_is_smaller_and_keeps_what_it_must(digits: Path, tmp_path: Path) -> None:
+def test_int8_of_an_onnx_file_is_smaller_and_keeps_what_it_must(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "SAME_SPEED_RATIO", 0.0)  # what a busy machine's clock says is not what is tested
     result = optimize(
         digits / "net.onnx",
         digits / "validation.npz",
