@@ -88,7 +88,7 @@ CASES: tuple[tuple[str, ...], ...] = (
     ("verify", "loans", "--key", "gone.pub"),
     ("predict", "loans", "gone.csv"),
     ("predict", "loans", "short.csv"),
-    ("predict", "loans", "wide.csv"),
+    ("predict", "loans", "wide.csv", "--strict"),
     ("predict", "loans", "worded.csv"),
     ("predict", "loans", "later.csv", "--out", "scores.txt"),
     ("predict", "loans", "later.csv", "--out", "gone/scores.csv"),

@@ -1,7 +1,7 @@
 """What the law calls what people say: the landlord is its lessor, the boss its employer.
 
 >>> legal_words("房东要涨房租，老板不发工资")
-'出租人 用人单位 劳动报酬'
+'出租人 用人单位 劳动报酬 支付租金 承租人'
 
 A table of everyday words and those of the Chinese codes (everyday_zh.tsv: words that people use, a tab, words of the
 law). A search asks for both: an article is written in words that nobody uses who needs it.
