@@ -91,6 +91,7 @@ def test_variables_say_what_they_hold(folder: str) -> None:
     assert counts.total() < MOST_VAGUE_VARIABLES, counts.most_common(10)
 
 
+@pytest.mark.slow
 def test_functions_say_what_they_do() -> None:
     vague = [
         f"{path.relative_to(SRC)}: {name}" for path in FILES for name in functions(tree_of(path))

@@ -124,6 +124,7 @@ def test_every_import_is_of_the_standard_library_or_declared() -> None:
         )
 
 
+@pytest.mark.slow
 def test_nothing_reads_a_pickle_or_runs_text() -> None:
     banned = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "marshal", "shelve"}
     for path in FILES:

@@ -92,6 +92,7 @@ def test_weights_change_the_model_and_are_no_input(quick_ship: Ship) -> None:
     assert chances(shipped, probe)[:, 1].mean() > plain.mean() + 0.1
 
 
+@pytest.mark.slow
 def test_a_row_without_weight_is_as_if_it_were_not_there(quick_ship: Ship) -> None:
     """Poisoned rows of no weight do not move the answers away from the truth."""
     frame = for_task(make_loans(400), "binary")
@@ -138,6 +139,7 @@ def decision(shipped: ShipResult) -> dict:
     return json.loads((shipped.path / "decision.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_limit_on_false_positives_sets_the_threshold_that_is_served(quick_ship: Ship) -> None:
     frame = for_task(make_loans(500), "binary")
     shipped = quick_ship(frame, max_fpr=0.05)
@@ -166,6 +168,7 @@ def test_limits_that_no_model_meets_leave_no_bundle(quick_ship: Ship, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_costs_of_two_classes_set_the_threshold_by_elkan(quick_ship: Ship) -> None:
     costs = {"yes": {"no": 20}, "no": {"yes": 1}}
     shipped = quick_ship(for_task(make_loans(), "binary"), costs=costs)
@@ -253,6 +256,7 @@ def test_intervals_hold_about_as_many_new_values_as_promised(quick_ship: Ship, l
     assert inside.mean() == pytest.approx(level, abs=0.05)
 
 
+@pytest.mark.slow
 def test_intervals_widen_with_the_value_where_errors_do_and_stay_above_zero(quick_ship: Ship) -> None:
     rng = np.random.default_rng(5)
     area = rng.uniform(1, 100, 3000)

@@ -130,6 +130,7 @@ def test_a_longer_run_begins_like_a_shorter_one() -> None:
     assert [t.loss for t in run(7)][:5] == [t.loss for t in run(5)]
 
 
+@pytest.mark.slow
 def test_trials_end_before_the_reserve_is_touched() -> None:
     start_s = time.process_time()
     trials = run(None, budget_s=3.0, reserve_s=1.0)

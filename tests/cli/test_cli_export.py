@@ -58,6 +58,7 @@ def test_executorch_is_asked_for_where_it_is_missing_and_takes_modules(
     assert ("pip install executorch" if missing else "is no torch module") in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_module_of_a_python_file_is_exported_for_c(tmp_path: Path, capsys) -> None:
     import numpy as np
     import safetensors.numpy

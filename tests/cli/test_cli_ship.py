@@ -43,6 +43,7 @@ def test_json_holds_what_is_promised(cancer: Path, tmp_path: Path, capsys) -> No
     assert measured["num_rows"] == 569
 
 
+@pytest.mark.slow
 def test_the_table_reads_from_the_answer_to_the_provenance(tmp_path: Path, capsys) -> None:
     path = tmp_path / "sugar.csv"
     load_diabetes(as_frame=True).frame.to_csv(path, index=False)

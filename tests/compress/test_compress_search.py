@@ -69,6 +69,7 @@ def test_int8_of_an_onnx_file_is_smaller_and_keeps_what_it_must(
     assert low - 0.01 <= (answers == arrays["y"]).mean() <= high + 0.01
 
 
+@pytest.mark.slow
 def test_the_operators_that_lose_most_in_int8_are_found_and_left_out(digits: Path, tmp_path: Path) -> None:
     subject = OnnxTarget.open(digits / "net.onnx", digits / "validation.npz")
     exact = subject.outputs(subject.backends(subject.original)[0])

@@ -103,6 +103,7 @@ def test_the_fused_net_begins_as_its_late_fusion() -> None:
     torch.testing.assert_close(logits.logits, fused_net.late_fusion(logits), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_training_leaves_modalities_out_but_never_all() -> None:
     fused_net = net(drop_modality=0.9).train()
     seen = torch.cat([fused_net(inputs()).gates > 0 for _ in range(30)])

@@ -56,6 +56,7 @@ def test_silence_is_the_floor_and_nothing_is_infinite() -> None:
     assert torch.allclose(bands, torch.full_like(bands, float(np.log(POWER_FLOOR))))
 
 
+@pytest.mark.slow
 def test_onnxruntime_computes_the_same_for_another_number_of_sounds(tmp_path: Path) -> None:
     front, waveform = LogMel(8_000).eval(), sound()
     out = tmp_path / "front.onnx"
@@ -74,6 +75,7 @@ def test_onnxruntime_computes_the_same_for_another_number_of_sounds(tmp_path: Pa
         assert np.abs(outputs - expected).max() < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimize", [True, False])
 def test_no_exporter_takes_the_floor_for_nought(optimize: bool, tmp_path: Path) -> None:
     """Whose optimizer removes what is added below 1e-8: then silence is the logarithm of 0."""

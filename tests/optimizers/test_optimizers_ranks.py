@@ -88,6 +88,7 @@ def work_with_a_broken_batch(kind: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*not finite")
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
 def test_a_gradient_that_is_not_finite_on_one_rank_is_skipped_by_all(tmp_path: Path, kind: str) -> None:

@@ -70,6 +70,9 @@ class GoneError(Exception):
     """What ends the party that drops out."""
 
 
+pytestmark = pytest.mark.slow  # seven processes over TLS, killed on the way
+
+
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     """Four parties, three of which each round needs, so that nothing runs ahead of this fixture: one drops out in the

@@ -274,6 +274,7 @@ def test_a_killed_engine_loses_none_of_them(server: Server, pool: ThreadPoolExec
     assert engines_of(server) != [pid]
 
 
+@pytest.mark.slow
 def test_a_graph_that_draws_numbers_is_asked_each_time(
     server: Server, pool: ThreadPoolExecutor, graph: Path, noise: Path
 ) -> None:
@@ -288,6 +289,7 @@ def test_a_graph_that_draws_numbers_is_asked_each_time(
     assert computed(server, "noise") - before == 8
 
 
+@pytest.mark.slow
 def test_unless_it_is_asked_for_every_request_is_computed(graph: Path, pool: ThreadPoolExecutor) -> None:
     with started(graph, "--workers", "1") as server:
         before = computed(server)

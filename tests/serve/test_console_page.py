@@ -85,6 +85,7 @@ def test_the_form_is_filled_with_a_row_that_the_model_takes(open_console: OpenPa
     assert shown == sorted(expected["probabilities"], key=expected["probabilities"].__getitem__, reverse=True)
 
 
+@pytest.mark.slow
 def test_what_is_typed_is_what_is_asked(open_console: OpenPage, client: httpx.Client, loan: dict[str, Any]) -> None:
     opened = open_console()
     choose(opened, "loans")
@@ -219,6 +220,7 @@ def test_a_key_is_asked_for_and_used(open_page: OpenPage, loans: Path, start: An
         opened.wait_for_selector("#predicted")
 
 
+@pytest.mark.slow
 def test_each_version_that_answers_has_its_own_figures(
     open_page: OpenPage, loans: Path, loan: dict[str, Any], start: Any
 ) -> None:

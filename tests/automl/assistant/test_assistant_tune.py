@@ -54,6 +54,7 @@ def test_a_tuned_encoder_learns_the_intents_and_is_served_from_the_bundle(tmp_pa
     assert len(tuned.encoders) == len(tuned.folders) == len(tuned.heads) == 2
 
 
+@pytest.mark.slow
 def test_the_bundle_holds_every_encoder_and_answers_by_it(tmp_path: Path) -> None:
     folder = make_text_folder(tmp_path / "bert")
     columns = {"question": [*HAPPY, *BAD], "intent": ["happy"] * 3 + ["bad"] * 3}

@@ -283,6 +283,7 @@ def write_boards(folder: Path, num: int, rng: np.random.Generator) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_mirrored_difference_gets_the_same_name_and_a_mirrored_box() -> None:
     """A net that was never trained sees left and right as two things; its mean over mirrors does not."""
     import torch

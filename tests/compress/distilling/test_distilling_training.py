@@ -97,6 +97,7 @@ def test_states_come_nearer_through_a_projection(teacher: Net, match: Any) -> No
     assert [name for name, _ in student.named_parameters()] == [name for name, _ in Net(8, 1, 2).named_parameters()]
 
 
+@pytest.mark.slow
 def test_a_student_looks_where_its_teacher_looks(teacher: Net) -> None:
     def apart(student: Net) -> float:
         seen = []

@@ -82,6 +82,7 @@ def test_the_parts_say_what_the_store_says_whatever_comes_in_which_order(
     assert seen == {status.name.lower() for status in Status} - {"key_full"} - of_readers | {"bad_input"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label_delay", ["0d", "2d"])
 def test_states_of_two_keys_among_three_are_the_stores(label_delay: str, definition: FeatureDefinition) -> None:
     """The terminal's key comes before the card's, a verdict counts at once, windows are of several lengths."""

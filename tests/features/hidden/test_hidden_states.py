@@ -41,6 +41,7 @@ def same_bits(left: np.ndarray, right: np.ndarray) -> bool:
     return bool((np.ascontiguousarray(left).view(np.int64) == np.ascontiguousarray(right).view(np.int64)).all())
 
 
+@pytest.mark.slow
 def test_the_store_answers_as_the_table_does_to_the_bit_and_goes_on_where_it_was(
     tmp_path: Path, definition: FeatureDefinition
 ) -> None:

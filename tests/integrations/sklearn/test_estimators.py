@@ -115,6 +115,7 @@ def test_clone_and_get_params_give_an_unfitted_twin() -> None:
     assert not hasattr(twin, "bundle_")
 
 
+@pytest.mark.slow
 def test_frames_with_texts_and_gaps_weights_and_a_folder_of_ones_own(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"size": rng.normal(size=150), "city": rng.choice(["Rome", "Oslo"], 150)})
@@ -151,6 +152,7 @@ def test_a_regression_of_a_sparse_matrix_inside_of_a_pipeline_with_set_output() 
     assert pipeline.predict(X).shape == (160,)
 
 
+@pytest.mark.slow
 def test_a_column_that_gives_the_target_away_is_a_warning_or_an_error() -> None:
     y = np.arange(60) % 2
     X = np.column_stack([y, np.random.default_rng(0).normal(size=60)])
@@ -161,6 +163,7 @@ def test_a_column_that_gives_the_target_away_is_a_warning_or_an_error() -> None:
     assert any("x0" in str(each.message) for each in said)
 
 
+@pytest.mark.slow
 def test_few_rows_promise_a_lesser_interval_and_say_so() -> None:
     X = np.random.default_rng(0).normal(size=(10, 1))
     with pytest.warns(ShipWarning) as said:

@@ -40,6 +40,7 @@ def test_a_card_escapes_what_it_shows_and_keeps_its_style_inside() -> None:
     assert all(CLASS in selector or selector.startswith("@media") for selector in selectors), selectors
 
 
+@pytest.mark.slow
 def test_a_card_is_dark_where_the_notebook_is_and_nothing_in_it_collides(
     open_page: OpenPage, cancer_bundle: Path, tmp_path: Path
 ) -> None:

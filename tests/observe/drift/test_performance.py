@@ -24,6 +24,7 @@ def draw(seed: int, num_rows: int, *, lean: float, is_labeled: bool) -> tuple[An
     return sample, chance, labels.astype(np.float64)
 
 
+@pytest.mark.slow
 def test_earlier_labels_let_the_estimate_follow_inputs_that_move() -> None:
     past, _, _ = draw(0, 2_000, lean=0.0, is_labeled=True)
     errors: dict[str, list[float]] = {"blind": [], "seeing": []}

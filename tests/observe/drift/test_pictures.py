@@ -122,6 +122,7 @@ def test_a_dimmed_lamp_and_a_lens_out_of_focus_are_found_and_more_of_the_same_is
     assert joint([each.filter(ImageFilter.GaussianBlur(2)) for each in later]) < ALARM
 
 
+@pytest.mark.slow
 def test_a_server_logs_what_is_in_a_picture_and_not_the_picture(bundle: Path, tmp_path: Path) -> None:
     file = coded(part(0))
     with started(bundle, "--workers", "1", "--prediction-log", str(tmp_path / "log")) as server:

@@ -47,6 +47,7 @@ def test_one_sentence_leads_from_log_odds_to_the_decision(open_page: OpenPage, c
     assert sentence.endswith(f"{side} the threshold of {limit}, so the answer is {predicted['label']}.")
 
 
+@pytest.mark.slow
 def test_log_odds_beyond_the_smallest_probability_are_said_to_be(open_page: OpenPage, console_server: Server) -> None:
     """A linear part goes on without end where training never was, and a probability stops at the model's smallest."""
     card = httpx.get(f"{console_server.url}/v1/models/cancer").json()
@@ -71,6 +72,7 @@ def test_log_odds_beyond_the_smallest_probability_are_said_to_be(open_page: Open
     expect(opened.locator("#result .state.warn")).to_contain_text(column)
 
 
+@pytest.mark.slow
 def test_a_bare_label_is_called_with_its_column(open_page: OpenPage, console_server: Server) -> None:
     opened = open_page(console_server.url + "/", allow=console_server.url)
     choose(opened, "loans")
@@ -127,6 +129,7 @@ def test_a_picture_is_shown_and_its_regions_are_drawn_on_it(
     assert collisions(opened) == []
 
 
+@pytest.mark.slow
 def test_a_file_that_no_browser_shows_is_said_to_be_one(
     open_page: OpenPage, console_server: Server, tmp_path: Path
 ) -> None:

@@ -80,6 +80,7 @@ def test_the_console_has_no_english_left_over(open_page: OpenPage, console_serve
     assert english_words(opened, names) == set()
 
 
+@pytest.mark.slow
 def test_the_reference_has_no_english_left_over(open_page: OpenPage, console_server: Server) -> None:
     url = console_server.url
     opened = open_page(url + "/", allow=url, locale="zh-CN")

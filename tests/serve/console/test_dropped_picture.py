@@ -36,6 +36,7 @@ NUM_COLORED = """() => {
 }"""
 
 
+@pytest.mark.slow
 def test_a_dropped_picture_without_sure_boxes_is_shaded_where_the_model_sees_something(
     open_page: OpenPage, tmp_path: Path
 ) -> None:

@@ -78,6 +78,7 @@ def test_what_does_not_go_with_machines_is_bad_usage(engines: Path, tmp_path: Pa
     assert main(["stream", "--verify", str(tmp_path)]) == 3
 
 
+@pytest.mark.slow
 def test_a_server_takes_raw_rows_in_each_form(
     engines: Path, rows: list[dict[str, Any]], start: Any, tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def explanations(runtime: Runtime, limit: int = 100, pause_s: float = 0.0) -> Ca
     return make
 
 
+@pytest.mark.slow
 def test_rows_that_a_full_queue_would_refuse_are_not_prepared(
     runtimes: dict[str, Runtime], loan: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +209,7 @@ run_worker(lambda spec: Dies())
 """
 
 
+@pytest.mark.slow
 def test_a_request_with_which_two_processes_die_is_given_up(
     runtimes: dict[str, Runtime], loan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -353,6 +353,7 @@ def test_one_poisoned_row_fails_no_other(server: Server) -> None:
     assert sorted(statuses) == [200] * 28 + [422] * 4
 
 
+@pytest.mark.slow
 def test_a_front_end_alone_computes_the_same_and_loads_no_engine_process(
     files: dict[str, Path], tmp_path: Path
 ) -> None:

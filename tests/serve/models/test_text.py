@@ -120,6 +120,7 @@ def test_what_is_no_text_is_refused_by_its_number(server: Server, body: Any, sai
     assert said in answer.json()["error"]["message"]
 
 
+@pytest.mark.slow
 def test_texts_are_explained_by_token_and_sentence(
     server: Server, direct: dict[str, list[dict[str, Any]]], folders: dict[str, Path]
 ) -> None:
@@ -178,6 +179,7 @@ def test_a_text_model_is_served_in_this_process_too(folders: dict[str, Path]) ->
     assert asyncio.run(work()) == [200] * 20
 
 
+@pytest.mark.slow
 def test_a_folder_of_8_bit_floats_is_served_by_its_path(folders: dict[str, Path], tmp_path: Path) -> None:
     from deepseek.compress.quantize import pack
 

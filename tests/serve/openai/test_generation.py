@@ -172,6 +172,7 @@ def test_a_client_that_goes_away_ends_its_answer(server: Server, client: openai.
     assert 'deepseek_requests_total{model_name="tiny",model_version="1",status="499"} 1.0' in lines
 
 
+@pytest.mark.slow
 def test_a_writer_that_was_killed_is_started_again(server: Server, client: openai.OpenAI) -> None:
     before = written(client).choices[0].text
     tasks = Path(f"/proc/{server.process.pid}/task").iterdir()

@@ -260,6 +260,7 @@ def test_a_folder_that_cannot_be_read_unloads_nothing(folder: Path) -> None:
     asyncio.run(check())
 
 
+@pytest.mark.slow
 def test_versions_of_a_route_are_all_loaded_and_no_others(folder: Path) -> None:
     async def check() -> None:
         app = create_app({}, repository=repository(folder), splits={"loans": TrafficSplit({"9": 0.5, "10": 0.5})})

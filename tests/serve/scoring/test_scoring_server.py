@@ -231,6 +231,7 @@ def test_nothing_acknowledged_is_lost_by_kill_9(cards: Path, start: Any, tmp_pat
     assert FeatureStore.verify(tmp_path / "state").num_events == len(events)
 
 
+@pytest.mark.slow
 def test_a_full_disk_acknowledges_nothing_and_the_state_goes_on_when_there_is_room(
     cards: Path, start: Any, tmp_path: Path
 ) -> None:

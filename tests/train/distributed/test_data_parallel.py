@@ -172,6 +172,7 @@ def turned() -> list[float]:
     return [far[0], far[-1], *sorted(factor.shape[1] for factor in memory.factors.values())]
 
 
+@pytest.mark.slow
 def test_acpsgd_turns_its_sides_and_comes_near_with_time(tmp_path: Path) -> None:
     for first, last, *sides in run_ranks(2, turned, folder=tmp_path):
         assert first > 0.5  # rank 8 of 48

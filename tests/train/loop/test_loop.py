@@ -314,6 +314,7 @@ def test_fp16_that_never_becomes_finite_ends_with_words() -> None:
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_low_precision_learns_the_line() -> None:
     for precision in ("bf16", "fp16"):
         config = TrainConfig(epochs=150, lr=0.1, weight_decay=0, precision=precision)  # type: ignore[arg-type]

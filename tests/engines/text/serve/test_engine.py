@@ -260,6 +260,7 @@ def test_minilm_knows_what_belongs_together(minilm: Path) -> None:
     assert cosine[:2, 2:].max() < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "least"), [("bf16", 0.999), ("int8", 0.97)])
 def test_lower_precisions_stay_near(minilm: Path, precision: str, least: float) -> None:
     texts = ["Where is my card?", "The film was a waste of a good cast.", "ok", "Please cancel order 123-456."]

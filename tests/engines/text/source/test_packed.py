@@ -54,6 +54,7 @@ def test_a_packed_folder_answers_as_the_one_with_its_weights_in_float32(tmp_path
     assert np.abs(unpacked - answers(source)).max() > 0
 
 
+@pytest.mark.slow
 def test_a_packed_folder_of_real_weights_answers_nearly_as_before(minilm: Path, tmp_path: Path) -> None:
     pack(minilm, tmp_path / "small")
     before, after = answers(minilm), answers(tmp_path / "small")
