@@ -117,6 +117,35 @@ def make_run(folder: Path) -> RunFolderSink:
     return sink
 
 
+def test_a_study_is_told_task_by_task_and_half_a_record_the_next_time(tmp_path: Path) -> None:
+    study = tmp_path / "hospitals"
+    (study / "coordinator").mkdir(parents=True)
+    (study / "study.json").write_text("{}")
+    exposer = Exposer([study])
+
+    def value(name: str) -> float | None:
+        return exposer.registry.get_sample_value(f"deepseek_federated_{name}", {"study": "hospitals"})
+
+    def write(task: int, kind: str, parties: list[str], dropped: list[str], text: str | None = None) -> None:
+        (study / "coordinator" / str(task)).mkdir(exist_ok=True)
+        messages = [{"num_bytes": 100}] * (len(parties) + len(dropped))
+        record = {"kind": kind, "attempt": 1, "parties": parties, "dropped": dropped, "messages": messages}
+        (study / "coordinator" / str(task) / "record.json").write_text(text or json.dumps(record))
+
+    assert value("rounds") is None
+    write(0, "moments", ["a", "b", "c"], [])
+    assert (value("rounds"), value("parties")) == (0, 3)
+    write(1, "training", ["a", "b"], ["c"])
+    assert [value(name) for name in ("rounds", "parties", "dropped_parties", "attempts", "sent_bytes")] == [
+        1, 2, 1, 2, 300
+    ]  # fmt: skip
+    write(2, "training", [], [], text='{"kind": "trai')
+    assert value("rounds") == 1
+    write(2, "training", ["a", "b", "c"], [])
+    assert (value("rounds"), value("parties")) == (2, 3)
+    assert value("task_timestamp_seconds")
+
+
 def test_a_run_is_told_as_it_goes_on_and_after_it_was_killed(tmp_path: Path) -> None:
     sink = make_run(tmp_path / "first")
     exposer = Exposer([tmp_path / "first"])

@@ -219,6 +219,17 @@ def test_the_study_ends_in_a_signed_bundle(outcome: Outcome) -> None:
     assert outcome.reports["hub"]["digest"] == bundle.digest
 
 
+def test_prometheus_reads_the_coordinators_records(outcome: Outcome) -> None:
+    pytest.importorskip("prometheus_client")
+    from deepseek.observe.expose import Exposer
+
+    study = outcome.federation.folder.path
+    value = Exposer([study]).registry.get_sample_value
+    figures = {name: value(f"deepseek_federated_{name}", {"study": study.name}) for name in ("rounds", "parties")}
+    assert figures == {"rounds": 4, "parties": 3}
+    assert value("deepseek_federated_sent_bytes", {"study": study.name})
+
+
 def test_no_update_counts_twice_and_those_who_were_away_do_not_count(outcome: Outcome) -> None:
     records = json.loads(open_bundle(outcome.bundle).read("evidence/transcript.json"))["records"]
     assert [record["task"] for record in records] == list(range(6))

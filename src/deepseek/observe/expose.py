@@ -1,4 +1,5 @@
-"""Metrics of what has no server of its own: runs of training by their folders, drift by its documents.
+"""Metrics of what has no server of its own: runs of training and federated studies by their folders, drift by its
+documents.
 
     exposer = Exposer([Path("runs/first"), Path("drift.json")])
     with serve_registry(exposer.registry, "127.0.0.1", 9109) as url: ...
@@ -18,6 +19,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from deepseek.errors import DeepseekError, InputError, MissingError
+from deepseek.observe.federation import StudyCollector, is_study_folder
 from deepseek.observe.metrics_status import gauge_family
 from deepseek.train.run_folder.curves import LOG_FILE
 from deepseek.train.run_folder.record import is_run_folder, newest_checkpoint, read_run
@@ -111,16 +113,20 @@ class Exposer:
     """All paths in one exposition."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        """Run folders and documents of drift. MissingError for what is neither, InputError for two of one name."""
+        """Run folders, studies and documents of drift. MissingError for what is none of them, InputError for two of one
+        name."""
         self.registry = CollectorRegistry()
         self.names = _unique_names(paths)
-        runs = {name: path for name, path in self.names.items() if path.is_dir()}
+        studies = {name: path for name, path in self.names.items() if is_study_folder(path)}
+        runs = {name: path for name, path in self.names.items() if path.is_dir() and name not in studies}
         for path in runs.values():
             if not is_run_folder(path):
                 raise MissingError(
-                    f"{path} holds no run", expected="a folder that `deepseek train` writes", fix="give train's --out"
+                    f"{path} holds no run",
+                    expected="a folder that `deepseek train` or `federate serve` writes",
+                    fix="give train's --out, or the study of the coordinator",
                 )
-        documents = {name: path for name, path in self.names.items() if name not in runs}
+        documents = {name: path for name, path in self.names.items() if name not in runs and name not in studies}
         for path in documents.values():
             if path.suffix != ".json":
                 raise MissingError(
@@ -129,6 +135,7 @@ class Exposer:
                     fix="check the path",
                 )
         self.registry.register(RunCollector(runs))
+        self.registry.register(StudyCollector(studies))
         self.registry.register(DriftCollector(documents))
 
 

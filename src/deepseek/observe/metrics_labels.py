@@ -30,4 +30,5 @@ LABELS: dict[str, str] = {
     "end": "value, low, high",
     "run": "run folders that the command line names",
     "run_status": "running, stopped, finished",
+    "study": "studies that the command line names",
 }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 MetricKind = Literal["counter", "gauge", "histogram"]
-Source = Literal["server", "stream", "training", "drift"]
+Source = Literal["server", "stream", "training", "federation", "drift"]
 MODEL = ("model_name", "model_version")
 
 
@@ -294,6 +294,19 @@ _TRAINING = tuple(
         ("deepseek_training_checkpoint_step", "steps", "Step of the newest checkpoint", ("run",)),
     )
 )
+_FEDERATION = tuple(
+    Metric(
+        f"deepseek_federated_{name}", "gauge", unit, meaning, ("study",), "deepseek observe expose STUDY", "federation"
+    )
+    for name, unit, meaning in (
+        ("rounds", "rounds", "Training rounds that are over"),
+        ("parties", "parties", "Parties whose answers are in the last task"),
+        ("dropped_parties", "parties", "Parties that began the last task and did not end it"),
+        ("attempts", "attempts", "Attempts that the last task took"),
+        ("sent_bytes", "bytes", "Bytes that the parties of the last task sent"),
+        ("task_timestamp_seconds", "s", "When the last task was over, since 1970"),
+    )
+)
 _DRIFT = (
     Metric(
         "deepseek_column_psi",
@@ -342,6 +355,7 @@ METRICS: tuple[Metric, ...] = (
     *_STREAM,
     *_DECISIONS,
     *_TRAINING,
+    *_FEDERATION,
     *_DRIFT,
     *_PYTHON,
 )

@@ -14,6 +14,7 @@ EPILOG = """\b
 Examples:
   deepseek observe expose runs/first runs/second
   deepseek observe expose runs/first drift.json --port 9109
+  deepseek observe expose study --port 9109
 
 \b
 The first line on stdout is {"event": "ready", "url", "names"}. Ctrl-C or SIGTERM ends it.
@@ -21,13 +22,14 @@ The first line on stdout is {"event": "ready", "url", "names"}. Ctrl-C or SIGTER
 
 
 @click.command(epilog=EPILOG, short_help="Metrics of training runs and of drift.")
-@click.argument("paths", nargs=-1, required=True, type=FOLDER, metavar="RUN|DRIFT.json...")
+@click.argument("paths", nargs=-1, required=True, type=FOLDER, metavar="RUN|STUDY|DRIFT.json...")
 @click.option("--host", default="127.0.0.1", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", default=9109, type=click.IntRange(0, 65_535), help="0 picks a free one.  [default: 9109]")
 @click.option("--json", is_flag=True, expose_value=False, help="The ready line is JSON in any case.")
 def command(paths: tuple[Path, ...], host: str, port: int) -> None:
-    """Tell Prometheus of what has no server of its own: runs of `deepseek train` by their folders, and documents that
-    `deepseek observe drift --json` printed. They are read when Prometheus asks; nothing else is done."""
+    """Tell Prometheus of what has no server of its own: runs of `deepseek train` and studies of `federate serve` by
+    their folders, and documents that `deepseek observe drift --json` printed. They are read when Prometheus asks;
+    nothing else is done."""
     from deepseek.extras import need
 
     need("prometheus_client", extra="serve")

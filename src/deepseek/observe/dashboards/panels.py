@@ -257,6 +257,16 @@ _TRAINING = Dashboard(
             "Age of the newest checkpoint", "s", ("time() - deepseek_training_checkpoint_timestamp_seconds", "{{run}}")
         ),
         _run("Step of the newest checkpoint", "short", "checkpoint_step"),
+        curves("Rounds of federated studies", "short", ("deepseek_federated_rounds", "{{study}}")),
+        curves(
+            "Parties of the last task",
+            "short",
+            ("deepseek_federated_parties", "{{study}}"),
+            ("deepseek_federated_dropped_parties", "{{study}}: dropped"),
+        ),
+        curves("Attempts of the last task", "short", ("deepseek_federated_attempts", "{{study}}")),
+        curves("Sent by its parties", "bytes", ("deepseek_federated_sent_bytes", "{{study}}")),
+        curves("Since the last task", "s", ("time() - deepseek_federated_task_timestamp_seconds", "{{study}}")),
     ),
     has_model=False,
 )
