@@ -43,6 +43,16 @@ def build_loans(out: Path) -> Path:
     return build(out, columns, target="late", labels=("no", "yes"), with_support=True)
 
 
+def make_study(folder: Path) -> Path:
+    """The folder of a coordinator after one round of three parties."""
+    (folder / "coordinator" / "0").mkdir(parents=True)
+    (folder / "study.json").write_text("{}")
+    messages = [{"num_bytes": 100}] * 3
+    record = {"kind": "training", "attempt": 0, "parties": ["a", "b", "c"], "dropped": [], "messages": messages}
+    (folder / "coordinator" / "0" / "record.json").write_text(json.dumps(record))
+    return folder
+
+
 def make_run(folder: Path) -> Path:
     sink = RunFolderSink(folder, RunRecord(status="running", home=".", job={}), go_on=False)
     folder.mkdir()
@@ -131,7 +141,7 @@ def targets(tmp_path: Path) -> Iterator[tuple[str, ...]]:
     words += ["--tls-cert", tmp_path / "cert.pem", "--tls-key", tmp_path / "key.pem", "--audit-log", tmp_path / "audit"]
     with (
         started(*words) as server, streaming(tmp_path) as stream,
-        exposing(make_run(tmp_path / "first"), tmp_path / "drift.json") as exposer,
+        exposing(make_run(tmp_path / "first"), make_study(tmp_path / "study"), tmp_path / "drift.json") as exposer,
         started(tmp_path / "cards", "--state", tmp_path / "served", "--workers", "0") as scoring,
     ):  # fmt: skip
         score_with_verdicts(scoring.url)
