@@ -101,7 +101,7 @@ def finish(name: str, claims: Sequence[Mapping[str, Any]], *, not_run: Sequence[
     cut off keeps what it found. A run with --only takes the place of its claims in a record of more; with --quick, too,
     it leaves that record as it is. The status to exit with: 3 when a bar is missed; a claim without one misses none."""
     print_claims(claims)
-    command = " ".join(["python", *sys.argv])
+    command = " ".join(["python", *(Path(word).name if Path(word).is_absolute() else word for word in sys.argv)])
     if not ("--only" in sys.argv and recorded_claims(name, folder) - {each["claim"] for each in claims}):
         write_result(name, claims, command, not_run=not_run, folder=folder)
     elif "--quick" in sys.argv:
