@@ -226,6 +226,7 @@ function next() {
 
 addEventListener("online", () => { state.pause = FIRST_PAUSE_MS; send(); fill(); });
 addEventListener("offline", () => setOffline(true));
+setInterval(() => { if (pending().length) send(); }, 5000); // whatever kept a change back, it is not forgotten
 addEventListener("pagehide", () => {
   if (person() && !pending().length) fetch("release", { method: "POST", headers: headers(), body: "{}", keepalive: true }).catch(() => {});
 });
