@@ -2,7 +2,7 @@
 // id, so that a minute without a network loses nothing and two answers are never made of one.
 "use strict";
 const PROJECT = JSON.parse(document.getElementById("project").textContent);
-const STORED = `deepseek-label:${PROJECT.id}:`, NUM_HELD = 20, FIRST_PAUSE_MS = 1000, LAST_PAUSE_MS = 15000;
+const STORED = `deepseek-label:${PROJECT.id}:`, NUM_HELD = 20, FIRST_PAUSE_MS = 1000, LAST_PAUSE_MS = 15000, REQUEST_MS = 20000;
 const byId = (name) => document.getElementById(name);
 const state = { held: [], current: null, shownAt: 0, media: new Map(), draft: null, counts: null, isOver: false,
   isSending: false, pause: FIRST_PAUSE_MS, isOffline: false, showsHint: read("hint") === "shown", done: new Set() };
@@ -50,7 +50,8 @@ function headers() {
   return key ? { ...own, Authorization: `Bearer ${key}` } : own;
 }
 async function ask(path, body) {
-  const answer = await fetch(path, { method: "POST", headers: headers(), body: JSON.stringify(body) });
+  // A connection that a sleeping computer left half open would hold all that waits for minutes.
+  const answer = await fetch(path, { method: "POST", headers: headers(), body: JSON.stringify(body), signal: AbortSignal.timeout(REQUEST_MS) });
   const document_ = await answer.json();
   if (!answer.ok) throw Object.assign(new Error(document_.error.message), { error: document_.error, status: answer.status });
   return document_;
@@ -66,6 +67,10 @@ function tellError(error) {
   tell("state bad", words, words);
 }
 
+// What was asked first may be answered last: figures that another answer has overtaken are passed over.
+function takeCounts(counts) {
+  if (!state.counts || counts.last_change >= state.counts.last_change) state.counts = counts;
+}
 function showCounts() {
   const waiting = pending().length, counts = state.counts;
   const line = byId("progress");
@@ -94,7 +99,7 @@ async function send() {
     for (let changes = pending(); changes.length; changes = pending()) {
       const answer = await ask("label", { changes: changes.slice(0, 100) });
       answer.results.forEach((result, place) => settle(changes[place], result));
-      state.counts = answer.counts;
+      takeCounts(answer.counts);
       state.pause = FIRST_PAUSE_MS;
       setOffline(false);
     }
@@ -142,7 +147,7 @@ async function fill() {
       const known = new Set(exclude);
       const news = answer.items.filter((item) => !known.has(item.number) && !state.done.has(item.number));
       state.held.push(...news);
-      state.counts = answer.counts;
+      takeCounts(answer.counts);
       state.isOver = answer.items.length === 0;
       setOffline(false);
       tell("", "", "");
@@ -208,7 +213,7 @@ async function undo() {
     if (state.current) { state.held.unshift(state.current); }
     state.done.delete(answer.item.number);
     state.held = state.held.filter((item) => item.number !== answer.item.number);
-    state.counts = answer.counts;
+    takeCounts(answer.counts);
     state.current = answer.item;
     fetchMedia(answer.item);
     show(answer.item);
@@ -226,7 +231,6 @@ function next() {
 
 addEventListener("online", () => { state.pause = FIRST_PAUSE_MS; send(); fill(); });
 addEventListener("offline", () => setOffline(true));
-setInterval(() => { if (pending().length) send(); }, 5000); // whatever kept a change back, it is not forgotten
 addEventListener("pagehide", () => {
   if (person() && !pending().length) fetch("release", { method: "POST", headers: headers(), body: "{}", keepalive: true }).catch(() => {});
 });

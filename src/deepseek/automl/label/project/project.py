@@ -130,6 +130,7 @@ class Project:
         """How far it is, in one pass over the labels."""
         run = self.store.connection
         num_items, num_copies, num_test = self._sizes
+        last_change = run.execute("SELECT COALESCE(MAX(number), 0) FROM changes").fetchone()[0]
         num_faulty = run.execute("SELECT COUNT(*) FROM items WHERE fault <> '' AND same_as IS NULL").fetchone()[0]
         labels = run.execute(
             "SELECT COUNT(DISTINCT item), COUNT(DISTINCT CASE WHEN is_test THEN item END) FROM labels "
@@ -143,7 +144,7 @@ class Project:
             ).fetchone()[0]
             for state in ("skip", "unsure")
         ]
-        return Counts(num_items, num_copies, num_test, labels[0], labels[1], others[0], others[1], num_faulty)
+        return Counts(num_items, num_copies, num_test, labels[0], labels[1], others[0], others[1], num_faulty, last_change)
 
     def media_path(self, item: Item, column: str) -> Path:
         """The file of an item. MissingError where it vanished, IntegrityError where it is not the file that the project

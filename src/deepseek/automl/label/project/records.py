@@ -167,3 +167,4 @@ class Counts:
     num_skipped: int  # items that were only skipped
     num_unsure: int
     num_faulty: int  # whose files vanished or changed
+    last_change: int  # number of the last change that they hold: answers may overtake each other
