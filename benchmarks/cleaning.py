@@ -63,15 +63,15 @@ def rank_labels(name: str) -> tuple[float, float]:
         for share in SHARES:
             for by_feature in (False, True):
                 draw = np.random.default_rng((seed, round(100 * share), by_feature))
-                given = turn_labels(data, share, by_feature, draw)
-                table = read_table({**columns, "y": [f"k{code}" for code in given]})
+                codes = turn_labels(data, share, by_feature, draw)
+                table = read_table({**columns, "y": [f"k{code}" for code in codes]})
                 labels = tuple(f"k{code}" for code in range(data.target.max() + 1))
                 scored = score_out_of_fold(table, "y", labels, kinds, seed)
                 assert scored is not None
-                wrong = (given != data.target)[scored.rows]
-                ours.append(average_precision_score(wrong, find_label_errors(scored.given, scored.chances).score))
+                wrong = (codes != data.target)[scored.rows]
+                ours.append(average_precision_score(wrong, find_label_errors(scored.codes, scored.probabilities).score))
                 for method, values in rivals.items():
-                    quality = get_label_quality_scores(scored.given, scored.chances, method=method)
+                    quality = get_label_quality_scores(scored.codes, scored.probabilities, method=method)
                     values.append(average_precision_score(wrong, -quality))
         print(
             f"{name} seed {seed}: ours {np.mean(ours):.4f}",

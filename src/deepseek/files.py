@@ -14,8 +14,12 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepseek.errors import InputError, MissingError, TooLargeError
+
+if TYPE_CHECKING:
+    import sqlite3
 
 
 def cache_folder() -> Path:
@@ -80,3 +84,17 @@ def _temporary_path(out: Path) -> Path:
 def _resolve_links(out: Path) -> Path:
     """What a link leads to is replaced, and not the link."""
     return Path(os.path.realpath(out))
+
+
+@contextmanager
+def immediate_transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """One transaction of SQLite that holds the file from its beginning: all of it, or nothing. OperationalError of
+    sqlite3 for a disk that does not take it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:  # an interrupt, too, leaves nothing half written
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

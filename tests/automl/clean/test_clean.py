@@ -68,10 +68,10 @@ def test_rows_of_cells_are_copies_only_where_all_cells_are_equal() -> None:
 
 
 def test_confidently_another_class_is_a_finding_and_doubt_is_none() -> None:
-    chances = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.05, 0.95], [0.45, 0.55], [0.97, 0.03]])
-    given = np.array([0, 0, 1, 1, 0, 1])
-    errors = find_label_errors(given, chances)
-    assert errors.is_found.tolist() == [False, False, False, False, False, True]
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.05, 0.95], [0.45, 0.55], [0.97, 0.03]])
+    codes = np.array([0, 0, 1, 1, 0, 1])
+    errors = find_label_errors(codes, probabilities)
+    assert errors.is_finding.tolist() == [False, False, False, False, False, True]
     assert errors.better[5] == 0
     assert errors.score.argmax() == 5
     assert errors.score[4] > errors.score[1]

@@ -82,11 +82,11 @@ def _wrong_labels(
         return []
     if scored.num_left_out:
         notes.append(f"{scored.num_left_out:,} rows of classes with fewer than five rows were not looked at")
-    errors = find_label_errors(scored.given, scored.chances)
+    errors = find_label_errors(scored.codes, scored.probabilities)
     findings = []
-    for place in np.flatnonzero(errors.is_found).tolist():
-        old, new = scored.labels[scored.given[place]], scored.labels[errors.better[place]]
-        own, other = scored.chances[place, scored.given[place]], scored.chances[place, errors.better[place]]
+    for place in np.flatnonzero(errors.is_finding).tolist():
+        old, new = scored.labels[scored.codes[place]], scored.labels[errors.better[place]]
+        own, other = scored.probabilities[place, scored.codes[place]], scored.probabilities[place, errors.better[place]]
         evidence = f"models that have not seen the row: {new} {other:.2f}, {old} {own:.2f}"
         number = int(rows[scored.rows[place]]) + 1
         findings.append(CleanFinding(number, "wrong_label", "relabel", float(errors.score[place]), evidence, old, new))

@@ -26,8 +26,8 @@ class OutOfFold:
     """N rows that a model could be fitted for."""
 
     rows: NDArray[np.int64]  # (N,) of the table; rows of classes with fewer than NUM_FOLDS rows are left out
-    given: NDArray[np.int64]  # (N,) the classes that the table says
-    chances: Float64  # (N, C) calibrated
+    codes: NDArray[np.int64]  # (N,) the classes that the table says
+    probabilities: Float64  # (N, C) calibrated
     labels: tuple[str, ...]  # (C,)
     num_left_out: int
 
@@ -36,30 +36,30 @@ def score_out_of_fold(
     table: Table, target: str, labels: tuple[str, ...], kinds: Mapping[str, str], seed: int
 ) -> OutOfFold | None:
     """None where fewer than two classes have NUM_FOLDS rows."""
-    codes = encode_target(table, target, labels)
-    counts = np.bincount(codes, minlength=len(labels))
+    all_codes = encode_target(table, target, labels)
+    counts = np.bincount(all_codes, minlength=len(labels))
     common = [label for label, count in zip(labels, counts, strict=True) if count >= NUM_FOLDS]
     if len(common) < 2:
         return None
-    kept = np.flatnonzero(counts[codes] >= NUM_FOLDS)
+    kept = np.flatnonzero(counts[all_codes] >= NUM_FOLDS)
     part = table.take(kept)
-    given = encode_target(part, target, common)
+    codes = encode_target(part, target, common)
     task: Task = "binary" if len(common) == 2 else "multiclass"
     preprocessor = fit_preprocessor(part, kinds, target=target)
     features = preprocessor.features
     data = FitData(
-        preprocessor.table(part).features, given, np.ones(len(given)), task, len(common),
+        preprocessor.table(part).features, codes, np.ones(len(codes)), task, len(common),
         tuple(feature.kind for feature in features), tuple(feature.num_levels for feature in features),
         (0,) * len(features),
     )  # fmt: skip
     folds = make_folds(part, target=target, task=task, num_folds=NUM_FOLDS, seed=seed)
-    metric = find_metric(task, default_metric(task, given))
+    metric = find_metric(task, default_metric(task, codes))
     search = Search(data, folds, metric, seed, choose_candidates(None)[0])
     trials = search.run(Budget(None), num_trials=NUM_TRIALS, reserve=lambda _: 0.0, progress=lambda _: None)
     held_out = data.rows(search.held_out)
     blend = select_blend(trials, held_out, metric, "log-odds", seed)
     margin = blend.held_out_log_odds(FLOORS[1])
     calibrated = fit_calibration(margin, held_out.target, held_out.weight, seed=seed).apply(margin)
-    chances = np.empty((len(given), len(common)))
-    chances[search.held_out] = calibrated
-    return OutOfFold(kept, given, chances, tuple(common), len(codes) - len(kept))
+    probabilities = np.empty((len(codes), len(common)))
+    probabilities[search.held_out] = calibrated
+    return OutOfFold(kept, codes, probabilities, tuple(common), len(all_codes) - len(kept))

@@ -17,15 +17,13 @@ import numpy as np
 
 from deepseek.contracts import Float32
 from deepseek.data.features.modality import (
-    ColumnEncoder,
-    ColumnProfile,
     EncodedFeature,
     FeatureValues,
+    FinishedModelKind,
     ReplacedRows,
     ReplacementReason,
 )
 from deepseek.data.table.values import FLOAT32_MAX, Values, parse_number, parse_numbers
-from deepseek.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -81,19 +79,9 @@ class MissingValueEncoder:
         return self.usual
 
 
-class MissingValueNumbers:
+class MissingValueNumbers(FinishedModelKind):
     """The kind number_with_gaps, which claims no column: only a finished model brings it."""
 
     name: ClassVar[str] = "gaps"
     kinds: ClassVar[tuple[str, ...]] = ("number_with_gaps",)
     coder: ClassVar[type] = MissingValueEncoder
-
-    def claims(self, profile: ColumnProfile) -> str | None:
-        return None
-
-    def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:
-        raise InputError(
-            f"column {profile.name!r} cannot be fitted as {kind}: a finished model brings such columns",
-            expected="numeric",
-            fix=f"give {profile.name!r} the kind numeric",
-        )

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from deepseek.contracts import Float32
 from deepseek.data.table.table import ColumnFormat, ColumnType, Table
 from deepseek.data.table.values import Values, level_names
+from deepseek.errors import InputError
 from deepseek.extras import renamed_attributes
 
 FeatureKind = Literal[
@@ -138,6 +139,20 @@ class ColumnProfile:
         for level, count in zip(level_names(distinct), counts, strict=True):
             totals[level or ""] += count
         return dict(sorted(totals.items(), key=lambda item: (-item[1], item[0])))
+
+
+class FinishedModelKind:
+    """A kind that claims no column of a training table: only a finished model brings it."""
+
+    def claims(self, profile: ColumnProfile) -> str | None:
+        return None
+
+    def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:
+        raise InputError(
+            f"column {profile.name!r} cannot be fitted as {kind}: a finished model brings such columns",
+            expected="numeric",
+            fix=f"give {profile.name!r} the kind numeric",
+        )
 
 
 #: Names of the last release, for modalities of others.

@@ -19,15 +19,13 @@ import numpy as np
 
 from deepseek.contracts import Float32
 from deepseek.data.features.modality import (
-    ColumnEncoder,
-    ColumnProfile,
     EncodedFeature,
     FeatureValues,
+    FinishedModelKind,
     ReplacedRows,
     ReplacementReason,
 )
 from deepseek.data.table.values import FLOAT32_MAX, Values, parse_number, parse_numbers
-from deepseek.errors import InputError
 
 MISSING_HEAD = -FLOAT32_MAX
 
@@ -83,19 +81,9 @@ class WideNumberEncoder:
         return (head + 0.0, float(value) - head)
 
 
-class WideNumbers:
+class WideNumbers(FinishedModelKind):
     """The kind number_wide, which claims no column: only a finished model brings it."""
 
     name: ClassVar[str] = "wide"
     kinds: ClassVar[tuple[str, ...]] = ("number_wide",)
     coder: ClassVar[type] = WideNumberEncoder
-
-    def claims(self, profile: ColumnProfile) -> str | None:
-        return None
-
-    def fit(self, profile: ColumnProfile, kind: str) -> ColumnEncoder:
-        raise InputError(
-            f"column {profile.name!r} cannot be fitted as {kind}: a finished model brings such columns",
-            expected="numeric",
-            fix=f"give {profile.name!r} the kind numeric",
-        )

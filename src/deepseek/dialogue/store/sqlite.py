@@ -23,6 +23,7 @@ from deepseek.dialogue.additions import AddedAnswer
 from deepseek.dialogue.conversation import Button, Conversation, Message
 from deepseek.dialogue.store.records import ConversationSummary, KeptQuestion, KeptTurn, Note
 from deepseek.errors import IntegrityError, StorageError
+from deepseek.files import immediate_transaction
 
 FILE_NAME = "conversations.sqlite3"
 BUSY_S = 10.0  # another front end holds the file for a commit at most
@@ -264,16 +265,9 @@ class SqliteStore:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """One transaction that holds the file from its beginning. StorageError for a disk that does not take it."""
-        run = self._connection
         try:
-            run.execute("BEGIN IMMEDIATE")
-            try:
+            with immediate_transaction(self._connection) as run:
                 yield run
-                run.execute("COMMIT")
-            except BaseException:
-                if run.in_transaction:
-                    run.execute("ROLLBACK")
-                raise
         except sqlite3.OperationalError as error:
             raise StorageError(
                 f"the conversations cannot be written: {error}", expected="a disk with room that takes writes",

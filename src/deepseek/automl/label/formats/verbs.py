@@ -91,20 +91,20 @@ def import_labels(project: Project, path: Path, form: Format, person: str = "") 
     who = check_name(person or path.stem[:64].replace("/", "-") or "import")
     items = [item for item in project.store.items() if item.same_as is None]
     if form in ("coco", "yolo"):
-        found, unknown = _read_boxes(project, path, items)
+        rows, unknown = _read_boxes(project, path, items)
     elif form == "conll":
-        found, unknown = _read_conll(project, _read_text(path), items)
+        rows, unknown = _read_conll(project, _read_text(path), items)
     else:
-        found, unknown = _read_label_studio(project, _read_text(path), items)
+        rows, unknown = _read_label_studio(project, _read_text(path), items)
     changes = [
         NewChange(_identity(path, number, name, value), name, number, "import", value, origin=f"import:{path.name}")
-        for number, name, value in ((number, name or who, value) for number, name, value in found)
+        for number, name, value in ((number, name or who, value) for number, name, value in rows)
     ]  # fmt: skip
     project.store.record_all(changes)
     return ImportedLabels(len(changes), unknown)
 
 
-Found = tuple[list[tuple[int, str, LabelValue]], int]  # item, person, value; and how many are unknown here
+ImportedRows = tuple[list[tuple[int, str, LabelValue]], int]  # item, person, value; and how many are unknown here
 
 
 def _identity(path: Path, number: int, person: str, value: LabelValue) -> str:
@@ -128,7 +128,7 @@ def _read_text(path: Path) -> str:
         raise MalformedError(f"{path.name} is no UTF-8", expected="UTF-8", fix="save it so") from error
 
 
-def _read_label_studio(project: Project, content: str, items: list[Item]) -> Found:
+def _read_label_studio(project: Project, content: str, items: list[Item]) -> ImportedRows:
     try:
         tasks = json.loads(content)
         if not isinstance(tasks, list) or not all(
@@ -140,7 +140,7 @@ def _read_label_studio(project: Project, content: str, items: list[Item]) -> Fou
             f"this is no export of Label Studio: {error}", expected="JSON", fix="export as JSON"
         ) from error
     by_content = {_content_key(project, item.content): item for item in items}
-    found: list[tuple[int, str, LabelValue]] = []
+    rows: list[tuple[int, str, LabelValue]] = []
     unknown = 0
     for task in tasks:
         item = by_content.get(_content_key(project, task["data"]))
@@ -149,8 +149,8 @@ def _read_label_studio(project: Project, content: str, items: list[Item]) -> Fou
             continue
         texts = project.definition.texts
         text = str(item.content[texts[0]] or "") if texts else ""
-        found += [(item.number, name, value) for name, value in read_annotations(task, project.definition, text)]
-    return found, unknown
+        rows += [(item.number, name, value) for name, value in read_annotations(task, project.definition, text)]
+    return rows, unknown
 
 
 def _content_key(project: Project, data: Mapping[str, Any]) -> str:
@@ -162,24 +162,24 @@ def _content_key(project: Project, data: Mapping[str, Any]) -> str:
     return json.dumps(cells, sort_keys=True, ensure_ascii=False)
 
 
-def _read_conll(project: Project, content: str, items: list[Item]) -> Found:
+def _read_conll(project: Project, content: str, items: list[Item]) -> ImportedRows:
     column = project.definition.texts[0]
     by_letters = {letters_of(str(item.content[column] or "")): item for item in items}
-    found: list[tuple[int, str, LabelValue]] = []
+    rows: list[tuple[int, str, LabelValue]] = []
     unknown = 0
     for document in read_documents(content):
         item = by_letters.get(letters_of("".join(token for token, _ in document)))
         if item is None:
             unknown += 1
         else:
-            found.append((item.number, "", find_spans(str(item.content[column]), document)))
-    return found, unknown
+            rows.append((item.number, "", find_spans(str(item.content[column]), document)))
+    return rows, unknown
 
 
-def _read_boxes(project: Project, path: Path, items: list[Item]) -> Found:
+def _read_boxes(project: Project, path: Path, items: list[Item]) -> ImportedRows:
     column = project.definition.media[0]
     by_file = {str(item.content[column]): item for item in items}
-    found: list[tuple[int, str, LabelValue]] = []
+    rows: list[tuple[int, str, LabelValue]] = []
     unknown = 0
     for picture in read_labels(path, Path(project.definition.root)).pictures:
         item = by_file.get(picture.file)
@@ -190,8 +190,8 @@ def _read_boxes(project: Project, path: Path, items: list[Item]) -> Found:
             {"label": name, **dict(zip(("left", "top", "right", "bottom"), map(float, box), strict=True))}
             for name, box in zip(picture.classes, picture.boxes.tolist(), strict=True)
         ]
-        found.append((item.number, "", boxes))
-    return found, unknown
+        rows.append((item.number, "", boxes))
+    return rows, unknown
 
 
 def _size(project: Project, item: Item) -> Size | None:

@@ -144,7 +144,9 @@ class Project:
             ).fetchone()[0]
             for state in ("skip", "unsure")
         ]
-        return Counts(num_items, num_copies, num_test, labels[0], labels[1], others[0], others[1], num_faulty, last_change)
+        return Counts(
+            num_items, num_copies, num_test, labels[0], labels[1], others[0], others[1], num_faulty, last_change
+        )
 
     def media_path(self, item: Item, column: str) -> Path:
         """The file of an item. MissingError where it vanished, IntegrityError where it is not the file that the project

@@ -33,6 +33,7 @@ from deepseek.automl.label.project.records import (
 from deepseek.automl.label.project.schema import storage_error
 from deepseek.automl.label.project.values import check_value
 from deepseek.errors import InputError, MissingError
+from deepseek.files import immediate_transaction
 
 LEASE_S = 900.0  # an example that was shown to somebody is not shown to others for so long
 MAX_ITEMS = 200  # of one call of next_items()
@@ -182,16 +183,9 @@ class LabelStore:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One transaction that holds the file from its beginning. StorageError for a disk that does not take it."""
-        run = self._connection
         try:
-            run.execute("BEGIN IMMEDIATE")
-            try:
+            with immediate_transaction(self._connection) as run:
                 yield run
-                run.execute("COMMIT")
-            except BaseException:
-                if run.in_transaction:
-                    run.execute("ROLLBACK")
-                raise
         except sqlite3.OperationalError as error:
             raise storage_error(f"the label cannot be kept: {error}") from error
 
