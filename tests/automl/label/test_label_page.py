@@ -35,9 +35,11 @@ def serving(folder: Path) -> Iterator[LabelServer]:
     with LabelServer(folder, "127.0.0.1", 0) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture
@@ -228,14 +230,37 @@ def test_two_tabs_with_one_example_ask_before_anything_is_overwritten(server: La
     assert labels_of(server) == [("ann", "label", "water")]
 
 
-def test_a_file_that_vanished_is_told_on_the_page(tmp_path: Path, open_page: OpenPage) -> None:
-    pictures = tmp_path / "pictures"
+def picture_project(folder: Path) -> Path:
+    pictures = folder / "pictures"
     pictures.mkdir()
     for number in range(4):
         (pictures / f"{number}.png").write_bytes(PIXEL + bytes([number]))
-    new_project(pictures, tmp_path / "project", ProjectOptions("boxes", ("dent", "scratch")))
-    (pictures / "2.png").unlink()
-    with serving(tmp_path / "project") as server:
+    new_project(pictures, folder / "project", ProjectOptions("boxes", ("dent", "scratch")))
+    return folder / "project"
+
+
+def test_a_page_never_says_that_all_is_kept_while_an_answer_is_on_its_way(tmp_path: Path, open_page: OpenPage) -> None:
+    with serving(picture_project(tmp_path)) as server:
+        page = open_page(server.url, allow=server.url)
+        held: list[Route] = []
+        page.route("**/label", lambda route: route.continue_() if held else held.append(route))
+        begin(page)
+        for num_given in range(1, 5):
+            expect(page.locator("svg.boxes")).to_be_visible()
+            page.keyboard.press("Enter")
+            assert page.locator("#sync .en").inner_text() == f"{num_given} being sent"
+        expect(page.locator("#end")).to_contain_text("The last answers are being sent")
+        assert labels_of(server) == []
+        held[0].continue_()
+        expect(page.locator("#end")).to_contain_text("Nothing is left to label")
+        expect(page.locator("#sync")).to_contain_text("everything is kept")
+        assert labels_of(server) == [("ann", "label", [])] * 4
+
+
+def test_a_file_that_vanished_is_told_on_the_page(tmp_path: Path, open_page: OpenPage) -> None:
+    folder = picture_project(tmp_path)
+    (tmp_path / "pictures" / "2.png").unlink()
+    with serving(folder) as server:
         page = open_page(server.url, allow=server.url, expected="404")
         begin(page)
         for _ in range(4):

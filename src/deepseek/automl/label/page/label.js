@@ -40,7 +40,10 @@ function pending() {
   } catch { /* what is in memory is all there is */ }
   return [...changes.values()].filter((change) => change.person === person()).sort((a, b) => a.order - b.order);
 }
-function keep(change) { if (!write(PENDING + change.id, JSON.stringify(change))) memory.set(change.id, change); }
+function keep(change) {
+  if (!write(PENDING + change.id, JSON.stringify(change))) memory.set(change.id, change);
+  showCounts();
+}
 function forget(id) { memory.delete(id); write(PENDING + id, null); }
 
 const person = () => byId("person").value.trim();
@@ -73,6 +76,7 @@ function takeCounts(counts) {
 }
 function showCounts() {
   const waiting = pending().length, counts = state.counts;
+  if (!state.current) showEnd();
   const line = byId("progress");
   line.replaceChildren();
   if (counts) {

@@ -128,6 +128,7 @@ function showEnd() {
   end.replaceChildren();
   if (!person()) end.append(make("p", {}, said("Write your name to begin.", "请输入姓名以开始。")));
   else if (state.isOffline) end.append(make("p", {}, said("The examples that were loaded are labeled. More come with the connection.", "已加载的样本均已标注，连接恢复后继续。")));
+  else if (pending().length) end.append(make("p", {}, said("The last answers are being sent: leave this page open.", "正在发送最后的标注，请勿关闭此页。")));
   else if (state.isOver) end.append(make("p", {}, said("Nothing is left to label here: all is done, or others look at it now.", "没有待标注的样本：已全部完成，或他人正在标注。")));
   else end.append(make("p", {}, said("Loading the next examples.", "正在加载下一批样本。")));
 }
