@@ -318,6 +318,24 @@ def test_boards_are_compared_with_their_templates(tmp_path: Path) -> None:
     assert figures.precision.mean.value > 0.8
     predictions = predict_folder(tmp_path / "out", tmp_path / "test")
     assert all("_test" in each.file for each in predictions.results)
+    check_broken_references(tmp_path / "out", tmp_path / "test")
+
+
+def check_broken_references(bundle: Path, folder: Path) -> None:
+    """Parts whose reference is broken, gone or of another size are left out, each with its reason, where that is
+    asked for; else the first of them is named."""
+    (folder / "0_temp.png").write_bytes(b"no picture")
+    (folder / "1_temp.png").unlink()
+    Image.fromarray(np.zeros((40, 30), np.uint8)).save(folder / "2_temp.png")
+    predictions = predict_folder(bundle, folder, skip_broken=True)
+    assert [file for file, _ in predictions.skipped] == ["0_test.png", "1_test.png", "2_test.png"]
+    assert len(predictions.results) == 57
+    for (_, reason), said in zip(
+        predictions.skipped, ("0_temp.png", "no reference", "2_temp.png 30 x 40"), strict=True
+    ):
+        assert said in reason
+    with pytest.raises(InputError, match="0_temp"):
+        predict_folder(bundle, folder)
 
 
 def test_a_surface_is_drawn_the_same_for_a_seed() -> None:
