@@ -76,6 +76,17 @@ def test_evaluate_takes_the_labels_of_training(fitted: DetectionResult, example:
     result = evaluate_detector(fitted.bundle.path, example[1], example[0])
     assert (result.figures.num_pictures, result.figures.num_defective) == (32, 24)
     assert set(result.figures.metrics()) == {"map50", "part_auc"}
+    assert not any("knows only" in text for text in result.warnings)
+
+
+def test_a_labelled_class_that_the_model_does_not_know_is_told(
+    fitted: DetectionResult, example: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Else its average precision of nought looks like a fault of the model."""
+    renamed = tmp_path / "boxes.csv"
+    renamed.write_text(example[1].read_text().replace(",pit,", ",Pit,"))
+    result = evaluate_detector(fitted.bundle.path, renamed, example[0])
+    assert any("the labels name 'Pit', and the model knows only pit, scratch" in text for text in result.warnings)
 
 
 def test_other_sizes_depths_and_black_pictures_are_answered_and_other_light_is_told(
@@ -95,7 +106,7 @@ def test_other_sizes_depths_and_black_pictures_are_answered_and_other_light_is_t
 def test_a_broken_picture_is_named_or_skipped(fitted: DetectionResult, tmp_path: Path) -> None:
     Image.fromarray(np.full((96, 96), 130, np.uint8)).save(tmp_path / "good.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:60])
-    with pytest.raises(BrokenError, match=r"cut\.png"):
+    with pytest.raises(BrokenError, match=r"^cut\.png cannot be decoded"):
         predict_folder(fitted.bundle.path, tmp_path)
     predictions = predict_folder(fitted.bundle.path, tmp_path, skip_broken=True)
     assert [name for name, _ in predictions.skipped] == ["cut.png"]
@@ -190,6 +201,12 @@ def test_the_threshold_above_scores_of_nought_is_no_number_that_processors_flush
     threshold = _balance_threshold(np.zeros(3), np.zeros(3, bool))
     assert threshold >= np.finfo(np.float32).tiny
     assert _balance_threshold(np.array([0.2, 0.4]), np.zeros(2, bool)) == pytest.approx(0.4, abs=1e-12)
+
+
+def test_a_part_on_which_nothing_was_seen_is_not_called_defective() -> None:
+    """One held defect that is missed altogether would make every part defective."""
+    assert _balance_threshold(np.array([0.0, 0.4]), np.ones(2, bool)) > 0
+    assert _balance_threshold(np.zeros(4), np.array([True, True, False, False])) > 0
 
 
 def test_a_claim_that_the_held_parts_cannot_support_is_refused_before_training(

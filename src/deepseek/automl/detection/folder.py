@@ -106,6 +106,15 @@ def predict_folder(
         )
 
 
+def _class_warnings(config: DetectorConfig, labels: LabelSet) -> list[str]:
+    """In words, which labelled classes the model does not know: it can never name them."""
+    if config.method == "patches":
+        return []
+    unknown = sorted({name for each in labels.pictures for name in each.classes} - set(config.classes))
+    words = f"the labels name {', '.join(map(repr, unknown))}, and the model knows only {', '.join(config.classes)}: "
+    return [words + "no answer counts as right there"] if unknown else []
+
+
 def light_warnings(config: DetectorConfig, results: list[PictureResult]) -> list[str]:
     """In words, how many pictures are darker or brighter than those of training."""
     low, high = config.light
@@ -181,5 +190,5 @@ def evaluate_detector(
             known, results, config.classes, threshold=config.threshold, box_threshold=config.box_threshold,
             has_classes=config.method != "patches", min_overlap=overlap_of(config), seed=seed,
         )  # fmt: skip
-        warnings = (*known.warnings, *light_warnings(config, results))
+        warnings = (*known.warnings, *_class_warnings(config, known), *light_warnings(config, results))
         return DetectorEvaluation(str(bundle), runtime.bundle.digest, config, figures, known, warnings)
