@@ -162,3 +162,38 @@ def test_units_come_from_the_hottest_cells_of_good_parts_and_pictures_may_be_too
     edge[3, 3] = 0.25
     assert _fit_units([edge]) == (1.0, 0.5, 0.5, 0.25)  # the fourth cell from the border is the middle
     assert _fit_units([inner]) == (LEAST_UNIT, LEAST_UNIT)
+
+
+def write_trunk() -> tuple[bytes, tuple[str, ...]]:
+    """A graph of one convolution a stage, strides 4, 8, 16 and 32, and the names of the convolutions that read them."""
+    onnx = pytest.importorskip("onnx")
+    rng = np.random.default_rng(0)
+    nodes, weights, source, inputs = [], [], "x", 3
+    for stage, stride in enumerate((4, 2, 2, 2)):
+        outputs = 4 * (stage + 1)
+        for name, shape in ((f"s{stage}", (outputs, inputs, stride, stride)), (f"l{stage}", (2, outputs, 1, 1))):
+            weights.append(onnx.numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), f"{name}_w"))
+        nodes.append(onnx.helper.make_node(
+            "Conv", [source, f"s{stage}_w"], [f"s{stage}"], kernel_shape=[stride] * 2, strides=[stride] * 2
+        ))  # fmt: skip
+        nodes.append(onnx.helper.make_node("Conv", [f"s{stage}", f"l{stage}_w"], [f"l{stage}"], kernel_shape=[1, 1]))
+        source, inputs = f"s{stage}", outputs
+    ends = [onnx.helper.make_tensor_value_info(f"l{stage}", 1, None) for stage in range(4)]
+    graph = onnx.helper.make_graph(nodes, "trunk", [onnx.helper.make_tensor_value_info("x", 1, None)], ends, weights)
+    return onnx.helper.make_model(graph).SerializeToString(), tuple(f"l{stage}" for stage in range(4))
+
+
+def test_the_first_stage_of_a_trained_trunk_is_kept_as_it_is() -> None:
+    torch = pytest.importorskip("torch")
+    from deepseek.nn.detector.detector import Detector, DetectorShape
+    from deepseek.nn.detector.onnx_trunk import OnnxTrunk
+    from deepseek.train.detect.loop import FitConfig, _groups
+
+    trunk = OnnxTrunk.read(*write_trunk())
+    trunk.freeze_first_stage()
+    assert [value.requires_grad for value in trunk.parameters()] == [False, True, True, True]
+    net = Detector(DetectorShape(num_channels=1), trunk)
+    trained = {id(value) for group in _groups(net, FitConfig()) for value in group["params"]}
+    assert trained == {id(value) for value in net.parameters() if value.requires_grad}
+    net.raw(torch.zeros(2, 1, 64, 64, dtype=torch.uint8)).logits.sum().backward()
+    assert [value.grad is None for value in trunk.parameters()] == [True, False, False, False]

@@ -76,6 +76,17 @@ def test_evaluate_takes_the_labels_of_training(fitted: DetectionResult, example:
     result = evaluate_detector(fitted.bundle.path, example[1], example[0])
     assert (result.figures.num_pictures, result.figures.num_defective) == (32, 24)
     assert set(result.figures.metrics()) == {"map50", "part_auc"}
+    assert not any("knows only" in text for text in result.warnings)
+
+
+def test_a_labelled_class_that_the_model_does_not_know_is_told(
+    fitted: DetectionResult, example: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Else its average precision of nought looks like a fault of the model."""
+    renamed = tmp_path / "boxes.csv"
+    renamed.write_text(example[1].read_text().replace(",pit,", ",Pit,"))
+    result = evaluate_detector(fitted.bundle.path, renamed, example[0])
+    assert any("the labels name 'Pit', and the model knows only pit, scratch" in text for text in result.warnings)
 
 
 def test_other_sizes_depths_and_black_pictures_are_answered_and_other_light_is_told(
@@ -95,7 +106,7 @@ def test_other_sizes_depths_and_black_pictures_are_answered_and_other_light_is_t
 def test_a_broken_picture_is_named_or_skipped(fitted: DetectionResult, tmp_path: Path) -> None:
     Image.fromarray(np.full((96, 96), 130, np.uint8)).save(tmp_path / "good.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:60])
-    with pytest.raises(BrokenError, match=r"cut\.png"):
+    with pytest.raises(BrokenError, match=r"^cut\.png cannot be decoded"):
         predict_folder(fitted.bundle.path, tmp_path)
     predictions = predict_folder(fitted.bundle.path, tmp_path, skip_broken=True)
     assert [name for name, _ in predictions.skipped] == ["cut.png"]
@@ -190,6 +201,12 @@ def test_the_threshold_above_scores_of_nought_is_no_number_that_processors_flush
     threshold = _balance_threshold(np.zeros(3), np.zeros(3, bool))
     assert threshold >= np.finfo(np.float32).tiny
     assert _balance_threshold(np.array([0.2, 0.4]), np.zeros(2, bool)) == pytest.approx(0.4, abs=1e-12)
+
+
+def test_a_part_on_which_nothing_was_seen_is_not_called_defective() -> None:
+    """One held defect that is missed altogether would make every part defective."""
+    assert _balance_threshold(np.array([0.0, 0.4]), np.ones(2, bool)) > 0
+    assert _balance_threshold(np.zeros(4), np.array([True, True, False, False])) > 0
 
 
 def test_a_claim_that_the_held_parts_cannot_support_is_refused_before_training(
@@ -318,6 +335,24 @@ def test_boards_are_compared_with_their_templates(tmp_path: Path) -> None:
     assert figures.precision.mean.value > 0.8
     predictions = predict_folder(tmp_path / "out", tmp_path / "test")
     assert all("_test" in each.file for each in predictions.results)
+    check_broken_references(tmp_path / "out", tmp_path / "test")
+
+
+def check_broken_references(bundle: Path, folder: Path) -> None:
+    """Parts whose reference is broken, gone or of another size are left out, each with its reason, where that is
+    asked for; else the first of them is named."""
+    (folder / "0_temp.png").write_bytes(b"no picture")
+    (folder / "1_temp.png").unlink()
+    Image.fromarray(np.zeros((40, 30), np.uint8)).save(folder / "2_temp.png")
+    predictions = predict_folder(bundle, folder, skip_broken=True)
+    assert [file for file, _ in predictions.skipped] == ["0_test.png", "1_test.png", "2_test.png"]
+    assert len(predictions.results) == 57
+    for (_, reason), said in zip(
+        predictions.skipped, ("0_temp.png", "no reference", "2_temp.png 30 x 40"), strict=True
+    ):
+        assert said in reason
+    with pytest.raises(InputError, match="0_temp"):
+        predict_folder(bundle, folder)
 
 
 def test_a_surface_is_drawn_the_same_for_a_seed() -> None:

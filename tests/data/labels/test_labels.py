@@ -100,7 +100,7 @@ def test_yolo_polygons_become_boxes_and_names_come_from_data_yaml(tmp_path: Path
 def test_json_that_is_no_coco_is_refused(tmp_path: Path, folder: Path) -> None:
     path = tmp_path / "coco.json"
     path.write_text(json.dumps({"images": []}))
-    with pytest.raises(InputError, match="is not COCO"):
+    with pytest.raises(InputError, match="is not COCO: 'categories' is missing"):
         read_labels(path, folder)
     assert to_coco(read_labels(write_csv(tmp_path, "a,pit,1,2,3,4,\n"), folder))["annotations"][0]["bbox"] == [
         1,
@@ -108,6 +108,16 @@ def test_json_that_is_no_coco_is_refused(tmp_path: Path, folder: Path) -> None:
         2,
         2,
     ]
+
+
+def test_an_annotation_of_an_image_or_category_that_is_not_there_is_named(tmp_path: Path, folder: Path) -> None:
+    path = tmp_path / "coco.json"
+    top = to_coco(read_labels(write_csv(tmp_path, "a,pit,1,2,3,4,\n"), folder))
+    for name in ("image", "category"):
+        wrong = [{**top["annotations"][0], f"{name}_id": 70}]
+        path.write_text(json.dumps({**top, "annotations": wrong}))
+        with pytest.raises(InputError, match=f"annotation 1 of coco.json names the {name} 70, which is not there"):
+            read_labels(path, folder)
 
 
 def test_a_folder_without_pictures_and_a_broken_picture_are_named(tmp_path: Path, folder: Path) -> None:

@@ -242,11 +242,12 @@ def _set_thresholds(
 
 def _balance_threshold(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
     """The threshold with the best mean of the shares of defective and of good parts that are told right; the lowest
-    score of a defective part where there is no good one, 0.5 where there is no part."""
+    score of a defective part where there is no good one, 0.5 where there is no part. Above nought: a part on which
+    nothing was seen is not called defective."""
     if not truth.any():
         return max(float(np.nextafter(scores.max(), np.inf)), LEAST_THRESHOLD) if len(scores) else 0.5
     if truth.all():
-        return float(scores.min())
+        return max(float(scores.min()), LEAST_THRESHOLD)
     levels = np.unique(scores)
     rated = [((scores[truth] >= level).mean() + (scores[~truth] < level).mean(), float(level)) for level in levels]
-    return max(rated)[1]
+    return max(max(rated)[1], LEAST_THRESHOLD)

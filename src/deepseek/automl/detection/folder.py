@@ -22,10 +22,9 @@ from deepseek.automl.detection.references import reference_reader
 from deepseek.contracts import JsonObject
 from deepseek.data.labels.labeled_picture import LabelSet
 from deepseek.data.labels.pictures import PictureStore, list_pictures
-from deepseek.data.media.source import BrokenError
 from deepseek.engines.detector.config import DetectorConfig
 from deepseek.engines.detector.runtime import DetectorRuntime
-from deepseek.errors import MissingError, TooLargeError
+from deepseek.errors import InputError, MissingError
 from deepseek.files import atomic_file
 from deepseek.look import numbers
 from deepseek.results import Result
@@ -75,8 +74,8 @@ def predict_folder(
     bundle: Path, data: Path, *, key: Path | None = None, skip_broken: bool = False,
     progress: ReportProgress = lambda _message, _share: None,
 ) -> FolderPredictions:  # fmt: skip
-    """Every picture below the folder `data`, or the one that it names. BrokenError and TooLargeError name the picture,
-    unless it may be skipped."""
+    """Every picture below the folder `data`, or the one that it names. InputError for a picture that cannot be read, or
+    whose reference is broken, not there or of another size, unless it may be skipped."""
     with DetectorRuntime.open(bundle, key=key) as runtime:
         config = runtime.config
         folder, files = (data.parent, [data.name]) if data.is_file() else (data, list_pictures(data))
@@ -94,17 +93,26 @@ def predict_folder(
         for place, file in enumerate(files):
             try:
                 picture = store.read(file)
-            except (BrokenError, TooLargeError) as error:
+                seen = runtime.inspect(picture, None if reference is None else reference(file))
+            except InputError as error:
                 if not skip_broken:
                     raise
                 skipped.append((file, str(error)))
                 continue
-            seen = runtime.inspect(picture, None if reference is None else reference(file))
             results.append(PictureResult(file, seen, float(picture.mean())))
             progress(f"{place + 1} of {len(files)} pictures", (place + 1) / len(files))
         return FolderPredictions(
             config, runtime.bundle.digest, tuple(results), tuple(skipped), tuple(light_warnings(config, results))
         )
+
+
+def _class_warnings(config: DetectorConfig, labels: LabelSet) -> list[str]:
+    """In words, which labelled classes the model does not know: it can never name them."""
+    if config.method == "patches":
+        return []
+    unknown = sorted({name for each in labels.pictures for name in each.classes} - set(config.classes))
+    words = f"the labels name {', '.join(map(repr, unknown))}, and the model knows only {', '.join(config.classes)}: "
+    return [words + "no answer counts as right there"] if unknown else []
 
 
 def light_warnings(config: DetectorConfig, results: list[PictureResult]) -> list[str]:
@@ -182,5 +190,5 @@ def evaluate_detector(
             known, results, config.classes, threshold=config.threshold, box_threshold=config.box_threshold,
             has_classes=config.method != "patches", min_overlap=overlap_of(config), seed=seed,
         )  # fmt: skip
-        warnings = (*known.warnings, *light_warnings(config, results))
+        warnings = (*known.warnings, *_class_warnings(config, known), *light_warnings(config, results))
         return DetectorEvaluation(str(bundle), runtime.bundle.digest, config, figures, known, warnings)

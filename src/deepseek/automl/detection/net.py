@@ -55,7 +55,9 @@ def build_trunk(source: TrunkSource) -> tuple[Trunk, str]:
     pretrained = find_pretrained() if source in ("auto", "rapidocr") else None
     if pretrained is not None:
         path, known = pretrained
-        return OnnxTrunk.read(path.read_bytes(), known.laterals), f"{known.package}/{known.file} ({known.license})"
+        trunk = OnnxTrunk.read(path.read_bytes(), known.laterals)
+        trunk.freeze_first_stage()
+        return trunk, f"{known.package}/{known.file} ({known.license})"
     if source == "rapidocr":
         raise ExtraError(
             "rapidocr is not installed", expected="the package whose weights are the start",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.data.labels.pictures import PictureStore
+from deepseek.data.labels.pictures import PictureStore, picture_size
 from deepseek.errors import InputError, MissingError
 
 ReadReference = Callable[[str], NDArray[np.uint8]]
@@ -45,12 +45,19 @@ def reference_name(file: str, template: tuple[str, str]) -> str:
 
 
 def reference_reader(store: PictureStore, template: tuple[str, str]) -> ReadReference:
-    """Reads the reference of a part. MissingError where it is not there."""
+    """Reads the reference of a part. MissingError where it is not there, InputError where it has another size."""
 
     def read(file: str) -> NDArray[np.uint8]:
         name = reference_name(file, template)
-        if not (Path(store.folder) / name).is_file():
+        folder = Path(store.folder)
+        if not (folder / name).is_file():
             raise MissingError(f"{file} has no reference picture {name}", expected="one beside it", fix="add it")
+        part, reference = (picture_size(folder / each) for each in (file, name))
+        if part != reference:
+            raise InputError(
+                f"{file} has {part[0]} x {part[1]} pixels and its reference {name} {reference[0]} x {reference[1]}",
+                expected="the same size", fix="take both pictures with the same camera, or scale one of them",
+            )  # fmt: skip
         return store.read(name)
 
     return read

@@ -44,7 +44,7 @@ def list_pictures(folder: Path) -> list[str]:
 
 def open_picture(path: Path) -> Source:
     """The bytes of one file, which errors call by its name."""
-    return open_source(path.name, root=path.parent, row=0, column="picture")
+    return replace(open_source(path.name, root=path.parent, row=0, column="picture"), name=path.name)
 
 
 def picture_size(path: Path) -> tuple[int, int]:

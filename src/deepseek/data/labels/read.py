@@ -11,7 +11,7 @@ classes.txt names the classes).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -211,16 +211,26 @@ def _read_coco(path: Path, files: Sequence[str]) -> tuple[list[LabelRow], list[s
             left, top_px, width, height = (float(number) for number in each["bbox"])
             box = left, top_px, left + width, top_px + height
             where = f"annotation {each.get('id', len(rows))} of {path.name}"
-            rows.append(LabelRow(where, file_of[each["image_id"]], categories[each["category_id"]], box))
+            file = _named(file_of, each["image_id"], f"{where} names the image", "the id of one of the images")
+            kind = _named(categories, each["category_id"], f"{where} names the category", "the id of one of them")
+            rows.append(LabelRow(where, file, kind, box))
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, DeepseekError):
             raise
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise InputError(
-            f"{path.name} is not COCO: {type(error).__name__} {error}",
+            f"{path.name} is not COCO: {reason}",
             expected="images, categories and annotations with bbox, image_id and category_id",
             fix="export it again as COCO detection",
         ) from error
     return rows, list(categories.values()), set(file_of.values())
+
+
+def _named(names: Mapping[Any, str], number: Any, what: str, expected: str) -> str:
+    """The name that an id stands for. InputError for one that stands for none."""
+    if number not in names:
+        raise InputError(f"{what} {number!r}, which is not there", expected=expected, fix="export it again")
+    return names[number]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

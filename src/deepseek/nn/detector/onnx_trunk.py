@@ -133,6 +133,15 @@ class OnnxTrunk(Trunk):
                     values.pop(name, None)
         return [values[name] for name in self._taps]
 
+    def freeze_first_stage(self) -> None:
+        """Its weights up to stride 4 are not trained: what they see, edges and spots, is the same in all pictures, and
+        their gradient is two fifths of a step (they work on the largest maps)."""
+        end = next(place for place, step in enumerate(self._steps) if step.output == self._taps[0])
+        for step in self._steps[: end + 1]:
+            for name in step.inputs:
+                if name in self._names:
+                    self._weight(name).requires_grad_(False)
+
     def _weight(self, name: str) -> Tensor:
         weight: Tensor = getattr(self, self._names[name])
         return weight

@@ -206,9 +206,11 @@ class _Run:
 
 
 def _groups(net: Detector, config: FitConfig) -> list[dict[str, object]]:
-    """Parameters by decay and by rate: norms and biases do not decay, a trained trunk moves slowly."""
+    """Trained parameters, by decay and by rate: norms and biases do not decay, a trained trunk moves slowly."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, value in net.named_parameters():
+        if not value.requires_grad:
+            continue
         groups.setdefault((name.startswith("trunk."), value.ndim > 1), []).append(value)
     return [
         {"params": values, "scale": config.trunk_rate if in_trunk else 1.0,
