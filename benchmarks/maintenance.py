@@ -1,13 +1,14 @@
 """Remaining life of turbofan engines (C-MAPSS FD001) and early warning of bearings (FEMTO), against published figures.
 
-    python benchmarks/maintenance.py [--seeds 5] [--develop] [--only fd001|femto|fleet] [--lives LIVES.parquet]
+    python benchmarks/maintenance.py [--seeds 5] [--develop] [--only fd001|lstm|femto|fleet] [--lives LIVES.parquet]
         [--leave-out fleet]
 
 FD001: the 100 training engines teach, the 100 test engines are told at their last cycle, life capped at 125 on both
-sides. A seed sets the folds of machines, the draws of trees and the starting weights of the nets. The search runs four
-trials: HistGradientBoosting, XGBoost on the health index, XGBoost on all windows, the LSTM with attention. Rival:
-XGBoost on the same windows of the sensors alone, as one would write it by hand. Choices were made by `--develop`, folds
-of the training engines; nothing of it is recorded.
+sides. A seed sets the folds of machines, the draws of trees and the starting weights of nets. The search tries trees
+with their defaults, then tuned ones, then the LSTM with attention, which waits until as much was spent on trees.
+Rival: XGBoost on the same windows of the sensors alone, as one would write it by hand. The LSTM alone: that candidate
+with its defaults on the same rows, without a search. Choices were made by `--develop`, folds of the training engines;
+nothing of it is recorded.
 
 FEMTO: bearings by the logarithm of the vibration's root mean square on both axes (maintenance_bearings.py). The rule of
 each is chosen on the others. Found: the first alarm is in the second half of the life.
@@ -37,9 +38,10 @@ from deepseek.recipes.maintenance.run import MaintenanceOptions, PreparedRun, pr
 from deepseek.train.tabular.group_intervals import half_widths
 
 DATA = Path(os.environ.get("DEEPSEEK_DATA", "../shared/data"))
-CAP, LEVEL, NUM_TRIALS = 125.0, 0.9, 4
+CAP, LEVEL = 125.0, 0.9
+NUM_TRIALS = 12  # what ten minutes of CPU are enough for
 LSTM = "lstm_attention"
-CLAIMS = ("fd001", "femto", "fleet")
+CLAIMS = ("fd001", "lstm", "femto", "fleet")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,6 @@ class SeedFigures:
     rmse: float
     score: float
     coverage: float
-    lstm_rmse: float
 
 
 def with_life(table: Table, last: dict[int, float]) -> Table:
@@ -85,12 +86,16 @@ def measure_seed(prepared: PreparedRun, seed: int) -> SeedFigures:
     width = half_widths(groups, value)
     inside = (np.maximum(value - width, 0) <= test.target) & (test.target <= np.minimum(value + width, CAP))
     print({part.name: round(part.weight, 3) for part in developed.model.parts}, groups, flush=True)
-    alone = [part.weights.margin(test.features)[:, 0] for part in developed.model.parts if part.name == LSTM]
-    lstm = np.mean(alone, axis=0) if alone else np.full(len(value), np.nan)
-    return SeedFigures(
-        rmse(value, test.target), 100 * phm_score(test.target, value) / len(value), float(inside.mean()),
-        rmse(np.clip(lstm, 0, CAP), test.target),
-    )  # fmt: skip
+    return SeedFigures(rmse(value, test.target), 100 * phm_score(test.target, value) / len(value), float(inside.mean()))
+
+
+def measure_lstm(prepared: PreparedRun, seed: int) -> float:
+    """Root mean square error of the LSTM with attention alone."""
+    run = prepared.run
+    train, test = run.fit_data(run.data.development), run.fit_data(run.data.test)
+    candidate = next(each for each in run.candidates if each.name == LSTM)
+    fitted = candidate.fit(train, candidate.defaults(train), seed=seed)
+    return rmse(np.clip(fitted.margin(test.features)[:, 0], 0, CAP), test.target)
 
 
 def measure_rival(prepared: PreparedRun, seed: int = 0) -> tuple[float, float]:
@@ -128,11 +133,18 @@ def fd001_claims(seed_figures: list[SeedFigures], rival: tuple[float, float]) ->
               bar=11.0, note=note, **common),
         claim("fd001_score", ours=mean("score"), rival=rival[1], rival_name=name, unit="PHM08 score", op="<=",
               bar=200.0, **common),
-        claim("fd001_lstm_attention", ours=mean("lstm_rmse"), unit="cycles, capped at 125", op="<=", bar=11.7,
-              note="that net of the blend alone", **common),
         claim("fd001_coverage_least", ours=coverage, unit="share inside 90 % intervals", op=">=", bar=0.87, **common),
         claim("fd001_coverage_most", ours=coverage, unit="share inside 90 % intervals", op="<=", bar=0.93, **common),
     ]  # fmt: skip
+
+
+def lstm_claim(errors: list[float]) -> dict[str, Any]:
+    """The claim by the seeds that were run."""
+    note = f"each seed: {', '.join(f'{error:.2f}' for error in errors)}"
+    return claim(
+        "fd001_lstm_attention", ours=float(np.mean(errors)), unit="cycles, capped at 125", op="<=", bar=11.7, note=note,
+        num_seeds=len(errors),
+    )  # fmt: skip
 
 
 def main() -> int:
@@ -148,20 +160,29 @@ def main() -> int:
         *(femto_claims(args.lives) if "femto" in parts else []), *(fleet_claims() if "fleet" in parts else []),
     ]  # fmt: skip
     not_run = sorted(set(CLAIMS) - parts)
-    if "fd001" not in parts:
+    seeds = range(1 if args.quick else args.seeds)
+    if not parts & {"fd001", "lstm"}:
         return finish("maintenance", others, not_run=not_run)
     prepared = prepare_fd001(develop=args.develop)
     rival = measure_rival(prepared)
     print(f"rival: {rival[0]:.2f} / {rival[1]:.0f}", flush=True)
+    errors: list[float] = []
     seed_figures: list[SeedFigures] = []
     code = 0
-    num_seeds = 1 if args.quick else args.seeds
-    for seed in range(num_seeds):
-        seed_figures.append(measure_seed(prepared, seed))
-        print(seed_figures[-1], flush=True)
-        if not args.develop:
-            missing = [f"seeds {seed + 1} to {num_seeds - 1} of fd001"] if seed + 1 < num_seeds else []
-            code = finish("maintenance", [*fd001_claims(seed_figures, rival), *others], not_run=[*not_run, *missing])
+    for part in sorted(parts & {"fd001", "lstm"}, reverse=True):  # the net alone takes a sixth of the time
+        for seed in seeds:
+            if part == "lstm":
+                errors.append(measure_lstm(prepared, seed))
+                others = [*others[: len(others) - (seed > 0)], lstm_claim(errors)]
+                print(f"LSTM {errors[-1]:.2f}", flush=True)
+            else:
+                seed_figures.append(measure_seed(prepared, seed))
+                print(seed_figures[-1], flush=True)
+            if not args.develop:
+                missing = [f"seeds {seed + 1} to {seeds[-1]} of {part}"] if seed < seeds[-1] else []
+                claims = fd001_claims(seed_figures, rival) if seed_figures else []
+                waiting = ["fd001"] if "fd001" in parts and not seed_figures else []
+                code = finish("maintenance", [*claims, *others], not_run=[*not_run, *missing, *waiting])
     return code
 
 

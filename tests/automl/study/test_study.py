@@ -186,13 +186,21 @@ def test_a_pool_is_tried_without_repeats_to_its_end(tmp_path: Path) -> None:
         "a,tool\n1.00000012345,x\n2,y\n6.123456789012,y\n9,x\n6,x\n", encoding="utf-8"
     )
     study = make(tmp_path / "line", 'pool = "pool.csv"\n' + FILE)
-    for _ in range(5):
+    for _ in range(3):
         [trial] = study.ask()
         study.tell(trial.number, measure(trial.recipe))
+    assert len(study.ask(4)) == 2  # what is left
     recipes_tried = {tuple(trial.recipe.values()) for trial in study.trials()}
     assert recipes_tried == {(1.00000012345, "x"), (2, "y"), (6.123456789012, "y"), (9, "x"), (6, "x")}
-    with pytest.raises(InputError, match="all 5 recipes of the pool have been tried"):
+    with pytest.raises(InputError, match="have been asked for"):
         study.ask()
+
+
+def test_a_recipe_of_a_pool_that_a_rule_forbids_is_never_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "line").mkdir()
+    (tmp_path / "line" / "pool.csv").write_text("a,tool\n" + "".join(f"{a},x\n" for a in range(10)), encoding="utf-8")
+    study = make(tmp_path / "line", 'pool = "pool.csv"\n' + FILE + "\n[[rules]]\nweights = { a = 1 }\nmost = 4\n")
+    assert {float(trial.recipe["a"]) for trial in study.ask(50)} == {0, 1, 2, 3, 4}
 
 
 def test_rules_hold_in_every_proposal(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from deepseek.errors import IntegrityError, StorageError
 from deepseek.features.machines.definition import Sensor, WindowDefinition, fit_definition
 from deepseek.features.machines.fleet import FleetStore
 from deepseek.features.machines.history import Histories, History, MachineColumns
-from deepseek.features.machines.state import CURVE_POINTS, SILENT_GAPS, FleetState
+from deepseek.features.machines.state import CURVE_POINTS, SILENT_GAPS, FleetState, _read_recent
 from deepseek.features.machines.warning import SURE_HOLD, WarningRule, find_alarm
 from deepseek.features.machines.windows import compute_windows, summarize
 
@@ -94,6 +94,8 @@ def test_compiled_windows_have_the_bits_of_the_readable_ones(machines: list[Hist
         )  # fmt: skip
         moments = taken.update.moments
         np.testing.assert_array_equal(compiled.features(moments), summarize(definition, moments))
+        ring, age = store.state.arrays["recent"], store.state.arrays["age"][taken.slots] - 1
+        np.testing.assert_array_equal(moments.recent, _read_recent(ring, taken.slots, age))
         store.answer(np.zeros((len(together), 3)), [b""] * len(together))
 
 

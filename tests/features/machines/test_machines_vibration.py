@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from deepseek.errors import InputError
+from deepseek.features.machines import vibration
 from deepseek.features.machines.blocks import Block, decode_block, encode_block, is_block
 from deepseek.features.machines.vibration import compute_vibration, vibration_names
 
@@ -45,6 +46,15 @@ def test_counts_with_a_scale_are_the_samples_themselves_however_they_are_grouped
     with ThreadPoolExecutor(2) as pool:
         np.testing.assert_allclose(compute_vibration(list(counts), RATE_HZ, scale, pool), together, rtol=1e-6)
     np.testing.assert_allclose(compute_vibration(counts * scale[:, None, None], RATE_HZ), together, rtol=2e-4)
+
+
+@pytest.mark.parametrize("num_samples", [100, 2_560, 6_000])
+def test_compiled_features_are_those_of_the_readable_ones(num_samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    counts = np.random.default_rng(4).integers(-9_000, 9_000, (3, 2, num_samples)).astype(np.int16)
+    compiled = compute_vibration(counts, RATE_HZ)
+    monkeypatch.setattr(vibration, "_describer", lambda: vibration._describe)
+    np.testing.assert_allclose(compiled, compute_vibration(counts, RATE_HZ), rtol=1e-4)
 
 
 @pytest.mark.parametrize("num_samples", [100, 2_560, 6_000])

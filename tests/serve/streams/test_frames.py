@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from deepseek.errors import TooLargeError
 from deepseek.serve.streams.frames import GATHER_BYTES, MAX_MESSAGE_BYTES, PIPE_BYTES, FrameSource
+from deepseek.serve.streams.lines import LineSink
+from deepseek.serve.streams.messages import Message
+from deepseek.serve.streams.stream import run_stream
 
 
 @pytest.fixture
@@ -103,3 +107,82 @@ def test_a_source_that_is_closed_ends_who_waits_for_it(pipe: tuple[int, int]) ->
         return list(await reading)
 
     assert asyncio.run(run()) == []
+
+
+def test_frames_that_come_in_pieces_of_any_size_are_whole_whoever_reads_them(pipe: tuple[int, int]) -> None:
+    """The thread and whoever takes messages read in turn."""
+    draw = random.Random(3)
+    bodies = [draw.randbytes(draw.choice([0, 1, 90, 5_000, 40_000])) for _ in range(400)]
+    data = b"".join(map(frame, bodies))
+
+    async def send() -> None:
+        place = 0
+        while place < len(data):
+            size = draw.choice([1, 3, 700, 20_000, 300_000])
+            await asyncio.to_thread(write, pipe[1], data[place : place + size])
+            place += size
+            await asyncio.sleep(draw.choice([0, 0, 0.001]))
+        os.close(pipe[1])
+
+    async def run() -> list[bytes]:
+        source = FrameSource(pipe[0])
+        await source.start("")
+        sending = asyncio.create_task(send())
+        read = await read_all(source)
+        await sending
+        await source.close()
+        return read
+
+    assert asyncio.run(run()) == bodies
+
+
+def test_answers_go_out_whole_through_a_pipe_that_is_full_most_of_the_time(pipe: tuple[int, int]) -> None:
+    answers = [Message(str(number), b"%d " % number * (1 + number % 900)) for number in range(600)]
+
+    async def run() -> bytes:
+        sink = LineSink(pipe[1])
+        writing = asyncio.create_task(sink.write(answers))
+        read = b""
+        while read.count(b"\n") < len(answers):
+            read += await asyncio.to_thread(os.read, pipe[0], 3_000)
+        await writing
+        return read
+
+    assert asyncio.run(run()) == b"".join(answer.body + b"\n" for answer in answers)
+
+
+class Echo:
+    """Answers a message by itself, and notes what was answered when the state was synced."""
+
+    def __init__(self) -> None:
+        self.answered: list[bytes] = []
+        self.synced: list[bytes] = []
+
+    def answer(self, bodies: Sequence[bytes]) -> list[bytes]:
+        self.answered += bodies
+        return list(bodies)
+
+    def sync(self) -> None:
+        self.synced = list(self.answered)
+
+
+def test_an_answer_goes_out_only_once_the_state_is_on_the_disk(pipe: tuple[int, int]) -> None:
+    echo, seen = Echo(), []
+
+    class WatchedSink(LineSink):
+        async def write(self, answers: Sequence[Message]) -> None:
+            seen.append([answer.body for answer in answers] == echo.synced[-len(answers) :])
+            await super().write(answers)
+
+    async def run() -> int:
+        write(pipe[1], b"".join(frame(b"%d" % number) for number in range(40)))
+        os.close(pipe[1])
+        out = os.open(os.devnull, os.O_WRONLY)
+        try:
+            return await run_stream(echo, FrameSource(pipe[0]), WatchedSink(out), asyncio.Event())
+        finally:
+            os.close(out)
+
+    assert asyncio.run(run()) == 40
+    assert seen
+    assert all(seen)

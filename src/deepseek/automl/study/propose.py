@@ -52,11 +52,14 @@ def propose(
     pool: Sequence[Recipe] | None = None,
 ) -> list[Proposal]:  # fmt: skip
     """`num` recipes to try next. `others`: trials of other lines; `pool`: the only recipes that there are, else any.
-    A trial that was withdrawn counts as never asked for."""
+    Of a pool with fewer left, those; InputError where none is. A trial that was withdrawn counts as never asked for."""
     known = [trial for trial in trials if trial.state != "withdrawn"]
     proposals: list[Proposal] = []
     for _ in range(num):
-        proposal = _propose_one(definition, known, others, pool)
+        rest = None if pool is None else _rest_of_pool(definition, known, pool)
+        if proposals and rest == []:
+            break
+        proposal = _propose_one(definition, known, others, rest)
         proposals.append(proposal)
         number = max((trial.number for trial in known), default=0) + 1
         known.append(Trial(number, proposal.recipe, "pending", chance=proposal.chance))
@@ -64,12 +67,17 @@ def propose(
 
 
 def _propose_one(
-    definition: Definition, trials: list[Trial], others: Sequence[Sequence[Trial]], pool: Sequence[Recipe] | None
+    definition: Definition, trials: list[Trial], others: Sequence[Sequence[Trial]], rest: list[Recipe] | None
 ) -> Proposal:
+    """`rest`: the recipes of the pool that were not asked for; None: any. InputError where none is left."""
+    if rest == []:
+        raise InputError(
+            "all recipes of the pool that the rules allow have been asked for", expected="a recipe that is left",
+            fix="tell what is still open, then see the report: the study is at its end",
+        )  # fmt: skip
     space = definition.space
     rng = np.random.default_rng([definition.seed, len(trials)])
     evidence = collect_evidence(definition, trials, others)
-    rest = None if pool is None else _rest_of_pool(space, trials, pool)
     rows = None if rest is None else space.encode(rest)
     if definition.safe is not None:
         proposal = _propose_safely(definition, definition.safe, trials, evidence, rows, rng)
@@ -166,16 +174,15 @@ def _inside(definition: Definition) -> Callable[[np.ndarray], np.ndarray] | None
     return lambda rows: definition.obeys_rules([definition.space.decode(row) for row in rows])
 
 
-def _rest_of_pool(space: Space, trials: Sequence[Trial], pool: Sequence[Recipe]) -> list[Recipe]:
-    """The pool's recipes that were not asked for. InputError when none is left."""
-    tried = {tuple(trial.recipe[each.name] for each in space.parameters) for trial in trials}
-    rest = [recipe for recipe in pool if tuple(recipe[each.name] for each in space.parameters) not in tried]
-    if not rest:
-        raise InputError(
-            f"all {len(pool)} recipes of the pool have been tried", expected="a recipe that is left",
-            fix="the study is at its end: see its report",
-        )  # fmt: skip
-    return rest
+def _rest_of_pool(definition: Definition, trials: Sequence[Trial], pool: Sequence[Recipe]) -> list[Recipe]:
+    """The pool's recipes that the rules allow and that were not asked for."""
+    names = [parameter.name for parameter in definition.parameters]
+    tried = {tuple(trial.recipe[name] for name in names) for trial in trials}
+    rest = [recipe for recipe in pool if tuple(recipe[name] for name in names) not in tried]
+    if not definition.rules:
+        return rest
+    allowed = definition.obeys_rules([dict(recipe) for recipe in rest])
+    return [recipe for recipe, is_allowed in zip(rest, allowed, strict=True) if is_allowed]
 
 
 def _spread(definition: Definition, trials: Sequence[Trial], rows: np.ndarray | None, num: int) -> np.ndarray:

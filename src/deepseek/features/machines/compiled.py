@@ -1,6 +1,8 @@
 """What a stream of machines spends its time on, compiled: numpy goes through the same numbers ten times.
 
 read_counts(samples, window, segments, moments)     # a block of vibration of 16 bits (vibration.py)
+fill_vibration(parts, moments, bands, hertz, features)
+fill_recent(ring, slots, age, recent)               # the last rows of machines (state.py)
 summary = CompiledSummary.of(definition)
 summary.features(moments)                            # (K, F), the bits of windows.summarize()
 """
@@ -164,3 +166,50 @@ def read_counts(samples: Any, window: Any, segments: Any, moments: Any) -> None:
         moments[axis, 1] = third / num_samples
         moments[axis, 2] = fourth / num_samples
         moments[axis, 3] = max(high - mean, mean - low)
+
+
+@compile_sums
+def fill_vibration(parts: Any, moments: Any, bands: Any, hertz: Any, features: Any) -> None:
+    """Fills features (R, B + 6) of vibration.py from moments (R, 4) of read_counts() and parts (R, T, P) of spectra,
+    real and imaginary ones side by side; each of B bands begins at a place of `bands` (B,), `hertz` (P,) says where a
+    part lies."""
+    num_rows, num_segments, num_parts = parts.shape
+    num_bands = len(bands)
+    for row in range(num_rows):
+        second, third, fourth, peak = moments[row, 0], moments[row, 1], moments[row, 2], moments[row, 3]
+        deviation = np.sqrt(second)
+        features[row] = 0.0
+        features[row, 0] = deviation
+        if deviation != 0:  # NaN is not
+            features[row, 1] = fourth / (second * second)
+            features[row, 2] = third / (deviation * deviation * deviation)
+            features[row, 3] = peak
+            features[row, 4] = peak / deviation
+        weighted, total = 0.0, 0.0
+        for band in range(num_bands):
+            stop = bands[band + 1] if band + 1 < num_bands else num_parts
+            energy = 0.0
+            for segment in range(num_segments):
+                for place in range(bands[band], stop):
+                    value = np.float64(parts[row, segment, place])
+                    square = value * value
+                    energy += square
+                    weighted += square * hertz[place]
+            features[row, 5 + band] = energy
+            total += energy
+        for place in range(5, 5 + num_bands):
+            features[row, place] = features[row, place] / total if total > 0 else 0.0
+        features[row, 5 + num_bands] = weighted / total if total > 0 else 0.0
+
+
+@compile_cached
+def fill_recent(ring: Any, slots: Any, age: Any, recent: Any) -> None:
+    """Fills recent (N, R, V), the latest row first, from rings (M, R, V) in which a machine's row of an age stands at
+    its remainder by R: of the machines in `slots` (N,) after their row `age` (N,)."""
+    reach, num_signals = recent.shape[1], recent.shape[2]
+    for row in range(len(slots)):
+        slot, place = slots[row], age[row] % reach
+        for back in range(reach):
+            for signal in range(num_signals):
+                recent[row, back, signal] = ring[slot, place, signal]
+            place = place - 1 if place > 0 else reach - 1

@@ -112,7 +112,7 @@ class WindowDefinition:
         centre, scale, weight = self._spreads
         scaled = (values - centre) / scale
         # One sensor after the other: a product of matrices rounds by how many rows there are.
-        health = np.cumsum(np.nan_to_num(scaled) * weight, axis=1)[:, -1]
+        health = np.cumsum(np.where(np.isnan(scaled), 0.0, scaled) * weight, axis=1)[:, -1]
         return np.column_stack([scaled, health])
 
 

@@ -16,14 +16,16 @@ a whole is not silent machine by machine: then nothing comes at all, which who w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float64
+from deepseek.extras import is_installed
 from deepseek.features.machines.definition import WindowDefinition
 from deepseek.features.machines.tables import FAR_WIDTHS, FEW_ROWS
 from deepseek.features.machines.tracker import AlarmTracker
@@ -182,10 +184,10 @@ class FleetState:
         arrays["total_sum"][slots] += filled
         arrays["total_count"][slots] += is_finite
         arrays["age"][slots] = age + 1
-        back = (age[:, None] - np.arange(self.reach)) % self.reach
+        recent = _recent_reader()(arrays["recent"], slots, age)
         moments = Moments(
-            arrays["recent"][slots[:, None], back], known, arrays["first_sum"][slots], arrays["first_count"][slots],
-            arrays["total_sum"][slots], arrays["total_count"][slots], (age + 1).astype(np.float64),
+            recent, known, arrays["first_sum"][slots], arrays["first_count"][slots], arrays["total_sum"][slots],
+            arrays["total_count"][slots], (age + 1).astype(np.float64),
         )  # fmt: skip
         silent, stuck, far = self._check_sensors(slots, values)
         carried = np.where(np.isfinite(values), values, arrays["raw"][slots])
@@ -262,6 +264,27 @@ class FleetState:
             arrays["curve_stride"][slot] *= 2
         arrays["curve"][slots, arrays["curve_size"][slots]] = points
         arrays["curve_size"][slots] += 1
+
+
+@lru_cache(1)
+def _recent_reader() -> Callable[[Float64, Places, Places], Float64]:
+    """Rings (M, R, V) to the last R rows (N, R, V), the latest first, of N machines after their row of an age: compiled
+    where numba is there."""
+    if not is_installed("numba"):
+        return _read_recent
+    from deepseek.features.machines.compiled import fill_recent
+
+    def read(ring: Float64, slots: Places, age: Places) -> Float64:
+        recent = np.empty((len(slots), *ring.shape[1:]))
+        fill_recent(ring, slots, age, recent)
+        return recent
+
+    return read
+
+
+def _read_recent(ring: Float64, slots: Places, age: Places) -> Float64:
+    reach = ring.shape[1]
+    return np.asarray(ring[slots[:, None], (age[:, None] - np.arange(reach)) % reach])
 
 
 def _machine_arrays(num_sensors: int, reach: int) -> dict[str, tuple[tuple[int, ...], Any, Any]]:

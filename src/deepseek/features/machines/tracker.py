@@ -65,7 +65,7 @@ class AlarmTracker:
         if rule is None:
             return np.zeros(len(slots), np.bool_), np.zeros(len(slots), np.bool_)
         signals = self._definition.scale(values)
-        signals[:, :-1] = np.nan_to_num(signals[:, :-1])
+        signals[np.isnan(signals)] = 0.0
         arrays["alarm.signals"][slots, age % BEST_WIDTH] = signals
         whole = np.flatnonzero(age + 1 >= BEST_WIDTH)
         if len(whole):

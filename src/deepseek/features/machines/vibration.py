@@ -36,7 +36,8 @@ MIN_SAMPLES = 64
 CHUNK_SAMPLES = 1 << 17  # half a megabyte: smaller parts cost more calls, larger ones leave the cache
 
 
-def vibration_names(axes: Sequence[str], rate_hz: float) -> tuple[str, ...]:
+@lru_cache(16)
+def vibration_names(axes: tuple[str, ...], rate_hz: float) -> tuple[str, ...]:
     """The columns of compute_vibration().
 
     >>> vibration_names(("h",), 25_600)[5:8]
@@ -90,8 +91,7 @@ def _compute_part(blocks: Sequence[NDArray[Any]] | NDArray[Any], scale: Float32,
             read = _counts_reader() if block.dtype == np.int16 else _read_samples
             read(block, plan.window, segments[place], moments[place])
         number = rows.stop - start
-        shapes, spectra = _describe_shapes(moments[:number]), _describe_spectra(segments[:number], plan)
-        features[rows] = np.concatenate([shapes, spectra], axis=2)
+        features[rows] = _describer()(moments[:number], segments[:number], plan)
         features[rows, :, 0] *= scale[rows, None]
         features[rows, :, 3] *= scale[rows, None]
     return features.reshape(len(blocks), -1)
@@ -112,6 +112,11 @@ def _read_samples(samples: NDArray[Any], window: Float32, segments: Float32, mom
         moments[:, place] = np.vecdot(one, other) / num_samples
 
 
+def _describe(moments: Float64, segments: Float32, plan: _SpectrumPlan) -> Float64:
+    """(N, A, 10) of moments (N, A, 4) and windowed segments (N, A, T * W)."""
+    return np.concatenate([_describe_shapes(moments), _describe_spectra(_transform(segments, plan), plan)], axis=2)
+
+
 def _describe_shapes(moments: Float64) -> Float64:
     """(N, A, 5) of moments (N, A, 4): rms, kurtosis, skew, peak, crest."""
     second, third, fourth, peak = moments.transpose(2, 0, 1)
@@ -122,18 +127,40 @@ def _describe_shapes(moments: Float64) -> Float64:
     return shapes
 
 
-def _describe_spectra(segments: Float32, plan: _SpectrumPlan) -> Float64:
-    """(N, A, 5) of windowed segments (N, A, T * W): shares of the bands, and the centroid."""
+def _describe_spectra(parts: Float32, plan: _SpectrumPlan) -> Float64:
+    """(N, A, 5) of parts of spectra (N, A, T, 2 K): shares of the bands, and the centroid."""
+    power = np.einsum("nask,nask->nak", parts, parts)
+    energy = np.add.reduceat(power, plan.bands, axis=2, dtype=np.float64)
+    total = energy.sum(axis=2, keepdims=True)
+    weighted = np.concatenate([energy, (power @ plan.hertz)[..., None]], axis=2)
+    return np.asarray(np.divide(weighted, total, out=np.zeros_like(weighted), where=total > 0))
+
+
+def _transform(segments: Float32, plan: _SpectrumPlan) -> Float32:
+    """Parts of spectra (N, A, T, 2 K) of windowed segments (N, A, T * W): real and imaginary ones side by side, so that
+    there is one way through them, where .real and .imag would be four with gaps."""
     num_blocks, num_axes, _ = segments.shape
-    # Real and imaginary parts side by side: one way through them, where .real and .imag would be four with gaps.
     parts = _fourier()(segments.reshape(-1, len(plan.window)), axis=1).view(np.float32)
-    parts = parts.reshape(num_blocks * num_axes, -1, parts.shape[1])
-    power = np.einsum("rsk,rsk->rk", parts, parts)
-    energy = np.add.reduceat(power, plan.bands, axis=1, dtype=np.float64)
-    total = energy.sum(axis=1, keepdims=True)
-    weighted = np.column_stack([energy, power @ plan.hertz])
-    spectra = np.divide(weighted, total, out=np.zeros_like(weighted), where=total > 0)
-    return np.asarray(spectra.reshape(num_blocks, num_axes, -1))
+    return np.asarray(parts.reshape(num_blocks, num_axes, -1, parts.shape[1]))
+
+
+@lru_cache(1)
+def _describer() -> Callable[[Float64, Float32, _SpectrumPlan], Float64]:
+    """What _describe() does: compiled where numba is there, with one way through the spectra."""
+    if not is_installed("numba"):
+        return _describe
+    from deepseek.features.machines.compiled import fill_vibration
+
+    def describe(moments: Float64, segments: Float32, plan: _SpectrumPlan) -> Float64:
+        parts = _transform(segments, plan)
+        features = np.empty((*parts.shape[:2], NUM_FEATURES))
+        fill_vibration(
+            parts.reshape(-1, *parts.shape[2:]), moments.reshape(-1, 4), plan.bands, plan.hertz,
+            features.reshape(-1, NUM_FEATURES),
+        )  # fmt: skip
+        return features
+
+    return describe
 
 
 @lru_cache(1)

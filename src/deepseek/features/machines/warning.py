@@ -168,7 +168,7 @@ class _IndexCourse:
             recent = middle_value(sliding_window_view(index, WIDTH), axis=-1)[BEST_WIDTH - WIDTH :]
             drop[first:] = best - recent
             jump[first:] = measure_jump(sliding_window_view(index, JUMP_ROWS)[first + 1 - JUMP_ROWS :])
-        return cls(np.nan_to_num(signals[:, :-1]), best_row, drop, jump)
+        return cls(np.where(np.isnan(scaled := signals[:, :-1]), 0.0, scaled), best_row, drop, jump)
 
     def reasons(self, definition: WindowDefinition, row: int) -> tuple[Reason, ...]:
         """The sensors that pulled the index down most at a row."""

@@ -187,6 +187,9 @@ def ask_study(folder: Path, num: int = 1) -> StudyResult:
     study = Study.open(folder)
     warnings = study.repair()
     trials = tuple(study.ask(num))
+    if len(trials) < num:
+        left = f"the pool had {len(trials)} left"
+        warnings = (*warnings, f"{num} recipes were asked for, and {left}")
     pending = sum(trial.state == "pending" for trial in study.trials())
     words = f"{pending} {'trial is' if pending == 1 else 'trials are'} open. Tell the result: deepseek recipe process "
     words += f"tell {folder} {trials[0].number} {' '.join(f'{name}=...' for name in study.definition.quantities)}"

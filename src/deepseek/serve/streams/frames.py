@@ -5,13 +5,14 @@
 Blocks of vibration hold line feeds, so lines cannot carry them. As with lines there is no place to go on from: what is
 sent again is known by machine and time, and is answered as then. A thread reads while others are answered, so that what
 came meanwhile is answered together: a pipe holds a few milliseconds of a fleet, and its writer would wait. It reads
-GATHER_BYTES ahead: a source that is faster waits in its pipe and not in this process's memory.
+GATHER_BYTES ahead: a source that is faster waits in its pipe and not in this process's memory. What a slower source
+sends waits there, too, as long as the pipe has room, and is read by whoever takes messages: each time that a thread
+wakes costs more than what it reads.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import os
 import select
@@ -19,6 +20,7 @@ import struct
 import threading
 import time
 import uuid
+from typing import ClassVar
 
 from deepseek.errors import StorageError, TooLargeError
 from deepseek.serve.streams.messages import MAX_BATCH, Message
@@ -28,12 +30,18 @@ MAX_MESSAGE_BYTES = 1 << 24
 BUFFER_BYTES = 1 << 25
 GATHER_BYTES = 1 << 24  # that are read ahead, or one message: some 160 machine-seconds of two axes at 25.6 kHz
 PIPE_BYTES = 1 << 20  # that a pipe holds, where the system allows it: by default 64 KiB, read 3,000 times a second
-PAUSE_S = 0.004  # after a reading that found little, so that the next finds more
+USUAL_PIPE_BYTES = 1 << 16
+#: After a reading that found little, so that the next finds more: twice as long after each that found less than LITTLE
+#: of what the pipe holds, half as long after one of more than MUCH.
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.004, 0.128
+LITTLE, MUCH, FULL = 1 / 8, 1 / 4, 1 / 2
 POLL_MS = 100  # until the thread looks whether it is to end
 
 
 class FrameSource:
     """Frames of a file descriptor."""
+
+    needs_loop: ClassVar[bool] = False
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -43,10 +51,16 @@ class FrameSource:
         self._number = 0
         self._has_ended = self._is_closed = False
         self._error: OSError | None = None
-        self._changed = threading.Condition()  # around all of it but the bytes behind `stop`, which are the thread's
+        self._lock = threading.RLock()  # around all of it but the bytes behind `stop`, which are the thread's
+        self._arrived = threading.Condition(self._lock)  # a message did, or the end
+        self._asked = threading.Condition(self._lock)  # the thread is, to go on
+        self._is_resting = False  # the thread, which then leaves the bytes behind `stop` to whoever holds the lock
+        self._is_awaited = False  # a message, by who has found none
+        self._pause_s, self._rest_until_s = FIRST_PAUSE_S / 2, 0.0
+        self._pipe_bytes = _widen_pipe(descriptor)
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
         self._reader = threading.Thread(target=self._run_reader, name="frames", daemon=True)
-        with contextlib.suppress(OSError, AttributeError):  # a file, or a system that allows no more or knows it not
-            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
     async def start(self, last_position: str) -> None:
         """Frames are read from where the descriptor stands."""
@@ -55,70 +69,107 @@ class FrameSource:
     async def read(self) -> list[Message]:
         """The messages that are there; waits for one. TooLargeError for one beyond the limit, StorageError where the
         input cannot be read."""
-        bodies = await asyncio.get_running_loop().run_in_executor(None, self._take)
+        bodies = self._take(is_waiting=False)
+        if bodies is None:
+            bodies = await asyncio.get_running_loop().run_in_executor(None, self._take)
         first = self._number
-        self._number += len(bodies)
-        return [Message(f"{self._run}:{first + place}", body) for place, body in enumerate(bodies)]
+        self._number += len(bodies or ())
+        return [Message(f"{self._run}:{first + place}", body) for place, body in enumerate(bodies or ())]
 
     async def close(self) -> None:
         """The descriptor is the caller's."""
-        with self._changed:
+        with self._lock:
             self._is_closed = True
-            self._changed.notify_all()
+            self._arrived.notify_all()
+            self._asked.notify_all()
 
     def _run_reader(self) -> None:
         """In the thread: until the end of the input, or of this source."""
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLIN)
-        number = 1
-        while number and self._make_room():
-            if not poll.poll(POLL_MS):
-                continue
-            try:
-                number = os.readv(self._descriptor, [memoryview(self._buffer)[self._stop : self._stop + PIPE_BYTES]])
-            except OSError as error:
-                number, self._error = 0, error
-            with self._changed:
-                self._stop += number
-                self._has_ended = not number
-                self._changed.notify_all()
-            if 0 < number < PIPE_BYTES // 2:
-                time.sleep(PAUSE_S)
+        while not self._has_ended and self._make_room():
+            if self._poll.poll(POLL_MS) and not self._is_closed:  # then the descriptor may be another's already
+                self._read_some()
+                self._rest()
+
+    def _read_some(self) -> None:
+        """Bytes into the buffer, which has room for them; waits for one."""
+        number = 0
+        try:
+            number = os.readv(self._descriptor, [memoryview(self._buffer)[self._stop : self._stop + PIPE_BYTES]])
+        except OSError as error:
+            self._error = error
+        with self._lock:
+            self._stop += number
+            self._has_ended = not number
+            share = number / self._pipe_bytes
+            factor = 2 if share < LITTLE else 0.5 if share > MUCH else 1
+            self._pause_s = min(max(factor * self._pause_s, FIRST_PAUSE_S), LAST_PAUSE_S)
+            self._rest_until_s = 0.0 if share >= FULL else time.monotonic() + self._pause_s
+            if self._has_ended or (self._is_awaited and self._has_frame()):
+                self._is_awaited = False
+                self._arrived.notify_all()
+
+    def _rest(self) -> None:
+        """Lets the pipe fill again, until a while after it was last read, or until somebody waits for a message."""
+        with self._lock:
+            self._is_resting = True
+            while not (self._is_closed or self._is_awaited or self._has_ended):
+                if (rest_s := self._rest_until_s - time.monotonic()) <= 0:
+                    break
+                self._asked.wait(rest_s)
+            self._is_resting = False
 
     def _make_room(self) -> bool:
         """For one reading, once less than enough waits; False at the end of this source."""
-        with self._changed:
+        with self._lock:
             while not self._is_closed and self._stop - self._start >= GATHER_BYTES and self._has_frame():
-                self._changed.wait()
-            if self._stop + PIPE_BYTES > len(self._buffer):
-                rest = self._stop - self._start
-                self._buffer[:rest] = self._buffer[self._start : self._stop]
-                self._start, self._stop = 0, rest
+                self._asked.wait()
+            self._move_rest()
             return not self._is_closed
 
-    def _take(self) -> list[bytes]:
-        """The whole messages of the buffer, MAX_BATCH at most; waits for one. None at the end."""
-        with self._changed:
+    def _move_rest(self) -> None:
+        """To the front, where the buffer has no room for a reading behind it."""
+        if self._stop + PIPE_BYTES > len(self._buffer):
+            rest = self._stop - self._start
+            self._buffer[:rest] = self._buffer[self._start : self._stop]
+            self._start, self._stop = 0, rest
+
+    def _take(self, *, is_waiting: bool = True) -> list[bytes] | None:
+        """The whole messages that are there, MAX_BATCH at most. Where there is none it waits for one, or gives None;
+        an empty list is the end."""
+        with self._lock:
+            if self._is_resting and not self._has_ended and self._poll.poll(0):
+                self._move_rest()
+                self._read_some()
             while not (self._has_frame() or self._has_ended or self._is_closed):
-                self._changed.wait()
+                if not is_waiting:
+                    return None
+                self._is_awaited = True
+                self._asked.notify_all()
+                self._arrived.wait()
+            self._is_awaited = False
             if self._error is not None:
                 raise StorageError(
                     f"the input cannot be read: {self._error}", expected="frames", fix="check what writes them"
                 ) from self._error
-            bodies: list[bytes] = []
-            while len(bodies) < MAX_BATCH and self._has_frame():
-                first, length = self._start + LENGTH.size, self._next_length()
-                if length > MAX_MESSAGE_BYTES:
-                    if bodies:
-                        break  # those before it are answered first
-                    raise TooLargeError(
-                        f"frame {self._number + 1} says that it has {length:,} bytes",
-                        expected=f"at most {MAX_MESSAGE_BYTES:,}", fix="send four bytes of length, then the message",
-                    )  # fmt: skip
-                self._start = first + length
-                bodies.append(bytes(memoryview(self._buffer)[first : self._start]))
-            self._changed.notify_all()
+            bodies = self._cut_frames()
+            if not self._is_resting:
+                self._asked.notify_all()  # there is room again
             return bodies
+
+    def _cut_frames(self) -> list[bytes]:
+        bodies: list[bytes] = []
+        while len(bodies) < MAX_BATCH and self._has_frame():
+            first, length = self._start + LENGTH.size, self._next_length()
+            if length > MAX_MESSAGE_BYTES:
+                if bodies:
+                    break  # those before it are answered first
+                raise TooLargeError(
+                    f"frame {self._number + 1} says that it has {length:,} bytes",
+                    expected=f"at most {MAX_MESSAGE_BYTES:,}", fix="send four bytes of length, then the message",
+                )  # fmt: skip
+            self._start = first + length
+            bodies.append(bytes(memoryview(self._buffer)[first : self._start]))
+        return bodies
 
     def _has_frame(self) -> bool:
         """Whether a whole frame is there, or one whose length is beyond the limit."""
@@ -130,3 +181,11 @@ class FrameSource:
     def _next_length(self) -> int:
         (length,) = LENGTH.unpack_from(self._buffer, self._start)
         return int(length)
+
+
+def _widen_pipe(descriptor: int) -> int:
+    """How many bytes a pipe holds: PIPE_BYTES where the system allows it. A file counts as such a pipe."""
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    except (OSError, AttributeError):  # a file, or a system that allows no more or knows it not
+        return USUAL_PIPE_BYTES

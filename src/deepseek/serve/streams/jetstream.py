@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from deepseek.errors import CheckError, InputError
 from deepseek.extras import need
@@ -24,6 +24,8 @@ REFUSALS = ("authorization violation", "authentication", "permissions violation"
 
 class _NatsEnd:
     """A connection to one subject."""
+
+    needs_loop: ClassVar[bool] = True
 
     def __init__(self, url: str, subject: str, tell: Callable[[str], None]) -> None:
         need("nats", extra="stream")

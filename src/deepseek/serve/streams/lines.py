@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import uuid
 from collections.abc import Sequence
+from typing import ClassVar
 
 from deepseek.errors import TooLargeError
 from deepseek.serve.streams.messages import MAX_BATCH, Message
@@ -20,6 +22,8 @@ MAX_LINE_BYTES = 1 << 20
 
 class LineSource:
     """Lines of a file descriptor."""
+
+    needs_loop: ClassVar[bool] = False
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -56,8 +60,12 @@ class LineSource:
 class LineSink:
     """Lines to a file descriptor."""
 
+    needs_loop: ClassVar[bool] = False
+
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
 
     async def last_position(self) -> str:
         return ""
@@ -65,7 +73,10 @@ class LineSink:
     async def write(self, answers: Sequence[Message]) -> None:
         data = memoryview(b"".join(answer.body + b"\n" for answer in answers))
         while data:  # a pipe takes a part
-            data = data[await asyncio.get_running_loop().run_in_executor(None, os.write, self._descriptor, data) :]
+            if self._poll.poll(0):  # then so much is taken without waiting, which a thread would cost more than
+                data = data[os.write(self._descriptor, data[: select.PIPE_BUF]) :]
+            else:
+                data = data[await asyncio.get_running_loop().run_in_executor(None, os.write, self._descriptor, data) :]
 
     async def close(self) -> None:
         """The descriptor is the caller's."""

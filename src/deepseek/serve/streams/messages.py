@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from deepseek.errors import InputError
 
@@ -37,6 +37,8 @@ class MessageScorer(Protocol):
 class Source(Protocol):
     """Where messages come from, in order."""
 
+    needs_loop: ClassVar[bool]  # whether it brings messages while others are answered, by the event loop
+
     async def start(self, last_position: str) -> None:
         """Begin behind a position, which the output says was the last to be answered; "": from the first on."""
         ...
@@ -50,6 +52,8 @@ class Source(Protocol):
 
 class Sink(Protocol):
     """Where answers go, in order. One stream writes to it."""
+
+    needs_loop: ClassVar[bool]
 
     async def last_position(self) -> str:
         """The position of the last answer that it holds; "" where it holds none."""

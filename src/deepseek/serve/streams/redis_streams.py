@@ -7,7 +7,7 @@ not above the last, so an answer that was written before a connection broke cann
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from deepseek.errors import InputError
 from deepseek.extras import need
@@ -20,6 +20,8 @@ FIELD, POSITION = b"data", b"position"
 
 class _RedisEnd:
     """A connection to one stream, which is made anew when it breaks."""
+
+    needs_loop: ClassVar[bool] = True
 
     def __init__(self, url: str, key: str, tell: Callable[[str], None]) -> None:
         need("redis", extra="stream")

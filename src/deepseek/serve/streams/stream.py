@@ -37,7 +37,10 @@ async def run_stream(
                 stop.cancel()
                 return number
             answers = scorer.answer([message.body for message in messages])
-            await loop.run_in_executor(None, scorer.sync)
+            if source.needs_loop or sink.needs_loop:
+                await loop.run_in_executor(None, scorer.sync)
+            else:
+                scorer.sync()  # nobody else wants the loop, and waking a thread costs as much as the sync
             pairs = zip(messages, answers, strict=True)
             await sink.write([Message(message.position, answer) for message, answer in pairs])
             number += len(messages)
