@@ -28,6 +28,7 @@ from typing import Any
 from result import claim, finish, options
 
 LATE, HELD = "p99 of an answer through the server, one CPU thread", "conversations held in 1 GB"
+USED = "CPU time of that answer, p99"  # what the wall would show on a machine with nothing else to do
 CLAIMS = (LATE, HELD)
 NUM_MESSAGES, NUM_WARM_UP = 2_000, 50
 NUM_CONVERSATIONS, NUM_OWN, NUM_CONTINUED = 50_000, 500, 500  # NUM_OWN: that are no copies
@@ -65,7 +66,7 @@ def main() -> int:
         bundle = chosen.bundle or make_example(Path(folder) / "help")
         dialogue = write_dialogue(Path(folder), bundle)
         if LATE not in left_out:
-            claims.append(measure_lateness(bundle, dialogue, Path(folder) / "late"))
+            claims += measure_lateness(bundle, dialogue, Path(folder) / "late")
         if HELD not in left_out:
             claims.append(measure_memory(bundle, dialogue, Path(folder) / "held"))
     return finish("assistant_server", claims, not_run=left_out)
@@ -125,8 +126,8 @@ def cpu_seconds(pid: int) -> float:
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
-def measure_lateness(bundle: Path, dialogue: Path, state: Path) -> dict[str, Any]:
-    """One message after the other, each fourth in a conversation that has begun."""
+def measure_lateness(bundle: Path, dialogue: Path, state: Path) -> list[dict[str, Any]]:
+    """By the wall and in CPU time. One message after the other, each fourth in a conversation that has begun."""
     draw, late, used = random.Random(0), list[float](), list[float]()
     with served(bundle, dialogue, state) as (connection, name, pid):
         identity = ""
@@ -138,13 +139,14 @@ def measure_lateness(bundle: Path, dialogue: Path, state: Path) -> dict[str, Any
             identity = answer["conversation"] if len(late) % 4 and answer["status"] == "open" else ""
     middle, p99 = (1e3 * quantile(late[NUM_WARM_UP:], share) for share in (0.5, 0.99))
     cpu_middle, cpu_p99 = (1e3 * quantile(used[NUM_WARM_UP:], share) for share in (0.5, 0.99))
-    note = (
-        f"median {middle:.1f} ms; of CPU {cpu_middle:.1f} ms, p99 {cpu_p99:.1f} ms; load {os.getloadavg()[0]:.1f}; "
-        f"{NUM_MESSAGES} messages, each synced to the disk"
-    )
-    return claim(
-        LATE, ours=p99, unit="ms", op="<=", bar=60.0, rival=800.0, rival_name="the average that is asked for", note=note
-    )
+    count = f"{NUM_MESSAGES} messages, each synced to the disk; load {os.getloadavg()[0]:.1f}"
+    return [
+        claim(
+            LATE, ours=p99, unit="ms", op="<=", bar=60.0, rival=800.0, rival_name="the average that is asked for",
+            note=f"median {middle:.1f} ms; {count}",
+        ),
+        claim(USED, ours=cpu_p99, unit="CPU ms", op="<=", bar=60.0, note=f"median {cpu_middle:.1f} CPU ms; {count}"),
+    ]  # fmt: skip
 
 
 def quantile(values: list[float], share: float) -> float:

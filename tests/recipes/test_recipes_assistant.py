@@ -242,6 +242,11 @@ def test_too_little_is_refused(columns: dict[str, list[str]], message: str) -> N
         read_questions(intents=table(**columns))
 
 
+def test_an_faq_whose_answers_are_missing_is_refused_with_the_rows_that_were_left_out() -> None:
+    with pytest.raises(InputError, match=r"0 intents; 1 rows of the FAQ .*without an answer"):
+        read_questions(faq=table(question=["When are you open?"], answer=[""]))
+
+
 def test_sections_of_documents_answer_word_for_word(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a.md").write_text("# Returns\nWithin 30 days.\n# Overview\nAll of it.\n", "utf-8")

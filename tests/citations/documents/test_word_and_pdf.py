@@ -98,6 +98,13 @@ def test_a_broken_word_file_is_refused(tmp_path: Path, data: bytes) -> None:
         read_document(tmp_path / "a.docx")
 
 
+def test_a_word_file_whose_parts_are_of_another_kind_is_refused_in_words(tmp_path: Path) -> None:
+    pytest.importorskip("docx")
+    (tmp_path / "a.docx").write_bytes(docx_bytes("<w:p/>", extra={"[Content_Types].xml": b"<Types/>"}))
+    with pytest.raises(MalformedError, match="cannot be read: a part of it"):
+        read_document(tmp_path / "a.docx")
+
+
 @pytest.mark.parametrize("entity", ['"inner words"', 'SYSTEM "file:///etc/hostname"', f'"{"&lt;" * 10}"'])
 def test_a_word_file_that_declares_entities_is_refused_and_no_word_is_lost(tmp_path: Path, entity: str) -> None:
     pytest.importorskip("docx")

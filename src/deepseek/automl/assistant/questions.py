@@ -72,8 +72,9 @@ def read_questions(
     inside = _without_repeats(all_inside, [])  # what stands in both tables is no mistake
     names = {name for _, name in inside}
     if len(names) < 2:
+        because = "".join(f"; {warning}" for warning in warnings)
         raise InputError(
-            f"there are {len(names)} intents", expected="questions of at least two intents",
+            f"there are {len(names)} intents{because}", expected="questions of at least two intents",
             fix="bring an FAQ with at least two different answers, or questions with two intents",
         )  # fmt: skip
     warnings += _few_examples(Counter(name for _, name in inside))

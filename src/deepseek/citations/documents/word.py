@@ -33,7 +33,9 @@ def paragraphs_of(data: bytes, name: str) -> list[Paragraph]:
     try:
         document = docx.Document(io.BytesIO(data))
         body = document.element.body
-    except (KeyError, ValueError, AttributeError, etree.XMLSyntaxError, zipfile.BadZipFile) as error:
+    except AttributeError as error:  # python-docx meets an element of another kind than it takes for certain
+        raise _malformed_error(name, "a part of it is not what stands there in a Word file") from error
+    except (KeyError, ValueError, etree.XMLSyntaxError, zipfile.BadZipFile) as error:
         raise _malformed_error(name, str(error)) from error
     except docx.opc.exceptions.OpcError as error:
         raise _malformed_error(name, str(error)) from error
