@@ -18,6 +18,7 @@ from deepseek.automl.label.rules import code
 from deepseek.automl.label.rules.apply import run_rules
 from deepseek.automl.label.rules.definition import read_rules, vote
 from deepseek.automl.label.rules.label_model import fit_label_model, majority_vote
+from deepseek.automl.label.rules.patterns import Search, search_rows
 from deepseek.automl.label.training import training_rows
 from deepseek.cli import main
 from deepseek.errors import InputError
@@ -58,16 +59,16 @@ def test_rules_vote_by_words_expressions_and_bounds(project: Project, tmp_path: 
         {"story": "SMOKE in the hall", "amount": 51}, {"story": "smoked fish", "amount": 50.0},
         {"story": None, "amount": None}, {"story": "the pipe's smoke", "amount": 1},
     ]  # fmt: skip
-    assert [vote(rule, rows, project.definition) for rule in rules] == [
+    assert vote(rules, rows, project.definition, ["1", "2", "3", "4"]) == [
         ["fire", None, None, "fire"], [None, None, None, "water"], [None, "water", None, "water"],
     ]  # fmt: skip
 
 
 def test_chinese_words_need_no_blanks(project: Project, tmp_path: Path) -> None:
     text = '[[rules]]\nname = "a"\nlabel = "fire"\nkeywords = ["着火", "fire"]\n'
-    [rule] = read_rules(write(tmp_path, text), project.definition)
+    rules = read_rules(write(tmp_path, text), project.definition)
     rows = [{"story": text, "amount": 1} for text in ("厨房着火了", "the fireman", "发生fire事故")]
-    assert vote(rule, rows, project.definition) == ["fire", None, "fire"]
+    assert vote(rules, rows, project.definition, ["1", "2", "3"]) == [["fire", None, "fire"]]
 
 
 def test_rules_are_measured_on_the_test_and_label_nothing_of_it(project: Project, tmp_path: Path) -> None:
@@ -114,12 +115,30 @@ def test_labels_of_rules_weigh_what_they_are_worth(project: Project, tmp_path: P
         ('[[rules]]\nname = "a"\nlabel = "fire"\nregex = "b"\ncolumn = "storry"', "Did you mean 'story'"),
         ('[[rules]]\nname = "a"\nlabel = "fire"\nkeyword = ["b"]', "Did you mean 'keywords'"),
         ('[[rules]]\nname = "a"\nlabel = "fire"\nkeywords = "b"', "no list of words"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\nregex = ""', "asks for nothing"),
+        (f'[[rules]]\nname = "a"\nlabel = "fire"\nregex = "{"(" * 5000 + ")" * 5000}"', "the rule 'a': maximum"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\nregex = "a{99999999999999999999}"', "number is too large"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\ncolumn = "amount"\nat_least = nan', "a bound is no number"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\ncolumn = "amount"\nat_least = 3\nat_most = 2', "no number is at"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\ncolumn = "story"\nat_least = 3', "'story', which holds no numbers"),
         ("[[rules", "is no TOML"),
+        ("x = " + "[" * 5000, "is no TOML"),
     ],
 )
 def test_rules_that_do_not_fit_are_refused_in_words(project: Project, tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(InputError, match=expected):
         read_rules(write(tmp_path, text), project.definition)
+
+
+def test_an_expression_that_goes_back_forever_is_named_with_its_row(project: Project) -> None:
+    searches = [Search("pipes", "pipe", ("story",)), Search("loop", "(a+)+$", ("story",))]
+    rows = [{"story": "a pipe"}, {"story": "a" * 60 + "b"}, {"story": None}]
+    assert search_rows(searches[:1], rows, ["row 1", "row 2", "row 3"]) == [[True, False, False]]
+    with pytest.raises(InputError, match="expression of 'loop' does not end on row 2") as raised:
+        search_rows(searches, rows, ["row 1", "row 2", "row 3"], text_cpu_s=0.1)
+    assert raised.value.exit_code == 2
+    with pytest.raises(InputError, match="of 'loop' does not end"):
+        search_rows(searches, rows, ["row 1", "row 2", "row 3"], rule_cpu_s=0.1)
 
 
 def test_code_runs_only_with_leave_and_raising_is_abstaining(project: Project, tmp_path: Path) -> None:
@@ -128,6 +147,8 @@ def test_code_runs_only_with_leave_and_raising_is_abstaining(project: Project, t
 print("hello")
 def rule_smoke(row):
     return "fire" if "smoke" in row["story"] else None
+def rule_leaves(row):
+    raise SystemExit(0)
 def rule_odd(row):
     return {"pipe": "water"}[row["story"].split()[3]]
 """
@@ -135,8 +156,8 @@ def rule_odd(row):
     with pytest.raises(InputError, match="is code, and would run with your rights"):
         run_rules(project, path)
     result = run_rules(project, path, allow_code=True)
-    smoke, odd = result.rules
-    assert (smoke.num_raised, odd.num_raised) == (0, 20)
+    smoke, leaves, odd = result.rules
+    assert (smoke.num_raised, leaves.num_raised, odd.num_raised) == (0, 39, 20)
     assert odd.first_error == "KeyError: 'and'"
     assert smoke.num_right == smoke.num_known > 0
 
@@ -148,6 +169,8 @@ def rule_odd(row):
         ("import random; return random.choice(['fire', 'water'])", "otherwise when it is asked again"),
         ("return 'smoke'", "rule_a: 'smoke' is not a label"),
         ("import os; os._exit(3)", "cannot be run"),
+        ("import os; os._exit(0)", "rule_a has ended its process"),
+        ("return None\ndef rule_a(row): return None", "has rule_a twice"),
     ],
 )
 def test_functions_that_loop_or_disagree_with_themselves_are_named(

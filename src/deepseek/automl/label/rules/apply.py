@@ -137,7 +137,7 @@ def _collect_votes(
     else:
         rules = read_rules(path, project.definition)
         names = [rule.name for rule in rules]
-        columns = [tuple(vote(rule, records, project.definition)) for rule in rules]
+        columns = [tuple(own) for own in vote(rules, records, project.definition, [item.key for item in items])]
         faults = [(0, "")] * len(rules)
     votes = np.array([[ABSTAIN if label is None else place[label] for label in column] for column in columns], np.int64)
     return names, votes.T, faults

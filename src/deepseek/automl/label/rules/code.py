@@ -38,7 +38,7 @@ work = getattr(module, name)
 def ask(row):
     try:
         answer = work(dict(row))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return {"raised": f"{type(error).__name__}: {error}"[:200]}
     if answer is None or isinstance(answer, str):
         return {"label": answer}
@@ -75,6 +75,9 @@ def find_functions(path: Path) -> tuple[str, ...]:
         raise InputError(
             f"{path.name} has no function {PREFIX}NAME", expected=f"def {PREFIX}refund(row): ...", fix="name them so"
         )
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{path.name} has {twice} twice", expected="names of their own", fix="rename one")
     return names
 
 
@@ -97,7 +100,13 @@ def run_function(path: Path, name: str, records: Sequence[Record], time_s: float
         raise InputError(
             f"{path.name} cannot be run: {last[0][:300]}", expected="a file that can be imported", fix="mend it"
         )
-    document = json.loads(done.stdout)
+    try:
+        document = json.loads(done.stdout)
+    except ValueError as error:  # the function has ended the process, by os._exit() or so
+        raise InputError(
+            f"{name} has ended its process before it answered", expected="a function that returns",
+            fix="return None instead of leaving the program",
+        ) from error  # fmt: skip
     if document["differ"]:
         raise InputError(
             f"{name} answers row {document['differ'][0] + 1} otherwise when it is asked again",

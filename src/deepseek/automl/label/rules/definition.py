@@ -20,14 +20,17 @@ regex = "\\\\border #?[0-9]{6}\\\\b"
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from deepseek.automl.label.project.records import Definition
+from deepseek.automl.label.project.records import FILE_KINDS, Definition
 from deepseek.automl.label.project.values import check_class
+from deepseek.automl.label.rules.patterns import Search, search_rows, text_of
 from deepseek.contracts import JsonObject, Record
 from deepseek.errors import InputError
 from deepseek.files import read_bounded
@@ -35,7 +38,6 @@ from deepseek.plugins import did_you_mean
 
 MAX_FILE_BYTES = 2**20
 MAX_RULES = 500
-MAX_TEXT = 20_000  # characters of a text that a regular expression is held against
 ABSTAIN = -1
 
 
@@ -51,10 +53,8 @@ class Rule:
     at_least: float | None = None
     at_most: float | None = None
 
-    def pattern(self) -> re.Pattern[str] | None:
-        """What is looked for in texts; None for bounds on a number."""
-        if self.regex is not None:
-            return re.compile(self.regex, re.IGNORECASE)
+    def words(self) -> re.Pattern[str] | None:
+        """The keywords as an expression, which never goes back; None without keywords."""
         words = "|".join(map(re.escape, sorted(self.keywords, key=len, reverse=True)))
         # Chinese has no blanks between words: a boundary is asked for beside letters of an alphabet alone.
         return (
@@ -70,7 +70,7 @@ def read_rules(path: Path, definition: Definition) -> tuple[Rule, ...]:
     data = read_bounded(path, MAX_FILE_BYTES, what="rules in TOML", smaller="split it")
     try:
         document = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(
             f"{path.name} is no TOML: {error}", expected="[[rules]] with name and label", fix="mend it"
         ) from error
@@ -108,18 +108,27 @@ def _read_rule(table: object, place: int, definition: Definition) -> Rule:
         )
     if not isinstance(keywords, list) or not all(isinstance(word, str) and word for word in keywords):
         raise InputError(f"{where}: keywords is no list of words", expected='["refund"]', fix="write such a list")
-    if not all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in bounds):
+    if not all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in bounds) or any(
+        math.isnan(bound) for bound in bounds
+    ):
         raise InputError(f"{where}: a bound is no number", expected="at_least = 3", fix="write a number")
+    if len(bounds) == 2 and bounds[0] > bounds[1]:
+        raise InputError(
+            f"{where}: no number is at least {bounds[0]} and at most {bounds[1]}", expected="at_least <= at_most",
+            fix="exchange them",
+        )  # fmt: skip
     check_class(table["label"], definition.labels)
-    if [bool(keywords), "regex" in table, bool(bounds)].count(True) != 1:
+    if [bool(keywords), bool(table.get("regex")), bool(bounds)].count(True) != 1:
         raise InputError(
             f"{where} asks for nothing, or for two things", expected="keywords, regex or bounds", fix="keep one"
         )
     rule = Rule(**{**table, "keywords": tuple(keywords)})
     _check_column(rule, where, definition, needs_number=bool(bounds))
     try:
-        rule.pattern()
-    except re.error as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a later Python may read otherwise
+            re.compile(rule.regex or "")
+    except (re.error, RecursionError, OverflowError) as error:
         raise InputError(f"{where}: {error}", expected="a regular expression of Python", fix="mend it") from error
     return rule
 
@@ -134,21 +143,38 @@ def _check_column(rule: Rule, where: str, definition: Definition, *, needs_numbe
             expected=", ".join(definition.kinds),
             fix="correct it",
         )
+    if needs_number and definition.kinds[str(rule.column)] in ("text", *FILE_KINDS):
+        raise InputError(
+            f"{where} has bounds for {rule.column!r}, which holds no numbers", expected="a column of numbers",
+            fix="use keywords or regex, or another column",
+        )  # fmt: skip
 
 
-def vote(rule: Rule, records: Sequence[Record], definition: Definition) -> list[str | None]:
-    """What the rule says of each row: its label, or nothing."""
-    columns = (rule.column,) if rule.column else definition.texts
-    pattern = rule.pattern()
-    if pattern is None:
-        return [rule.label if _is_within(rule, record[columns[0]]) else None for record in records]
+def vote(
+    rules: Sequence[Rule], records: Sequence[Record], definition: Definition, keys: Sequence[str]
+) -> list[list[str | None]]:
+    """What each rule says of each of N rows: its label, or nothing. `keys` (N,) are names of the rows in errors.
+    InputError for a regular expression that does not end."""
+    searches = [Search(rule.name, rule.regex, _columns(rule, definition)) for rule in rules if rule.regex is not None]
+    by_regex = iter(search_rows(searches, records, keys))
     return [
-        rule.label if any(pattern.search(_text(record[column])) for column in columns) else None for record in records
+        [
+            rule.label if is_hit else None
+            for is_hit in (next(by_regex) if rule.regex is not None else _hits(rule, records, definition))
+        ]
+        for rule in rules
     ]
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)[:MAX_TEXT]
+def _hits(rule: Rule, records: Sequence[Record], definition: Definition) -> list[bool]:
+    columns, words = _columns(rule, definition), rule.words()
+    if words is None:
+        return [_is_within(rule, record[columns[0]]) for record in records]
+    return [any(words.search(text_of(record[column])) for column in columns) for record in records]
+
+
+def _columns(rule: Rule, definition: Definition) -> tuple[str, ...]:
+    return (rule.column,) if rule.column else definition.texts
 
 
 def _is_within(rule: Rule, value: object) -> bool:
