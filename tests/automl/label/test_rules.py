@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,9 +19,10 @@ from automl.label.test_choose import label_all
 from deepseek.automl.label.project.project import Project
 from deepseek.automl.label.rules import code
 from deepseek.automl.label.rules.apply import run_rules
-from deepseek.automl.label.rules.definition import read_rules, vote
+from deepseek.automl.label.rules.definition import Rule, read_rules
 from deepseek.automl.label.rules.label_model import fit_label_model, majority_vote
 from deepseek.automl.label.rules.patterns import Search, search_rows
+from deepseek.automl.label.rules.votes import vote
 from deepseek.automl.label.training import training_rows
 from deepseek.cli import main
 from deepseek.errors import InputError
@@ -59,8 +63,9 @@ def test_rules_vote_by_words_expressions_and_bounds(project: Project, tmp_path: 
         {"story": "SMOKE in the hall", "amount": 51}, {"story": "smoked fish", "amount": 50.0},
         {"story": None, "amount": None}, {"story": "the pipe's smoke", "amount": 1},
     ]  # fmt: skip
-    assert vote(rules, rows, project.definition, ["1", "2", "3", "4"]) == [
-        ["fire", None, None, "fire"], [None, None, None, "water"], [None, "water", None, "water"],
+    votes = vote(rules, rows, project.definition, ["1", "2", "3", "4"])
+    assert [each.labels for each in votes] == [
+        ("fire", None, None, "fire"), (None, None, None, "water"), (None, "water", None, "water"),
     ]  # fmt: skip
 
 
@@ -68,7 +73,7 @@ def test_chinese_words_need_no_blanks(project: Project, tmp_path: Path) -> None:
     text = '[[rules]]\nname = "a"\nlabel = "fire"\nkeywords = ["着火", "fire"]\n'
     rules = read_rules(write(tmp_path, text), project.definition)
     rows = [{"story": text, "amount": 1} for text in ("厨房着火了", "the fireman", "发生fire事故")]
-    assert vote(rules, rows, project.definition, ["1", "2", "3"]) == [["fire", None, "fire"]]
+    assert vote(rules, rows, project.definition, ["1", "2", "3"])[0].labels == ("fire", None, "fire")
 
 
 def test_rules_are_measured_on_the_test_and_label_nothing_of_it(project: Project, tmp_path: Path) -> None:
@@ -121,6 +126,10 @@ def test_labels_of_rules_weigh_what_they_are_worth(project: Project, tmp_path: P
         ('[[rules]]\nname = "a"\nlabel = "fire"\ncolumn = "amount"\nat_least = nan', "a bound is no number"),
         ('[[rules]]\nname = "a"\nlabel = "fire"\ncolumn = "amount"\nat_least = 3\nat_most = 2', "no number is at"),
         ('[[rules]]\nname = "a"\nlabel = "fire"\ncolumn = "story"\nat_least = 3', "'story', which holds no numbers"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\nbundle = "b"', "has a label, which its model says"),
+        ('[[rules]]\nname = "a"\nbundle = "b"', "there is no bundle"),
+        ('[[rules]]\nname = "a"\nurl = "file:///etc/passwd"\nmodel = "m"', "asks 'file:///etc/passwd' for m"),
+        ('[[rules]]\nname = "a"\nurl = "http://127.0.0.1:1/"', "for no model"),
         ("[[rules", "is no TOML"),
         ("x = " + "[" * 5000, "is no TOML"),
     ],
@@ -230,3 +239,73 @@ def test_the_verb_prints_a_table_and_json(project: Project, tmp_path: Path, caps
     assert [rule["name"] for rule in document["rules"]] == ["smoke", "pipe", "small"]
     assert main(["label", "rules", str(project.folder), str(path)]) == 0
     assert "How right they are is measured" in capsys.readouterr().out
+
+
+class Chat(BaseHTTPRequestHandler):
+    """A generator that knows fires, falls silent on row 2 and rambles on row 3."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        [message] = body["messages"]
+        Chat.asked.append(message["content"])
+        answer = "Fire." if "smoke" in message["content"] else "fire or water"
+        content = (
+            b"{}"
+            if "broken" in message["content"]
+            else json.dumps({"choices": [{"message": {"content": answer}}]}).encode()
+        )
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def chat_url() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Chat)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1/chat/completions"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_generator_is_asked_once_about_equal_texts_and_abstains_where_it_names_no_label(
+    project: Project, chat_url: str
+) -> None:
+    Chat.asked.clear()
+    rows = [{"story": text, "amount": 1} for text in ("smoke", "smoke", "broken", "a pipe", None)]
+    [votes] = vote([Rule("llm", url=chat_url, model="m")], rows, project.definition, ["1", "2", "3", "4", "5"])
+    assert votes.labels == ("fire", "fire", None, None, None)
+    assert (votes.num_raised, len(Chat.asked)) == (1, 3)
+    assert "fire, water" in Chat.asked[0]
+    nowhere = Rule("llm", url="http://127.0.0.1:1/v1/chat/completions", model="m")
+    with pytest.raises(InputError, match="does not answer"):
+        vote([nowhere], [{"story": f"{row}", "amount": 1} for row in range(9)], project.definition, list("123456789"))
+
+
+@pytest.mark.slow
+def test_an_older_model_is_a_rule_that_abstains_where_it_is_not_sure(
+    make_project: MakeProject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with make_project("old", num_rows=120) as old:
+        label_all(old, 119)
+    words = ["--out", str(tmp_path / "bundle"), "--trials", "1", "--candidates", "linear", "--json"]
+    assert main(["ship", str(old.folder), *words]) == 0
+    with make_project("new", num_rows=60) as new:
+        label_all(new, 20)
+        path = write(tmp_path, '[[rules]]\nname = "last year"\nbundle = "bundle"\nat_least = 0.6')
+        [report] = run_rules(new, path).rules
+        assert report.num_right == report.num_known == 20
+        sure = write(tmp_path, '[[rules]]\nname = "last year"\nbundle = "bundle"\nat_least = 1.1')
+        assert run_rules(new, sure).coverage == 0
+    with make_project("others", labels=("a", "b")) as others, pytest.raises(InputError, match="answers 'fire'"):
+        run_rules(others, path)

@@ -14,9 +14,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from deepseek.automl.label.rules.definition import RuleVotes
 from deepseek.contracts import Record
 from deepseek.errors import InputError
 from deepseek.files import read_bounded
@@ -51,16 +51,6 @@ out.flush()
 """
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionVotes:
-    """What one function says of each row."""
-
-    name: str
-    labels: tuple[str | None, ...]
-    num_raised: int
-    first_error: str
-
-
 def find_functions(path: Path) -> tuple[str, ...]:
     """The names of the rules in a file, which is read and not run. InputError where there is none."""
     text = read_bounded(path, MAX_FILE_BYTES, what="a file of Python", smaller="split it").decode("utf-8", "replace")
@@ -81,7 +71,7 @@ def find_functions(path: Path) -> tuple[str, ...]:
     return names
 
 
-def run_function(path: Path, name: str, records: Sequence[Record], time_s: float = TIME_S) -> FunctionVotes:
+def run_function(path: Path, name: str, records: Sequence[Record], time_s: float = TIME_S) -> RuleVotes:
     """Ask one function about each row. InputError where it does not end, where the file cannot be run, and where it
     disagrees with itself."""
     lines = "\n".join(json.dumps(record, ensure_ascii=False) for record in records)
@@ -114,4 +104,4 @@ def run_function(path: Path, name: str, records: Sequence[Record], time_s: float
         )  # fmt: skip
     errors = [answer["raised"] for answer in document["answers"] if "raised" in answer]
     labels = tuple(answer.get("label") for answer in document["answers"])
-    return FunctionVotes(name, labels, len(errors), errors[0] if errors else "")
+    return RuleVotes(name, labels, len(errors), errors[0] if errors else "")
