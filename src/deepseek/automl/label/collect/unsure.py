@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepseek.contracts import AnsweredRows, Event, Prediction, Record, Tensors
+from deepseek.contracts import AnsweredRows, Event, Float64, Prediction, Record, Tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,11 @@ def find_unsure(
     ]  # fmt: skip
 
 
-def _margins(prediction: Prediction, part: slice, threshold: float | None) -> np.ndarray:
+def _margins(prediction: Prediction, part: slice, threshold: float | None) -> Float64:
+    """(N,) of the rows in `part`."""
     chances = np.asarray(prediction.probabilities)[part].astype(np.float64)
     if len(prediction.labels_known) == 2:
-        return np.minimum(2 * np.abs(chances[:, 1] - (0.5 if threshold is None else threshold)), 1.0)
+        distance = np.abs(chances[:, 1] - (0.5 if threshold is None else threshold))
+        return np.asarray(np.minimum(2 * distance, 1.0))
     top = np.sort(chances, axis=1)[:, -2:]
     return np.asarray(top[:, 1] - top[:, 0])

@@ -13,7 +13,7 @@ import json
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +123,7 @@ def _ask(rule: Rule, text: str, labels: Sequence[str]) -> str:
         raise ValueError(f"no choices[0].message.content in the answer: {error!r}") from error
 
 
-def _authorization(rule: Rule) -> Mapping[str, str]:
+def _authorization(rule: Rule) -> dict[str, str]:
     if not rule.key_file:
         return {}
     key = Path(rule.key_file).read_text(encoding="utf-8")[:MAX_KEY_BYTES].strip()
