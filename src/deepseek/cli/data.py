@@ -38,6 +38,7 @@ Examples:
   deepseek data card patients.parquet --files scans --kind ecg=series --json
   deepseek data clean loans.csv --target default --out patch.csv --html clean.html
   deepseek data clean loans.csv --target default --apply patch.csv --out loans-clean.csv
+  deepseek data clean parts --out patch.csv
 
 \b
 A card has kinds, ranges and counts, no row, and no value of a column that may name people: it says which and why.
@@ -45,9 +46,9 @@ Broken files are named with row and what to do. With --target it says what ship 
 A page is one offline file of 2 MB at most: a gallery of up to 2,000 pictures, by class and by size, with --bundle by
 the model's error (1 - probability of the truth) and by the surprise that it expects (entropy of its answer in bits),
 too; then rows, until it is full.
-clean looks for wrong labels (by models that have not seen the row), near duplicates, copies in two groups, empty rows
-and broken files. It changes nothing: --out is a patch in which a person accepts or rejects each line, --apply makes a
-new file of what was accepted.
+clean looks for wrong labels (by models that have not seen the row), near duplicates, copies in two groups, cells and
+rows far from all others, empty rows and broken files; in a folder for empty and broken files and copies. It changes
+nothing: --out is a patch in which a person accepts or rejects each line, --apply makes a new file of what was accepted.
 """
 
 

@@ -58,6 +58,7 @@ PREDICTION_LOG = (
     "Keep every row and its answer as Parquet there; inputs=hashed|none, sample=SHARE, days=7, gib=1, flush_s=10.  "
     "[env: PREDICTION_LOG]"
 )
+UNSURE_TO = "Have rows labeled there that a model is unsure of; share=0.1, margin=0.2, hide=COL.  [env: UNSURE_TO]"
 PROMETHEUS = "Ask there which alerts fire, for the console.  [env: PROMETHEUS_URL]"
 METRICS_COMPAT = "Tell metrics under the names of vllm, triton, kserve, too.  [env: METRICS_COMPAT]"
 STATE = "Score raw events, too, and remember cards here; of an assistant: its conversations.  [default: BUNDLE.state]"
@@ -105,6 +106,7 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--tls-key", type=FILE, help="Its key, PEM. SIGHUP reads both again.  [env: TLS_KEY]")
 @click.option("--audit-log", type=FILE, help="Append one line per request to this file.")
 @click.option("--prediction-log", metavar="FOLDER[,NAME=VALUE]", help=PREDICTION_LOG)
+@click.option("--unsure-to", metavar="PROJECT[,NAME=VALUE]", help=UNSURE_TO)
 @click.option("--metrics-compat", metavar="NAME,...", help=METRICS_COMPAT)
 @click.option("--prometheus", metavar="URL", help=PROMETHEUS)
 @click.option("--otlp", metavar="URL[,sample=SHARE]", help="Send traces there.  [env: OTLP]")
@@ -112,12 +114,9 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--timeout", type=float, help="Seconds after which a request is given up.  [default: 30]")
 @click.option("--max-rows", type=click.IntRange(1), help="Rows of one request.  [default: 16384]")
 @click.option(
-    "--max-body",
-    type=click.IntRange(1, 1_024),
-    callback=mib_to_bytes,
-    metavar="MIB",
+    "--max-body", type=click.IntRange(1, 1_024), callback=mib_to_bytes, metavar="MIB",
     help="Of a request.  [default: 32]",
-)
+)  # fmt: skip
 @click.option("--max-connections", type=click.IntRange(1), help="Of HTTP at a time; then 503.  [default: 4096]")
 @click.option("--engine-timeout", type=float, help="Seconds for a batch; then its process is replaced.  [default: 60]")
 @first_run_options
@@ -148,7 +147,7 @@ def command(
     open_memory: int, coalesce: bool | None, lossy: str | None, lossy_texts: Path | None, lossy_rows: Path | None,
     llm_precision: ModelPrecision | None, state: Path | None, key: Path | None, repository: Path | None,
     watch: float | None, routes: tuple[str, ...], dialogue: Path | None, conversations_url: str | None,
-    keep_days: int | None, hand_over_url: str | None,
+    keep_days: int | None, hand_over_url: str | None, unsure_to: str | None,
 ) -> None:  # fmt: skip
     """Serve bundles over HTTP: records and tensors in, answers, reasons and metrics out.
 
@@ -160,7 +159,7 @@ def command(
         engine_timeout_s=engine_timeout, coalesce=coalesce, max_body_bytes=max_body, allowed_hosts=allowed_hosts,
         api_keys_file=api_keys and str(api_keys), tls_cert=tls_cert and str(tls_cert), tls_key=tls_key and str(tls_key),
         prediction_log=prediction_log, metrics_compat=metrics_compat, otlp=otlp, prometheus_url=prometheus,
-        conversations_url=conversations_url, keep_days=keep_days, hand_over_url=hand_over_url,
+        conversations_url=conversations_url, keep_days=keep_days, hand_over_url=hand_over_url, unsure_to=unsure_to,
     )  # fmt: skip
     chosen = tuple(map(fetch_registered, bundles or ((settings.model_path,) if settings.model_path else ())))
     check_what_is_served(chosen, repository, state, settings)
@@ -300,8 +299,7 @@ def run_server(
     if membership is not None and child is not None:
         child.state = lambda: (metrics.exposition().decode(), history.state().to_list())
         audit_log = audit_log and audit_log.with_name(f"{audit_log.name}.{membership.index}")  # a chain has one writer
-    logs = open_logs(settings, audit_log)
-    access = logs.access
+    access = (logs := open_logs(settings, audit_log, models)).access
     compat = open_compat(settings, metrics, lambda: app)
     volumes = log_volumes(settings, audit_log, [*scoring, *fleets])
     history = open_history(live, lambda: app, logs, volumes, settings.tls_cert, child)
@@ -323,7 +321,7 @@ def run_server(
         repository=lifecycle.repository,
         splits=lifecycle.splits,
         more_routes=[*scoring, *fleets, *assistant_routes(models)],
-        row_sink=logs.predictions,
+        row_sink=logs.row_sink,
     )
     watch_server(metrics, app, volumes, [*scoring, *fleets], logs)
     for routes in scoring:

@@ -15,8 +15,9 @@ pytest.importorskip("sklearn")
 from deepseek.automl.clean.findings import CleanFinding, CleanReport
 from deepseek.automl.clean.label_errors import find_label_errors
 from deepseek.automl.clean.near_duplicates import find_near
+from deepseek.automl.clean.outliers import far_cells, far_rows
 from deepseek.automl.clean.page import render_clean_page
-from deepseek.automl.clean.patch import apply_patch, write_patch
+from deepseek.automl.clean.patch import apply_patch, data_digest, write_patch
 from deepseek.cli import main
 from deepseek.data import read_table
 from deepseek.errors import DeepseekError
@@ -77,6 +78,52 @@ def test_confidently_another_class_is_a_finding_and_doubt_is_none() -> None:
     assert errors.score[4] > errors.score[1]
 
 
+DRAWS = {
+    "normal": lambda draw, num: draw.normal(50, 4, num),
+    "exponential": lambda draw, num: draw.exponential(3, num),
+    "lognormal": lambda draw, num: draw.lognormal(3, 1, num),
+    "uniform": lambda draw, num: draw.uniform(-1, 1, num),
+    "counts": lambda draw, num: draw.poisson(200, num).astype(float),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_columns_without_a_slip_have_hardly_any_outlier_whatever_their_tail(name: str) -> None:
+    columns = [DRAWS[name](np.random.default_rng(seed), 1_000) for seed in range(200)]
+    assert sum(bool(far_cells("x", values)) for values in columns) <= 6
+
+
+@pytest.mark.parametrize(("name", "slips"), [("normal", (500, -40, 0.5)), ("uniform", (9, -5)), ("counts", (2_000, 1))])
+def test_slips_of_the_decimal_point_are_found_and_nothing_else(name: str, slips: tuple[float, ...]) -> None:
+    values = DRAWS[name](np.random.default_rng(0), 1_000)
+    values[100 : 100 + len(slips)] = slips
+    outliers = far_cells("x", values)
+    assert [each.row for each in outliers] == list(range(100, 100 + len(slips)))
+    assert f"x is {slips[0]:,.6g}; the largest of the other rows is" in outliers[0].evidence
+
+
+def test_columns_of_which_nobody_can_say_how_they_go_on_have_no_outlier() -> None:
+    few = np.array([0.0, 1.0] * 500)
+    few[3] = 1e9
+    assert far_cells("x", few) == []
+    assert far_cells("x", np.full(10, np.nan)) == []
+    sentinel = np.random.default_rng(0).normal(0, 1, 1_000)
+    sentinel[:100] = -9_999  # a tenth is a group of its own, and no slip
+    assert far_cells("x", sentinel) == []
+
+
+def test_a_row_whose_cells_are_each_ordinary_may_stand_alone() -> None:
+    draw = np.random.default_rng(0)
+    first = draw.normal(0, 1, 500)
+    columns = {"a": first, "b": first + draw.normal(0, 0.05, 500)}
+    assert far_rows(columns) == []
+    columns["a"][7], columns["b"][7] = 1.0, -1.0
+    assert far_cells("b", columns["b"]) == []
+    [outlier] = far_rows(columns)
+    assert (outlier.row, outlier.column) == (7, "")
+    assert "differs from row" in outlier.evidence
+
+
 @pytest.fixture
 def reviewed(tmp_path: Path) -> Any:
     """Data of four rows, and a patch of three findings."""
@@ -86,7 +133,7 @@ def reviewed(tmp_path: Path) -> Any:
         CleanFinding(2, "near_duplicate", "drop", 1.0, "e"),
         CleanFinding(4, "wrong_label", "relabel", 0.8, "e", "yes", "no"),
     )
-    write_patch(CleanReport(findings, ()), tmp_path / "patch.csv", tmp_path / "data.csv")
+    write_patch(CleanReport(findings, ()), tmp_path / "patch.csv", data_digest(tmp_path / "data.csv"))
     return tmp_path
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from automl.label.test_project import change
+from deepseek.automl.label.formats.coco_masks import to_coco
 from deepseek.automl.label.formats.conll import find_spans, read_documents, write_conll
 from deepseek.automl.label.formats.verbs import export_labels, import_labels
 from deepseek.automl.label.project.project import Project, ProjectOptions
@@ -121,7 +122,7 @@ def test_csv_says_which_rows_are_of_the_test(notes: Project, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("form", "text", "expected"),
     [
-        ("coco", "{}", "coco holds boxes, and this project has spans"),
+        ("coco", "{}", "coco holds boxes or masks, and this project has spans"),
         ("label-studio", "{}", "no export of Label Studio"),
         ("label-studio", '[{"data": {"note": "x"}}, 3]', "no export of Label Studio"),
         ("conll", "Ann\n", "line 1 is 'Ann'"),
@@ -141,3 +142,58 @@ def test_unknown_examples_are_counted(notes: Project, tmp_path: Path) -> None:
     (tmp_path / "in.json").write_text('[{"data": {"note": "elsewhere"}, "annotations": []}]')
     assert main(["label", "import", str(notes.folder), str(tmp_path / "in.json"), "--format", "label-studio"]) == 0
     assert import_labels(notes, tmp_path / "in.json", "label-studio").num_unknown == 1
+
+
+MASKS = [
+    {"label": "dent", "points": [[1.0, 2.0], [30.0, 2.0], [30.0, 20.5]]},
+    {"label": "crack", "points": [[40.0, 5.0], [60.0, 5.0], [60.0, 25.0], [40.0, 25.0]]},
+]
+
+
+@pytest.mark.parametrize("form", ["coco", "label-studio"])
+def test_masks_go_out_and_come_in_as_they_were(tmp_path: Path, form: Any) -> None:
+    folder = make_pictures(tmp_path)
+    new_project(folder, tmp_path / "masks", ProjectOptions("masks", ("dent", "crack")))
+    with Project.open(tmp_path / "masks") as project:
+        project.store.record(change("a", 1, MASKS))
+        project.store.record(change("b", 2, []))
+        assert export_labels(project, tmp_path / "out.json", form) == 2
+        with empty_copy(project, tmp_path / "copy", folder) as copy:
+            done = import_labels(copy, tmp_path / "out.json", form)
+            assert (done.num_labels, done.num_unknown) == (2, 0)
+            values = {item: value for (item, _), value in values_of(copy).items()}
+    assert values[2] == []
+    for own, kept in zip(MASKS, values[1], strict=True):
+        assert kept["label"] == own["label"]
+        assert np.array(kept["points"]) == pytest.approx(np.array(own["points"]))
+
+
+def test_areas_and_boxes_of_masks_follow_from_their_outlines() -> None:
+    document = to_coco([("a.png", (80, 40), MASKS)], ("dent", "crack"))
+    assert [(each["area"], each["bbox"]) for each in document["annotations"]] == [
+        (pytest.approx(29 * 18.5 / 2), [1.0, 2.0, 29.0, 18.5]), (400.0, [40.0, 5.0, 20.0, 20.0]),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("annotation", "expected"),
+    [
+        ({"segmentation": {"counts": "x", "size": [1, 1]}}, "runs of pixels"),
+        ({"segmentation": [[1, 2, 3]]}, "is no COCO"),
+        ({"segmentation": [[1, 2, "x", 3]]}, "is no COCO"),
+        ({"segmentation": [[1, 2, 3, 4, 5, 6]], "category_id": 9}, "is no COCO"),
+        ({"segmentation": [[1, 2, 3, 4]]}, "is no outline"),
+        ({"segmentation": [[1, 1, 2, 2, 3, 3]]}, "is empty"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused_and_none_comes_in(
+    tmp_path: Path, annotation: dict[str, Any], expected: str
+) -> None:
+    new_project(make_pictures(tmp_path), tmp_path / "masks", ProjectOptions("masks", ("dent", "crack")))
+    document = to_coco([("0.png", (80, 40), MASKS)], ("dent", "crack"))
+    document["annotations"].append({"id": 7, "image_id": 1, "category_id": 1} | annotation)
+    (tmp_path / "in.json").write_text(json.dumps(document))
+    with Project.open(tmp_path / "masks") as project:
+        with pytest.raises(InputError, match=expected):
+            import_labels(project, tmp_path / "in.json", "coco")
+        assert values_of(project) == {}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,8 +19,10 @@ from automl.label.test_choose import label_all
 from deepseek.automl.label.project.project import Project
 from deepseek.automl.label.rules import code
 from deepseek.automl.label.rules.apply import run_rules
-from deepseek.automl.label.rules.definition import read_rules, vote
+from deepseek.automl.label.rules.definition import Rule, read_rules
 from deepseek.automl.label.rules.label_model import fit_label_model, majority_vote
+from deepseek.automl.label.rules.patterns import Search, search_rows
+from deepseek.automl.label.rules.votes import vote
 from deepseek.automl.label.training import training_rows
 from deepseek.cli import main
 from deepseek.errors import InputError
@@ -58,16 +63,17 @@ def test_rules_vote_by_words_expressions_and_bounds(project: Project, tmp_path: 
         {"story": "SMOKE in the hall", "amount": 51}, {"story": "smoked fish", "amount": 50.0},
         {"story": None, "amount": None}, {"story": "the pipe's smoke", "amount": 1},
     ]  # fmt: skip
-    assert [vote(rule, rows, project.definition) for rule in rules] == [
-        ["fire", None, None, "fire"], [None, None, None, "water"], [None, "water", None, "water"],
+    votes = vote(rules, rows, project.definition, ["1", "2", "3", "4"])
+    assert [each.labels for each in votes] == [
+        ("fire", None, None, "fire"), (None, None, None, "water"), (None, "water", None, "water"),
     ]  # fmt: skip
 
 
 def test_chinese_words_need_no_blanks(project: Project, tmp_path: Path) -> None:
     text = '[[rules]]\nname = "a"\nlabel = "fire"\nkeywords = ["着火", "fire"]\n'
-    [rule] = read_rules(write(tmp_path, text), project.definition)
+    rules = read_rules(write(tmp_path, text), project.definition)
     rows = [{"story": text, "amount": 1} for text in ("厨房着火了", "the fireman", "发生fire事故")]
-    assert vote(rule, rows, project.definition) == ["fire", None, "fire"]
+    assert vote(rules, rows, project.definition, ["1", "2", "3"])[0].labels == ("fire", None, "fire")
 
 
 def test_rules_are_measured_on_the_test_and_label_nothing_of_it(project: Project, tmp_path: Path) -> None:
@@ -114,12 +120,34 @@ def test_labels_of_rules_weigh_what_they_are_worth(project: Project, tmp_path: P
         ('[[rules]]\nname = "a"\nlabel = "fire"\nregex = "b"\ncolumn = "storry"', "Did you mean 'story'"),
         ('[[rules]]\nname = "a"\nlabel = "fire"\nkeyword = ["b"]', "Did you mean 'keywords'"),
         ('[[rules]]\nname = "a"\nlabel = "fire"\nkeywords = "b"', "no list of words"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\nregex = ""', "asks for nothing"),
+        (f'[[rules]]\nname = "a"\nlabel = "fire"\nregex = "{"(" * 5000 + ")" * 5000}"', "the rule 'a': maximum"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\nregex = "a{99999999999999999999}"', "number is too large"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\ncolumn = "amount"\nat_least = nan', "a bound is no number"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\ncolumn = "amount"\nat_least = 3\nat_most = 2', "no number is at"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\ncolumn = "story"\nat_least = 3', "'story', which holds no numbers"),
+        ('[[rules]]\nname = "a"\nlabel = "fire"\nbundle = "b"', "has a label, which its model says"),
+        ('[[rules]]\nname = "a"\nbundle = "b"', "there is no bundle"),
+        ('[[rules]]\nname = "a"\nurl = "file:///etc/passwd"\nmodel = "m"', "asks 'file:///etc/passwd' for m"),
+        ('[[rules]]\nname = "a"\nurl = "http://127.0.0.1:1/"', "for no model"),
         ("[[rules", "is no TOML"),
+        ("x = " + "[" * 5000, "is no TOML"),
     ],
 )
 def test_rules_that_do_not_fit_are_refused_in_words(project: Project, tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(InputError, match=expected):
         read_rules(write(tmp_path, text), project.definition)
+
+
+def test_an_expression_that_goes_back_forever_is_named_with_its_row(project: Project) -> None:
+    searches = [Search("pipes", "pipe", ("story",)), Search("loop", "(a+)+$", ("story",))]
+    rows = [{"story": "a pipe"}, {"story": "a" * 60 + "b"}, {"story": None}]
+    assert search_rows(searches[:1], rows, ["row 1", "row 2", "row 3"]) == [[True, False, False]]
+    with pytest.raises(InputError, match="expression of 'loop' does not end on row 2") as raised:
+        search_rows(searches, rows, ["row 1", "row 2", "row 3"], text_cpu_s=0.1)
+    assert raised.value.exit_code == 2
+    with pytest.raises(InputError, match="of 'loop' does not end"):
+        search_rows(searches, rows, ["row 1", "row 2", "row 3"], rule_cpu_s=0.1)
 
 
 def test_code_runs_only_with_leave_and_raising_is_abstaining(project: Project, tmp_path: Path) -> None:
@@ -128,6 +156,8 @@ def test_code_runs_only_with_leave_and_raising_is_abstaining(project: Project, t
 print("hello")
 def rule_smoke(row):
     return "fire" if "smoke" in row["story"] else None
+def rule_leaves(row):
+    raise SystemExit(0)
 def rule_odd(row):
     return {"pipe": "water"}[row["story"].split()[3]]
 """
@@ -135,8 +165,8 @@ def rule_odd(row):
     with pytest.raises(InputError, match="is code, and would run with your rights"):
         run_rules(project, path)
     result = run_rules(project, path, allow_code=True)
-    smoke, odd = result.rules
-    assert (smoke.num_raised, odd.num_raised) == (0, 20)
+    smoke, leaves, odd = result.rules
+    assert (smoke.num_raised, leaves.num_raised, odd.num_raised) == (0, 39, 20)
     assert odd.first_error == "KeyError: 'and'"
     assert smoke.num_right == smoke.num_known > 0
 
@@ -148,6 +178,8 @@ def rule_odd(row):
         ("import random; return random.choice(['fire', 'water'])", "otherwise when it is asked again"),
         ("return 'smoke'", "rule_a: 'smoke' is not a label"),
         ("import os; os._exit(3)", "cannot be run"),
+        ("import os; os._exit(0)", "rule_a has ended its process"),
+        ("return None\ndef rule_a(row): return None", "has rule_a twice"),
     ],
 )
 def test_functions_that_loop_or_disagree_with_themselves_are_named(
@@ -207,3 +239,73 @@ def test_the_verb_prints_a_table_and_json(project: Project, tmp_path: Path, caps
     assert [rule["name"] for rule in document["rules"]] == ["smoke", "pipe", "small"]
     assert main(["label", "rules", str(project.folder), str(path)]) == 0
     assert "How right they are is measured" in capsys.readouterr().out
+
+
+class Chat(BaseHTTPRequestHandler):
+    """A generator that knows fires, falls silent on row 2 and rambles on row 3."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        [message] = body["messages"]
+        Chat.asked.append(message["content"])
+        answer = "Fire." if "smoke" in message["content"] else "fire or water"
+        content = (
+            b"{}"
+            if "broken" in message["content"]
+            else json.dumps({"choices": [{"message": {"content": answer}}]}).encode()
+        )
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def chat_url() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Chat)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1/chat/completions"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_generator_is_asked_once_about_equal_texts_and_abstains_where_it_names_no_label(
+    project: Project, chat_url: str
+) -> None:
+    Chat.asked.clear()
+    rows = [{"story": text, "amount": 1} for text in ("smoke", "smoke", "broken", "a pipe", None)]
+    [votes] = vote([Rule("llm", url=chat_url, model="m")], rows, project.definition, ["1", "2", "3", "4", "5"])
+    assert votes.labels == ("fire", "fire", None, None, None)
+    assert (votes.num_raised, len(Chat.asked)) == (1, 3)
+    assert "fire, water" in Chat.asked[0]
+    nowhere = Rule("llm", url="http://127.0.0.1:1/v1/chat/completions", model="m")
+    with pytest.raises(InputError, match="does not answer"):
+        vote([nowhere], [{"story": f"{row}", "amount": 1} for row in range(9)], project.definition, list("123456789"))
+
+
+@pytest.mark.slow
+def test_an_older_model_is_a_rule_that_abstains_where_it_is_not_sure(
+    make_project: MakeProject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with make_project("old", num_rows=120) as old:
+        label_all(old, 119)
+    words = ["--out", str(tmp_path / "bundle"), "--trials", "1", "--candidates", "linear", "--json"]
+    assert main(["ship", str(old.folder), *words]) == 0
+    with make_project("new", num_rows=60) as new:
+        label_all(new, 20)
+        path = write(tmp_path, '[[rules]]\nname = "last year"\nbundle = "bundle"\nat_least = 0.6')
+        [report] = run_rules(new, path).rules
+        assert report.num_right == report.num_known == 20
+        sure = write(tmp_path, '[[rules]]\nname = "last year"\nbundle = "bundle"\nat_least = 1.1')
+        assert run_rules(new, sure).coverage == 0
+    with make_project("others", labels=("a", "b")) as others, pytest.raises(InputError, match="answers 'fire'"):
+        run_rules(others, path)

@@ -15,14 +15,20 @@ import numpy as np
 from deepseek.automl.clean.label_errors import find_label_errors
 from deepseek.automl.clean.near_duplicates import find_near
 from deepseek.automl.clean.out_of_fold import score_out_of_fold
+from deepseek.automl.clean.outliers import find_outliers
 from deepseek.data import Table, infer_task
 from deepseek.data.media.kinds import find_media
 from deepseek.data.media.source import is_missing
 from deepseek.data.view.media_card import FILE_KINDS, describe_file
 from deepseek.errors import DeepseekError
 
-FindingKind = Literal["wrong_label", "label_conflict", "near_duplicate", "group_leak", "empty_row", "broken_file"]
+FindingKind = Literal[
+    "wrong_label", "label_conflict", "near_duplicate", "group_leak", "outlier", "empty_row", "broken_file"
+]
 Action = Literal["relabel", "drop", "look"]
+ORDER: tuple[FindingKind, ...] = (
+    "wrong_label", "label_conflict", "near_duplicate", "group_leak", "outlier", "broken_file", "empty_row",
+)  # fmt: skip
 TEXT_CHARS = 80  # of a value that is told
 
 
@@ -61,8 +67,9 @@ def find_problems(
             findings += _leaks(table, near, group)
     if target is not None:
         findings += _wrong_labels(table, target, inputs, seed, notes)
-    order = {"wrong_label": 0, "label_conflict": 1, "near_duplicate": 2, "group_leak": 3, "broken_file": 4}
-    findings.sort(key=lambda each: (order.get(each.kind, 5), -each.score, each.row))
+    findings += _outliers(table, inputs, target)
+    order = {kind: place for place, kind in enumerate(ORDER)}
+    findings.sort(key=lambda each: (order[each.kind], -each.score, each.row))
     return CleanReport(tuple(findings), tuple(notes))
 
 
@@ -74,7 +81,7 @@ def _wrong_labels(
     part = table.take(rows)
     info = infer_task(part, target)
     if info.task == "regression":
-        notes.append(f"{target!r} holds numbers: whether a number is wrong is not looked at")
+        notes.append(f"{target!r} holds numbers: only those that are far from all others are looked for")
         return []
     scored = score_out_of_fold(part, target, info.labels, kinds, seed) if kinds else None
     if scored is None:
@@ -122,6 +129,19 @@ def _leaks(table: Table, near: list[list[int]], group: str) -> list[CleanFinding
         for row in rows[1:]
         if names[row] != names[rows[0]]
     ]  # fmt: skip
+
+
+def _outliers(table: Table, kinds: Mapping[str, str], target: str | None) -> list[CleanFinding]:
+    """Cells and rows that are far from all others, and numbers to predict that are."""
+    columns = dict(kinds)
+    if target is not None and infer_task(table.take(np.flatnonzero(~table.missing_mask(target))), target).task == (
+        "regression"
+    ):
+        columns[target] = "numeric"
+    return [
+        CleanFinding(each.row + 1, "outlier", "look", each.score, each.evidence)
+        for each in find_outliers(table, columns)
+    ]
 
 
 def _empty_rows(table: Table, target: str | None) -> list[CleanFinding]:

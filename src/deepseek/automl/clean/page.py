@@ -14,6 +14,7 @@ TITLES = {
     "label_conflict": Text("Copies with different labels", "标签不一致的重复行"),
     "near_duplicate": Text("Near duplicates", "近似重复行"),
     "group_leak": Text("Copies in two groups", "跨组的重复行"),
+    "outlier": Text("Far from all others", "离群值"),
     "broken_file": Text("Broken files", "损坏的文件"),
     "empty_row": Text("Empty rows", "空行"),
 }

@@ -1,6 +1,6 @@
 """Findings as a CSV that a person reviews, and what was accepted as a new file. The data itself is never changed.
 
-    write_patch(report, Path("patch.csv"), data)      # decision is empty: nothing is accepted by itself
+    write_patch(report, Path("patch.csv"), data_digest(data))      # decision is empty: nothing is accepted by itself
     apply_patch(data, Path("patch.csv"), Path("clean.csv"), target="kind")
 
 Somebody writes accept or reject into the column `decision`. Taking a line's `accept` out and applying again takes it
@@ -36,7 +36,9 @@ class AppliedPatch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class PatchLine:
+    """One finding with its decision."""
+
     row: int
     action: str
     old: str
@@ -50,9 +52,8 @@ def data_digest(data: Path) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def write_patch(report: CleanReport, out: Path, data: Path) -> None:
-    """One line for each finding, the surest first within its kind."""
-    digest = data_digest(data)
+def write_patch(report: CleanReport, out: Path, digest: str) -> None:
+    """One line for each finding, the surest first within its kind. `digest` of the data: data_digest() of a file."""
     with atomic_file(out) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(FIELDS)
@@ -66,7 +67,7 @@ def apply_patch(data: Path, patch: Path, out: Path, target: str | None) -> Appli
     that were. InputError for a patch of another file, for a line that does not fit, and where `out` is the data."""
     if out.resolve() == data.resolve():
         raise InputError(f"{out} is the data itself", expected="another file", fix="choose another --out")
-    lines = _read_patch(patch, data_digest(data))
+    lines = read_decisions(patch, data_digest(data))
     try:
         with data.open(encoding="utf-8-sig", newline="") as file:
             head, *rows = [row for row in csv.reader(file) if row]
@@ -99,7 +100,7 @@ def apply_patch(data: Path, patch: Path, out: Path, target: str | None) -> Appli
     )
 
 
-def _label_place(head: list[str], target: str | None, lines: list[_Line]) -> int:
+def _label_place(head: list[str], target: str | None, lines: list[PatchLine]) -> int:
     if not any(line.action == "relabel" and line.decision == "accept" for line in lines):
         return 0
     if target is None or target not in head:
@@ -109,7 +110,9 @@ def _label_place(head: list[str], target: str | None, lines: list[_Line]) -> int
     return head.index(target)
 
 
-def _read_patch(patch: Path, digest: str) -> list[_Line]:
+def read_decisions(patch: Path, digest: str) -> list[PatchLine]:
+    """The lines of a patch of the data with this digest. InputError for one of other data, and for lines that are no
+    findings."""
     if not patch.is_file():
         raise MissingError(f"there is no patch {patch}", expected="a CSV of findings", fix="make one: --out patch.csv")
     try:
@@ -131,7 +134,7 @@ def _read_patch(patch: Path, digest: str) -> list[_Line]:
             raise InputError(
                 f"{where}: the decision is {decision!r}", expected="accept, reject or nothing", fix="write one"
             )
-        lines.append(_Line(int(row["row"]), row["action"], row["old"], row["new"], decision))
+        lines.append(PatchLine(int(row["row"]), row["action"], row["old"], row["new"], decision))
     changed = Counter(line.row for line in lines if line.action == "relabel" and line.decision == "accept")
     if twice := [row for row, count in changed.items() if count > 1]:
         raise InputError(f"row {twice[0]} gets two labels", expected="one", fix="reject one of the lines")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepseek.automl.label.choose.agreement import DecidedLabel, decide_labels
+from deepseek.automl.label.project.additions import count_served
 from deepseek.automl.label.project.project import Project
 from deepseek.automl.label.project.records import FILE_KINDS, Item
 from deepseek.automl.label.project.schema import FILE_NAME
@@ -49,10 +50,10 @@ def is_project(path: Path) -> bool:
 
 
 def training_rows(folder: Path) -> TrainingRows:
-    """InputError where there are too few labels, and for boxes and spans, which `ship` does not learn."""
+    """InputError where there are too few labels, and for boxes, masks and spans, which `ship` does not learn."""
     with Project.open(folder) as project:
         definition = project.definition
-        if definition.task in ("boxes", "spans"):
+        if not definition.is_class and definition.task != "regression":
             fix = "deepseek label export, then deepseek recipe defects" if definition.task == "boxes" else "export them"
             raise InputError(f"{folder} holds {definition.task}", expected="a project of classes or numbers", fix=fix)
         decided = _rule_decisions(project) | {each.item: each for each in decide_labels(project)}
@@ -121,4 +122,6 @@ def _describe(project: Project, decided: Mapping[int, DecidedLabel]) -> str:
     num_rules = sum(not each.num_people for each in decided.values())
     words = f"labels of {len(decided) - num_rules:,} items by {len(people)} ({named})"
     words += f" and of {num_rules:,} by rules" if num_rules else ""
+    num_served = count_served(project.store, among=decided)
+    words += f"; {num_served:,} of the items came from a server that was unsure of them" if num_served else ""
     return words + (f"; {unsure:,} of them disagree or are not certain and weigh less" if unsure else "")

@@ -14,6 +14,7 @@ SUBCOMMANDS = {
     "next": "Choose what to label next.",
     "export": "Write the labels as CSV, Label Studio's JSON, CoNLL, COCO or YOLO.",
     "import": "Take over labels from Label Studio's JSON, CoNLL, COCO or YOLO.",
+    "release": "Release a model of the labels where it is better than the one that serves.",
     "status": "Say how good the labels make a model, and what an hour more would bring.",
 }
 

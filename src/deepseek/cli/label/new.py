@@ -10,7 +10,7 @@ from deepseek.cli.ship import KINDS
 from deepseek.cli.support import output
 from deepseek.cli.support.options import FILE, FOLDER, assignment_of, names
 
-TASKS = ("binary", "multiclass", "regression", "boxes", "spans")
+TASKS = ("binary", "multiclass", "regression", "boxes", "masks", "spans")
 EPILOG = """\b
 Examples:
   deepseek label new claims.csv --task multiclass --labels fire,theft,water --out claims

@@ -21,6 +21,7 @@ A rule in TOML:
   name = "smoke"
   label = "fire"
   keywords = ["smoke", "burned"]   # or regex = "...", or column = "amount" with at_least and at_most
+A model that says the label: bundle = "claims-2025" with at_least = 0.8, or url = "http://..." with model = "NAME".
 A function in Python is called rule_NAME, takes a row and returns a label or None.
 """
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deepseek.contracts import Attribution, Record
+    from deepseek.automl.label.collect.sink import UnsureSink
+    from deepseek.contracts import AnsweredRows, Attribution, Event, Record, RowSink
     from deepseek.engines import MultimodalRuntime, Runtime
     from deepseek.observe.audit import AuditLog
     from deepseek.observe.logs import AccessLog
@@ -35,6 +37,10 @@ def read_settings(**options: Any) -> Settings:
 
         need("pyarrow", extra="tabular")
         PredictionLogConfig.parse(settings.prediction_log)
+    if settings.unsure_to:
+        from deepseek.automl.label.collect.config import CollectConfig
+
+        CollectConfig.parse(settings.unsure_to)
     if settings.metrics_compat:
         from deepseek.observe.compat.names import read_projects
 
@@ -63,31 +69,64 @@ class ServerLogs:
     audit: AuditLog | None = None
     predictions: PredictionLog | None = None
     traces: TraceSink | None = None
+    unsure: UnsureSink | None = None
 
     @property
     def sinks(self) -> list[AccessLog | AuditLog | TraceSink]:
         return [log for log in (self.audit, self.traces, self.access) if log is not None]
 
     @property
-    def all(self) -> list[AccessLog | AuditLog | PredictionLog | TraceSink]:
-        return [*([] if self.predictions is None else [self.predictions]), *self.sinks]
+    def all(self) -> list[AccessLog | AuditLog | PredictionLog | TraceSink | UnsureSink]:
+        return [*self._row_sinks, *self.sinks]
+
+    @property
+    def row_sink(self) -> RowSink | None:
+        """What gets the rows of each request."""
+        sinks = self._row_sinks
+        return sinks[0] if len(sinks) == 1 else RowSinks(tuple(sinks)) if sinks else None
+
+    @property
+    def _row_sinks(self) -> list[PredictionLog | UnsureSink]:
+        return [log for log in (self.predictions, self.unsure) if log is not None]
 
 
-def open_logs(settings: Settings, audit_log: Path | None) -> ServerLogs:
+@dataclass(frozen=True, slots=True)
+class RowSinks:
+    """Several sinks of rows as one."""
+
+    sinks: tuple[RowSink, ...]
+
+    def emit_rows(self, event: Event, rows: AnsweredRows | None) -> None:
+        for sink in self.sinks:
+            sink.emit_rows(event, rows)
+
+
+def open_logs(settings: Settings, audit_log: Path | None, models: Mapping[str, Any]) -> ServerLogs:
     """Open the logs that the settings and the option ask for. InputError for one that cannot be written."""
     from deepseek.observe.audit import AuditLog
     from deepseek.observe.logs import AccessLog
 
     access = AccessLog(settings.log_level)
     audit = None if audit_log is None else AuditLog(audit_log, tell=access.emit)
-    traces = open_traces(settings, access)
+    traces, unsure = open_traces(settings, access), open_unsure(settings, models, access)
     if not settings.prediction_log:
-        return ServerLogs(access, audit, None, traces)
+        return ServerLogs(access, audit, None, traces, unsure)
     from deepseek.observe.predictions.config import PredictionLogConfig
     from deepseek.observe.predictions.log import PredictionLog
 
     config = PredictionLogConfig.parse(settings.prediction_log)
-    return ServerLogs(access, audit, PredictionLog(config, tell=access.emit), traces)
+    return ServerLogs(access, audit, PredictionLog(config, tell=access.emit), traces, unsure)
+
+
+def open_unsure(settings: Settings, models: Mapping[str, Any], access: AccessLog) -> UnsureSink | None:
+    """What sends rows to a project of labels; None, and nothing of it imported, unless the settings ask for it."""
+    if not settings.unsure_to:
+        return None
+    from deepseek.automl.label.collect.config import CollectConfig
+    from deepseek.automl.label.collect.sink import UnsureSink
+
+    manifests = {name: model.bundle.manifest for name, model in models.items() if hasattr(model, "bundle")}
+    return UnsureSink(CollectConfig.parse(settings.unsure_to), manifests, tell=access.emit)
 
 
 def open_traces(settings: Settings, access: AccessLog) -> TraceSink | None:

@@ -3,8 +3,9 @@
     settings = Settings.read(os.environ, port=8123)      # options override the environment
 
 MODEL_PATH, BATCH_SIZE, PORT, GRPC_PORT, HOST, WORKERS, FRONT_ENDS, TLS_CERT, TLS_KEY, COALESCE,
-ALLOWED_HOSTS (names, between commas), PREDICTION_LOG, PROMETHEUS_URL, METRICS_COMPAT, OTLP, CONVERSATIONS, KEEP_DAYS,
-HAND_OVER, HAND_OVER_SECRET, DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an empty variable counts as unset.
+ALLOWED_HOSTS (names, between commas), PREDICTION_LOG, UNSURE_TO, PROMETHEUS_URL, METRICS_COMPAT, OTLP, CONVERSATIONS,
+KEEP_DAYS, HAND_OVER, HAND_OVER_SECRET, DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an empty variable counts
+as unset.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ ENVIRONMENT = {
     "TLS_KEY": "tls_key",
     "COALESCE": "coalesce",
     "PREDICTION_LOG": "prediction_log",
+    "UNSURE_TO": "unsure_to",
     "PROMETHEUS_URL": "prometheus_url",
     "METRICS_COMPAT": "metrics_compat",
     "OTLP": "otlp",
@@ -84,6 +86,7 @@ class Settings:
     api_keys_file: str | None = None  # one sha256 (hex) of an accepted key per line, see keys.py
     log_level: str = "info"
     prediction_log: str | None = None  # FOLDER[,NAME=VALUE]: keep rows and answers there, see observe/predictions
+    unsure_to: str | None = None  # PROJECT[,NAME=VALUE]: send rows there to be labeled, see automl/label/collect
     metrics_compat: str | None = None  # projects whose names of metrics are told, too, see observe/compat
     prometheus_url: str | None = None  # where the console asks which alerts fire
     otlp: str | None = None  # URL[,NAME=VALUE]: send traces there, see observe/traces

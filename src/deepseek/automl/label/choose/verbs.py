@@ -92,6 +92,8 @@ class StatusResult(Result):
         counts = self.counts
         tests = f"{counts.num_test_labeled:,} of the {counts.num_test:,} to test on"
         lines = [f"{counts.num_labeled:,} of {counts.num_items:,} items are labeled, {tests}."]
+        if counts.num_served:
+            lines.append(f"{counts.num_served:,} items came from a server that was unsure of them.")
         if counts.num_faulty:
             lines.append(f"{counts.num_faulty:,} items cannot be shown: their files vanished or changed.")
         if self.agreement.share is not None:

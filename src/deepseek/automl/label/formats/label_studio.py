@@ -1,6 +1,7 @@
 """Label Studio's JSON: a list of tasks, each with its data and what people have annotated.
 
-Places in texts are counted in UTF-16 there, as browsers count, and in characters here; boxes are per cents of a side.
+Places in texts are counted in UTF-16 there, as browsers count, and in characters here; boxes and masks are per cents of
+a side.
 """
 
 from __future__ import annotations
@@ -50,6 +51,17 @@ def _to_results(value: LabelValue, item: Item, definition: Definition, size: Siz
             for span in value
         ]  # fmt: skip
     width, height = size or (1, 1)
+    if definition.task == "masks":
+        return [
+            {
+                **names, "type": "polygonlabels", "original_width": width, "original_height": height,
+                "value": {
+                    "points": [[100 * x / width, 100 * y / height] for x, y in mask["points"]],
+                    "polygonlabels": [mask["label"]],
+                },
+            }
+            for mask in value
+        ]  # fmt: skip
     return [
         {
             **names, "type": "rectanglelabels", "original_width": width, "original_height": height,
@@ -84,6 +96,8 @@ def _read_results(results: Sequence[Mapping[str, Any]], definition: Definition, 
             return [_read_span(each["value"], text) for each in results]
         if definition.task == "boxes":
             return [_read_box(each) for each in results]
+        if definition.task == "masks":
+            return [_read_mask(each) for each in results]
         [only] = results
         if definition.task == "regression":
             number: float = only["value"]["number"]
@@ -93,7 +107,7 @@ def _read_results(results: Sequence[Mapping[str, Any]], definition: Definition, 
     except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
         raise InputError(
             f"a result is not of {definition.task}: {error!r}",
-            expected="one choice, a number, labels or rectanglelabels",
+            expected="one choice, a number, labels, rectanglelabels or polygonlabels",
             fix="export the task that this project has",
         ) from error  # fmt: skip
 
@@ -111,6 +125,12 @@ def _read_box(result: Mapping[str, Any]) -> JsonObject:
     left, top = value["x"] * width / 100, value["y"] * height / 100
     right, bottom = left + value["width"] * width / 100, top + value["height"] * height / 100
     return {"label": label, "left": max(left, 0.0), "top": max(top, 0.0), "right": right, "bottom": bottom}
+
+
+def _read_mask(result: Mapping[str, Any]) -> JsonObject:
+    value, width, height = result["value"], result["original_width"], result["original_height"]
+    [label] = value["polygonlabels"]
+    return {"label": label, "points": [[x * width / 100, y * height / 100] for x, y in value["points"]]}
 
 
 def _to_utf16(text: str, place: int) -> int:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from deepseek.automl.label.choose.agreement import decide_labels
+from deepseek.automl.label.formats.coco_masks import from_coco, to_coco
 from deepseek.automl.label.formats.conll import find_spans, letters_of, read_documents, write_conll
 from deepseek.automl.label.formats.label_studio import Size, read_annotations, to_task
 from deepseek.automl.label.project.people import check_name
@@ -45,6 +46,14 @@ def export_labels(project: Project, out: Path, form: Format) -> int:
     _check_format(project, form)
     decided = {each.item: each for each in decide_labels(project)}
     items = [item for item in project.store.items() if (item.same_as or item.number) in decided]
+    if form == "coco" and project.definition.task == "masks":
+        pictures = [
+            (_file_of(project, item), _size(project, item) or (1, 1), decided[item.same_as or item.number].value)
+            for item in items
+        ]
+        with atomic_file(out) as part:
+            part.write_text(json.dumps(to_coco(pictures, project.definition.labels), ensure_ascii=False))  # type: ignore[arg-type]
+        return len(items)
     if form in ("coco", "yolo"):
         labels = _label_set(project, items, {number: each.value for number, each in decided.items()})
         if form == "yolo":
@@ -90,7 +99,9 @@ def import_labels(project: Project, path: Path, form: Format, person: str = "") 
         )
     who = check_name(person or path.stem[:64].replace("/", "-") or "import")
     items = [item for item in project.store.items() if item.same_as is None]
-    if form in ("coco", "yolo"):
+    if form == "coco" and project.definition.task == "masks":
+        rows, unknown = _read_masks(project, _read_text(path), items)
+    elif form in ("coco", "yolo"):
         rows, unknown = _read_boxes(project, path, items)
     elif form == "conll":
         rows, unknown = _read_conll(project, _read_text(path), items)
@@ -114,10 +125,12 @@ def _identity(path: Path, number: int, person: str, value: LabelValue) -> str:
 
 def _check_format(project: Project, form: Format) -> None:
     task = project.definition.task
-    wanted = {"conll": "spans", "coco": "boxes", "yolo": "boxes"}.get(form)
-    if wanted is not None and task != wanted:
+    wanted = {"conll": ("spans",), "coco": ("boxes", "masks"), "yolo": ("boxes",)}.get(form)
+    if wanted is not None and task not in wanted:
         raise InputError(
-            f"{form} holds {wanted}, and this project has {task}", expected="csv or label-studio", fix="choose"
+            f"{form} holds {' or '.join(wanted)}, and this project has {task}",
+            expected="csv or label-studio",
+            fix="choose",
         )
 
 
@@ -194,10 +207,26 @@ def _read_boxes(project: Project, path: Path, items: list[Item]) -> ImportedRows
     return rows, unknown
 
 
+def _read_masks(project: Project, content: str, items: list[Item]) -> ImportedRows:
+    try:
+        masks = from_coco(json.loads(content))
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"this is no COCO: {error}", expected="JSON", fix="export it again") from error
+    by_file = {_file_of(project, item): item for item in items}
+    rows: list[tuple[int, str, LabelValue]] = [
+        (by_file[file].number, "", value) for file, value in masks.items() if file in by_file
+    ]
+    return rows, len(masks) - len(rows)
+
+
 def _size(project: Project, item: Item) -> Size | None:
-    if project.definition.task != "boxes":
+    if project.definition.task not in ("boxes", "masks"):
         return None
-    return picture_size(Path(project.definition.root) / str(item.content[project.definition.media[0]]))
+    return picture_size(Path(project.definition.root) / _file_of(project, item))
+
+
+def _file_of(project: Project, item: Item) -> str:
+    return str(item.content[project.definition.media[0]])
 
 
 def _label_set(project: Project, items: list[Item], values: Mapping[int, LabelValue]) -> LabelSet:

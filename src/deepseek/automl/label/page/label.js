@@ -176,10 +176,19 @@ async function fetchMedia(item) {
     if (!item.content[column]) continue;
     const place = `${item.number}/${column}`;
     if (state.media.has(place)) continue;
+    const kind = PROJECT.kinds[column], path = `${item.number}/${encodeURIComponent(column)}`, kept = {};
     try {
-      const answer = await fetch(`media/${item.number}/${encodeURIComponent(column)}`, { headers: headers() });
-      if (!answer.ok) state.media.set(place, { error: (await answer.json()).error });
-      else state.media.set(place, { url: URL.createObjectURL(await answer.blob()) });
+      if (kind !== "series" && kind !== "volume") {
+        const answer = await fetch(`media/${path}`, { headers: headers() });
+        if (answer.ok) kept.url = URL.createObjectURL(await answer.blob());
+        else kept.error = (await answer.json()).error;
+      }
+      if (PREVIEWED.has(kind) && !kept.error) {
+        const answer = await fetch(`preview/${path}`, { headers: headers() }), document_ = await answer.json();
+        if (answer.ok) kept.preview = document_;
+        else if (!kept.url) kept.error = document_.error; // a sound that has no plot can be heard
+      }
+      state.media.set(place, kept);
     } catch { state.media.delete(place); }
     if (state.current === item) showMedia(item);
   }

@@ -59,8 +59,8 @@ function drawBoxes() {
   }));
   byId("live").textContent = isChinese() ? `${state.draft.length} 个框` : `${state.draft.length} boxes`;
 }
-function relabelBox(label) {
-  if (selected >= 0 && state.draft[selected]) { state.draft[selected].label = label; drawBoxes(); }
+function relabelPart(label) {
+  if (selected >= 0 && state.draft[selected]) { state.draft[selected].label = label; (PROJECT.task === "masks" ? drawMasks : drawBoxes)(); }
 }
 function boxKey(event) {
   if (!picture) return false;
@@ -141,7 +141,7 @@ function spanKey(event) {
   drawSpans();
   return true;
 }
-const partKey = (event) => (PROJECT.task === "boxes" ? boxKey(event) : spanKey(event));
+const partKey = (event) => ({ boxes: boxKey, masks: maskKey, spans: spanKey })[PROJECT.task](event);
 
 function start() {
   write("person", person());

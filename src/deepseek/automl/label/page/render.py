@@ -10,7 +10,7 @@ from deepseek import look
 from deepseek.automl.label.project.records import Definition
 from deepseek.look import Html, Section, Text
 
-SCRIPTS = ("label.js", "view.js", "parts.js")
+SCRIPTS = ("label.js", "view.js", "preview.js", "masks.js", "parts.js")
 STYLE = """
 body{max-width:960px}.answer{display:none}section h2{margin:16px 0 4px}
 #who,#bar,.acts{display:flex;flex-wrap:wrap;gap:8px 16px;align-items:end;margin:8px 0}
@@ -23,8 +23,24 @@ padding:4px 8px}
 #card .prose .soft{margin:0;font-size:14px}
 .picture{display:block;max-width:100%;max-height:60vh;height:auto;image-rendering:auto}
 .frame{overflow:auto;max-height:64vh}.stage{position:relative;width:100%}.stage .picture{width:100%;max-height:none}
+.stage.zoomed{margin:0 auto}.stage.zoomed .picture{width:auto;max-width:100%;max-height:60vh;margin:0 auto}
+.stage.large .picture{width:100%;max-width:none;max-height:none}
+.picture.slice{background:#000;object-fit:fill;max-height:none!important}
+.slices{display:flex;gap:12px;align-items:center;margin:8px 0}.slices input{flex:1;padding:0;accent-color:var(--accent)}
+.place{font-variant-numeric:tabular-nums;min-width:6em;text-align:right}
+figure.plot{margin:8px 0}
+figure.plot figcaption{max-width:none;display:flex;justify-content:space-between;font-size:14px}
+svg.curve{display:block;width:100%;border-bottom:1px solid var(--rule)}
+svg.curve .line{fill:var(--accent);stroke:var(--accent);stroke-width:1.5;vector-effect:non-scaling-stroke;
+stroke-linejoin:round}svg.curve .playing{stroke:var(--bad);stroke-width:2;vector-effect:non-scaling-stroke}
+.bands{display:block;width:100%;height:128px;object-fit:fill}
+#card .axis{max-width:none;display:flex;justify-content:space-between;font-size:13px;color:var(--soft);margin:2px 0 8px}
+button.act[aria-pressed=true]{border-color:var(--accent)}
 svg.boxes{position:absolute;inset:0;width:100%;height:100%;touch-action:none;cursor:crosshair}
 svg.boxes .box{fill:none;stroke:var(--s2);stroke-width:2;vector-effect:non-scaling-stroke;pointer-events:none}
+svg.masks .box{fill:var(--s2);fill-opacity:.25}svg.masks polyline.box{fill:none}
+svg.masks .point{fill:#fff;stroke:#000;vector-effect:non-scaling-stroke;pointer-events:none}
+svg.masks .point.now{fill:var(--accent)}
 svg.boxes .chosen{stroke-width:4;stroke-dasharray:6 3}
 svg.boxes text{fill:#fff;stroke:#000;stroke-width:3px;paint-order:stroke;pointer-events:none;
 vector-effect:non-scaling-stroke;font-family:system-ui,sans-serif}
@@ -45,12 +61,17 @@ kbd{border:1px solid var(--rule);border-radius:3px;padding:0 5px;margin-right:8p
 """
 HELP = (
     ("1 … 9, 0", Text("a label; of more than ten: its beginning, then Enter", "标签；多于十个时：输入开头后按回车")),
-    ("Enter", Text("done, next (numbers, boxes, spans)", "完成并继续（数值、框、片段）")),
+    ("Enter", Text("done, next (numbers, boxes, masks, spans)", "完成并继续（数值、框、掩膜、片段）")),
     ("S · N", Text("skip · not sure", "跳过 · 不确定")),
     ("Z", Text("take back the last one", "撤回上一个")),
     ("C", Text("comment; Enter or Escape leaves it", "备注；回车或 Esc 离开")),
     ("H · Space", Text("show or hide what the model says · accept it", "显示或隐藏模型的判断 · 采用它")),
     ("Esc · /", Text("leave a field: letters are keys · search again", "离开输入框，字母即为快捷键 · 重新搜索")),
+)  # fmt: skip
+ZOOM_HELP = (("+ · −", Text("zoom", "缩放")),)
+SCAN_HELP = (
+    ("↑ ↓", Text("the next slice, the one before; Page Up, Down: ten", "上一张或下一张切片；翻页键十张")),
+    ("W", Text("another window of gray values (CT)", "切换窗宽窗位（CT）")),
 )  # fmt: skip
 BOX_HELP = (
     ("B", Text("a new box; or draw it", "新建框；也可拖动绘制")),
@@ -58,6 +79,14 @@ BOX_HELP = (
     ("Tab · Del", Text("the next box · delete it", "下一个框 · 删除")),
     ("+ · −", Text("zoom", "缩放")),
 )
+MASK_HELP = (
+    ("B", Text("a new mask; or draw it at once, or by points, then Enter", "新建；或一笔画出；或逐点点击后按回车")),
+    (", · .", Text("the point before or after", "上一个或下一个点")),
+    ("← ↑ → ↓", Text("move the point; with Shift the whole mask", "移动该点；按住 Shift 移动整个掩膜")),
+    ("I · Del", Text("a point more · one less; with Shift the mask", "增加一点 · 删除该点；按住 Shift 删除掩膜")),
+    ("Tab", Text("the next mask", "下一个掩膜")),
+    ("+ · −", Text("zoom", "缩放")),
+)  # fmt: skip
 SPAN_HELP = (
     ("← →", Text("the word before or after; with Shift several words", "前一个或后一个词；按住 Shift 选择多个")),
     ("Del", Text("delete the span at the cursor", "删除光标处的片段")),
@@ -130,7 +159,7 @@ def _input(definition: Definition) -> str:
         else ""
     )
     group = look.escape("Labels · 标签")
-    parts = f"<p>{done}</p>" if definition.task in ("boxes", "spans") else ""
+    parts = f"<p>{done}</p>" if definition.task in ("boxes", "masks", "spans") else ""
     return f'{field}<div id="labels" role="group" aria-label="{group}"></div>{parts}'
 
 
@@ -140,5 +169,7 @@ def _button(name: str, words: Text, key: str = "", *, kind: str = "") -> str:
 
 
 def _help(definition: Definition) -> Html:
-    more = {"boxes": BOX_HELP, "spans": SPAN_HELP}.get(definition.task, ())
+    kinds = set(definition.kinds.values())
+    view = (*(ZOOM_HELP if kinds & {"image", "volume"} else ()), *(SCAN_HELP if "volume" in kinds else ()))
+    more = {"boxes": BOX_HELP, "masks": MASK_HELP, "spans": SPAN_HELP}.get(definition.task, view)
     return look.facts(dict((*HELP, *more)))

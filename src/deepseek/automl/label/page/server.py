@@ -3,8 +3,9 @@
     with LabelServer(Path("claims"), "127.0.0.1", 8050) as server:
         server.serve_forever()
 
-GET / is the page; GET /media/ITEM/COLUMN a file of an item. Each POST names who asks by the header Authorization:
-Bearer KEY, or without people by Deepseek-Person: NAME.
+GET / is the page; GET /media/ITEM/COLUMN a file of an item, /preview/ITEM/COLUMN what can be drawn of a series, sound
+or scan, /slice/ITEM/COLUMN?place=0&low=-160&high=240 one slice of a scan. Each request but the first names who asks by
+the header Authorization: Bearer KEY, or without people by Deepseek-Person: NAME.
 
     POST /next    {"num": 5, "exclude": [3]}                       -> {"items": [...], "counts": {...}}
     POST /label   {"changes": [{"id", "item", "action", "value", "comment", "seen", "duration_s", "suggestion"}]}
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any, ClassVar, get_args
 from urllib.parse import unquote
 
+from deepseek.automl.label.page.preview import preview_file, read_slice
 from deepseek.automl.label.page.refresh import QueueRefresher
 from deepseek.automl.label.page.render import render_label_page
 from deepseek.automl.label.project.people import identify, list_people
@@ -42,6 +44,7 @@ MEDIA_TYPES = {
     "MP4": "video/mp4",
 }  # fmt: skip
 OCTETS = "application/octet-stream"
+CACHE = "private, max-age=3600"
 MAX_CHANGES = 500  # of one request
 PEOPLE_ACTIONS = tuple(action for action in get_args(Action) if action not in ("undo", "import"))
 
@@ -98,7 +101,7 @@ class LabelHandler(PageHandler):
     """One connection."""
 
     server: LabelServer
-    GET_ROUTES: ClassVar[tuple[str, ...]] = ("/", "/media/")
+    GET_ROUTES: ClassVar[tuple[str, ...]] = ("/", "/media/", "/preview/", "/slice/")
     POST_ROUTES: ClassVar[tuple[str, ...]] = ("/next", "/label", "/undo", "/item", "/release")
 
     def get(self, path: str, query: Mapping[str, str]) -> None:
@@ -107,13 +110,20 @@ class LabelHandler(PageHandler):
             self.answer_html(render_label_page(project.definition, has_people=bool(list_people(project.store))))
             return
         self._identify()
-        _, _, number, column = (*path.split("/", 3), "", "")[:4]
-        project = self.server.project
+        _, route, number, column = (*path.split("/", 3), "", "")[:4]
+        project, column = self.server.project, unquote(column)
         item = project.store.item(_whole(number, "the item"))
-        data = project.media_path(item, unquote(column)).read_bytes()
-        self.answer_bytes(
-            HTTPStatus.OK, data, MEDIA_TYPES.get(detect_media_format(data), OCTETS), cache="private, max-age=3600"
-        )
+        file = project.media_path(item, column)
+        if route == "preview":
+            self.answer_json(preview_file(file, project.definition.kinds[column]))
+        elif route == "slice":
+            window = (_number(query.get("low"), "low"), _number(query.get("high"), "high"))
+            picture = read_slice(file, _whole(query.get("place"), "place"), window)
+            self.answer_bytes(HTTPStatus.OK, picture, "image/png", cache=CACHE)
+        else:
+            data = file.read_bytes()
+            kind = MEDIA_TYPES.get(detect_media_format(data), OCTETS)
+            self.answer_bytes(HTTPStatus.OK, data, kind, cache=CACHE)
 
     def post(self, path: str, body: JsonObject) -> None:
         person = self._identify()
@@ -199,6 +209,13 @@ def _whole(value: object, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise InputError(f"{what} is {str(value)[:40]!r}", expected="a whole number", fix="send such a number")
     return value
+
+
+def _number(value: str | None, what: str) -> float:
+    try:
+        return float(value or "")
+    except ValueError:
+        raise InputError(f"{what} is {str(value)[:40]!r}", expected="a number", fix="send such a number") from None
 
 
 def _read_change(document: object, person: Person) -> NewChange:

@@ -8,6 +8,7 @@ function show(item) {
   byId("comment").value = (item.label && item.label.comment) || "";
   byId("key-of-item").textContent = item.key;
   const card = byId("card");
+  dropScan();
   card.replaceChildren(...PROJECT.media.map((column) => make("div", { class: "media", "data-column": column })),
     ...cells(item));
   if (PROJECT.task === "spans") card.prepend(spanEditor(item));
@@ -46,12 +47,13 @@ function showMedia(item) {
     else if (kept.error) {
       box.replaceChildren(make("div", { class: "state bad" }, make("p", {}, kept.error.message), make("p", {}, kept.error.fix),
         make("p", {}, said("Skip it: it is asked again once the file is back.", "请跳过：文件恢复后会再次询问。"))));
-    } else if (PROJECT.kinds[column] === "audio") {
-      box.replaceChildren(make("audio", { controls: true, src: kept.url, "aria-label": item.key }));
+    } else if (PREVIEWED.has(PROJECT.kinds[column])) {
+      box.replaceChildren(...showPreview(item, column, kept));
     } else if (PROJECT.kinds[column] === "video") {
       box.replaceChildren(make("video", { controls: true, src: kept.url, "aria-label": item.key }));
     } else if (PROJECT.task === "boxes") box.replaceChildren(boxEditor(item, kept.url));
-    else box.replaceChildren(make("img", { src: kept.url, alt: item.key, class: "picture" }));
+    else if (PROJECT.task === "masks") box.replaceChildren(maskEditor(item, kept.url));
+    else box.replaceChildren(make("div", { class: "frame" }, make("div", { class: "stage zoomed" }, make("img", { src: kept.url, alt: item.key, class: "picture" }))));
   });
 }
 
@@ -88,11 +90,11 @@ function showLabels(item) {
     { type: "button", class: "label", "aria-pressed": String(label === (isParts() ? state.brush : now)), on: { click: () => choose(label) } },
     !HAS_SEARCH && place < DIGITS.length ? make("kbd", {}, DIGITS[place]) : HAS_SEARCH && place === 0 ? make("kbd", {}, "↵") : "", label)));
 }
-const isParts = () => PROJECT.task === "boxes" || PROJECT.task === "spans";
+const isParts = () => ["boxes", "masks", "spans"].includes(PROJECT.task);
 function choose(label) {
   if (!isParts()) { if (byId("search")) byId("search").value = ""; record("label", label); return; }
   state.brush = label;
-  if (PROJECT.task === "spans") addSpan(label); else relabelBox(label);
+  if (PROJECT.task === "spans") addSpan(label); else relabelPart(label);
   showLabels(state.current);
 }
 function finish() {
@@ -136,14 +138,16 @@ function showEnd() {
 const KEYS = { s: () => record("skip"), n: () => record("unsure"), z: undo, h: toggleHint, " ": acceptHint,
   c: () => byId("comment").focus(), "/": () => byId("search") && byId("search").focus(), "?": () => byId("help").toggleAttribute("open") };
 document.addEventListener("keydown", (event) => {
-  const field = event.target.closest("input,textarea"), isModified = event.ctrlKey || event.metaKey || event.altKey;
+  const field = event.target.closest("input:not([type=range]),textarea"), isModified = event.ctrlKey || event.metaKey || event.altKey;
   if (event.key === "Escape" && field) { field.blur(); event.preventDefault(); return; }
   if (event.key === "Enter" && field && (field.id === "person" || field.id === "key")) { field.blur(); start(); return; }
   if (event.key === "Enter" && field && field.id === "comment") { field.blur(); event.preventDefault(); return; }
   if (!state.current || isModified || event.isComposing) return;
+  if (PROJECT.task === "masks" && outline && maskKey(event)) { event.preventDefault(); return; }
   if (event.key === "Enter" && (!field || field.id === "search" || field.id === "number") && !event.target.closest("button,summary,audio,video")) { event.preventDefault(); finish(); return; }
   if (field && !(field.id === "number" && /^[a-z?]$/i.test(event.key))) return;
   if (isParts() && partKey(event)) { event.preventDefault(); return; }
+  if (!isParts() && viewKey(event)) { event.preventDefault(); return; }
   const place = DIGITS.indexOf(event.key);
   if (!HAS_SEARCH && place >= 0 && place < PROJECT.labels.length && !event.repeat) { event.preventDefault(); choose(PROJECT.labels[place]); return; }
   const work = KEYS[event.key.toLowerCase()];

@@ -17,13 +17,13 @@ import shutil
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self, get_args
 
 import numpy as np
 
+from deepseek.automl.label.project.additions import count_served
 from deepseek.automl.label.project.audit import verify_chain
 from deepseek.automl.label.project.records import Counts, Definition, Item, LabelTask, NewChange
 from deepseek.automl.label.project.schema import open_connection, storage_error
@@ -64,6 +64,7 @@ class Project:
 
     def __init__(self, folder: Path, store: LabelStore) -> None:
         self.folder, self.store = folder, store
+        self._sizes: tuple[int, tuple[int, int, int]] | None = None  # the last item, and what _read_sizes() counts
 
     @property
     def definition(self) -> Definition:
@@ -118,18 +119,20 @@ class Project:
     def close(self) -> None:
         self.store.close()
 
-    @cached_property
-    def _sizes(self) -> tuple[int, int, int]:
-        """Different items, copies, and items to test on: none of them changes."""
-        row = self.store.connection.execute(
-            "SELECT COUNT(*), COUNT(same_as), SUM(is_test AND same_as IS NULL) FROM items"
-        ).fetchone()
-        return row[0] - row[1], row[1], row[2]
+    def _read_sizes(self) -> tuple[int, int, int]:
+        """Different items, copies, and items to test on; counted anew where a server has sent more of them."""
+        last = self.store.connection.execute("SELECT MAX(number) FROM items").fetchone()[0]
+        if self._sizes is None or self._sizes[0] != last:
+            row = self.store.connection.execute(
+                "SELECT COUNT(*), COUNT(same_as), SUM(is_test AND same_as IS NULL) FROM items"
+            ).fetchone()
+            self._sizes = (last, (row[0] - row[1], row[1], row[2]))
+        return self._sizes[1]
 
     def counts(self) -> Counts:
         """How far it is, in one pass over the labels."""
         run = self.store.connection
-        num_items, num_copies, num_test = self._sizes
+        num_items, num_copies, num_test = self._read_sizes()
         last_change = run.execute("SELECT COALESCE(MAX(number), 0) FROM changes").fetchone()[0]
         num_faulty = run.execute("SELECT COUNT(*) FROM items WHERE fault <> '' AND same_as IS NULL").fetchone()[0]
         labels = run.execute(
@@ -145,8 +148,9 @@ class Project:
             for state in ("skip", "unsure")
         ]
         return Counts(
-            num_items, num_copies, num_test, labels[0], labels[1], others[0], others[1], num_faulty, last_change
-        )
+            num_items, num_copies, num_test, labels[0], labels[1], others[0], others[1], num_faulty, last_change,
+            count_served(self.store),
+        )  # fmt: skip
 
     def media_path(self, item: Item, column: str) -> Path:
         """The file of an item. MissingError where it vanished, IntegrityError where it is not the file that the project
@@ -193,7 +197,7 @@ class Project:
 
 def _define(source: LabelSource, options: ProjectOptions, name: str) -> Definition:
     labels = check_labels(options.task, options.labels)
-    needed = {"boxes": "image", "spans": "text"}.get(options.task)
+    needed = {"boxes": "image", "masks": "image", "spans": "text"}.get(options.task)
     if needed and list(source.kinds.values()).count(needed) != 1:
         raise InputError(
             f"{options.task} need one column of the kind {needed}",

@@ -9,11 +9,11 @@ from typing import Literal
 from deepseek.contracts import JsonObject, Record
 from deepseek.errors import CheckError
 
-LabelTask = Literal["binary", "multiclass", "regression", "boxes", "spans"]
+LabelTask = Literal["binary", "multiclass", "regression", "boxes", "masks", "spans"]
 Role = Literal["labeler", "reviewer", "owner"]
 Action = Literal["label", "skip", "unsure", "comment", "undo", "import"]
 State = Literal["label", "skip", "unsure"]
-#: A class, a number, or a list of boxes or spans: what json.loads returns.
+#: A class, a number, or a list of boxes, masks or spans: what json.loads returns.
 LabelValue = str | float | list[JsonObject] | None
 
 
@@ -168,3 +168,4 @@ class Counts:
     num_unsure: int
     num_faulty: int  # whose files vanished or changed
     last_change: int  # number of the last change that they hold: answers may overtake each other
+    num_served: int = 0  # that a server sent, unsure of them

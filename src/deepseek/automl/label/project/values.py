@@ -1,4 +1,4 @@
-"""Whether a label fits the task: its class is in the list, its box lies in the picture, its span in the text.
+"""Whether a label fits the task: its class is in the list, its box or mask lies in the picture, its span in the text.
 
 >>> check_class("dgo", ("cat", "dog"))
 Traceback (most recent call last):
@@ -19,14 +19,15 @@ from deepseek.plugins import did_you_mean
 
 MAX_LABELS = 1_000
 MAX_LABEL_CHARACTERS = 200
-MAX_PARTS = 10_000  # boxes or spans of an item
+MAX_PARTS = 10_000  # boxes, masks or spans of an item
+MAX_POINTS = 5_000  # of the outline of a mask
 BOX_SIDES = ("left", "top", "right", "bottom")
 
 
 def check_labels(task: LabelTask, labels: Sequence[str]) -> tuple[str, ...]:
     """The labels of a new project. InputError where they do not fit the task."""
     names = tuple(label.strip() for label in labels)
-    least = {"binary": 2, "multiclass": 2, "regression": 0, "boxes": 1, "spans": 1}[task]
+    least = {"binary": 2, "multiclass": 2, "regression": 0, "boxes": 1, "masks": 1, "spans": 1}[task]
     most = {"binary": 2, "regression": 0}.get(task, MAX_LABELS)
     if not least <= len(names) <= most:
         number = f"{least}" if least == most else f"{least} to {most:,}"
@@ -69,8 +70,9 @@ def check_value(definition: Definition, item: Item, value: object) -> LabelValue
             expected=f"a list, at most {MAX_PARTS:,} of them",
             fix='send [] for none, else [{"label": ..., ...}]',
         )  # fmt: skip
-    if definition.task == "boxes":
-        return [_check_box(part, definition.labels, item) for part in value]
+    if definition.task in ("boxes", "masks"):
+        check = _check_box if definition.task == "boxes" else _check_mask
+        return [check(part, definition.labels, item) for part in value]
     text = str(item.content[definition.texts[0]] or "")
     return sorted((_check_span(part, definition.labels, text, item) for part in value), key=lambda span: span["start"])
 
@@ -90,6 +92,33 @@ def _check_box(part: Mapping[str, object], labels: Sequence[str], item: Item) ->
             expected="left < right and top < bottom, in pixels from the left upper corner", fix="draw it again",
         )  # fmt: skip
     return {"label": label, **dict(zip(BOX_SIDES, sides, strict=True))}
+
+
+def _check_mask(part: Mapping[str, object], labels: Sequence[str], item: Item) -> JsonObject:
+    label, points = check_class(part.get("label"), labels), part.get("points")
+    pairs = isinstance(points, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in points)
+    if not pairs or not 3 <= len(points) <= MAX_POINTS:  # type: ignore[arg-type]
+        raise InputError(
+            f"a mask of {item.key} is no outline", expected=f"3 to {MAX_POINTS:,} points [x, y], in pixels",
+            fix="draw it again",
+        )  # fmt: skip
+    outline = [[_check_number(x), _check_number(y)] for x, y in points]  # type: ignore[attr-defined]
+    if min(min(pair) for pair in outline) < 0 or polygon_area(outline) <= 0:
+        raise InputError(
+            f"a mask of {item.key} is empty or begins outside of the picture",
+            expected="an outline in pixels from the left upper corner", fix="draw it again",
+        )  # fmt: skip
+    return {"label": label, "points": outline}
+
+
+def polygon_area(points: Sequence[Sequence[float]]) -> float:
+    """Within an outline (N, 2).
+
+    >>> polygon_area([[0, 0], [4, 0], [4, 3], [0, 3]])
+    12.0
+    """
+    ends = [*points[1:], points[0]]
+    return abs(sum(x * to_y - to_x * y for (x, y), (to_x, to_y) in zip(points, ends, strict=True))) / 2
 
 
 def _check_span(part: Mapping[str, object], labels: Sequence[str], text: str, item: Item) -> JsonObject:

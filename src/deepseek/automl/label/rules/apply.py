@@ -21,8 +21,9 @@ from deepseek.automl.label.project.project import Project
 from deepseek.automl.label.project.records import Item
 from deepseek.automl.label.project.values import check_class
 from deepseek.automl.label.rules.code import find_functions, run_function
-from deepseek.automl.label.rules.definition import ABSTAIN, read_rules, vote
+from deepseek.automl.label.rules.definition import ABSTAIN, read_rules
 from deepseek.automl.label.rules.label_model import LabelModel, fit_label_model, majority_vote
+from deepseek.automl.label.rules.votes import vote
 from deepseek.contracts import Float64, JsonObject
 from deepseek.errors import InputError
 from deepseek.results import Result
@@ -132,15 +133,12 @@ def _collect_votes(
         for answer in answers:
             for label in set(answer.labels) - {None}:
                 _check_answer(answer.name, label, project.definition.labels)
-        names, columns = [each.name for each in answers], [each.labels for each in answers]
-        faults = [(each.num_raised, each.first_error) for each in answers]
     else:
         rules = read_rules(path, project.definition)
-        names = [rule.name for rule in rules]
-        columns = [tuple(vote(rule, records, project.definition)) for rule in rules]
-        faults = [(0, "")] * len(rules)
-    votes = np.array([[ABSTAIN if label is None else place[label] for label in column] for column in columns], np.int64)
-    return names, votes.T, faults
+        answers = vote(rules, records, project.definition, [item.key for item in items])
+    names, faults = [each.name for each in answers], [(each.num_raised, each.first_error) for each in answers]
+    codes = [[ABSTAIN if label is None else place[label] for label in each.labels] for each in answers]
+    return names, np.array(codes, np.int64).T, faults
 
 
 def _check_answer(name: str, label: str | None, labels: Sequence[str]) -> None:

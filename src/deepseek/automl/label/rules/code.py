@@ -14,9 +14,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from deepseek.automl.label.rules.definition import RuleVotes
 from deepseek.contracts import Record
 from deepseek.errors import InputError
 from deepseek.files import read_bounded
@@ -38,7 +38,7 @@ work = getattr(module, name)
 def ask(row):
     try:
         answer = work(dict(row))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return {"raised": f"{type(error).__name__}: {error}"[:200]}
     if answer is None or isinstance(answer, str):
         return {"label": answer}
@@ -49,16 +49,6 @@ differ = [place for place in range(min(int(again), len(rows))) if ask(rows[place
 json.dump({"answers": answers, "differ": differ}, out)
 out.flush()
 """
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionVotes:
-    """What one function says of each row."""
-
-    name: str
-    labels: tuple[str | None, ...]
-    num_raised: int
-    first_error: str
 
 
 def find_functions(path: Path) -> tuple[str, ...]:
@@ -75,10 +65,13 @@ def find_functions(path: Path) -> tuple[str, ...]:
         raise InputError(
             f"{path.name} has no function {PREFIX}NAME", expected=f"def {PREFIX}refund(row): ...", fix="name them so"
         )
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{path.name} has {twice} twice", expected="names of their own", fix="rename one")
     return names
 
 
-def run_function(path: Path, name: str, records: Sequence[Record], time_s: float = TIME_S) -> FunctionVotes:
+def run_function(path: Path, name: str, records: Sequence[Record], time_s: float = TIME_S) -> RuleVotes:
     """Ask one function about each row. InputError where it does not end, where the file cannot be run, and where it
     disagrees with itself."""
     lines = "\n".join(json.dumps(record, ensure_ascii=False) for record in records)
@@ -97,7 +90,13 @@ def run_function(path: Path, name: str, records: Sequence[Record], time_s: float
         raise InputError(
             f"{path.name} cannot be run: {last[0][:300]}", expected="a file that can be imported", fix="mend it"
         )
-    document = json.loads(done.stdout)
+    try:
+        document = json.loads(done.stdout)
+    except ValueError as error:  # the function has ended the process, by os._exit() or so
+        raise InputError(
+            f"{name} has ended its process before it answered", expected="a function that returns",
+            fix="return None instead of leaving the program",
+        ) from error  # fmt: skip
     if document["differ"]:
         raise InputError(
             f"{name} answers row {document['differ'][0] + 1} otherwise when it is asked again",
@@ -105,4 +104,4 @@ def run_function(path: Path, name: str, records: Sequence[Record], time_s: float
         )  # fmt: skip
     errors = [answer["raised"] for answer in document["answers"] if "raised" in answer]
     labels = tuple(answer.get("label") for answer in document["answers"])
-    return FunctionVotes(name, labels, len(errors), errors[0] if errors else "")
+    return RuleVotes(name, labels, len(errors), errors[0] if errors else "")

@@ -16,50 +16,73 @@ at_least = 10000                        # and, or instead, at_most
 name = "order number"
 label = "delivery"
 regex = "\\\\border #?[0-9]{6}\\\\b"
+
+[[rules]]
+name = "the model of last year"         # it answers the label itself
+bundle = "claims-2025"                  # beside this file
+at_least = 0.8                          # the probability below which it abstains
+
+[[rules]]
+name = "a generator"
+url = "http://127.0.0.1:8000/v1/chat/completions"
+model = "qwen"                          # and question, column, key_file
 """
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+import warnings
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from deepseek.automl.label.project.records import Definition
+from deepseek.automl.label.project.records import FILE_KINDS, Definition
 from deepseek.automl.label.project.values import check_class
-from deepseek.contracts import JsonObject, Record
-from deepseek.errors import InputError
+from deepseek.contracts import JsonObject
+from deepseek.errors import InputError, MissingError
 from deepseek.files import read_bounded
 from deepseek.plugins import did_you_mean
 
 MAX_FILE_BYTES = 2**20
 MAX_RULES = 500
-MAX_TEXT = 20_000  # characters of a text that a regular expression is held against
 ABSTAIN = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: what has to hold of a row for its label."""
+    """One rule: what has to hold of a row for its label, or the model that says the label."""
 
     name: str
-    label: str
+    label: str = ""
     column: str | None = None
     keywords: tuple[str, ...] = ()
     regex: str | None = None
     at_least: float | None = None
     at_most: float | None = None
+    bundle: str = ""  # its path
+    url: str = ""  # of chat completions
+    model: str = ""
+    question: str = ""
+    key_file: str = ""
 
-    def pattern(self) -> re.Pattern[str] | None:
-        """What is looked for in texts; None for bounds on a number."""
-        if self.regex is not None:
-            return re.compile(self.regex, re.IGNORECASE)
+    def words(self) -> re.Pattern[str] | None:
+        """The keywords as an expression, which never goes back; None without keywords."""
         words = "|".join(map(re.escape, sorted(self.keywords, key=len, reverse=True)))
         # Chinese has no blanks between words: a boundary is asked for beside letters of an alphabet alone.
         return (
             re.compile(rf"(?<![^\W\u3400-\u9fff])(?:{words})(?![^\W\u3400-\u9fff])", re.IGNORECASE) if words else None
         )
+
+
+@dataclass(frozen=True, slots=True)
+class RuleVotes:
+    """What one rule says of each of N rows."""
+
+    name: str
+    labels: tuple[str | None, ...]  # (N,) None: it abstains
+    num_raised: int = 0
+    first_error: str = ""
 
 
 _NAMES = tuple(field.name for field in fields(Rule))
@@ -70,7 +93,7 @@ def read_rules(path: Path, definition: Definition) -> tuple[Rule, ...]:
     data = read_bounded(path, MAX_FILE_BYTES, what="rules in TOML", smaller="split it")
     try:
         document = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(
             f"{path.name} is no TOML: {error}", expected="[[rules]] with name and label", fix="mend it"
         ) from error
@@ -81,7 +104,7 @@ def read_rules(path: Path, definition: Definition) -> tuple[Rule, ...]:
             expected=f"1 to {MAX_RULES} tables [[rules]] and nothing else",
             fix="write them",
         )
-    rules = tuple(_read_rule(table, place, definition) for place, table in enumerate(tables, 1))
+    rules = tuple(_read_rule(table, place, definition, path.parent) for place, table in enumerate(tables, 1))
     names = [rule.name for rule in rules]
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -89,7 +112,7 @@ def read_rules(path: Path, definition: Definition) -> tuple[Rule, ...]:
     return rules
 
 
-def _read_rule(table: object, place: int, definition: Definition) -> Rule:
+def _read_rule(table: object, place: int, definition: Definition, folder: Path) -> Rule:
     where = f"rule {place}"
     if not isinstance(table, dict):
         raise InputError(f"{where} is no table", expected="[[rules]]", fix="write it so")
@@ -99,29 +122,60 @@ def _read_rule(table: object, place: int, definition: Definition) -> Rule:
             raise InputError(
                 f"{where} has {name!r}.{did_you_mean(name, _NAMES)}", expected=", ".join(_NAMES), fix="leave it out"
             )
-    keywords = table.get("keywords", [])
-    texts = (table.get("name"), table.get("label"), table.get("regex", ""), table.get("column", ""))
+    _check_values(table, where)
     bounds = [table[name] for name in ("at_least", "at_most") if name in table]
-    if not all(isinstance(text, str) for text in texts) or not table["name"]:
+    asked = [bool(table.get(name)) for name in ("keywords", "regex", "bundle", "url")]
+    is_model = any(asked[2:])
+    if [*asked, bool(bounds) and not table.get("bundle")].count(True) != 1:
+        raise InputError(
+            f"{where} asks for nothing, or for two things", expected="keywords, regex, bounds, bundle or url",
+            fix="keep one",
+        )  # fmt: skip
+    if is_model and "label" in table:
+        raise InputError(f"{where} has a label, which its model says", expected="no label", fix="leave it out")
+    if not is_model:
+        check_class(table.get("label"), definition.labels)
+    rule = Rule(**{**table, "keywords": tuple(table.get("keywords", ()))})
+    if not rule.bundle:
+        _check_column(rule, where, definition, needs_number=bool(bounds))
+    if rule.url and (not rule.url.startswith(("http://", "https://")) or not rule.model):
+        raise InputError(
+            f"{where} asks {rule.url[:80]!r} for {rule.model or 'no model'}", expected="http or https, and a model",
+            fix='url = "http://127.0.0.1:8000/v1/chat/completions", model = "NAME"',
+        )  # fmt: skip
+    paths = {name: str(folder / getattr(rule, name)) for name in ("bundle", "key_file") if getattr(rule, name)}
+    for name, path in paths.items():
+        if not Path(path).exists():
+            raise MissingError(f"{where}: there is no {name} {path}", expected="one beside this file", fix="look")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a later Python may read otherwise
+            re.compile(rule.regex or "")
+    except (re.error, RecursionError, OverflowError) as error:
+        raise InputError(f"{where}: {error}", expected="a regular expression of Python", fix="mend it") from error
+    return replace(rule, **paths)  # type: ignore[arg-type]
+
+
+def _check_values(table: JsonObject, where: str) -> None:
+    """InputError for values that are not of their kind."""
+    texts = [table.get(name, "") for name in _NAMES if name not in ("keywords", "at_least", "at_most")]
+    if not all(isinstance(text, str) for text in texts) or not table.get("name"):
         raise InputError(
             f"{where} has no name or label, or they are no texts", expected="name and label", fix="add them"
         )
+    keywords = table.get("keywords", [])
     if not isinstance(keywords, list) or not all(isinstance(word, str) and word for word in keywords):
         raise InputError(f"{where}: keywords is no list of words", expected='["refund"]', fix="write such a list")
-    if not all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in bounds):
+    bounds = [table[name] for name in ("at_least", "at_most") if name in table]
+    if not all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in bounds) or any(
+        math.isnan(bound) for bound in bounds
+    ):
         raise InputError(f"{where}: a bound is no number", expected="at_least = 3", fix="write a number")
-    check_class(table["label"], definition.labels)
-    if [bool(keywords), "regex" in table, bool(bounds)].count(True) != 1:
+    if len(bounds) == 2 and bounds[0] > bounds[1]:
         raise InputError(
-            f"{where} asks for nothing, or for two things", expected="keywords, regex or bounds", fix="keep one"
-        )
-    rule = Rule(**{**table, "keywords": tuple(keywords)})
-    _check_column(rule, where, definition, needs_number=bool(bounds))
-    try:
-        rule.pattern()
-    except re.error as error:
-        raise InputError(f"{where}: {error}", expected="a regular expression of Python", fix="mend it") from error
-    return rule
+            f"{where}: no number is at least {bounds[0]} and at most {bounds[1]}", expected="at_least <= at_most",
+            fix="exchange them",
+        )  # fmt: skip
 
 
 def _check_column(rule: Rule, where: str, definition: Definition, *, needs_number: bool) -> None:
@@ -134,30 +188,12 @@ def _check_column(rule: Rule, where: str, definition: Definition, *, needs_numbe
             expected=", ".join(definition.kinds),
             fix="correct it",
         )
-
-
-def vote(rule: Rule, records: Sequence[Record], definition: Definition) -> list[str | None]:
-    """What the rule says of each row: its label, or nothing."""
-    columns = (rule.column,) if rule.column else definition.texts
-    pattern = rule.pattern()
-    if pattern is None:
-        return [rule.label if _is_within(rule, record[columns[0]]) else None for record in records]
-    return [
-        rule.label if any(pattern.search(_text(record[column])) for column in columns) else None for record in records
-    ]
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)[:MAX_TEXT]
-
-
-def _is_within(rule: Rule, value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    low = -float("inf") if rule.at_least is None else rule.at_least
-    high = float("inf") if rule.at_most is None else rule.at_most
-    return low <= value <= high
+    if needs_number and definition.kinds[str(rule.column)] in ("text", *FILE_KINDS):
+        raise InputError(
+            f"{where} has bounds for {rule.column!r}, which holds no numbers", expected="a column of numbers",
+            fix="use keywords or regex, or another column",
+        )  # fmt: skip
 
 
 def rule_to_json(rule: Rule) -> JsonObject:
-    return {name: getattr(rule, name) for name in _NAMES if getattr(rule, name) not in (None, ())}
+    return {name: getattr(rule, name) for name in _NAMES if getattr(rule, name) not in (None, (), "")}
