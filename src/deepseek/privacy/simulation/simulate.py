@@ -21,7 +21,7 @@ from deepseek.privacy.bundles.pack import StudyOutcome, pack_study
 from deepseek.privacy.bundles.transcript import MessageRecord, PrivacySpent, RoundRecord, Transcript, privacy_spent
 from deepseek.privacy.parties.held_rows import figures_of_counts
 from deepseek.privacy.parties.inputs import InputRows, read_rows
-from deepseek.privacy.parties.objective import Objective
+from deepseek.privacy.parties.learner import learner_of
 from deepseek.privacy.rounds.answer import Answer, LocalParty
 from deepseek.privacy.rounds.course import advance, combine
 from deepseek.privacy.rounds.state import StudyState, begin_study
@@ -222,7 +222,7 @@ def _losses(study: Study, state: StudyState, rows: InputRows) -> Float64:
 
 def _output(study: Study, state: StudyState, rows: InputRows) -> Float64:
     inputs = state.standardization.apply(rows).inputs
-    return Objective.of(study).probabilities(state.parameters, inputs)
+    return learner_of(study).probabilities(state.parameters, inputs)
 
 
 def measure_state(study: Study, state: StudyState, table: Table, seed: int = 0) -> dict[str, Figure]:
