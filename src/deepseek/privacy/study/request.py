@@ -79,7 +79,8 @@ def scale_inputs(preprocessor: Preprocessor, features: Float32) -> InputScaling:
 
 def _tree_edges(features: Float32, settings: StudySettings) -> tuple[tuple[float, ...], ...]:
     """Where the bins of each prepared feature of the sample (N, F) are cut: between its values where they are few, else
-    at quantiles. Nothing without trees."""
+    at quantiles, which are evenly spread by their log-odds: what is rare in the sample is often what matters. Nothing
+    without trees."""
     trees = settings.model.trees
     if trees is None:
         return ()
@@ -87,8 +88,8 @@ def _tree_edges(features: Float32, settings: StudySettings) -> tuple[tuple[float
     for column in features.T:
         values = np.unique(column[np.isfinite(column)])
         if len(values) > trees.num_bins:
-            shares = np.linspace(0, 1, trees.num_bins + 1)[1:-1]
-            values = np.unique(np.append(np.quantile(column, shares, method="lower"), values[-1]))
+            log_odds = np.linspace(-1, 1, trees.num_bins) * np.log(len(column))
+            values = np.unique(np.quantile(column, 1 / (1 + np.exp(-log_odds)), method="nearest"))
         middles = (values[1:].astype(np.float64) + values[:-1]) / 2
         edges.append(tuple(np.unique(middles.astype(np.float32)).astype(np.float64).tolist()))
     return tuple(edges)
