@@ -12,11 +12,11 @@ from scipy import integrate, stats
 from deepseek.privacy.accounting.gaussian import affordable_rounds, delta_of, epsilon_of
 from deepseek.privacy.accounting.records import epsilon_of_rows
 from deepseek.privacy.bundles.transcript import privacy_spent
-from deepseek.privacy.parties.noise import secure_normal
 from deepseek.privacy.rounds.answer import LocalParty
 from deepseek.privacy.rounds.state import begin_study
-from deepseek.privacy.study.refusals import BudgetSpentError
 from deepseek.privacy.transport.ledger import AnswerLedger
+from deepseek.train.private.budget import BudgetSpentError
+from deepseek.train.private.noise import secure_normal
 from support.federation import loans_study, make_federation, party_table
 
 PRIVATE = ("protection.secure_sums=true", "budget.noise=2.0", "budget.epsilon=4.0", "rounds.num_rounds=50")

@@ -17,6 +17,7 @@ from deepseek.look.summary import (
 )
 from deepseek.operating_point import OperatingPoint
 from deepseek.results import Result
+from deepseek.train.private.plan import PrivacySpent
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class ShipResult(Result):
     warnings: tuple[str, ...]
     against: ComparisonResult | None = None  # with an older bundle on the test rows, where one was named
     operating_point: OperatingPoint | None = None  # of two classes, on the test rows
+    privacy: PrivacySpent | None = None  # of the rows, where the run had a budget
     alarms: tuple[str, ...] = ()  # those warnings that say what the bundle does not keep; they lead the summary
 
     def to_dict(self) -> JsonObject:
@@ -68,6 +70,7 @@ class ShipResult(Result):
         plain["operating_point"] = self.operating_point and self.operating_point.to_dict()
         for name in ("metrics", "baseline"):
             plain[name] = {metric: asdict(figure) for metric, figure in getattr(self, name).items()}
+        plain["privacy"] = None if self.privacy is None else asdict(self.privacy)
         if self.against is not None:
             plain["against"] = self.against.to_dict()
         return plain
@@ -92,6 +95,7 @@ class ShipResult(Result):
                     ("wall time", numbers.duration(self.wall_s)),
                     ("seed", str(self.seed)),
                     ("trials", self.num_trials),
+                    *([("privacy", self.privacy.words)] if self.privacy else []),
                     ("digest", self.digest),
                 ]
             ),

@@ -39,6 +39,7 @@ Examples:
   deepseek ship cards.parquet --target fraud --split time:when --max-fpr 0.0002
   deepseek ship loans-june.csv --target default --out loans-v2 --against loans-v1
   deepseek ship claims-labels --budget 300s --out claims
+  deepseek ship patients.csv --target relapse --dp epsilon=3,delta=1e-6 --out relapse
   deepseek ship prices.csv --target price --monotone area=+1 --interval 0.9
   deepseek ship patients.csv --target covid --split group:patient --kind report=text --files scans
   deepseek ship patients.csv --target covid --encoder report=all-MiniLM --encoder ct=resnet18:resnet18.safetensors
@@ -132,6 +133,11 @@ Examples:
 @click.option(
     "--reference", is_flag=True, help="Keep a sample of real training rows in the bundle: see the privacy guide."
 )
+@click.option(
+    "--dp", metavar="epsilon=E,delta=D", help="Differential privacy of each row, by a linear model or a perceptron "
+    "(--candidates). Also clip_norm=C, and ledger=FILE, which counts all runs on the same rows.",
+)  # fmt: skip
+@click.option("--dp-sample", type=FILE, help="With --dp: rows that may be shown, which describe the columns.")
 @click.option("--key", type=FILE, help="Sign with this private key (see keygen).")
 @click.option("--html", type=FILE, help="Write the explanation report there.")
 @click.option("--serve", "then_serve", is_flag=True, help="Serve the bundle when it is done; the ready line follows.")
@@ -187,6 +193,14 @@ def _check_report(html: Path, out: Path | None) -> None:
 
 def _ship_and_report(source: Any, options: JsonObject, html: Path | None, as_json: bool) -> Path:
     """Train and pack, write the report, then say what was made. Returns the bundle's path."""
+    budget, sample = options.pop("dp"), options.pop("dp_sample")
+    if budget is not None or sample is not None:
+        from deepseek.cli.support.kinds.private_shipping import ship_under_budget
+
+        result = ship_under_budget(source, budget, sample, options)
+        output.warn(result.warnings)
+        output.emit(result, as_json, result.summary_parts)
+        return result.path
     from deepseek.automl.options import ShipOptions
     from deepseek.automl.ship import ship_with
 

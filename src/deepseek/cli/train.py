@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ Examples:
   deepseek train run.toml --out runs/first --resume
   deepseek train run.toml --out runs/fast --set train.precision=bf16 --set train.lr=0.01
   deepseek train run.toml --out runs/four --processes 4 --max-restarts 20
+  deepseek train run.toml --out runs/private --dp epsilon=3,delta=1e-6,ledger=patients.json
   torchrun --nnodes 2 --nproc-per-node 2 -m deepseek train run.toml --out runs/two
 
 \b
@@ -54,6 +56,10 @@ A file that is enough:
     metavar="N",
     help="With --processes: how often all go on from the last checkpoint after one of them has died.",
 )
+@click.option(
+    "--dp", "budget", metavar="epsilon=E,delta=D", help="Differential privacy of each training row. "
+    "Also clip_norm=C, and ledger=FILE, which counts all runs on the same rows.",
+)  # fmt: skip
 @output.json_option
 def command(
     config: Path,
@@ -62,14 +68,22 @@ def command(
     go_on: bool,
     processes: int | None,
     max_restarts: int,
+    budget: str | None,
     as_json: bool,
 ) -> None:
     """Train the module that CONFIG names, with checkpoints; Ctrl-C saves. CONFIG is a TOML file."""
     from deepseek.extras import need
     from deepseek.train.loop.job import launch_job, read_job, run_job
+    from deepseek.train.private.budget import parse_budget
+    from deepseek.train.private.run_plan import check_one_process
 
     job = read_job(config, settings)
+    if budget is not None:
+        job = replace(job, dp=parse_budget(budget))
     need("torch", extra="train")
+    if job.dp is not None:
+        need("opacus", extra="dp")
+        check_one_process(processes or 1)
     folder = out or (config.parent / job.out if job.out else config.with_suffix(""))
     command_line = shlex.join(["deepseek", *sys.argv[1:]])
     try:
@@ -84,6 +98,7 @@ def command(
         if os.environ.get("RANK", "0") != "0":  # the first of torchrun's processes says it for all
             raise
         options = [] if processes is None else ["--processes", str(processes), "--max-restarts", str(max_restarts)]
+        options += [] if budget is None else ["--dp", budget]
         raise stopped_error(folder, resume_command(config, settings, folder, options)) from None
     if result is not None:  # the first of several processes
         output.emit(result, as_json, lambda: summary(result))
@@ -135,6 +150,7 @@ def summary(result: TrainReport) -> list[object]:
                 *((name.replace("_", " "), value) for name, value in metrics.items()),
                 ("epochs", f"{result.num_epochs}{early}"),
                 ("steps", result.num_steps),
+                *([("privacy", result.privacy.words)] if result.privacy else []),
                 ("wall time", numbers.duration(result.wall_s)),
                 ("seed", str(result.seed)),
                 ("digest", result.digest),

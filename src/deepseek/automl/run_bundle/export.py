@@ -57,6 +57,7 @@ def export_run(folder: str | Path, options: RunBundleOptions) -> ShipResult:
         "evidence/environment.json": evidence.environment(options.command),
         "evidence/data.json": {"warnings": warnings, "kinds": exported.kinds, "digest": _data_digest(run)},
         "evidence/run.json": to_json_values({"job": run.record.job, "report": run.record.report}),
+        **_privacy_evidence(run),
         **({} if report is None else {"evidence/metrics.json": report}),
     }
     files = exported.files | {path: as_json(document) for path, document in documents.items()}
@@ -108,15 +109,32 @@ def _measure(
     return figures, {
         "rows": "validation", "num_rows": len(truth), "note": VALIDATION_NOTE,
         "metrics": evidence.figures_to_dict(figures.first), "baseline": evidence.figures_to_dict(figures.second),
-        "baseline_name": "the class shares of the training rows" if num_classes else "the mean of the training rows",
+        "baseline_name": f"{'the class shares' if num_classes else 'the mean'} of the {_described_rows(run)} rows",
         **evidence.diagnostic_curves(task, truth, output, decided, options.labels), **Promises().to_dict(),
     }  # fmt: skip
 
 
+def _described_rows(run: TrainedRun) -> str:
+    return "training" if run.job.dp is None else "validation"
+
+
 def _data_digest(run: TrainedRun) -> str | None:
-    """sha256 of the file that the run was trained on; None where a function gave the batches."""
+    """sha256 of the file that the run was trained on; None where a function gave the batches, and under a privacy
+    budget, where it would prove a guess of all rows right."""
+    if run.job.dp is not None:
+        return None
     path = run.home / run.job.data.train
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _privacy_evidence(run: TrainedRun) -> dict[str, object]:
+    """evidence/privacy.json of a run with a budget."""
+    spent = (run.record.report or {}).get("privacy")
+    if spent is None:
+        return {}
+    return {
+        "evidence/privacy.json": {**spent, "shown_rows": "the validation rows of the run, which it does not protect"}
+    }
 
 
 def _manifest(
@@ -129,6 +147,7 @@ def _manifest(
             "run": run.folder.resolve().name, "model": run.job.model.build, "model_args": dict(run.job.model.args),
             "loss": run.job.loss, "train": asdict(run.job.train), "shape": list(options.shape),
             "weights": (run.record.report or {}).get("digest"),
+            **({} if run.job.dp is None else {"privacy": (run.record.report or {}).get("privacy")}),
         }
     )  # fmt: skip
     return Manifest(

@@ -30,7 +30,18 @@ class DataRows:
 
 
 def training_rows(run: TrainedRun) -> DataRows:
-    """Up to MAX_TRAINING_ROWS. InputError for batches that are no pair of tensors."""
+    """Up to MAX_TRAINING_ROWS; of a run with a privacy budget those of its validation, for ranges and medians of
+    training rows would tell of them. InputError for batches that are no pair of tensors, and for a private run without
+    a validation."""
+    if run.job.dp is not None:
+        rows = validation_rows(run)
+        if rows is None:
+            raise InputError(
+                "the run has a privacy budget and no rows that may be shown",
+                expected="data.validation: rows that the budget does not protect, by which inputs are described",
+                fix="name such a file in the run's TOML file",
+            )
+        return DataRows(rows.inputs[:MAX_TRAINING_ROWS], rows.target[:MAX_TRAINING_ROWS])
     return _collect_rows(load_data(run.job, run.home, is_training=True), MAX_TRAINING_ROWS)
 
 

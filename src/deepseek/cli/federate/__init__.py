@@ -12,6 +12,7 @@ COMMANDS = {
     "serve": "Coordinate a study until it is over, and write its bundle.",
     "join": "Take part in a study with local rows, which stay here.",
     "status": "Say where a study stands, and who is waited for.",
+    "page": "Show a study as a page: parties, rounds, curves, what left each house.",
     "simulate": "Run a study with all its parties here, from one table.",
 }
 

@@ -58,7 +58,7 @@ def epsilon_of(noise: float, num_rounds: int, delta: float) -> float:
 @functools.cache
 def affordable_rounds(settings: StudySettings) -> int:
     """Rounds of the study that its budget of parties pays for: all of them where it has none."""
-    num_rounds, budget = settings.rounds.num_rounds, settings.budget
+    num_rounds, budget = settings.num_training_tasks, settings.budget
     if budget.unit == "record" or budget.epsilon is None or _fits(budget, num_rounds):
         return num_rounds
     low, high = 0, num_rounds

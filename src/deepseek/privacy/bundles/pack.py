@@ -6,7 +6,7 @@ data card. The figures come from the parties' held-out rows.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,11 @@ from deepseek.engines import check_parity, export_onnx
 from deepseek.engines.checks.edges import rows_with_missing_columns
 from deepseek.engines.registry import REFERENCE
 from deepseek.nn.dense import Perceptron
-from deepseek.nn.model import Model, Part
+from deepseek.nn.model import MarginScale, Model, Part
 from deepseek.privacy.bundles.transcript import WHAT_LEAVES, PrivacySpent, Transcript
 from deepseek.privacy.parties.inputs import joiner
 from deepseek.privacy.parties.objective import Objective
+from deepseek.privacy.parties.trees import TreeObjective
 from deepseek.privacy.rounds.state import StudyState
 from deepseek.privacy.study.definition import Study
 
@@ -45,6 +46,12 @@ class StudyOutcome:
 
 def finish_model(study: Study, state: StudyState) -> Model:
     """The model of a state, which reads prepared features: the standardization is folded into its first layer."""
+    if study.tree_edges:
+        table = TreeObjective.of(study).table(state.parameters)
+        if study.task == "regression":
+            scale = np.float32(study.target_scale)
+            table = replace(table, leaves=table.leaves * scale, bias=np.full(1, study.target_centre))
+        return _as_model(study, Part("trees", table))
     objective, standard = Objective.of(study), state.standardization
     layers = [(weight.copy(), bias.copy()) for weight, bias in objective.layers(state.parameters)]
     first, first_bias = layers[0]
@@ -60,10 +67,12 @@ def finish_model(study: Study, state: StudyState) -> Model:
         biases=[bias.astype(np.float32) for _, bias in layers],
         skip=empty.skip, baseline=standard.mean.astype(np.float32), logged=empty.logged, clip=empty.clip,
     )  # fmt: skip
-    return Model(
-        study.task, study.labels, "log-odds" if study.labels else "target units",
-        (Part(study.settings.model.kind, perceptron),), bias=(0.0,) * study.num_margins,
-    )  # fmt: skip
+    return _as_model(study, Part(study.settings.model.kind, perceptron))
+
+
+def _as_model(study: Study, part: Part) -> Model:
+    scale: MarginScale = "log-odds" if study.labels else "target units"
+    return Model(study.task, study.labels, scale, (part,), bias=(0.0,) * study.num_margins)
 
 
 def schema_rows(study: Study) -> Float32:

@@ -18,7 +18,7 @@ from deepseek.privacy.study.definition import Study
 
 WHAT_LEAVES = {
     "moments": "the mean of each input and of its square over the party's rows",
-    "training": "the change of the model's parameters after the party's own steps",
+    "training": "the change of the model's parameters after the party's own steps; of trees, mean gradients by bin",
     "figures": "counts over held-out rows: rows, right ones, losses, and a histogram of scores by class",
 }
 

@@ -4,6 +4,8 @@ One ciphertext holds one column of up to num_slots rows, so that a linear model 
 column times one plain number, added up. The scheme is symmetric: the secret key is with the asker, and what the server
 gets besides the ciphertexts are the parameters. Whoever has the key reads everything that was encrypted by it.
 
+sums.py adds numbers of several parties that share one key.
+
 Parameters stand for 128 bits of security by the table of the Homomorphic Encryption Standard (2018, table 1); others
 are refused. The default carries margins within +-LARGEST_MARGIN with an error of about 1e-3.
 """
@@ -17,7 +19,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -42,6 +44,7 @@ class CkksParameters:
     poly_modulus_degree: int = 4096
     coeff_mod_bits: tuple[int, ...] = (40, 29, 40)
     scale_bits: int = 29
+    purpose: Literal["products", "sums"] = "products"  # of ciphertexts by these: times a number, or only added
 
     @property
     def num_slots(self) -> int:
@@ -49,7 +52,7 @@ class CkksParameters:
         return self.poly_modulus_degree // 2
 
     def check(self) -> None:
-        """InputError for parameters of fewer than 128 bits, or that cannot carry one product."""
+        """InputError for parameters of fewer than 128 bits, or that cannot carry one product where they should."""
         most, bits = MOST_BITS.get(self.poly_modulus_degree, 0), sum(self.coeff_mod_bits)
         if bits > most or not all(0 < each <= 60 for each in self.coeff_mod_bits):
             raise InputError(
@@ -57,7 +60,8 @@ class CkksParameters:
                 expected=", ".join(f"at most {most} bits at {degree}" for degree, most in MOST_BITS.items()),
                 fix="take a larger degree, or fewer bits",
             )
-        if len(self.coeff_mod_bits) < 3 or not 20 <= self.scale_bits <= min(self.coeff_mod_bits[:-1]):
+        carries_products = len(self.coeff_mod_bits) >= 3 and 20 <= self.scale_bits <= min(self.coeff_mod_bits[:-1])
+        if self.purpose == "products" and not carries_products:
             raise InputError(
                 "these CKKS parameters carry no product", expected="three primes, a scale of 20 bits or more",
                 fix="take the default",
@@ -116,7 +120,16 @@ class CipherContext:
 
     def encrypt(self, column: Float64) -> bytes:
         """Up to num_slots numbers."""
-        return bytes(need("tenseal", extra="privacy").ckks_vector(self._context, column.tolist()).serialize())
+        tenseal = need("tenseal", extra="privacy")
+        return bytes(tenseal.ckks_vector(self._context, tenseal.plain_tensor(column)).serialize())
+
+    def add(self, parts: Sequence[bytes], num_rows: int) -> bytes:
+        """The ciphertext of a sum of ciphertexts of num_rows numbers each. CheckError as weighted_sum() raises it."""
+        vectors = [self._load(part, num_rows) for part in parts]
+        total = vectors[0]
+        for vector in vectors[1:]:
+            total.add_(vector)
+        return bytes(total.serialize())
 
     def decrypt(self, data: bytes, num_rows: int) -> Float64:
         """The numbers (num_rows,) of a ciphertext. CheckError for one that is of other parameters or damaged."""

@@ -72,7 +72,7 @@ def joiner(study: Study) -> Perceptron:
 
 def num_inputs(study: Study) -> int:
     """D, the width of the model's input."""
-    return len(study.inputs.numeric) + sum(study.inputs.num_levels)
+    return len(study.tree_edges) or len(study.inputs.numeric) + sum(study.inputs.num_levels)
 
 
 def read_rows(study: Study, table: Table) -> InputRows:
@@ -90,7 +90,17 @@ def read_rows(study: Study, table: Table) -> InputRows:
         target = (target - study.target_centre) / study.target_scale
     known = {column.name for column in study.preprocessor.columns} | set(study.preprocessor.ignored)
     features = study.preprocessor.table(table.drop([name for name in table.names if name not in known])).features
+    if study.tree_edges:
+        return InputRows(bin_features(study.tree_edges, features), target)
     return InputRows(joiner(study).join(features), target)
+
+
+def bin_features(edges: tuple[tuple[float, ...], ...], features: Float32) -> Float32:
+    """Bin numbers (N, F) of prepared features (N, F): how many edges of its feature each value is above."""
+    columns = [
+        np.searchsorted(np.array(each, np.float32), features[:, place], side="left") for place, each in enumerate(edges)
+    ]
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def _check_types(study: Study, table: Table) -> None:

@@ -14,9 +14,9 @@ import numpy as np
 from deepseek.contracts import Float64
 from deepseek.privacy.accounting.records import num_steps, sample_rate
 from deepseek.privacy.parties.inputs import InputRows
-from deepseek.privacy.parties.noise import secure_normal, secure_uniform
 from deepseek.privacy.parties.objective import Objective
 from deepseek.privacy.study.settings import RoundSettings, StudySettings
+from deepseek.train.private.noise import secure_normal, secure_uniform
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,13 @@ from deepseek.errors import InputError
 from deepseek.privacy.accounting.records import epsilon_of_rows
 from deepseek.privacy.parties.held_rows import LARGEST_LOSS, held_counts, num_counts
 from deepseek.privacy.parties.inputs import CLIP, InputRows, num_inputs, read_rows
-from deepseek.privacy.parties.noise import secure_normal
-from deepseek.privacy.parties.objective import Objective
+from deepseek.privacy.parties.learner import learner_of
 from deepseek.privacy.parties.training import LocalSteps, train_locally, train_privately, updated_control
+from deepseek.privacy.parties.trees import MOST_GRADIENT, MarginCache, TreeObjective
 from deepseek.privacy.rounds.state import StudyState, TaskKind
 from deepseek.privacy.study.definition import Study
-from deepseek.privacy.study.refusals import BudgetSpentError
+from deepseek.train.private.budget import BudgetSpentError
+from deepseek.train.private.noise import secure_normal
 
 MIN_ROWS = 10
 
@@ -38,22 +39,23 @@ class Answer:
     weight: float  # of the party in the mean: its rows; 1 under a privacy budget
 
 
-def answer_size(study: Study, kind: TaskKind) -> int:
-    """B."""
-    num_parameters = Objective.of(study).num_parameters
-    is_scaffold = study.settings.rounds.strategy == "scaffold"
-    sizes = {
-        "moments": 2 * num_inputs(study),
-        "training": num_parameters * (2 if is_scaffold else 1),
-        "figures": num_counts(study.task),
-    }
-    return sizes[kind]
+def answer_size(study: Study, kind: TaskKind, task: int | None = None) -> int:
+    """B. `task`: its number, on which the size depends for trees; None: the largest of all tasks."""
+    if kind == "training":
+        learner = learner_of(study)
+        if isinstance(learner, TreeObjective):
+            return learner.answer_size(task)
+        return learner.num_parameters * (2 if study.settings.rounds.strategy == "scaffold" else 1)
+    return 2 * num_inputs(study) if kind == "moments" else num_counts(study.task)
 
 
 def answer_bound(study: Study, kind: TaskKind) -> float:
     """The largest absolute entry of an answer; what lies beyond is clipped by the party."""
     figures = LARGEST_LOSS**2 if study.task == "regression" else LARGEST_LOSS
-    bounds = {"moments": CLIP**2, "training": study.settings.protection.update_bound, "figures": figures}
+    update = study.settings.protection.update_bound
+    if study.tree_edges:  # means of gradients and hessians
+        update = MOST_GRADIENT if study.task == "regression" else 1.0
+    bounds = {"moments": CLIP**2, "training": update, "figures": figures}
     return bounds[kind]
 
 
@@ -67,6 +69,7 @@ class LocalParty:
     held: InputRows
     control: Float64 | None = None  # own control variate of SCAFFOLD
     _answers: dict[int, Answer] = field(default_factory=dict)
+    _margins: MarginCache = field(default_factory=MarginCache)  # of trees
 
     @classmethod
     def of(cls, study: Study, name: str, table: Table) -> LocalParty:
@@ -106,7 +109,9 @@ class LocalParty:
         return np.concatenate([inputs.mean(axis=0), (inputs**2).mean(axis=0)])
 
     def _training_update(self, state: StudyState) -> Float64:
-        settings, objective = self.study.settings, Objective.of(self.study)
+        settings, objective = self.study.settings, learner_of(self.study)
+        if isinstance(objective, TreeObjective):
+            return objective.histograms(state.parameters, state.task, self.training, self._margins)
         rounds, budget = settings.rounds, settings.budget
         rows = state.standardization.apply(self.training)
         if budget.noise and budget.unit == "record":
@@ -130,7 +135,7 @@ class LocalParty:
         return np.asarray(clipped + deviation * secure_normal(len(change)), np.float64)
 
     def _figures(self, state: StudyState) -> Float64:
-        objective, rows = Objective.of(self.study), state.standardization.apply(self.held)
+        objective, rows = learner_of(self.study), state.standardization.apply(self.held)
         counts = held_counts(self.study.task, objective.probabilities(state.parameters, rows.inputs), rows.target)
         return counts / self.weight
 

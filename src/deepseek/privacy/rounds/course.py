@@ -18,6 +18,8 @@ import numpy as np
 
 from deepseek.contracts import Float64
 from deepseek.privacy.parties.inputs import Standardization
+from deepseek.privacy.parties.learner import learner_of
+from deepseek.privacy.parties.trees import TreeObjective
 from deepseek.privacy.rounds.aggregate import Combined, check_answer, combine_updates, weighted_mean
 from deepseek.privacy.rounds.answer import Answer, answer_size
 from deepseek.privacy.rounds.state import StudyState
@@ -30,7 +32,7 @@ def combine(study: Study, state: StudyState, answers: Sequence[Answer]) -> Combi
     """The answers to the task of a state as one vector. CheckError for one that is not finite or of another size."""
     kind = state.kind(study)
     for answer in answers:
-        check_answer(answer, answer_size(study, kind or "training"))
+        check_answer(answer, answer_size(study, kind or "training", state.task))
     return combine_updates(answers, study.settings.rounds) if kind == "training" else weighted_mean(answers)
 
 
@@ -43,6 +45,10 @@ def advance(study: Study, state: StudyState, combined: Float64, share: float) ->
         return replace(state, task=following, standardization=rounded)
     if kind == "figures":
         return replace(state, task=following)
+    learner = learner_of(study)
+    if isinstance(learner, TreeObjective):
+        grown = _round(learner.grow(state.parameters, state.task, combined))
+        return replace(state, task=following, parameters=grown)
     rounds, num = study.settings.rounds, len(state.parameters)
     change = combined[:num]
     if rounds.strategy == "fedadam":

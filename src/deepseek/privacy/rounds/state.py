@@ -2,7 +2,8 @@
 
 A study is a row of tasks: 0 "moments" (means of inputs and of their squares), 1..R "training", R + 1 "figures". Every
 task is answered by one vector of bounded numbers a party, and the coordinator uses nothing but their weighted mean.
-Under a privacy budget there are training tasks alone: moments and figures would have to be paid for, too.
+Under a privacy budget there are training tasks alone: moments and figures would have to be paid for, too. Trees read
+bins, and have no moments.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from deepseek.contracts import Float64
 from deepseek.errors import IntegrityError
 from deepseek.privacy.accounting.gaussian import affordable_rounds
 from deepseek.privacy.parties.inputs import Standardization, num_inputs
-from deepseek.privacy.parties.objective import Objective
+from deepseek.privacy.parties.learner import learner_of
 from deepseek.privacy.study.definition import Study
 
 TaskKind = Literal["moments", "training", "figures"]
@@ -40,7 +41,7 @@ class StudyState:
 
     def kind(self, study: Study) -> TaskKind | None:
         """What is asked of the parties now; None when the study is over."""
-        num_rounds, is_private = study.settings.rounds.num_rounds, study.settings.budget.noise > 0
+        num_rounds, is_private = study.settings.num_training_tasks, study.settings.budget.noise > 0
         if self.task == 0:
             return "moments"
         if self.task <= (affordable_rounds(study.settings) if is_private else num_rounds):
@@ -73,7 +74,7 @@ class StudyState:
         """The inverse of to_bytes() and of shared_bytes(), whose other arrays are zeros. IntegrityError for bytes that
         are not a state of this study."""
         arrays = dict(read_arrays(data))
-        num_parameters, width = Objective.of(study).num_parameters, num_inputs(study)
+        num_parameters, width = learner_of(study).num_parameters, num_inputs(study)
         sizes = dict.fromkeys(("parameters", "control", "first_moment", "second_moment"), num_parameters)
         for name in sizes.keys() - {"parameters"}:
             arrays.setdefault(name, np.zeros(num_parameters))
@@ -106,10 +107,11 @@ def read_arrays(data: bytes) -> Mapping[str, NDArray[Any]]:
 
 def begin_study(study: Study) -> StudyState:
     """The state before the first task."""
-    objective, width = Objective.of(study), num_inputs(study)
-    zeros = np.zeros(objective.num_parameters)
+    learner, width = learner_of(study), num_inputs(study)
+    zeros = np.zeros(learner.num_parameters)
     return StudyState(
-        task=1 if study.settings.budget.noise else 0, parameters=objective.initial(study.settings.rounds.seed),
+        task=1 if study.settings.budget.noise or study.tree_edges else 0,
+        parameters=learner.initial(study.settings.rounds.seed),
         standardization=Standardization(np.zeros(width), np.ones(width)), control=zeros, first_moment=zeros,
         second_moment=zeros,
     )  # fmt: skip

@@ -21,7 +21,7 @@ from deepseek.privacy.bundles.pack import StudyOutcome, pack_study
 from deepseek.privacy.bundles.transcript import MessageRecord, PrivacySpent, RoundRecord, Transcript, privacy_spent
 from deepseek.privacy.parties.held_rows import figures_of_counts
 from deepseek.privacy.parties.inputs import InputRows, read_rows
-from deepseek.privacy.parties.objective import Objective
+from deepseek.privacy.parties.learner import learner_of
 from deepseek.privacy.rounds.answer import Answer, LocalParty
 from deepseek.privacy.rounds.course import advance, combine
 from deepseek.privacy.rounds.state import StudyState, begin_study
@@ -124,7 +124,7 @@ def simulate(study: Study, table: Table, options: SimulationOptions) -> Simulati
     if options.out is None:
         return report
     members = tuple(Party(party.name, "") for party in parties)
-    told = ("metrics", "central", "alone", "membership_auc")
+    told = ("metrics", "central", "alone", "membership_auc", "curves")
     comparison = {name: value for name, value in report.to_dict().items() if name in told}
     packed = replace(outcome, study=replace(study, parties=members, coordinator=None), comparison=comparison)
     bundle = pack_study(packed, options.out, key=options.key, overwrite=options.overwrite)
@@ -222,7 +222,7 @@ def _losses(study: Study, state: StudyState, rows: InputRows) -> Float64:
 
 def _output(study: Study, state: StudyState, rows: InputRows) -> Float64:
     inputs = state.standardization.apply(rows).inputs
-    return Objective.of(study).probabilities(state.parameters, inputs)
+    return learner_of(study).probabilities(state.parameters, inputs)
 
 
 def measure_state(study: Study, state: StudyState, table: Table, seed: int = 0) -> dict[str, Figure]:

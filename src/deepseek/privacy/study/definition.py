@@ -66,6 +66,7 @@ class Study:
     parties: tuple[Party, ...] = ()
     coordinator: Party | None = None
     format: int = FORMAT
+    tree_edges: tuple[tuple[float, ...], ...] = ()  # of trees: where the bins of each prepared feature are cut
 
     @cached_property
     def preprocessor(self) -> Preprocessor:
@@ -79,6 +80,8 @@ class Study:
     def content(self) -> bytes:
         """The bytes of study.json, which parties sign."""
         plain: JsonObject = asdict(self)
+        if self.settings.model.trees is None:  # as studies were written that knew of no trees
+            del plain["tree_edges"], plain["settings"]["model"]["trees"]
         return canonical_json(plain)
 
     @cached_property

@@ -36,12 +36,6 @@ class ReplayError(CheckError):
     code = "replayed_message"
 
 
-class BudgetSpentError(CheckError):
-    """A round that the privacy budget of the study does not pay for."""
-
-    code = "budget_spent"
-
-
 class ExpiredError(CheckError):
     """A certificate out of its time."""
 

@@ -14,6 +14,7 @@ from deepseek.bundle import now
 from deepseek.bundle.sign import load_public_key
 from deepseek.contracts import Float32
 from deepseek.data import Preprocessor, Table, encode_target, find_kinds, fit_preprocessor, infer_task
+from deepseek.errors import InputError
 from deepseek.nn.dense import signed_log
 from deepseek.privacy.study.definition import InputScaling, Party, Study
 from deepseek.privacy.study.settings import StudySettings
@@ -43,11 +44,17 @@ def make_study(sample: Table, request: StudyRequest, settings: StudySettings) ->
     if info.task == "regression":
         values = encode_target(sample, request.target, ())
         centre, scale = float(values.mean()), float(values.std()) or 1.0
+    batch = preprocessor.table(sample)
+    if settings.model.kind == "trees" and info.task == "multiclass":
+        raise InputError(
+            f"the target {request.target!r} has {len(info.labels)} classes, and the model is trees",
+            expected="two classes, or numbers", fix='set model.kind = "perceptron"',
+        )  # fmt: skip
     return Study(
         name=request.name, created=now(), target=request.target, task=info.task, labels=info.labels,
         target_centre=centre, target_scale=scale, preprocess=preprocessor.to_bytes().decode(),
-        inputs=scale_inputs(preprocessor, preprocessor.table(sample).features), settings=settings,
-        parties=request.parties, coordinator=request.coordinator,
+        inputs=scale_inputs(preprocessor, batch.features), settings=settings,
+        parties=request.parties, coordinator=request.coordinator, tree_edges=_tree_edges(batch.features, settings),
     )  # fmt: skip
 
 
@@ -68,6 +75,24 @@ def scale_inputs(preprocessor: Preprocessor, features: Float32) -> InputScaling:
         numeric=tuple(places), logged=tuple(logged.tolist()), centre=tuple(centre.tolist()),
         scale=tuple(scale.tolist()), codes=tuple(codes), num_levels=tuple(kinds[place].num_levels for place in codes),
     )  # fmt: skip
+
+
+def _tree_edges(features: Float32, settings: StudySettings) -> tuple[tuple[float, ...], ...]:
+    """Where the bins of each prepared feature of the sample (N, F) are cut: between its values where they are few, else
+    at quantiles, which are evenly spread by their log-odds: what is rare in the sample is often what matters. Nothing
+    without trees."""
+    trees = settings.model.trees
+    if trees is None:
+        return ()
+    edges = []
+    for column in features.T:
+        values = np.unique(column[np.isfinite(column)])
+        if len(values) > trees.num_bins:
+            log_odds = np.linspace(-1, 1, trees.num_bins) * np.log(len(column))
+            values = np.unique(np.quantile(column, 1 / (1 + np.exp(-log_odds)), method="nearest"))
+        middles = (values[1:].astype(np.float64) + values[:-1]) / 2
+        edges.append(tuple(np.unique(middles.astype(np.float32)).astype(np.float64).tolist()))
+    return tuple(edges)
 
 
 def public_key_text(path: Path) -> str:

@@ -4,6 +4,7 @@ what cannot be kept are refused by name.
     settings = read_settings(Path("config.toml"), ())
 
 [model]       kind = "perceptron", widths = [32]
+[model]       kind = "trees", trees = { num_trees = 50, depth = 4 }
 [rounds]      num_rounds = 20, strategy = "fedavg", min_parties = 3
 [protection]  secure_sums = true
 """
@@ -18,19 +19,32 @@ from typing import Literal
 from deepseek.config import build_dataclass, merge_settings, read_toml
 from deepseek.errors import InputError
 
-ModelKind = Literal["linear", "perceptron"]
+ModelKind = Literal["linear", "perceptron", "trees"]
 StrategyName = Literal["fedavg", "fedprox", "fedavgm", "fedadam", "scaffold"]
 RuleName = Literal["mean", "trimmed_mean", "median", "krum"]
 MAX_ROUNDS, MAX_PARTIES, MAX_WIDTH = 10_000, 1_000, 4_096
 
 
 @dataclass(frozen=True, slots=True)
+class TreeSettings:
+    """Boosted trees, of which each level is a round. Sums and gains are means over all rows."""
+
+    num_trees: int = 50
+    depth: int = 4  # splits from the root to a leaf
+    num_bins: int = 32  # of a number, cut at the quantiles of the sample
+    l2: float = 1e-4  # of leaves, in row weights as a share of all
+    min_hessian: float = 1e-4  # of a child, as a share of all rows
+    min_gain: float = 1e-7
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """What is learned: a linear model, or a perceptron with hidden layers."""
+    """What is learned: a linear model, a perceptron with hidden layers, or trees."""
 
     kind: ModelKind = "linear"
     widths: tuple[int, ...] = ()  # of the hidden layers of a perceptron
     weight_decay: float = 1e-4  # of the squared weights, per row
+    trees: TreeSettings | None = None  # where the kind is "trees"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +98,12 @@ class StudySettings:
     protection: ProtectionSettings = field(default_factory=ProtectionSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
 
+    @property
+    def num_training_tasks(self) -> int:
+        """Rounds of a study without a budget: of trees, one for each level of each."""
+        trees = self.model.trees
+        return self.rounds.num_rounds if trees is None else trees.num_trees * trees.depth
+
     def check(self) -> None:
         """InputError for a value out of its range, and for settings that contradict each other."""
         for name, good, expected in (*self._model_ranges(), *self._round_ranges(), *self._protection_ranges()):
@@ -103,6 +123,18 @@ class StudySettings:
             bool(model.widths) == (model.kind == "perceptron"),
             "hidden widths of a perceptron, none of a linear model",
         )
+        yield (
+            "model.trees",
+            (model.trees is not None) == (model.kind == "trees"),
+            'a table, and kind = "trees"; none of another kind',
+        )
+        trees = model.trees or TreeSettings()
+        yield "model.trees.num_trees", 1 <= trees.num_trees <= 1_000, "between 1 and 1000"
+        yield "model.trees.depth", 1 <= trees.depth <= 8, "between 1 and 8"
+        yield "model.trees.num_bins", 2 <= trees.num_bins <= 256, "between 2 and 256"
+        yield "model.trees.l2", 0 < trees.l2 < 1, "a share between 0 and 1"
+        yield "model.trees.min_hessian", 0 < trees.min_hessian < 1, "a share between 0 and 1"
+        yield "model.trees.min_gain", 0 <= trees.min_gain < 1, "a share from 0"
         yield "model.weight_decay", 0 <= model.weight_decay < 1, "a number from 0 to below 1"
 
     def _round_ranges(self) -> Iterable[tuple[str, bool, str]]:
@@ -130,8 +162,25 @@ class StudySettings:
         yield "budget.delta", 0 < budget.delta < 1, "a share between 0 and 1"
 
 
+def _check_trees(settings: StudySettings) -> None:
+    """InputError for trees with what is made for updates of parameters."""
+    rounds, budget = settings.rounds, settings.budget
+    for name, good, expected in (
+        ("rounds.strategy", rounds.strategy == "fedavg", "fedavg"),
+        ("rounds.rule", rounds.rule == "mean" and rounds.norm_bound is None, "mean, without norm_bound"),
+        ("budget.noise", budget.noise == 0, "0: trees have no budget here"),
+        ("rounds.lr", rounds.lr <= 1, "a shrinkage up to 1"),
+    ):
+        if not good:
+            raise InputError(
+                f"{name} does not go with trees", expected=expected, fix=f"change {name}, or learn a perceptron"
+            )
+
+
 def _check_combination(settings: StudySettings) -> None:
     rounds, protection, budget = settings.rounds, settings.protection, settings.budget
+    if settings.model.kind == "trees":
+        _check_trees(settings)
     if protection.secure_sums and (rounds.rule != "mean" or rounds.norm_bound is not None):
         raise InputError(
             f"protection.secure_sums does not go with rounds.rule = {rounds.rule!r} or a norm_bound",

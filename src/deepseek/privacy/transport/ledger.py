@@ -24,7 +24,7 @@ from deepseek.privacy.accounting.gaussian import affordable_rounds, epsilon_of
 from deepseek.privacy.rounds.answer import Answer, LocalParty
 from deepseek.privacy.rounds.state import StudyState, read_arrays
 from deepseek.privacy.study.definition import StudyFolder
-from deepseek.privacy.study.refusals import BudgetSpentError
+from deepseek.train.private.budget import BudgetSpentError
 
 
 @dataclass(slots=True)

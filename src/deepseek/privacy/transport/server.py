@@ -94,7 +94,7 @@ class StudyServer:
         records = coordinator.transcript.records
         return {
             "study": self.study.digest, "name": self.study.name, "kind": coordinator.kind,
-            "task": coordinator.state.task, "num_rounds": self.study.settings.rounds.num_rounds,
+            "task": coordinator.state.task, "num_rounds": self.study.settings.num_training_tasks,
             "attempt": coordinator.place.attempt, "step": coordinator.place.step,
             "waiting_for": list(coordinator.waiting_for()), "parties": sorted(coordinator.members),
             "answered": sorted(coordinator.messages), "last_parties": list(records[-1].parties) if records else [],

@@ -40,7 +40,7 @@ class StepInputs:
     @property
     def size(self) -> int:
         """B, of an answer."""
-        return answer_size(self.study, self.state.kind(self.study) or "training")
+        return answer_size(self.study, self.state.kind(self.study) or "training", self.state.task)
 
 
 def steps_of(study: Study) -> tuple[str, ...]:

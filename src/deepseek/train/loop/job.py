@@ -11,6 +11,9 @@
     epochs = 20                             # the fields of TrainConfig
     [mix]
     mixup = 0.2                             # of batches (images, labels), with num_classes; off by default
+    [dp]
+    epsilon = 3.0                           # the fields of PrivacyBudget; off by default
+    delta = 1e-6
 
 The weights are written as DIR/model.safetensors, the checkpoints to DIR/checkpoints; run.json, curves.json and
 report.html say how it went (train/run_folder).
@@ -20,6 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +37,7 @@ from deepseek.files import atomic_file
 from deepseek.results import Result
 from deepseek.train.loop.config import TrainConfig
 from deepseek.train.loop.object_loader import Arguments, load_object
+from deepseek.train.private.budget import PrivacyBudget
 from deepseek.train.run_folder.curves import CURVES_FILE, Curves, RunFolderSink
 from deepseek.train.run_folder.record import (
     CHECKPOINTS,
@@ -47,6 +52,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from deepseek.contracts import JsonObject
+    from deepseek.train.loop.state import FitResult
+    from deepseek.train.private.plan import PrivacySpent
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,7 @@ class Job:
     out: str | None = None
     device: str = "cpu"
     track: tuple[str, ...] = ()  # tensorboard, mlflow
+    dp: PrivacyBudget | None = None  # what the run may tell of each training row
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +127,7 @@ class TrainReport(Result):
     digest: str  # sha256 of the weights
     target: str | None  # the array or column that is predicted; None where a function gives the batches
     model: str  # FILE.py:NAME or MODULE:NAME, as the job names it
-    metrics: dict[str, float]  # train_loss, and val_NAME of the last validation
+    metrics: dict[str, float]  # train_loss, and val_NAME of the last validation; the first not under a privacy budget
     num_steps: int
     num_epochs: int
     stopped_early: bool
@@ -131,6 +139,7 @@ class TrainReport(Result):
     report: Path  # the page of the run
     curves: Path  # its figures by epoch and step
     versions: dict[str, str]  # of torch
+    privacy: PrivacySpent | None = None  # of the training rows
 
     def to_dict(self) -> JsonObject:
         """As `deepseek train --json` prints it. No interval: there is none on a single run."""
@@ -141,6 +150,7 @@ class TrainReport(Result):
             "num_epochs": self.num_epochs, "stopped_early": self.stopped_early, "size_bytes": self.size_bytes,
             "cpu_s": self.cpu_s, "wall_s": self.wall_s, "seed": self.seed, "warnings": self.warnings,
             "report": str(self.report), "curves": str(self.curves), "versions": self.versions,
+            "privacy": None if self.privacy is None else asdict(self.privacy),
         }  # fmt: skip
 
     def summary(self) -> str:
@@ -212,6 +222,7 @@ def _train_job(
     from deepseek.train.distributed import ranks
     from deepseek.train.loop.loop import fit, resume
     from deepseek.train.loop.stream import find_device
+    from deepseek.train.private.run_plan import plan_of_run, withdrawn_without_a_step
 
     start_s, start_cpu_s = time.monotonic(), time.process_time()
     out.mkdir(parents=True, exist_ok=True)
@@ -220,34 +231,34 @@ def _train_job(
     model = torch.nn.parallel.DistributedDataParallel(net) if ranks.num_ranks() > 1 else net
     go_on = _is_automatic_restart(out) or go_on
     train = resume if go_on else fit
+    rows = None if job.dp is None else load_data(job, home, is_training=True)
+    private, spent = plan_of_run(job.dp, out, rows, job.train.epochs, what=job.model.build, go_on=go_on)
     record = RunRecord("running", relative_home(home, out), without_none(asdict(job)), command)
     own_sink = RunFolderSink(out, record, go_on=go_on)
     # In this order: a function of the user's may draw from torch's generator.
-    with _stops_recorded(own_sink):
+    with _stops_recorded(own_sink), withdrawn_without_a_step(out, job.dp):
         result = train(
             loss=_load_loss(job, home),
             optimizer=_optimizer_factory(job, home),
             validation=load_data(job, home, is_training=False),
             sinks=[own_sink, *_open_sinks(job, out)],
             change=_batch_transform(job),
-            data=load_data(job, home, is_training=True),
+            data=rows or load_data(job, home, is_training=True),
             model=model,
             config=job.train,
             checkpoints=out / CHECKPOINTS,
+            private=private,
             progress=progress,
         )
     if ranks.rank() > 0:
         return None
     weights = out / WEIGHTS_FILE
-    metrics = {"train_loss": result.losses[-1]}
-    if result.validations:
-        metrics |= {f"val_{name}": value for name, value in result.validations[-1].items() if name != "epoch"}
     report = TrainReport(
         weights=weights,
         digest=_write_weights(net, weights),
         target=job.data.target if job.data.train.endswith((".npz", ".parquet")) else None,
         model=job.model.build,
-        metrics=metrics,
+        metrics=_final_metrics(result),
         num_steps=result.num_steps,
         num_epochs=len(result.losses),
         stopped_early=result.stopped_early,
@@ -259,9 +270,16 @@ def _train_job(
         report=out / REPORT_FILE,
         curves=out / CURVES_FILE,
         versions={"torch": torch.__version__},
+        privacy=spent,
     )
     _write_run_folder(report, record, Curves.of(result.losses, result.validations, own_sink.entries()), out)
     return report
+
+
+def _final_metrics(result: FitResult) -> dict[str, float]:
+    metrics = {"train_loss": result.losses[-1]} if math.isfinite(result.losses[-1]) else {}
+    last = result.validations[-1] if result.validations else {}
+    return metrics | {f"val_{name}": value for name, value in last.items() if name != "epoch"}
 
 
 @contextmanager
@@ -355,6 +373,10 @@ def load_data(job: Job, home: Path, *, is_training: bool) -> Any:
     from deepseek.train.loop.arrays import read_arrays
     from deepseek.train.loop.stream import ArrayStream
 
+    if is_training and job.dp is not None:
+        from deepseek.train.private.stream import sample_rows
+
+        return sample_rows(read_arrays(key, home / name, job.data.target), job.data.batch_size)
     share = (ranks.rank(), ranks.num_ranks()) if is_training else (0, 1)
     order = torch.Generator().manual_seed(job.train.seed) if is_training and job.data.shuffle else None
     return ArrayStream(read_arrays(key, home / name, job.data.target), job.data.batch_size, order, share)

@@ -30,6 +30,7 @@ from deepseek.train.loop.signals import interruption
 from deepseek.train.loop.state import FitResult
 from deepseek.train.loop.stream import BatchTransform, Loss, Validation, batch_loss, describe_batch, to_device
 from deepseek.train.loop.validate import validate
+from deepseek.train.private.plan import StepPlan
 
 __all__ = ["FitResult", "fit", "resume"]
 
@@ -46,6 +47,7 @@ def fit(
     sinks: Sequence[Sink] = (),
     checkpoints: str | Path | None = None,
     change: BatchTransform | None = None,
+    private: StepPlan | None = None,
     progress: bool = True,
 ) -> FitResult:
     """Train `model` on `data`, an iterable of batches that can be read once an epoch (a DataLoader, a list, a stream).
@@ -64,6 +66,8 @@ def fit(
     checkpoints: the folder to write them to, empty or new. With it Ctrl-C and SIGTERM save and raise KeyboardInterrupt.
     change: a function of a batch on its device that gives the batch to train on, such as nn.augment.Mix(...). What is
         random in it is torch's global generator, so that a run goes on to the bit.
+    private: noised steps on rows that `data` draws by chance (train/private). No training loss is then measured or
+        logged, and a run that was interrupted goes on with other noise.
     progress: a bar on stderr, when that is a terminal.
 
     Raises CheckError when a loss or a gradient is not finite, naming the epoch and the batch, before that step is
@@ -75,7 +79,7 @@ def fit(
     >>> result.num_steps, result.losses[1] < result.losses[0]
     (100, True)
     """
-    parts = (loss, optimizer, scheduler, validation, sinks, checkpoints, change)
+    parts = (loss, optimizer, scheduler, validation, sinks, checkpoints, change, private)
     run = TrainingRun(model, data, config or TrainConfig(), *parts)
     run.begin()
     return _run_loop(run, progress)
@@ -93,6 +97,7 @@ def resume(
     validation: Validation | None = None,
     sinks: Sequence[Sink] = (),
     change: BatchTransform | None = None,
+    private: StepPlan | None = None,
     progress: bool = True,
 ) -> FitResult:
     """Go on from the last good checkpoint in `checkpoints`, or begin there when it holds none.
@@ -102,7 +107,7 @@ def resume(
     whole is passed over and named in the result's warnings. InputError when the checkpoint is of another model,
     configuration or optimizer; IntegrityError when none of them is whole.
     """
-    parts = (loss, optimizer, scheduler, validation, sinks, checkpoints, change)
+    parts = (loss, optimizer, scheduler, validation, sinks, checkpoints, change, private)
     run = TrainingRun(model, data, config or TrainConfig(), *parts)
     run.resume()
     return _run_loop(run, progress)
@@ -130,6 +135,11 @@ def _run_loop(run: TrainingRun, progress: bool) -> FitResult:
 def _take_step(run: TrainingRun, window: list[Any]) -> tuple[float, float]:
     """One step on the batches of a window: its mean loss and the norm of its gradient before clipping."""
     run.set_rate()
+    if run.private_gradients is not None:
+        run.private_gradients.compute(to_device(window[0], run.device))
+        run.optimizer.step()
+        run.after_update(taken=True)
+        return math.nan, math.nan  # what was not noised is not measured
     if run.needs_closure:  # as LBFGS, which asks for the loss as often as it wants
         evaluations = []
 

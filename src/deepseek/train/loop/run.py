@@ -8,6 +8,7 @@ the batches that were used are read past, and the generators are set as they sto
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -166,7 +167,7 @@ class TrainingRun(TrainingState):
         """Count, log, and write a checkpoint where one is due."""
         self.step += 1
         self.batch += len(window)
-        self.loss_sum += loss * len(window)
+        self.loss_sum += 0.0 if self.private_gradients else loss * len(window)
         self.result.num_steps = self.step
         if self.sinks:
             self._log_sum += loss
@@ -178,6 +179,9 @@ class TrainingRun(TrainingState):
 
     def _log(self, norm: float) -> None:
         now_s = time.monotonic()
+        if self.private_gradients is not None:  # losses, gradients and even numbers of rows would tell of the rows
+            self.sinks.log(self.step, {"train/lr": current_rate(self.optimizer)})
+            return
         values = {
             "train/loss": self._log_sum / (self.step - self.log_step),
             "train/lr": current_rate(self.optimizer),
@@ -206,7 +210,7 @@ class TrainingRun(TrainingState):
     def after_epoch(self, metrics: dict[str, float] | None) -> None:
         """Record the epoch and its validation, decide whether the run ends early, and write a checkpoint."""
         total, num_batches = ranks.sum_over_ranks((self.loss_sum, float(self.batch)), self.group)
-        train_loss = total / num_batches
+        train_loss = math.nan if self.private_gradients else total / num_batches
         self.result.losses.append(train_loss)
         if metrics is not None:
             self._record_validation(metrics, train_loss)

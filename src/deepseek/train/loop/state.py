@@ -33,7 +33,10 @@ from deepseek.train.loop.optimizer import (
 from deepseek.train.loop.precision import Precision
 from deepseek.train.loop.random_state import RandomState
 from deepseek.train.loop.signals import StopSignal
-from deepseek.train.loop.stream import BatchTransform, Loss, Validation
+from deepseek.train.loop.stream import BatchTransform, Loss, Validation, batch_loss
+from deepseek.train.private.gradients import PrivateGradients
+from deepseek.train.private.plan import StepPlan
+from deepseek.train.private.stream import SampledRows
 
 if TYPE_CHECKING:
     from deepseek.train.checkpoint.checkpoint import CheckpointManager
@@ -75,7 +78,8 @@ class FitResult:
         from deepseek.look.notebook.answers import training_card
 
         validation = [(each["epoch"] + 1, each["loss"]) for each in self.validations if "loss" in each]
-        return training_card(self.losses, validation, num_steps=self.num_steps, notes=self.warnings)
+        losses = [loss for loss in self.losses if math.isfinite(loss)]  # of private steps none is measured
+        return training_card(losses, validation, num_steps=self.num_steps, notes=self.warnings)
 
 
 class TrainingState:
@@ -93,6 +97,7 @@ class TrainingState:
         sinks: Sequence[Sink],
         checkpoints: str | Path | None,
         change: BatchTransform | None = None,
+        private: StepPlan | None = None,
     ) -> None:
         _seed_rank(config.seed, ranks.rank())  # what is random inside the module, such as dropout
         self.model, self.data, self.config, self.loss, self.validation = model, data, config, loss, validation
@@ -123,9 +128,27 @@ class TrainingState:
         self.epoch_start: RandomState | None = None  # the generators at the start of this epoch
         self.restored_state: RankState | None = None  # this rank's part of the checkpoint that the run goes on from
         self.saved_step = -1
+        self.private_gradients = None if private is None else self._make_private(private)
         self._stop, self._are_all_used = StopSignal(), config.allow_unused
         self._log_sum, self._log_rows, self._log_s, self.log_step = 0.0, 0, time.monotonic(), 0
         self._check_data()
+
+    def _make_private(self, plan: StepPlan) -> PrivateGradients:
+        """InputError for settings under which a step would say more of a row than the plan counts."""
+        for good, what, expected in (
+            (isinstance(self.data, SampledRows), "the batches are not drawn by chance", "rows of a .npz or .parquet"),
+            (self.config.accumulate == 1, "train.accumulate is above 1", "1: a larger data.batch_size does the same"),
+            (self.config.precision == "fp32", f"train.precision is {self.config.precision}", "fp32"),
+            (self.change is None, "batches are mixed or changed", "rows as they are"),
+            (self.group is None, "there are several processes", "one process"),
+            (not self.needs_closure, "the optimizer asks for the loss several times a step", "one such as SGD or Adam"),
+            (not hasattr(self.optimizer, "report"), "the optimizer reads the training loss", "one such as SGD or Adam"),
+        ):  # fmt: skip
+            if not good:
+                raise InputError(f"{what}, under a privacy budget", expected=expected, fix="change it, or leave out dp")
+        return PrivateGradients(
+            self.net, self.named_parameters, lambda module, batch: batch_loss(module, batch, self.loss), plan
+        )
 
     def _check_data(self) -> None:
         """Count the batches and steps; InputError for data that these settings cannot be trained on."""

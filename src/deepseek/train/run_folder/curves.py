@@ -104,7 +104,8 @@ class Curves:
     ) -> Curves:
         """From FitResult's losses (one an epoch) and validations (each with its "epoch", from 0), and the log."""
         epochs: list[dict[str, float | None]] = [
-            {"epoch": epoch, "train_loss": loss} for epoch, loss in enumerate(losses, start=1)
+            {"epoch": epoch, "train_loss": loss if math.isfinite(loss) else None}
+            for epoch, loss in enumerate(losses, start=1)
         ]
         for validation in validations:
             named = {f"val_{name}": value for name, value in validation.items() if name != "epoch"}

@@ -63,7 +63,9 @@ def metric_words(name: str) -> Text:
 
 
 def _answer(report: Mapping[str, Any], metrics: Mapping[str, float]) -> Text:
-    name = next((name for name in metrics if name.startswith("val_")), "train_loss")
+    name = next(iter(sorted(metrics, key=lambda name: not name.startswith("val_"))), None)
+    if name is None:  # a private run without validation rows
+        return Text(f"{report['model']}: trained, nothing measured.", f"{report['model']}：已训练，未作测量。")
     words, value = metric_words(name), numbers.number(metrics[name])
     epochs, steps = numbers.count(report["num_epochs"]), numbers.count(report["num_steps"])
     early = Text(", stopped early", "，提前停止") if report["stopped_early"] else Text("", "")
