@@ -91,15 +91,19 @@ class MeasuringError(DeepseekError):
     """The process that measured has died, or wrote nothing that can be read."""
 
 
-def run_in_subprocess(module: str, request: JsonObject, *, limit_s: float | None = None) -> JsonObject:
-    """Run `python -m module` with `request` as JSON on stdin and return the JSON that it writes to stdout.
+def run_in_subprocess(
+    module: str, request: JsonObject, *, limit_s: float | None = None, python: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> JsonObject:  # fmt: skip
+    """Run `python -m module` with `request` as JSON on stdin and return the JSON that it writes to stdout. Another
+    `python`, and another `environment`, where they are given.
 
     An error that it reports as {"wrong": {...}} is raised here as the same class; MeasuringError when the process has
     died, or was killed after `limit_s`.
     """
     try:
         process = subprocess.run(
-            [sys.executable, "-m", module, str(os.getpid())],
+            [str(python or sys.executable), "-m", module, str(os.getpid())], env=environment,
             input=json.dumps(request).encode(), stdout=subprocess.PIPE, timeout=limit_s, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
