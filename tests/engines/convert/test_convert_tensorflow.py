@@ -54,13 +54,14 @@ class Two(tf.Module):
     def anything(self, x):
         return {"twice": 2 * x}
 
+class Python(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec((None, 4), name="x")])
     def python(self, x):
         return {"y": tf.ensure_shape(tf.py_function(lambda v: v, [x], tf.float32), (None, 4))}
 
-two = Two()
+two, python = Two(), Python()
 tf.saved_model.save(two, f"{folder}/two", signatures={"score": two.score, "anything": two.anything})
-tf.saved_model.save(two, f"{folder}/python", signatures={"serving_default": two.python})
+tf.saved_model.save(python, f"{folder}/python", signatures={"serving_default": python.python})
 np.savez(f"{folder}/two.npz", x=rows, k=random.integers(0, 5, 20).astype("int32"))
 
 def lite(quantized):

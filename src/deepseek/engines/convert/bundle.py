@@ -34,6 +34,7 @@ from deepseek.files import cache_folder
 from deepseek.version import __version__
 
 PROCESS_LIMIT_S = 1_800.0
+MESSAGES = "messages.txt"  # what a worker writes to stderr
 REFERENCE = "onnxruntime"
 #: Ways to load each kind, in the order in which they are tried.
 LOADERS: dict[SourceKind, tuple[str, ...]] = {
@@ -97,11 +98,11 @@ def convert_model(
     name = options.name or out.resolve().name
     check_name(name)
     model = Source.detect(source)
-    check_source(model, options)
+    loaders = find_loaders(model, options)
     rows = read_rows(data)
     with tempfile.TemporaryDirectory(prefix="deepseek-convert-") as temporary:
         report(f"loading {model.title}", 0.05)
-        exported = _export(model, rows, Path(temporary), options)
+        exported = _export(model, loaders, rows, Path(temporary), options)
         report("comparing the answers", 0.7)
         agreement = compare_graph(exported.path, exported.arrays, exported.expected, rows.num_rows)
         if not agreement.holds:
@@ -119,10 +120,12 @@ def convert_model(
     )  # fmt: skip
 
 
-def check_source(model: Source, options: ConvertOptions) -> None:
-    """Refuse what is known not to work, before a framework sees it."""
+def find_loaders(model: Source, options: ConvertOptions) -> tuple[str, ...]:
+    """The ways to load a model, after what is known not to work was refused: before a framework sees it."""
+    loaders = LOADERS[model.kind]
     if model.kind == "keras":
-        check_keras_file(model.path)
+        takes_texts = check_keras_file(model.path).takes_texts
+        loaders = tuple(each for each in loaders if not takes_texts or each == "keras-tensorflow")
     elif model.kind == "saved_model":
         check_saved_model(model.path, options.signature)
     elif model.kind == "pt2":
@@ -131,11 +134,13 @@ def check_source(model: Source, options: ConvertOptions) -> None:
         raise InputError(
             f"a {model.title} file has no signatures", expected="--signature for a SavedModel alone", fix="leave it out"
         )
+    return loaders
 
 
-def _export(model: Source, rows: ConversionRows, folder: Path, options: ConvertOptions) -> ExportedGraph:
+def _export(
+    model: Source, loaders: tuple[str, ...], rows: ConversionRows, folder: Path, options: ConvertOptions
+) -> ExportedGraph:
     """The first graph that agrees, by each loader that some Python here has. Else the error that says most."""
-    loaders = LOADERS[model.kind]
     interpreters = [
         interpreter for loader in loaders if (interpreter := find_interpreter(loader, options.python)) is not None
     ]
@@ -173,13 +178,19 @@ def _ask_worker(
     try:
         return run_in_subprocess(
             "deepseek.engines.convert.worker", request, limit_s=PROCESS_LIMIT_S, python=interpreter.python,
-            environment=interpreter.environment(folder),
+            environment=interpreter.environment(folder), stderr=folder / MESSAGES,
         )  # fmt: skip
     except MeasuringError as error:
         raise InputError(
-            f"{model.title} has died over {model.path.name}, or did not end ({error.message})",
-            expected="a model that can be loaded, run and exported", fix="see what the process has written to stderr",
+            f"{model.title} has died over {model.path.name}, or did not end ({error.message}): {_last_words(folder)}",
+            expected="a model that can be loaded, run and exported", fix="export it anew, or convert a smaller one",
         ) from error  # fmt: skip
+
+
+def _last_words(folder: Path) -> str:
+    """The last line that a worker has written."""
+    lines = (folder / MESSAGES).read_text("utf-8", errors="replace").split("\n")
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "it wrote nothing")
 
 
 def _no_graph_error(attempts: list[JsonObject], problem: DeepseekError | None) -> DeepseekError:

@@ -16,7 +16,9 @@ import deepseek
 from deepseek.errors import ExtraError, MissingError
 from deepseek.extras import install_advice, is_installed
 
-#: What a loader's process imports.
+#: What a worker imports whatever it loads.
+_WORKER = ("numpy", "onnxruntime", "safetensors")
+#: What a loader imports beside it.
 MODULES = {
     "keras-torch": ("keras", "torch", "onnxscript"), "keras-tensorflow": ("tensorflow", "tf2onnx"),
     "saved-model": ("tensorflow", "tf2onnx"), "tflite": ("tensorflow", "tf2onnx"),
@@ -51,9 +53,9 @@ class Interpreter:
 def find_interpreter(loader: str, other: Path | None) -> Interpreter | None:
     """`other` where it is named and has the modules, else this Python; None where neither has. MissingError for an
     `other` that is no Python."""
-    if other is not None and _has_modules(other, MODULES[loader]):
+    if other is not None and _has_modules(other, (*MODULES[loader], *_WORKER)):
         return Interpreter(other, loader)
-    return Interpreter(Path(sys.executable), loader) if all(map(is_installed, MODULES[loader])) else None
+    return Interpreter(Path(sys.executable), loader) if all(map(is_installed, (*MODULES[loader], *_WORKER))) else None
 
 
 def missing_error(loaders: tuple[str, ...], other: Path | None) -> ExtraError:
@@ -63,7 +65,9 @@ def missing_error(loaders: tuple[str, ...], other: Path | None) -> ExtraError:
     extra = EXTRAS[first]
     own = " into an environment of its own, and name its Python with --python" if extra == "tensorflow" else ""
     return ExtraError(
-        f"{where} no {' or no '.join(MODULES[first])}", expected=f"the extra {extra!r}", fix=install_advice(extra) + own
+        f"{where} no {' or no '.join((*MODULES[first], *_WORKER))}",
+        expected=f"the extra {extra!r}",
+        fix=install_advice(extra) + own,
     )
 
 

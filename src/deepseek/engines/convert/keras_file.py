@@ -54,6 +54,11 @@ class KerasFile:
     config: JsonObject
     keras_version: str
 
+    @property
+    def takes_texts(self) -> bool:
+        """Whether an input holds texts, which only TensorFlow has as tensors."""
+        return any(entry.get("dtype") == "string" for entry in _objects(self.config))
+
 
 def check_keras_file(path: Path) -> KerasFile:
     """InputError (TooLargeError) that names what is not converted: a bomb, Keras 2, code, custom objects, ragged or

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import logging
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -44,12 +45,14 @@ def read_arrays(path: Path) -> Arrays:
         return {str(name): archive[f"array_{place}"] for place, name in enumerate(archive["names"])}
 
 
-def _handle_request(request: JsonObject) -> JsonObject:
+def handle_request(request: JsonObject) -> JsonObject:
+    """Load, answer and export, as bundle.py asks; the folder then holds the rows, the answers and the graph."""
     folder = Path(request["folder"])
     rows = ConversionRows(read_arrays(folder / ROWS), int(request["num_rows"]), bool(request["is_table"]))
-    loader = importlib.import_module(f"deepseek.engines.convert.routes.{LOADERS[request['loader']]}")
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)  # tf2onnx writes pages of what it tries
+        loader = importlib.import_module(f"deepseek.engines.convert.routes.{LOADERS[request['loader']]}")
         model: LoadedModel = loader.load(Path(request["source"]), **request["options"])
         arrays = match_inputs(rows, model.inputs)
         expected = _answer(model, arrays)
@@ -117,4 +120,4 @@ def _first_words(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    answer_stdin(_handle_request)
+    answer_stdin(handle_request)

@@ -7,12 +7,15 @@ from typing import Any
 
 from deepseek.contracts import Arrays
 from deepseek.engines.convert.routes.loaded import FRAMEWORK_ERRORS, Export, LoadedModel
-from deepseek.engines.convert.routes.tensorflow_graph import import_tensorflow, write_function, write_saved_model
+from deepseek.engines.convert.routes.tensorflow_graph import (
+    DEFAULT_SIGNATURE,
+    import_tensorflow,
+    write_function,
+    write_saved_model,
+)
 from deepseek.engines.onnx_file.signature import TensorSpec
 from deepseek.errors import InputError
 from deepseek.extras import need
-
-DEFAULT_SIGNATURE = "serving_default"
 
 
 def load(path: Path, *, signature: str | None = None) -> LoadedModel:

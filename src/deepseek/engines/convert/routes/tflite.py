@@ -9,7 +9,12 @@ import numpy as np
 
 from deepseek.contracts import Arrays
 from deepseek.engines.convert.routes.loaded import FRAMEWORK_ERRORS, Export, LoadedModel
-from deepseek.engines.convert.routes.tensorflow_graph import OPSET, import_tensorflow, rename_ends
+from deepseek.engines.convert.routes.tensorflow_graph import (
+    OPSET,
+    import_tensorflow,
+    import_tf2onnx,
+    rename_ends,
+)
 from deepseek.engines.onnx_file.signature import TensorSpec
 from deepseek.errors import InputError
 from deepseek.extras import need
@@ -46,11 +51,8 @@ def load(path: Path) -> LoadedModel:
         return {name: np.concatenate([row[place] for row in rows]) for place, name in enumerate(outputs)}
 
     def write(out: Path, _: Arrays) -> None:
-        tf2onnx = need("tf2onnx", extra="tensorflow")
-        need("tf2onnx.convert", extra="tensorflow")
-        proto, _ = tf2onnx.convert.from_tflite(str(path), opset=OPSET)
-        rename_ends(proto, inputs, outputs)
-        need("onnx", extra="tensorflow").save(proto, out)
+        proto, _ = import_tf2onnx().convert.from_tflite(str(path), opset=OPSET)
+        rename_ends(proto, inputs, outputs, out)
 
     versions = {module.__name__: module.__version__ for module in (tensorflow, need("tf2onnx", extra="tensorflow"))}
     return LoadedModel(inputs, outputs, answer, (Export("tf2onnx", write),), versions)
