@@ -97,11 +97,13 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
         ]
 
     def _make_variable(self, name: str, first: np.ndarray[Any, Any]) -> Any:
-        """A variable of Keras' own list, which it saves."""
+        """A variable of Keras' own list, which it saves. Not assigned: fit() builds where an assignment is lost."""
         dtype = "int32" if first.dtype.kind == "i" else "float32"
-        variable = self.add_variable(first.shape, initializer="zeros", dtype=dtype, name=name)
-        variable.assign(first.astype(dtype))
-        return variable
+
+        def begin(shape: Any, dtype: Any = dtype) -> Any:  # noqa: ARG001 - Keras passes it
+            return keras.ops.convert_to_tensor(first.astype(dtype), dtype=dtype)
+
+        return self.add_variable(first.shape, initializer=begin, dtype=dtype, name=name)
 
     def get_current_lr(self) -> float:
         """The learning rate of the next step; bounds per tensor may lower it. InputError before `build`."""

@@ -189,7 +189,7 @@ def _turn_bases(one: TensorState, grad: Tensor, step: Tensor) -> TensorState:
     is_due = ops.logical_or(step < k.EAGER_STEPS, ops.equal(step % k.REFRESH_PERIOD_STEPS, 0))
 
     def first() -> tuple[Tensor, ...]:
-        return (one.mean, one.square, *(_eigenvectors(factor) for factor in factors))
+        return (one.mean, one.square, *(_eigenvectors(grad, axis) for axis, _ in sides_of(grad.shape)))
 
     def refresh() -> tuple[Tensor, ...]:
         mean, square, bases = _from_eigenbasis(one, one.bases, one.mean), one.square, []
@@ -221,29 +221,29 @@ def _from_eigenbasis(one: TensorState, bases: Sequence[Tensor], matrix: Tensor) 
     return matrix
 
 
-def eigenvectors(product: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Of a positive semidefinite matrix (n, n), largest first, as kronecker.py has them: in float64."""
-    exact = product.astype(np.float64)
-    return np.ascontiguousarray(np.linalg.eigh(exact + np.diag(_ramp(exact)))[1][:, ::-1]).astype(product.dtype)
+def eigenvectors(grad: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Of G G^T (n, n) for a gradient G (n, m), largest first, as kronecker.py has them: in float64."""
+    exact = np.asarray(grad, np.float64)  # JAX hands over an array of its own, which has no float64
+    exact = exact @ exact.T
+    ramp = np.linspace(2.0, 1.0, len(exact)) * (1e-6 * exact.trace() / len(exact) + 1e-30)
+    return np.ascontiguousarray(np.linalg.eigh(exact + np.diag(ramp))[1][:, ::-1]).astype(grad.dtype)
 
 
-def _eigenvectors(product: Tensor) -> Tensor:
+def _eigenvectors(grad: Tensor, axis: int) -> Tensor:
     """The same in a compiled step. JAX has no float64 unless all of it is: numpy is called, once in a training."""
-    if import_keras().backend.backend() == "jax":
+    keras = import_keras()
+    turned, size = (grad if axis == 0 else keras.ops.transpose(grad)), grad.shape[axis]
+    if keras.backend.backend() == "jax":
         import jax
 
-        return jax.pure_callback(eigenvectors, jax.ShapeDtypeStruct(product.shape, product.dtype), product)
+        return jax.pure_callback(eigenvectors, jax.ShapeDtypeStruct((size, size), grad.dtype), turned)
     import tensorflow as tf
 
-    exact = tf.cast(product, tf.float64)
-    shifted = exact + tf.linalg.diag(_ramp(exact, tf.linalg.trace(exact)))
-    return tf.cast(tf.reverse(tf.linalg.eigh(shifted)[1], [1]), product.dtype)
-
-
-def _ramp(exact: Any, trace: Any = None) -> Any:
-    """What is added to the diagonal: LAPACK fails on equal eigenvalues."""
-    size = int(exact.shape[0])
-    return np.linspace(2.0, 1.0, size) * (1e-6 * (exact.trace() if trace is None else trace) / size + 1e-30)
+    exact = tf.cast(turned, tf.float64)
+    exact = tf.matmul(exact, exact, transpose_b=True)
+    ramp = np.linspace(2.0, 1.0, size) * (1e-6 * tf.linalg.trace(exact) / size + 1e-30)
+    vectors = tf.linalg.eigh(exact + tf.linalg.diag(ramp))[1]
+    return tf.cast(tf.reverse(vectors, [1]), grad.dtype)
 
 
 def flatten_state(state: StepState) -> tuple[Tensor, ...]:

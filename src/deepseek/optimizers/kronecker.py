@@ -36,7 +36,7 @@ def update_factors(state: ParameterState, grad: Tensor, step: int) -> None:
         product = grad @ grad.T if axis == 0 else grad.T @ grad
         if step == 1:
             state[side] = product
-            state[f"{side}_basis"] = _eigenvectors(product)
+            state[f"{side}_basis"] = _eigenvectors(grad if axis == 0 else grad.T)
         else:
             state[side].lerp_(product, share)
     if 1 < step < EAGER_STEPS or step % REFRESH_PERIOD_STEPS == 0:
@@ -71,13 +71,14 @@ def from_eigenbasis(state: ParameterState, matrix: Tensor) -> Tensor:
     return matrix @ state["right_basis"].T if "right" in state else matrix
 
 
-def _eigenvectors(product: Tensor) -> Tensor:
-    """Of a positive semidefinite matrix (n, n), largest first.
+def _eigenvectors(grad: Tensor) -> Tensor:
+    """Of G G^T (n, n) for a gradient G (n, m), largest first.
 
-    In float64 and with a ramp on the diagonal: one gradient has many eigenvalues of 0, and LAPACK fails on equal ones.
+    In float64 from the product on, and with a ramp on the diagonal: one gradient leaves many eigenvalues of 0, on whose
+    equality LAPACK fails, and a product in float32 would let rounding choose among their eigenvectors.
     """
-    exact = product.double()
+    exact = grad.double() @ grad.double().T
     ramp = torch.linspace(2.0, 1.0, len(exact), dtype=exact.dtype, device=exact.device)
     exact = exact + torch.diag(ramp * (1e-6 * exact.trace() / len(exact) + 1e-30))
     vectors: Tensor = torch.linalg.eigh(exact)[1].flip(1).contiguous()  # as a checkpoint brings it back
-    return vectors.to(product.dtype)
+    return vectors.to(grad.dtype)

@@ -46,7 +46,7 @@ def layer(**changes: Any) -> dict[str, Any]:
     ("changes", "words"),
     [
         ({"class_name": "Lambda"}, "Python code in its Lambda 'dense', which is never run"),
-        ({"config": {"activation": {"class_name": "__lambda__", "config": {"value": "eJw="}}}}, "Python code in its __l"),
+        ({"config": {"activation": {"class_name": "__lambda__", "config": {"value": "eJw="}}}}, "Python code in its _"),
         ({"class_name": "TFSMLayer"}, "another SavedModel"),
         ({"class_name": "TorchModuleWrapper"}, "a pickled torch module"),
         ({"class_name": "MyLayer", "module": "my_package.layers", "registered_name": "mine>MyLayer"},
