@@ -23,7 +23,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   "$$p" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 
-.PHONY: help setup run test test-all test-slow test-soak test-docker test-ray test-flink test-versions test-deploy check format bench bench-rivals docs chromium clean watchers
+.PHONY: help setup run test test-all test-slow test-soak test-docker test-ray test-flink test-tensorflow test-versions test-deploy check format bench bench-rivals docs chromium clean watchers
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -43,11 +43,12 @@ test-slow: $(VENV)/dev.stamp chromium watchers ## Run the tests that take more t
 test-soak: $(VENV)/dev.stamp ## Run the tests of ten minutes each: load that never ends, a table larger than its memory
 	@$(BIN)/python -m pytest -q -m soak $(ARGS)
 
-test-all: ## Run every test but the soak's: those of make test, the slow ones, on Ray, on Flink, and of the Helm chart
+test-all: ## Run every test but the soak's: those of make test, the slow ones, on Ray, on Flink, on TensorFlow, and of the Helm chart
 	@$(MAKE) test
 	@$(MAKE) test-slow
 	@$(MAKE) test-ray
 	@$(MAKE) test-flink
+	@$(MAKE) test-tensorflow
 	@$(MAKE) test-deploy
 
 test-docker: ## Run the tests of the container image
@@ -60,6 +61,9 @@ test-ray: $(VENV)/dev.stamp .venv-ray/ray.stamp ## Run the tests on Ray, which h
 
 test-flink: $(VENV)/dev.stamp .venv-flink/flink.stamp ## Run the tests on Apache Flink, which has an environment of its own and needs Java
 	@$(BIN)/python -m pytest -q tests/features/flink $(ARGS)
+
+test-tensorflow: $(VENV)/dev.stamp .venv-tensorflow/tensorflow.stamp ## Run the tests on TensorFlow and JAX, which have an environment of their own
+	@$(BIN)/python -m pytest -q tests/engines/convert/test_convert_tensorflow.py tests/optimizers/test_keras_compiled.py $(ARGS)
 
 test-versions: .venv-oldest/versions.stamp .venv-newest/versions.stamp chromium watchers ## Run the tests on the oldest releases that pyproject.toml admits, then on the newest
 	@for versions in oldest newest; do echo "The $$versions releases:" >&2; \
@@ -123,6 +127,12 @@ $(VENV)/dev.stamp: pyproject.toml
 	@$(call python); "$(PYTHON)" -m venv --clear .venv-flink
 	@echo "Installing Apache Flink into .venv-flink (some minutes, 1.1 GB) ..." >&2
 	@.venv-flink/bin/python -m pip install --disable-pip-version-check --quiet -e '.[flink]'
+	@touch $@
+
+.venv-tensorflow/tensorflow.stamp: pyproject.toml
+	@$(call python); "$(PYTHON)" -m venv --clear .venv-tensorflow
+	@echo "Installing TensorFlow and JAX into .venv-tensorflow (some minutes, 1.6 GB) ..." >&2
+	@.venv-tensorflow/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tensorflow]' 'jax>=0.8,<1'
 	@touch $@
 
 # Every lower bound of pyproject.toml at once.

@@ -19,7 +19,12 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parent.parent
 MAX_FILE_LINES, MAX_CLASS_LINES, MAX_FUNCTION_LINES = 400, 300, 60
 #: Neither `all` nor `dev` brings them: what is not installed cannot be too old.
-APART = frozenset(["apache-flink", "ipykernel", "jupytext", "nbclient", "onnxmltools", "rapidocr", "ray", "timm"])
+APART = frozenset(
+    [
+        "apache-flink", "ipykernel", "jupytext", "nbclient", "onnxmltools", "rapidocr", "ray", "tensorflow-cpu",
+        "tensorflow", "tf2onnx", "timm",
+    ]
+)  # fmt: skip
 OLDEST_TORCH = Version("2.13")  # what a CPU machine gets; a floor above it would lock those out
 
 

@@ -91,17 +91,22 @@ class MeasuringError(DeepseekError):
     """The process that measured has died, or wrote nothing that can be read."""
 
 
-def run_in_subprocess(module: str, request: JsonObject, *, limit_s: float | None = None) -> JsonObject:
-    """Run `python -m module` with `request` as JSON on stdin and return the JSON that it writes to stdout.
+def run_in_subprocess(
+    module: str, request: JsonObject, *, limit_s: float | None = None, python: Path | None = None,
+    environment: Mapping[str, str] | None = None, stderr: Path | None = None,
+) -> JsonObject:  # fmt: skip
+    """Run `python -m module` with `request` as JSON on stdin and return the JSON that it writes to stdout. Another
+    `python`, another `environment`, and a file for what it says on stderr, where they are given.
 
     An error that it reports as {"wrong": {...}} is raised here as the same class; MeasuringError when the process has
     died, or was killed after `limit_s`.
     """
     try:
-        process = subprocess.run(
-            [sys.executable, "-m", module, str(os.getpid())],
-            input=json.dumps(request).encode(), stdout=subprocess.PIPE, timeout=limit_s, check=False,
-        )  # fmt: skip
+        with contextlib.nullcontext() if stderr is None else stderr.open("wb") as messages:
+            process = subprocess.run(
+                [str(python or sys.executable), "-m", module, str(os.getpid())], env=environment, timeout=limit_s,
+                input=json.dumps(request).encode(), stdout=subprocess.PIPE, stderr=messages, check=False,
+            )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise MeasuringError(
             f"measuring did not end within {limit_s:.0f} s", expected="a model that answers", fix="serve a smaller one"

@@ -104,9 +104,10 @@ class AdaptiveReference:
             product = grad @ grad.T if axis == 0 else grad.T @ grad
             if t == 1:
                 one.factors[axis] = product
-                ramp = torch.linspace(2.0, 1.0, len(product), dtype=torch.float64)
-                ramp = ramp * (1e-6 * product.double().trace() / len(product) + 1e-30)
-                one.bases[axis] = torch.linalg.eigh(product.double() + ramp.diag())[1].flip(1).to(product.dtype)
+                exact = grad.double() @ grad.double().T if axis == 0 else grad.double().T @ grad.double()
+                ramp = torch.linspace(2.0, 1.0, len(exact), dtype=torch.float64)
+                ramp = ramp * (1e-6 * exact.trace() / len(exact) + 1e-30)
+                one.bases[axis] = torch.linalg.eigh(exact + ramp.diag())[1].flip(1).to(product.dtype)
                 continue
             one.factors[axis] = beta * one.factors[axis] + (1 - beta) * product
             if t < k.EAGER_STEPS or t % k.REFRESH_PERIOD_STEPS == 0:

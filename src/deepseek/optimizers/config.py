@@ -103,3 +103,15 @@ def max_log_rate_change(step: int, lr_decay_rate: float) -> float:
     0.0513
     """
     return -math.log(lr_decay_rate) * (1 + BOOST * 2 ** (-step / BOOST_STEPS))
+
+
+def eigenbasis_sides(rows: int, columns: int) -> list[tuple[int, str]]:
+    """The axes of a matrix that are turned: of 2 to MAX_SIDE_LENGTH, and at most MAX_ASPECT times the other.
+
+    The rows of a long table (an embedding) are seen at different times: mixing them would spread what one has learned.
+    """
+    sides = []
+    for axis, side, length, other in ((0, "left", rows, columns), (1, "right", columns, rows)):
+        if 1 < length <= MAX_SIDE_LENGTH and length <= MAX_ASPECT * other:
+            sides.append((axis, side))
+    return sides

@@ -14,11 +14,10 @@ from torch import Tensor
 from deepseek.optimizers.config import (
     BETA_FACTORS,
     EAGER_STEPS,
-    MAX_ASPECT,
-    MAX_SIDE_LENGTH,
     REFRESH_PERIOD_STEPS,
     SPECTRUM_SHIFT,
     ParameterState,
+    eigenbasis_sides,
 )
 
 
@@ -27,17 +26,17 @@ def has_eigenbasis(param: Tensor) -> bool:
     if param.ndim < 2 or param.dtype not in (torch.float32, torch.float64):
         return False
     rows = param.shape[0]
-    return bool(_eigenbasis_sides(rows, param.numel() // max(rows, 1)))
+    return bool(eigenbasis_sides(rows, param.numel() // max(rows, 1)))
 
 
 def update_factors(state: ParameterState, grad: Tensor, step: int) -> None:
     """Add a gradient (m, n) to the factors, and refresh the bases when it is time. `step` counts from 1."""
     share = 1 - min(BETA_FACTORS, 1 - 1 / (step + 1))
-    for axis, side in _eigenbasis_sides(*grad.shape):
+    for axis, side in eigenbasis_sides(*grad.shape):
         product = grad @ grad.T if axis == 0 else grad.T @ grad
         if step == 1:
             state[side] = product
-            state[f"{side}_basis"] = _eigenvectors(product)
+            state[f"{side}_basis"] = _eigenvectors(grad if axis == 0 else grad.T)
         else:
             state[side].lerp_(product, share)
     if 1 < step < EAGER_STEPS or step % REFRESH_PERIOD_STEPS == 0:
@@ -47,7 +46,7 @@ def update_factors(state: ParameterState, grad: Tensor, step: int) -> None:
 def _refresh_bases(state: ParameterState) -> None:
     """Turn the bases towards the eigenvectors, and with them the moments, which lie in them."""
     mean = from_eigenbasis(state, state["exp_avg"])
-    for axis, side in _eigenbasis_sides(*mean.shape):
+    for axis, side in eigenbasis_sides(*mean.shape):
         # The shift leaves eigenvectors as they are, and directions without a gradient to themselves: else QR would fill
         # them with rounding errors.
         basis = state[f"{side}_basis"]
@@ -72,25 +71,14 @@ def from_eigenbasis(state: ParameterState, matrix: Tensor) -> Tensor:
     return matrix @ state["right_basis"].T if "right" in state else matrix
 
 
-def _eigenvectors(product: Tensor) -> Tensor:
-    """Of a positive semidefinite matrix (n, n), largest first.
+def _eigenvectors(grad: Tensor) -> Tensor:
+    """Of G G^T (n, n) for a gradient G (n, m), largest first.
 
-    In float64 and with a ramp on the diagonal: one gradient has many eigenvalues of 0, and LAPACK fails on equal ones.
+    In float64 from the product on, and with a ramp on the diagonal: one gradient leaves many eigenvalues of 0, on whose
+    equality LAPACK fails, and a product in float32 would let rounding choose among their eigenvectors.
     """
-    exact = product.double()
+    exact = grad.double() @ grad.double().T
     ramp = torch.linspace(2.0, 1.0, len(exact), dtype=exact.dtype, device=exact.device)
     exact = exact + torch.diag(ramp * (1e-6 * exact.trace() / len(exact) + 1e-30))
     vectors: Tensor = torch.linalg.eigh(exact)[1].flip(1).contiguous()  # as a checkpoint brings it back
-    return vectors.to(product.dtype)
-
-
-def _eigenbasis_sides(rows: int, columns: int) -> list[tuple[int, str]]:
-    """The axes that are turned: of 2 to MAX_SIDE_LENGTH, and at most MAX_ASPECT times the other.
-
-    The rows of a long table (an embedding) are seen at different times: mixing them would spread what one has learned.
-    """
-    sides = []
-    for axis, side, length, other in ((0, "left", rows, columns), (1, "right", columns, rows)):
-        if 1 < length <= MAX_SIDE_LENGTH and length <= MAX_ASPECT * other:
-            sides.append((axis, side))
-    return sides
+    return vectors.to(grad.dtype)

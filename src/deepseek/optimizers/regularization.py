@@ -17,10 +17,9 @@ from typing import TypedDict
 
 from torch import nn
 
-from deepseek.errors import InputError
+from deepseek.optimizers.regularization_level import RegularizationLevel
 
-RISE, FALL = 0.1, 0.05
-MAX_DROPOUT, MAX_SMOOTHING, MAX_DECAY_FACTOR = 0.5, 0.1, 10.0
+MAX_DROPOUT = 0.5
 
 
 class RegularizationState(TypedDict, total=False):
@@ -31,23 +30,12 @@ class RegularizationState(TypedDict, total=False):
     best_val: float
 
 
-class Regularization:
+class Regularization(RegularizationLevel):
     """The level of regularization, and the dropout, label smoothing and weight decay that follow from it."""
 
     def __init__(self) -> None:
-        self.level = 0.0
-        self._best_train = self._best_val = math.inf
+        super().__init__()
         self._dropouts: list[tuple[nn.modules.dropout._DropoutNd, float]] = []
-
-    @property
-    def label_smoothing(self) -> float:
-        """The label smoothing to use now, 0 to MAX_SMOOTHING."""
-        return MAX_SMOOTHING * self.level
-
-    @property
-    def decay_factor(self) -> float:
-        """What the weight decay is multiplied by now, 1 to MAX_DECAY_FACTOR."""
-        return 1 + (MAX_DECAY_FACTOR - 1) * self.level
 
     def attach(self, model: nn.Module) -> None:
         """Move this model's dropout from now on; a layer with p = 0 stays as it is."""
@@ -57,17 +45,7 @@ class Regularization:
 
     def report(self, train_loss: float, val_loss: float) -> None:
         """Take in two losses. InputError when one is not a number."""
-        for name, value in (("train_loss", train_loss), ("val_loss", val_loss)):
-            if not math.isfinite(value):
-                raise InputError(
-                    f"{name} is {value}", expected="a finite loss", fix="lower initial_lr, or look at the data for NaN"
-                )
-        if val_loss < self._best_val:
-            self.level = max(0.0, self.level - FALL)
-        elif train_loss < self._best_train:
-            self.level = min(1.0, self.level + RISE)
-        self._best_train = min(self._best_train, train_loss)
-        self._best_val = min(self._best_val, val_loss)
+        super().report(train_loss, val_loss)
         self._apply()
 
     def state_dict(self) -> RegularizationState:
@@ -76,8 +54,7 @@ class Regularization:
 
     def load_state_dict(self, state: RegularizationState) -> None:
         """Take up what state_dict() gave; {} begins anew."""
-        self.level = state.get("level", 0.0)
-        self._best_train, self._best_val = state.get("best_train", math.inf), state.get("best_val", math.inf)
+        self.load([state.get("level", 0.0), state.get("best_train", math.inf), state.get("best_val", math.inf)])
         self._apply()
 
     def _apply(self) -> None:

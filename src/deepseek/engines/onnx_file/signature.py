@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -160,3 +161,25 @@ class Signature:
         if spec.numpy.kind == "f":
             return np.asarray(rng.standard_normal(shape).round(2), spec.dtype)
         return np.asarray(rng.integers(0, 2, shape), spec.dtype)
+
+
+def tensor_specs(path: Path, entries: Sequence[Any]) -> tuple[TensorSpec, ...]:
+    """TensorSpecs of onnxruntime's inputs or outputs. InputError for a type that is not served, or none at all."""
+    specs = []
+    for entry in entries:
+        dtype = DTYPES.get(entry.type.removeprefix("tensor(").removesuffix(")"))
+        if dtype is None or not entry.type.startswith("tensor(") or len(entry.shape) > MAX_RANK:
+            raise InputError(
+                f"{entry.name!r} of {path} is {entry.type}",
+                expected=f"tensors of {', '.join(DTYPES)}",
+                fix="export it so; a classifier of scikit-learn with the option zipmap=False",
+            )
+        shape = tuple(
+            dim if isinstance(dim, str) or (isinstance(dim, int) and dim >= 0) else None for dim in entry.shape
+        )
+        specs.append(TensorSpec(entry.name, dtype, shape))
+    if not specs:
+        raise InputError(
+            f"{path} has no inputs, or no outputs", expected="at least one of each", fix="export it with them"
+        )
+    return tuple(specs)

@@ -9,11 +9,10 @@ For the int8 ones a copy of the graph is made, calibrated on one half of the use
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any
 
 import numpy as np
 
@@ -38,9 +37,9 @@ from deepseek.engines.onnx_file.opening import FileMeasurement
 from deepseek.engines.onnx_file.probed_range import ProbedRange, probe_range
 from deepseek.engines.onnx_file.row_mode import NUM_ORDINARY_ROWS, find_row_mode, relative_difference, row_mode_by_shape
 from deepseek.engines.onnx_file.rows import RowsFile, split_in_halves, split_into_calls
-from deepseek.engines.onnx_file.signature import DTYPES, MAX_RANK, Signature, TensorSpec
+from deepseek.engines.onnx_file.signature import Signature, tensor_specs
 from deepseek.engines.tabular.tune import choose_measured
-from deepseek.errors import DeepseekError, InputError
+from deepseek.errors import DeepseekError
 from deepseek.files import atomic_file
 
 #: The largest difference of a number, as a share of the largest number of its output.
@@ -98,7 +97,7 @@ def measure_file(
     none that it can be tried on.
     """
     session = open_session(str(path), str(path), num_threads=1)
-    signature = Signature(_tensor_specs(path, session.get_inputs()), _tensor_specs(path, session.get_outputs()))
+    signature = Signature(tensor_specs(path, session.get_inputs()), tensor_specs(path, session.get_outputs()))
     reference = OnnxruntimeGraph(path, signature, ("CPUExecutionProvider",))
     mixed = why_mixed(path) if row_mode_by_shape(signature) == "joined" else ""
     signature = find_row_mode(path, reference, signature, may_join=not mixed)
@@ -140,28 +139,6 @@ def _write_int8_copy(path: Path, out: Path | None, signature: Signature, rows: A
     except (DeepseekError, OSError) as error:
         return str(error)
     return ""
-
-
-def _tensor_specs(path: Path, entries: Sequence[Any]) -> tuple[TensorSpec, ...]:
-    """TensorSpecs of onnxruntime's inputs or outputs. InputError for a type that is not served, or none at all."""
-    specs = []
-    for entry in entries:
-        dtype = DTYPES.get(entry.type.removeprefix("tensor(").removesuffix(")"))
-        if dtype is None or not entry.type.startswith("tensor(") or len(entry.shape) > MAX_RANK:
-            raise InputError(
-                f"{entry.name!r} of {path} is {entry.type}",
-                expected=f"tensors of {', '.join(DTYPES)}",
-                fix="export it so; a classifier of scikit-learn with the option zipmap=False",
-            )
-        shape = tuple(
-            dim if isinstance(dim, str) or (isinstance(dim, int) and dim >= 0) else None for dim in entry.shape
-        )
-        specs.append(TensorSpec(entry.name, dtype, shape))
-    if not specs:
-        raise InputError(
-            f"{path} has no inputs, or no outputs", expected="at least one of each", fix="export it with them"
-        )
-    return tuple(specs)
 
 
 def _measure_kind(kind: str, bench: MeasuringSetup, budget_s: float) -> EngineMeasurement:

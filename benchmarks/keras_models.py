@@ -1,0 +1,201 @@
+"""Keras models as bundles: how many answer as Keras does, beside tf2onnx alone and Keras' own export alone.
+
+    python benchmarks/keras_models.py [--quick] [--only CLAIM] [--python PYTHON_WITH_TENSORFLOW] [--nets N] [--skip N]
+
+40 architectures of keras.applications and 60 small nets (keras_nets.py), with random weights. Keras on TensorFlow makes
+them and says what is right; six of their rows are in sight of the conversion, six others judge. Counted are those whose
+every answer is within 1e-4 of the largest, as a server opens the bundle; those that were refused by name; and those
+that were converted and answer otherwise. The rivals: tf2onnx.convert.from_function, and model.export(format="onnx") on
+Keras' torch backend, each run by onnxruntime. --quick takes the small nets and four architectures; --nets N the first N
+of all 100 behind the first --skip: the 40 architectures take hours of one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+os.environ["KERAS_BACKEND"] = "torch"
+
+import deepseek  # noqa: F401  isort: skip - before onnxruntime
+import numpy as np
+import onnxruntime
+from keras_nets import NUM_QUICK, Case, cases
+from result import ROOT, claim, finish
+
+from deepseek.engines.convert import bundle as conversion
+from deepseek.engines.convert import worker
+from deepseek.engines.convert.bundle import ConvertOptions, convert_model
+from deepseek.engines.onnx_file import GraphEngines, open_file, opening
+from deepseek.errors import DeepseekError
+from deepseek.files import cache_folder
+
+LIMIT = 1e-4
+MIN_SHARE = 0.95
+GROUP_SIZE = 12
+TENSORFLOW = ROOT / ".venv-tensorflow" / "bin" / "python"
+WHO = ("ours", "tf2onnx", "keras export")
+
+
+def work_here() -> None:
+    """Let the worker of the torch backend work in this process, which has torch already, and engines not be timed: a
+    hundred starts would take longer than all else. What is converted and compared stays as it is."""
+    start = conversion.run_in_subprocess
+
+    def run(module, request, **options):
+        if request["loader"] == "keras-torch":
+            return worker.handle_request(request)
+        return start(module, request, **options)
+
+    conversion.run_in_subprocess = run
+    opening.BUDGET_S = 0.1
+
+
+def is_same(expected: list[np.ndarray], actual: list[np.ndarray]) -> bool:
+    """Whether all outputs have the shapes and, within LIMIT of the largest number, the values of Keras."""
+    if [each.shape for each in expected] != [each.shape for each in actual]:
+        return False
+    for right, ours in zip(expected, actual, strict=True):
+        if right.dtype.kind == "f":
+            scale = max(float(np.abs(right).max(initial=0.0)), 1e-6)
+            if not float(np.abs(right.astype(np.float64) - ours).max(initial=0.0)) <= LIMIT * scale:
+                return False
+        elif not np.array_equal(right, ours):
+            return False
+    return True
+
+
+def by_bundle(place: Path, held: dict[str, np.ndarray], python: Path) -> list[np.ndarray]:
+    """The answers of our bundle, as a server opens it, in the order of Keras' outputs."""
+    bundle = place / "bundle"
+    convert_model(place / "model.keras", place / "data.npz", bundle, ConvertOptions(python=python))
+    file = open_file(bundle / "model.onnx", cache_folder() / "onnx")
+    engines = GraphEngines.open(file.with_engine("onnxruntime").spec())
+    rows = {spec.name: held[spec.name] for spec in file.signature.inputs}
+    answers = engines.run(rows)
+    engines.close()
+    return [answers[spec.name] for spec in file.signature.outputs]
+
+
+def by_graph(path: Path, held: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """The answers of a rival's graph: all rows at once, else, for a graph of one row, one by one."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    starts = session.get_inputs()
+    arrays = list(held.values()) if len(held) == len(starts) == 1 else [held[each.name] for each in starts]
+    step = 1 if starts[0].shape and starts[0].shape[0] == 1 else len(arrays[0])
+    parts = [
+        session.run(None, {each.name: array[at : at + step] for each, array in zip(starts, arrays, strict=True)})
+        for at in range(0, len(arrays[0]), step)
+    ]
+    return [np.concatenate([part[place] for part in parts]) for place in range(len(parts[0]))]
+
+
+def by_keras_export(place: Path, held: dict[str, np.ndarray]) -> list[np.ndarray]:
+    import keras
+
+    model = keras.saving.load_model(place / "model.keras", compile=False)
+    model(keras.tree.pack_sequence_as(model._inputs_struct, [held[each.name][:1] for each in model.inputs]))
+    model.export(str(place / "export.onnx"), format="onnx", verbose=False)
+    return by_graph(place / "export.onnx", held)
+
+
+def verdicts_of(case: Case, folder: Path, python: Path) -> dict[str, str]:
+    place = folder / case.name.replace(" ", "_")
+    held, expected = dict(np.load(place / "held.npz")), np.load(place / "expected.npz")
+    right = [expected[str(number)] for number in range(len(expected.files))]
+    verdicts = {}
+    for who, ask in (
+        ("ours", lambda: by_bundle(place, held, python)), ("tf2onnx", lambda: by_graph(place / "rival.onnx", held)),
+        ("keras export", lambda: by_keras_export(place, held)),
+    ):  # fmt: skip
+        try:
+            verdicts[who] = "same" if is_same(right, ask()) else "other"
+        except DeepseekError as error:
+            verdicts[who] = "refused"
+            print(f"    {who}: {error.message[:300]}")
+        except Exception as error:
+            if who == "ours":
+                raise
+            verdicts[who] = "refused"
+            print(f"    {who}: {type(error).__name__}: {' '.join(str(error).split())[:150]}")
+    return verdicts
+
+
+def chosen_cases(arguments: argparse.Namespace) -> tuple[list[Case], list[str]]:
+    """What is run, and the names of what is not."""
+    everything = list(cases())
+    if arguments.nets:
+        wanted = everything[arguments.skip : arguments.skip + arguments.nets]
+    elif arguments.quick:
+        wanted = [each for each in everything if not each.is_architecture]
+        wanted += [each for each in everything if each.is_architecture][:NUM_QUICK]
+    else:
+        wanted = everything
+    names = {each.name for each in wanted}
+    return wanted, [each.name for each in everything if each.name not in names]
+
+
+def groups_of(wanted: list[Case]) -> list[list[Case]]:
+    """Small nets by the dozen, since TensorFlow takes seconds to begin; architectures alone, since their files are
+    large."""
+    small = [case for case in wanted if not case.is_architecture]
+    dozens = [small[at : at + GROUP_SIZE] for at in range(0, len(small), GROUP_SIZE)]
+    return [*dozens, *([case] for case in wanted if case.is_architecture)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", help="agreement or silence")
+    parser.add_argument("--python", type=Path, default=TENSORFLOW)
+    parser.add_argument("--nets", type=int)
+    parser.add_argument("--skip", type=int, default=0)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    work_here()
+    wanted, not_run = chosen_cases(arguments)
+    counts = {who: {"same": 0, "other": 0, "refused": 0} for who in WHO}
+    for group in groups_of(wanted):
+        with tempfile.TemporaryDirectory(prefix="deepseek-keras-") as folder:
+            command = [str(arguments.python), "-W", "ignore", str(ROOT / "benchmarks" / "keras_rivals.py"), folder]
+            subprocess.run(
+                [*command, *(case.name for case in group)],
+                check=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            for case in group:
+                verdicts = verdicts_of(case, Path(folder), arguments.python)
+                print(
+                    f"{case.name:28}" + "".join(f"  {who} {verdict:8}" for who, verdict in verdicts.items()), flush=True
+                )
+                for who, verdict in verdicts.items():
+                    counts[who][verdict] += 1
+    return finish("keras_models", claims_of(counts, arguments.only), not_run=not_run)
+
+
+def claims_of(counts: dict[str, dict[str, int]], only: str | None) -> list[dict[str, object]]:
+    total = sum(counts["ours"].values())
+    words = "; ".join(
+        f"{who} " + ", ".join(f"{many} {verdict}" for verdict, many in counts[who].items()) for who in WHO
+    )
+    claims = [
+        claim("agreement on new rows", ours=counts["ours"]["same"] / total, rival=counts["tf2onnx"]["same"] / total,
+              rival_name="tf2onnx alone", unit="share of models", op=">=", bar=MIN_SHARE,
+              note=f"{total} models; {words}"),
+        *(claim(f"agreement beyond {who}", ours=counts["ours"]["same"] - counts[who]["same"],
+                rival_name=f"{who} alone", unit="more models", op=">=", bar=1.0) for who in WHO[1:]),
+        claim("silently wrong", ours=counts["ours"]["other"], rival=counts["tf2onnx"]["other"],
+              rival_name="tf2onnx alone", unit="models", op="<=", bar=0.0,
+              note="converted, and some answer on new rows differs by more than 1e-4"),
+    ]  # fmt: skip
+    return [each for each in claims if only is None or only in str(each["claim"])]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""A SavedModel before TensorFlow sees it: its operators and signatures, read out of saved_model.pb.
+
+    contents = check_saved_model(Path("saved_model"))      # InputError by name for what is not converted
+    contents.signatures                                    # ("serving_default", ...)
+
+A SavedModel is a program. One that reads or writes files, or calls Python, is never loaded. Source of the field
+numbers: saved_model.proto, meta_graph.proto, graph.proto, function.proto and node_def.proto of TensorFlow 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deepseek.engines.convert.source import SAVED_MODEL_FILE
+from deepseek.engines.onnx_file.proto import field_bytes, field_text, iterate_fields
+from deepseek.errors import InputError
+from deepseek.files import read_bounded
+
+MAX_GRAPH_BYTES = 2**31
+WEIGHTS_INDEX = "variables/variables.index"
+#: Operators that call Python, or reach for files or other machines; those of saving and restoring are TensorFlow's own.
+UNSAFE_OPERATORS = {
+    **dict.fromkeys(["PyFunc", "PyFuncStateless", "EagerPyFunc"], "calls Python"),
+    **dict.fromkeys(
+        ["ReadFile", "WriteFile", "MatchingFiles", "TextFileReader", "TextLineReader", "TextLineReaderV2",
+         "WholeFileReader", "WholeFileReaderV2", "TFRecordReader", "TFRecordReaderV2", "FixedLengthRecordReader",
+         "TextLineDataset", "TFRecordDataset", "FixedLengthRecordDataset", "LoadDataset", "SaveDataset",
+         "InitializeTableFromTextFile", "PrintV2", "FileSystemSetConfiguration"],
+        "reads or writes files",
+    ),
+    **dict.fromkeys(["RpcCall", "RpcClient", "RpcServer", "DataServiceDataset", "DataServiceDatasetV2", "Send", "Recv"],
+                    "reaches other machines"),
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class SavedModelContents:
+    """What saved_model.pb holds."""
+
+    operators: set[str] = field(default_factory=set)
+    signatures: set[str] = field(default_factory=set)
+
+
+def check_saved_model(folder: Path, signature: str | None = None) -> SavedModelContents:
+    """InputError for an operator that is not run here, no such signature, or weights that are missing."""
+    path = folder / SAVED_MODEL_FILE
+    data = read_bounded(path, MAX_GRAPH_BYTES, what="a SavedModel", smaller="export it with fewer functions")
+    contents = SavedModelContents()
+    try:
+        for number, value in iterate_fields(memoryview(data)):
+            if number == 2:
+                _read_meta_graph(field_bytes(value), contents)
+    except ValueError as error:
+        raise InputError(
+            f"{path} is not whole: {error}", expected="what TensorFlow wrote", fix="take an unharmed copy"
+        ) from error
+    _check_operators(folder, contents)
+    serving = sorted(contents.signatures - {"__saved_model_init_op"})
+    if not serving or (signature is not None and signature not in serving):
+        named = "no signature" if signature is None else f"no signature {signature[:60]!r}"
+        raise InputError(
+            f"{folder} has {named}", expected=f"one of {', '.join(serving)}" if serving else "a signature to serve",
+            fix="name it with --signature" if serving else "export it with model.export(FOLDER)",
+        )  # fmt: skip
+    if "VarHandleOp" in contents.operators and not (folder / WEIGHTS_INDEX).is_file():
+        raise InputError(
+            f"{folder} holds no weights: {WEIGHTS_INDEX} is missing", expected="a whole SavedModel",
+            fix="copy the folder whole, or export it anew",
+        )  # fmt: skip
+    return contents
+
+
+def _check_operators(folder: Path, contents: SavedModelContents) -> None:
+    for operator in sorted(contents.operators):
+        if operator in UNSAFE_OPERATORS:
+            raise InputError(
+                f"{folder} {UNSAFE_OPERATORS[operator]} in its operator {operator}, which is never run",
+                expected="operators that only compute", fix="export the model without it",
+            )  # fmt: skip
+        if operator.startswith("Ragged"):
+            raise InputError(
+                f"{folder} works on ragged tensors in its operator {operator}", expected="dense tensors",
+                fix="pad the sequences before they come to the model",
+            )  # fmt: skip
+
+
+def _read_meta_graph(data: memoryview, contents: SavedModelContents) -> None:
+    for number, value in iterate_fields(data):
+        if number == 2:
+            contents.operators.update(_operators(field_bytes(value)))
+        elif number == 5:
+            for key, part in iterate_fields(field_bytes(value)):
+                if key == 1:
+                    contents.signatures.add(field_text(part))
+
+
+def _operators(graph: memoryview) -> Iterator[str]:
+    """Operators of a GraphDef and of its functions."""
+    for number, value in iterate_fields(graph):
+        if number == 1:
+            yield _operator_of(field_bytes(value))
+        elif number == 2:
+            for key, function in iterate_fields(field_bytes(value)):
+                if key == 1:
+                    for part, node in iterate_fields(field_bytes(function)):
+                        if part == 3:
+                            yield _operator_of(field_bytes(node))
+
+
+def _operator_of(node: memoryview) -> str:
+    return next((field_text(value) for number, value in iterate_fields(node) if number == 2), "")
