@@ -81,7 +81,7 @@ def build_dataclass(kind: type[T], table: JsonObject) -> T:
 class DataclassReader:
     """Turns tables of TOML or JSON into dataclasses, by the annotations of their fields.
 
-    Known kinds: str, int, float, bool, Any, Literal, X | None, tuple[X, ...], dict[str, X], Mapping[str, X] and
+    Known kinds: str, int, float, bool, Any, Literal, X | None, X | Y, tuple[X, ...], dict[str, X], Mapping[str, X] and
     dataclasses. The methods after `read` say which values pass and how a refusal is worded: here as settings that a
     person has written, in bundle/fields.py as the files of a bundle.
     """
@@ -96,8 +96,9 @@ class DataclassReader:
             return self._read_dataclass(kind, self.read_table(value, where, "a section"), where)
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
         if origin in (typing.Union, types.UnionType):
-            inner = next(argument for argument in arguments if argument is not types.NoneType)
-            return None if value is None else self.read(inner, value, where)
+            kinds = [argument for argument in arguments if argument is not types.NoneType]
+            kind = next((argument for argument in kinds if type(value) is argument), kinds[0])
+            return None if value is None else self.read(kind, value, where)
         if origin is typing.Literal:
             if value not in arguments:
                 raise self.wrong_value(value, where, f"one of {', '.join(map(str, arguments))}", arguments)

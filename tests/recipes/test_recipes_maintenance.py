@@ -165,6 +165,13 @@ def test_machines_that_cannot_be_learned_from_are_refused(
         run_maintenance(change(sensors), MaintenanceOptions(EXAMPLE_COLUMNS, tmp_path / "out", trials=1, nets=False))
 
 
+@pytest.mark.parametrize("cap", [float("nan"), float("inf"), 0.0, -3.0, 0.5, 1e60])
+def test_a_cap_that_is_no_life_is_refused(sensors: Table, tmp_path: Path, cap: float) -> None:
+    options = MaintenanceOptions(EXAMPLE_COLUMNS, tmp_path / "out", trials=1, nets=False, cap=cap)
+    with pytest.raises(InputError, match="the cap is"):
+        run_maintenance(sensors, options)
+
+
 def test_what_cannot_be_asked_is_bad_input(engines: Path, fleet: Path, tmp_path: Path) -> None:
     assert main(["predict", str(engines), str(tmp_path / "absent.csv")]) == 2
     assert main(["predict", str(engines), str(fleet), "--history", str(fleet)]) == 2

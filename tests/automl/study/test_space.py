@@ -100,9 +100,24 @@ def test_the_example_is_a_study(tmp_path: Path) -> None:
         ("gain = 400", "gian = 400", "Did you mean 'cost.gain'"),
         ('goal = "maximize"', 'goal = "more"', "maximize"),
         ("[safe]", "[[rules]]\nweights = { heat = 1 }\nmost = 3\n[safe]", "a rule weighs 'heat'"),
+        ("[safe]", "[[rules]]\nweights = { margin = nan }\nmost = 3\n[safe]", "a rule bounds nothing"),
+        ('name = "press"', 'name = "press"\nseed = -1', "seed is -1"),
         ("[safe]", "[[rules]]\nweights = { margin = 1 }\nmost = 3\n[safe]", "safe.start breaks a rule"),
     ],
 )
 def test_a_study_file_that_is_wrong_is_refused_in_words(tmp_path: Path, old: str, new: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         change(tmp_path, old, new)
+
+
+def test_a_known_recipe_may_hold_a_choice(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(
+        '[[parameters]]\nname = "a"\nlow = 0\nhigh = 9\n[[parameters]]\nname = "tool"\nchoices = ["x", "y"]\n'
+        '[[objectives]]\nname = "yield"\n[[constraints]]\nname = "wear"\nmost = 1\n'
+        '[safe]\nstart = { a = 3, tool = "y" }\n',
+        encoding="utf-8",
+    )
+    definition = read_definition(path)
+    assert definition.safe is not None
+    assert definition.space.check(definition.safe.start) == {"a": 3.0, "tool": "y"}

@@ -153,3 +153,11 @@ def test_what_was_replaced_is_said() -> None:
     assert [text for text in notes if "missing for 25 rows" in text and "'a'" in text]
     assert [text for text in notes if "missing throughout" in text and "'b'" in text]
     assert [text for text in notes if "1 of 2 machines have one row (2)" in text]
+
+
+def test_a_gap_of_many_machines_is_said_once() -> None:
+    count = 40
+    columns = {"unit": np.repeat(np.arange(count, dtype=float), 30), "cycle": np.tile(np.arange(30.0), count)}
+    gap = np.tile(np.r_[[1.0] * 5, [np.nan] * 25], count)
+    (note,) = make_rows(DEFINITION, table(**columns, a=gap, b=np.ones(count * 30))).notes
+    assert note == "'a' of 40 machines (0, 1, 2) is missing for 25 rows: its last known value stands there"

@@ -143,6 +143,8 @@ class Definition:
                     f"the measured quantity {name!r} has the name of something else",
                     expected="a name of its own for each parameter, objective and constraint", fix="name them apart",
                 )  # fmt: skip
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}", expected="0 or more", fix="leave it out, or give such a number")
         for rule in self.rules:
             self._check_rule(rule)
         if self.safe is not None:
@@ -170,8 +172,11 @@ class Definition:
                     f"a rule weighs {name!r}.{did_you_mean(name, numeric)}", expected=", ".join(numeric),
                     fix="name numeric parameters",
                 )  # fmt: skip
-        if not rule.weights or math.isnan(rule.most) or math.isnan(rule.least) or rule.least > rule.most:
-            raise InputError("a rule bounds nothing", expected="weights, and most or least", fix="see the guide")
+        is_known = all(abs(weight) <= LARGEST for weight in rule.weights.values())  # NaN is not
+        if not (rule.weights and is_known and rule.least <= rule.most):
+            raise InputError(
+                "a rule bounds nothing", expected="weights that are numbers, and most or least", fix="see the guide"
+            )
 
     def _check_start(self, safe: Safe) -> None:
         if not self.constraints:

@@ -6,6 +6,7 @@ rows = make_rows(definition, table)                # rows.table: machine, time a
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,13 +69,15 @@ def make_rows(definition: WindowDefinition, table: Table) -> WindowRows:
             f"the time {definition.time!r} holds {'dates' if histories.is_dated else 'numbers'}",
             expected="dates" if definition.is_dated else "numbers, as in training", fix="convert it",
         )  # fmt: skip
-    notes = []
+    gaps: dict[tuple[str, bool], list[_Gap]] = defaultdict(list)  # by sensor, and whether it is missing throughout
     features = np.empty((table.num_rows, len(feature_names(definition))))
     for machine in histories.machines:
         for sensor, values in zip(definition.sensors, machine.values.T, strict=True):
             _check_unit(definition.unit, machine.name, sensor, values)
-            notes += _gap_notes(definition.unit, machine.name, sensor, values)
+            if (gap := _find_gap(machine.name, values)) is not None:
+                gaps[sensor.name, gap.is_all].append(gap)
         features[machine.rows] = compute_windows(definition, machine)
+    notes = [_gap_note(definition.unit, name, found) for (name, _), found in gaps.items()]
     single = [machine.name for machine in histories.machines if len(machine) == 1]
     if single:
         notes.append(
@@ -103,13 +106,30 @@ def _check_unit(unit: str, name: str, sensor: Sensor, values: Float64) -> None:
     )
 
 
-def _gap_notes(unit: str, name: str, sensor: Sensor, values: Float64) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """Where a machine has no values of a sensor for long."""
+
+    machine: str
+    num_rows: int
+    is_all: bool
+
+
+def _find_gap(machine: str, values: Float64) -> _Gap | None:
     missing = ~np.isfinite(values)
-    if missing.all():
-        return [f"{sensor.name!r} of {unit} {name!r} is missing throughout: the typical value stands for it"]
-    if missing.any() and (longest := _longest_run(missing)) >= LONG_GAP_ROWS:
-        return [f"{sensor.name!r} of {unit} {name!r} is missing for {longest} rows: its last known value stands there"]
-    return []
+    num_rows = _longest_run(missing) if missing.any() else 0
+    return _Gap(machine, num_rows, bool(missing.all())) if missing.all() or num_rows >= LONG_GAP_ROWS else None
+
+
+def _gap_note(unit: str, sensor: str, gaps: list[_Gap]) -> str:
+    """One sentence on a sensor, however many machines have such a gap."""
+    where = f"of {unit} {gaps[0].machine!r}"
+    if len(gaps) > 1:
+        where = f"of {len(gaps):,} machines ({', '.join(gap.machine for gap in gaps[:3])})"
+    if gaps[0].is_all:
+        return f"{sensor!r} {where} is missing throughout: the typical value stands for it"
+    longest = max(gap.num_rows for gap in gaps)
+    return f"{sensor!r} {where} is missing for {longest} rows: its last known value stands there"
 
 
 def _longest_run(mask: NDArray[np.bool_]) -> int:

@@ -21,6 +21,7 @@ from deepseek.automl.options import ProgressCallback, ShipOptions
 from deepseek.automl.shipped import RunClock, ShipResult
 from deepseek.contracts import Float64, JsonObject
 from deepseek.data.table.table import Table
+from deepseek.data.table.values import FLOAT32_MAX
 from deepseek.errors import InputError
 from deepseek.features.machines.definition import HEALTH, MIN_ROWS, WindowDefinition, fit_definition, left_out
 from deepseek.features.machines.history import Histories, History, MachineColumns, read_histories
@@ -162,7 +163,8 @@ def prepare_run(table: Table, options: MaintenanceOptions) -> PreparedRun:
         learned, (tested, more) = fleet, read_fleet(options.test, options)
         warnings += more
     _check_answers(learned)
-    cap = options.cap or default_cap(learned.histories, learned.lives)
+    cap = default_cap(learned.histories, learned.lives) if options.cap is None else options.cap
+    _check_cap(cap, learned)
     definition = fit_definition(learned.histories, [life.remaining for life in learned.lives], target=TARGET, cap=cap)
     warnings += _constant_warnings(learned.histories, definition)
     training, remaining = _training_rows(learned, definition, options.seed)
@@ -188,7 +190,8 @@ def read_fleet(table: Table, options: MaintenanceOptions) -> tuple[_Fleet, list[
             f"all {num_short} machines have a single row", expected="machines with a course over time",
             fix=f"check that {options.columns.unit!r} names machines, and bring all their rows",
         )  # fmt: skip
-    warnings = [f"{num_short} machines with a single row were left out"] if num_short else []
+    what = "1 machine with a single row was" if num_short == 1 else f"{num_short} machines with a single row were"
+    warnings = [f"{what} left out"] if num_short else []
     read = {options.columns.unit, options.columns.time, *histories.sensors, *dropped}
     others = [name for name in table.names if name not in read]
     if others:
@@ -212,6 +215,17 @@ def _check_answers(fleet: _Fleet) -> None:
             )  # fmt: skip
 
 
+def _check_cap(cap: float, fleet: _Fleet) -> None:
+    """InputError for a cap that is no life, or below all that a row could have left."""
+    left = np.concatenate([life.remaining for life in fleet.lives])
+    least = float(left[left > 0].min()) if (left > 0).any() else 0.0  # False where it is not known
+    if not least < cap <= FLOAT32_MAX:
+        raise InputError(
+            f"the cap is {cap:g}", expected=f"a life above {least:g}, the least that is left in any row but the last",
+            fix="state it in the unit of the time column (hours where times are dates), or leave --cap out",
+        )  # fmt: skip
+
+
 def _hold_out(fleet: _Fleet, seed: int) -> tuple[_Fleet, _Fleet]:
     """Machines to learn from, and TEST_SHARE of those whose end is known. InputError for fewer than MIN_MACHINES."""
     known = [place for place, life in enumerate(fleet.lives) if not life.is_censored]
@@ -228,7 +242,10 @@ def _hold_out(fleet: _Fleet, seed: int) -> tuple[_Fleet, _Fleet]:
 
 def _constant_warnings(histories: Histories, definition: WindowDefinition) -> list[str]:
     constant = left_out(histories, definition)
-    return [f"{len(constant)} sensors never change and are not read: {', '.join(constant)}"] if constant else []
+    if not constant:
+        return []
+    what = "1 sensor never changes and is" if len(constant) == 1 else f"{len(constant)} sensors never change and are"
+    return [f"{what} not read: {', '.join(constant)}"]
 
 
 def _window_table(

@@ -247,7 +247,8 @@ def tell_table(folder: Path, table: Path, *, is_history: bool = False, correct: 
         )  # fmt: skip
     outcomes = [Outcome(row.trial, None if row.has_failed else row.values) for row in rows]
     trials = tuple(study.tell_all(outcomes, correct=correct))
-    return StudyResult(folder, study.definition, trials, f"{len(trials)} results are kept.", warnings)
+    words = "1 result is kept." if len(trials) == 1 else f"{len(trials)} results are kept."
+    return StudyResult(folder, study.definition, trials, words, warnings)
 
 
 def report_study(folder: Path) -> StudyReport:
