@@ -24,9 +24,9 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 SCRIPTS = (
     "plan", "cold_start", "citations", "citations_opposites", "review", "explain", "explain_trees", "explain_load",
     "serve_row", "sklearn_bundles", "hostile", "hostile_network", "messy_columns", "serving", "root_cause", "drift",
-    "observe", "custom_operator", "cleaning", "labelling", "generation", "train_loop", "elastic", "compression",
-    "compression_edge", "compression_distill", "compression_quantize", "compression_vision", "distributed",
-    "pipeline", "optimizers", "reading", "multimodal",
+    "observe", "custom_operator", "cleaning", "labelling", "label_page", "generation", "train_loop", "elastic",
+    "compression", "compression_edge", "compression_distill", "compression_quantize", "compression_vision",
+    "distributed", "pipeline", "optimizers", "reading", "multimodal",
     "multimodal_photos", "multimodal_ct", "multimodal_autogluon", "first_hour", "fraud_stream", "fraud_stream_trees",
     "fraud_stream_server", "encrypted", "federated", "process", "maintenance", "defects", "assistant_server",
     "assistant", "checklist", "judgment", "fraud_graph", "fraud_rings", "fraud_threshold", "fraud_snapshot",
