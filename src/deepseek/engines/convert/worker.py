@@ -34,9 +34,8 @@ LOADERS = {
 
 def write_rows(path: Path, arrays: Arrays) -> None:
     """Arrays by name, as read_arrays() reads them. The names stand in an array: those of a zip may hold no slash."""
-    np.savez(
-        path, names=np.array(list(arrays)), **{f"array_{place}": each for place, each in enumerate(arrays.values())}
-    )
+    numbered: dict[str, Any] = {f"array_{place}": each for place, each in enumerate(arrays.values())}
+    np.savez(path, names=np.array(list(arrays)), **numbered)
 
 
 def read_arrays(path: Path) -> Arrays:
