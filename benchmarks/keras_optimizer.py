@@ -94,7 +94,8 @@ print(json.dumps(costs))
 
 def run(python: Path, code: str, argument: str, backend: str) -> str:
     environment = os.environ | {
-        "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT / "src"), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1",
+        "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT / "src"), "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",
     }  # fmt: skip
     done = subprocess.run(
         [str(python), "-W", "ignore", "-c", code, argument],
@@ -143,7 +144,7 @@ def main() -> int:
         if arguments.only in (None, backend):
             worst = max(difference(arguments.python, backend, seed) for seed in seeds)
             claims.append(claim(f"agreement on {backend}", ours=worst, unit="largest difference to torch", op="<=",
-                                bar=LIMIT, num_seeds=len(seeds), note=f"{NUM_STEPS} steps, shapes {SHAPES}"))  # fmt: skip
+                                bar=LIMIT, num_seeds=len(seeds), note=f"{NUM_STEPS} steps of {SHAPES}"))  # fmt: skip
     if arguments.only in (None, "cost"):
         costs = json.loads(run(arguments.python, COST, "3" if arguments.quick else "10", "tensorflow"))
         for net, each in costs.items():

@@ -3,7 +3,7 @@
     python docs/make_extras.py [--uv UV]
 
 Each extra is resolved by uv (pip install uv) for each Python, in wheels alone, for Linux on x86-64: nothing is
-installed, and none of these Pythons has to be here. A resolution is not a test: `make test` runs on the Python of .venv.
+installed, and none of these Pythons has to be there. A resolution is not a test: `make test` runs on that of .venv.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ PYTHONS = ("3.11", "3.12", "3.13")
 PLATFORM = "x86_64-manylinux_2_28"
 HEAD = """# What installs on which Python
 
-Made by `python docs/make_extras.py` on {date}, which asks the package index for wheels of each extra for Linux on x86-64. A number says
-how many packages come in all, the base install's among them; "no" is followed by the reason below the table. An extra that has no
-wheels for a Python today may have them tomorrow: run it again.
+Made by `python docs/make_extras.py` on {date}, which asks the package index for wheels of each extra for Linux on
+x86-64. A number says how many packages come in all, the base install's among them; "no" is followed by the reason
+below the table. An extra that has no wheels for a Python today may have them tomorrow: run it again.
 
 | Extra | {pythons} |
 | --- | {rules} |
