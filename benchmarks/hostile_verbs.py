@@ -106,6 +106,7 @@ def verbs() -> tuple[Verb, ...]:
         Verb("recipe_compliance", ("recipe", "compliance", "--example", "--no-encoder", "--out", "review")),
         Verb("review", ("review", "review", "review-example/contract.txt", "--html", "findings.html")),
         Verb("plan", ("plan", "100b", "--gpus", "H100x8")),
+        Verb("operator", ("operator", "new", "robust_gate", "--out", "gate")),
         Verb("serve", ("serve", "cancer", "--port", "0"), until=ready),
         Verb("observe", ("observe", "export", "watching", "--set", "psi=0.3")),
         Verb("observe_why", ("observe", "why", "log.ndjson", "--since", "1h", "--html", "causes.html")),

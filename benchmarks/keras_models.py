@@ -157,6 +157,9 @@ def main() -> int:
     parser.add_argument("--skip", type=int, default=0)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
+    if not arguments.python.is_file():
+        print(f"not run: there is no {arguments.python}. To mend it: make .venv-tensorflow/tensorflow.stamp")
+        return 0
     work_here()
     wanted, not_run = chosen_cases(arguments)
     counts = {who: {"same": 0, "other": 0, "refused": 0} for who in WHO}

@@ -11,6 +11,7 @@ import click
 from deepseek.cli import VERBS, cli
 from deepseek.cli.federate import COMMANDS
 from deepseek.cli.observe import SUBCOMMANDS
+from deepseek.cli.operator import SUBCOMMANDS as OPERATOR_COMMANDS
 from deepseek.cli.recipe.process import SUBCOMMANDS as STEPS
 from deepseek.recipes.registry import RECIPES
 
@@ -39,7 +40,12 @@ def page() -> str:
     parts = [HEAD]
     for verb in VERBS:
         parts.append(f"## deepseek {verb}\n\n```text\n{help_text(verb, parent)}\n```\n")
-        for name in {"recipe": RECIPES, "observe": SUBCOMMANDS, "federate": COMMANDS}.get(verb, ()):
+        for name in {
+            "recipe": RECIPES,
+            "observe": SUBCOMMANDS,
+            "operator": OPERATOR_COMMANDS,
+            "federate": COMMANDS,
+        }.get(verb, ()):
             above = click.Context(cli, info_name=f"deepseek {verb}", terminal_width=110, help_option_names=HELP)
             parts.append(f"### deepseek {verb} {name}\n\n```text\n{help_text(f'{verb}.{name}', above)}\n```\n")
             for command in STEPS if (verb, name) == ("recipe", "process") else ():

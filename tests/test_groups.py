@@ -26,7 +26,7 @@ GROUPS = {
     "dialogue": "phrases slots understanding likeness conversation definition additions references turn store flow "
     "questions manager masking stories",
     "engines": "registry memory lifetime openvino measuring execution_mode graph decide checks first_run onnx parity "
-    "export_torch int8 tabular multimodal tolerance onnx_file",
+    "export_torch int8 tabular multimodal tolerance onnx_file convert",
     "explain": "records modules shapley media tabular evaluation report",
     "features": "hidden core",
     "observe": "lines metrics_table metrics_labels metrics_status metrics_histograms metrics_models "

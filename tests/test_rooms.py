@@ -33,6 +33,7 @@ EXTRAS = """
     cn2an dateparser phonenumbers price_parser
     pypdfium2 docx lxml rapidocr
     Crypto httpx opacus starlette tenseal uvicorn
+    jax tensorflow
 """
 HEAVY = frozenset(EXTRAS.split())
 #: What a room's own door may import: it is opened by cli/NAME.py alone, after extras.need has looked.
@@ -129,7 +130,8 @@ def test_nothing_reads_a_pickle_or_runs_text() -> None:
     banned = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "marshal", "shelve"}
     for path in FILES:
         tree = tree_of(path)
-        assert not {module.split(".")[0] for module in modules_of(path, at_top=False)} & banned, path
+        used = set(modules_of(path, at_top=False)) - {"pickle.UnpicklingError"}  # what torch says when it reads none
+        assert not {module.split(".")[0] for module in used} & banned, path
         called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         assert not called & {"eval", "exec", "torch.load", "np.load", "numpy.load", "__import__"}, path
 

@@ -69,6 +69,7 @@ ARGUMENTS = {
     "export": ("loans", "--edge", "--tier", "c", "--out", "KEY"),
     "federate": ("init", "KEY", "--sample", "loans.csv", "--target", "default"),
     "recipe": ("--list",),
+    "operator": ("new", "robust_gate", "--out", "KEY"),
     "plan": ("100b", "--gpus", "H100x8"),
     "keygen": ("KEY",),
     "migrate": ("loans",),

@@ -47,6 +47,7 @@ def export_torch_module(
         hidden = _constants_to_inputs(graph)
         program.optimize()
         _inputs_to_constants(graph, hidden)
+        _free_names(graph, frozenset(output_names))
         for value, name in zip(graph.outputs, output_names, strict=True):  # by now two that were one are two
             value.name = name
         proto = program.model_proto
@@ -70,6 +71,17 @@ def strip_metadata(proto: Any) -> None:
             graphs += [attribute.g] if attribute.HasField("g") else []
             graphs += attribute.graphs
     proto.ClearField("metadata_props")
+
+
+def _free_names(graph: Any, names: frozenset[str]) -> None:
+    """Let no value within the graph have one of these names, which its outputs will get: a layer of Keras and its
+    output are called alike."""
+    ir = need("onnx_ir", extra="compress")
+    outputs = set(map(id, graph.outputs))
+    for node in ir.traversal.RecursiveGraphIterator(graph):
+        for value in node.outputs:
+            if value.name in names and id(value) not in outputs:
+                value.name = f"{value.name}_within"
 
 
 def _constants_to_inputs(graph: Any) -> dict[str, Any]:

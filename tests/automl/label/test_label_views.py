@@ -161,7 +161,7 @@ def test_a_sound_has_its_course_and_its_notes(tmp_path: Path, open_page: OpenPag
         page = open_page(server.url, allow=server.url)
         begin(page)
         expect(page.locator("svg.curve path")).to_have_count(1)
-        page.wait_for_function("document.querySelector('img.bands').naturalHeight === 64")
+        page.wait_for_function("() => document.querySelector('img.bands').naturalHeight === 64")
         expect(page.locator("#card .axis")).to_contain_text("0.5 s")
 
 
@@ -173,7 +173,7 @@ def test_slices_of_a_scan_are_turned_by_keys_and_digits_still_label(tmp_path: Pa
     with serving(make_project(tmp_path, "volume")) as server:
         page = open_page(server.url, allow=server.url)
         begin(page)
-        page.wait_for_function("document.querySelector('img.slice')?.naturalWidth === 20")
+        page.wait_for_function("() => document.querySelector('img.slice')?.naturalWidth === 20")
         place, num = map(int, shown_slice(page).split(" / "))
         assert place == num // 2 + 1
         page.keyboard.press("ArrowUp")
@@ -191,7 +191,7 @@ def test_a_picture_is_zoomed_by_keys(tmp_path: Path, open_page: OpenPage) -> Non
         page = open_page(server.url, allow=server.url)
         page.locator("#person").fill("ann")
         page.keyboard.press("Enter")
-        page.wait_for_function("document.querySelector('#card img')?.naturalWidth === 90")
+        page.wait_for_function("() => document.querySelector('#card img')?.naturalWidth === 90")
         before = page.evaluate("document.querySelector('#card .stage').clientWidth")
         page.keyboard.press("+")
         assert page.evaluate("document.querySelector('#card .stage').clientWidth") == pytest.approx(
@@ -205,7 +205,7 @@ def test_masks_are_drawn_by_mouse_and_moved_by_keys(tmp_path: Path, open_page: O
     with serving(make_project(tmp_path, "image", "masks", ("dent", "scratch"))) as server:
         page = open_page(server.url, allow=server.url)
         begin(page)
-        page.wait_for_function("document.querySelector('svg.masks')?.getAttribute('viewBox') === '0 0 90 60'")
+        page.wait_for_function("() => document.querySelector('svg.masks')?.getAttribute('viewBox') === '0 0 90 60'")
         area = page.locator("svg.masks").bounding_box()
         assert area is not None
 

@@ -146,6 +146,17 @@ def test_a_saved_model_that_would_do_more_than_compute_is_not_loaded(
         check_saved_model(folder)
 
 
+def test_a_second_graph_and_a_vocabulary_from_elsewhere_are_refused(tmp_path: Path) -> None:
+    folder = saved_model(tmp_path / "model", "InitializeTableFromTextFileV2")
+    with pytest.raises(InputError, match="reads a vocabulary that is not in it"):
+        check_saved_model(folder)
+    (folder / "assets").mkdir()
+    assert check_saved_model(folder).signatures
+    (folder / "saved_model.cpb").write_bytes(b"")
+    with pytest.raises(InputError, match=r"a second graph in saved_model\.cpb"):
+        check_saved_model(folder)
+
+
 def test_signatures_of_a_saved_model_are_known_without_tensorflow(tmp_path: Path) -> None:
     folder = saved_model(tmp_path / "model", "MatMul", "Relu", signature="score")
     assert check_saved_model(folder).signatures == {"score"}

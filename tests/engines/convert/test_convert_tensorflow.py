@@ -54,6 +54,12 @@ class Two(tf.Module):
     def anything(self, x):
         return {"twice": 2 * x}
 
+class Saving(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec((None, 4), name="x")])
+    def save(self, x):
+        tf.raw_ops.SaveV2(prefix=f"{folder}/written", tensor_names=["x"], shape_and_slices=[""], tensors=[x])
+        return {"y": 2 * x}
+
 class Python(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec((None, 4), name="x")])
     def python(self, x):
@@ -62,6 +68,8 @@ class Python(tf.Module):
 two, python = Two(), Python()
 tf.saved_model.save(two, f"{folder}/two", signatures={"score": two.score, "anything": two.anything})
 tf.saved_model.save(python, f"{folder}/python", signatures={"serving_default": python.python})
+saving = Saving()
+tf.saved_model.save(saving, f"{folder}/saving", signatures={"serving_default": saving.save})
 np.savez(f"{folder}/two.npz", x=rows, k=random.integers(0, 5, 20).astype("int32"))
 
 def lite(quantized):
@@ -131,6 +139,7 @@ def test_a_signature_of_two_inputs_and_two_outputs(folder: Path, tmp_path: Path)
     ("source", "data", "options", "words"),
     [
         ("python", "rows.npz", {}, "calls Python in its operator EagerPyFunc"),
+        ("saving", "rows.npz", {}, "reads or writes files in its operator SaveV2"),
         ("two", "rows.npz", {"signature": "anything"}, "no known number of axes"),
         ("two", "rows.npz", {"signature": "other"}, "has no signature 'other'"),
         ("int8.tflite", "rows.npz", {}, "is quantized to int8"),
@@ -142,6 +151,7 @@ def test_what_is_not_converted_is_named(
     with pytest.raises(InputError, match=words):
         convert(folder, source, data, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+    assert not list(folder.glob("written*"))
 
 
 @pytest.mark.skipif(is_installed("tensorflow"), reason="for a Python without TensorFlow")

@@ -101,7 +101,7 @@ class RowSinks:
             sink.emit_rows(event, rows)
 
 
-def open_logs(settings: Settings, audit_log: Path | None, models: Mapping[str, Any]) -> ServerLogs:
+def open_logs(settings: Settings, audit_log: Path | None, models: Mapping[str, object]) -> ServerLogs:
     """Open the logs that the settings and the option ask for. InputError for one that cannot be written."""
     from deepseek.observe.audit import AuditLog
     from deepseek.observe.logs import AccessLog
@@ -118,14 +118,15 @@ def open_logs(settings: Settings, audit_log: Path | None, models: Mapping[str, A
     return ServerLogs(access, audit, PredictionLog(config, tell=access.emit), traces, unsure)
 
 
-def open_unsure(settings: Settings, models: Mapping[str, Any], access: AccessLog) -> UnsureSink | None:
+def open_unsure(settings: Settings, models: Mapping[str, object], access: AccessLog) -> UnsureSink | None:
     """What sends rows to a project of labels; None, and nothing of it imported, unless the settings ask for it."""
     if not settings.unsure_to:
         return None
     from deepseek.automl.label.collect.config import CollectConfig
     from deepseek.automl.label.collect.sink import UnsureSink
 
-    manifests = {name: model.bundle.manifest for name, model in models.items() if hasattr(model, "bundle")}
+    bundles = {name: getattr(model, "bundle", None) for name, model in models.items()}
+    manifests = {name: bundle.manifest for name, bundle in bundles.items() if bundle is not None}
     return UnsureSink(CollectConfig.parse(settings.unsure_to), manifests, tell=access.emit)
 
 

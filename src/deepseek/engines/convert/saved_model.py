@@ -9,7 +9,7 @@ numbers: saved_model.proto, meta_graph.proto, graph.proto, function.proto and no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,10 @@ from deepseek.files import read_bounded
 
 MAX_GRAPH_BYTES = 2**31
 WEIGHTS_INDEX = "variables/variables.index"
+#: TensorFlow would read these instead of, or beside, the file that is checked here.
+OTHER_GRAPHS = ("saved_model.cpb", "saved_model.pbtxt")
+#: Operators of saving and restoring: TensorFlow writes them into every folder, and no signature needs them.
+SAVE_OPERATORS = frozenset(["MergeV2Checkpoints", "Restore", "RestoreV2", "Save", "SaveSlices", "SaveV2"])
 #: Operators that call Python, or reach for files or other machines; those of saving and restoring are TensorFlow's own.
 UNSAFE_OPERATORS = {
     **dict.fromkeys(["PyFunc", "PyFuncStateless", "EagerPyFunc"], "calls Python"),
@@ -45,6 +49,11 @@ class SavedModelContents:
 
 def check_saved_model(folder: Path, signature: str | None = None) -> SavedModelContents:
     """InputError for an operator that is not run here, no such signature, or weights that are missing."""
+    for other in OTHER_GRAPHS:
+        if (folder / other).exists():
+            raise InputError(
+                f"{folder} holds a second graph in {other}", expected=f"{SAVED_MODEL_FILE} alone", fix="export it anew"
+            )
     path = folder / SAVED_MODEL_FILE
     data = read_bounded(path, MAX_GRAPH_BYTES, what="a SavedModel", smaller="export it with fewer functions")
     contents = SavedModelContents()
@@ -73,17 +82,37 @@ def check_saved_model(folder: Path, signature: str | None = None) -> SavedModelC
 
 
 def _check_operators(folder: Path, contents: SavedModelContents) -> None:
-    for operator in sorted(contents.operators):
+    check_operators(str(folder), contents.operators)
+    if "InitializeTableFromTextFileV2" in contents.operators and not (folder / "assets").is_dir():
+        raise InputError(
+            f"{folder} reads a vocabulary that is not in it", expected="its file in the folder assets",
+            fix="copy the folder whole, or export it anew",
+        )  # fmt: skip
+
+
+def check_operators(what: str, operators: Set[str]) -> None:
+    """InputError for the first operator that does more than compute. `what`: the model, in words."""
+    for operator in sorted(operators):
         if operator in UNSAFE_OPERATORS:
             raise InputError(
-                f"{folder} {UNSAFE_OPERATORS[operator]} in its operator {operator}, which is never run",
+                f"{what} {UNSAFE_OPERATORS[operator]} in its operator {operator}, which is never run",
                 expected="operators that only compute", fix="export the model without it",
             )  # fmt: skip
         if operator.startswith("Ragged"):
             raise InputError(
-                f"{folder} works on ragged tensors in its operator {operator}", expected="dense tensors",
+                f"{what} works on ragged tensors in its operator {operator}", expected="dense tensors",
                 fix="pad the sequences before they come to the model",
             )  # fmt: skip
+
+
+def check_signature_operators(what: str, operators: Set[str]) -> None:
+    """The same for the operators of one signature, which saves and restores nothing either."""
+    check_operators(what, operators)
+    for operator in sorted(operators & SAVE_OPERATORS):
+        raise InputError(
+            f"{what} reads or writes files in its operator {operator}, which is never run",
+            expected="operators that only compute", fix="export the model without it",
+        )  # fmt: skip
 
 
 def _read_meta_graph(data: memoryview, contents: SavedModelContents) -> None:

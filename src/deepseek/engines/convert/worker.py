@@ -14,10 +14,12 @@ import logging
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from deepseek.contracts import Arrays, JsonObject
+from deepseek.data.table.npz import read_npz
 from deepseek.engines.convert.comparison import Agreement, compare_graph
 from deepseek.engines.convert.routes.loaded import FRAMEWORK_ERRORS, Export, LoadedModel
 from deepseek.engines.convert.rows import ConversionRows, match_inputs
@@ -34,15 +36,14 @@ LOADERS = {
 
 def write_rows(path: Path, arrays: Arrays) -> None:
     """Arrays by name, as read_arrays() reads them. The names stand in an array: those of a zip may hold no slash."""
-    np.savez(
-        path, names=np.array(list(arrays)), **{f"array_{place}": each for place, each in enumerate(arrays.values())}
-    )
+    numbered: dict[str, Any] = {f"array_{place}": each for place, each in enumerate(arrays.values())}
+    np.savez(path, names=np.array(list(arrays)), **numbered)
 
 
 def read_arrays(path: Path) -> Arrays:
     """What write_rows() wrote."""
-    with np.load(path, allow_pickle=False) as archive:
-        return {str(name): archive[f"array_{place}"] for place, name in enumerate(archive["names"])}
+    archive = read_npz(path, "rows")
+    return {str(name): archive[f"array_{place}"] for place, name in enumerate(archive["names"])}
 
 
 def handle_request(request: JsonObject) -> JsonObject:

@@ -11,9 +11,9 @@ from deepseek.extras import need
 
 
 def secure_uniform(num: int) -> Float64:
-    """Numbers (num,) between 0 and 1, multiples of 2^-53 and a half."""
-    whole = np.frombuffer(os.urandom(8 * num), "<u8") >> np.uint64(11)
-    return np.asarray((whole.astype(np.float64) + 0.5) * 2.0**-53, np.float64)
+    """Numbers (num,) between 0 and 1, odd multiples of 2^-53: neither end is ever drawn."""
+    whole = np.frombuffer(os.urandom(8 * num), "<u8") >> np.uint64(12)
+    return np.asarray((whole.astype(np.float64) + 0.5) * 2.0**-52, np.float64)
 
 
 def secure_normal(num: int) -> Float64:

@@ -5,7 +5,7 @@ Outlines of several parts are a mask each; masks by runs of pixels (RLE) are ref
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from deepseek.automl.label.project.values import polygon_area
@@ -66,7 +66,7 @@ def from_coco(document: object) -> dict[str, list[JsonObject]]:
     return masks
 
 
-def _list_by(document: Any, name: str) -> list[Mapping[str, Any]]:
+def _list_by(document: Any, name: str) -> list[JsonObject]:
     entries = document[name]
     if not isinstance(entries, list):
         raise TypeError(f"{name} is no list")

@@ -97,7 +97,7 @@ def _read_results(results: Sequence[Mapping[str, Any]], definition: Definition, 
         if definition.task == "boxes":
             return [_read_box(each) for each in results]
         if definition.task == "masks":
-            return [_read_mask(each) for each in results]
+            return [_read_mask(dict(each)) for each in results]
         [only] = results
         if definition.task == "regression":
             number: float = only["value"]["number"]
@@ -127,7 +127,7 @@ def _read_box(result: Mapping[str, Any]) -> JsonObject:
     return {"label": label, "left": max(left, 0.0), "top": max(top, 0.0), "right": right, "bottom": bottom}
 
 
-def _read_mask(result: Mapping[str, Any]) -> JsonObject:
+def _read_mask(result: JsonObject) -> JsonObject:
     value, width, height = result["value"], result["original_width"], result["original_height"]
     [label] = value["polygonlabels"]
     return {"label": label, "points": [[x * width / 100, y * height / 100] for x, y in value["points"]]}

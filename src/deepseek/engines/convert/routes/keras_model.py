@@ -78,7 +78,9 @@ def in_structure(model: Any, tensors: list[Any]) -> Any:
     return tree.pack_sequence_as(structure, tensors)
 
 
-def answer_by(model: Any, outputs: tuple[str, ...], to_tensor: Callable[[Any], Any], to_array: Callable[[Any], Any]):  # type: ignore[no-untyped-def]
+def answer_by(
+    model: Any, outputs: tuple[str, ...], to_tensor: Callable[[Any], Any], to_array: Callable[[Any], Any]
+) -> Callable[[Arrays], Arrays]:
     """A function of rows that asks the model, some rows at a time."""
     tree = need("keras", extra="keras").tree
 

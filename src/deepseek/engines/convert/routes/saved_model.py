@@ -13,6 +13,7 @@ from deepseek.engines.convert.routes.tensorflow_graph import (
     write_function,
     write_saved_model,
 )
+from deepseek.engines.convert.saved_model import check_signature_operators
 from deepseek.engines.onnx_file.signature import TensorSpec
 from deepseek.errors import InputError
 from deepseek.extras import need
@@ -31,6 +32,9 @@ def load(path: Path, *, signature: str | None = None) -> LoadedModel:
         ) from error  # fmt: skip
     name = signature or (DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in signatures else next(iter(signatures)))
     function = signatures[name]
+    graph = function.graph.as_graph_def()
+    nodes = [*graph.node, *(node for inner in graph.library.function for node in inner.node_def)]
+    check_signature_operators(path.name, {node.op for node in nodes})
     keys, tensors = zip(*sorted(function.structured_input_signature[1].items()), strict=True)
     inputs = tuple(_spec(tensorflow, key, tensor) for key, tensor in zip(keys, tensors, strict=True))
     outputs = tuple(f"{key}_output" if key in keys else key for key in sorted(function.structured_outputs))

@@ -36,7 +36,7 @@ def import_tf2onnx() -> Any:
 def write_function(function: Any, inputs: Sequence[TensorSpec], outputs: Sequence[str], path: Path) -> None:
     """Write a tf.function of the inputs, in their order, which returns a list of as many tensors as `outputs`."""
     proto, _ = import_tf2onnx().convert.from_function(function, input_signature=signature_of(inputs), opset=OPSET)
-    _save(proto, _renamed(proto.graph.input, inputs), _renamed(proto.graph.output, outputs), path)
+    _save(proto, _rename_ends(proto.graph.input, inputs), _rename_ends(proto.graph.output, outputs), path)
 
 
 def write_tracked(holder: Any, function: Any, inputs: Sequence[TensorSpec], outputs: Sequence[str], path: Path) -> None:
@@ -67,7 +67,7 @@ def write_saved_model(
         initialized_tables=tables, tensors_to_rename=names,
     )  # fmt: skip
     by_name = sorted(proto.graph.input, key=lambda end: end.name), sorted(proto.graph.output, key=lambda end: end.name)
-    _save(proto, _renamed(by_name[0], inputs), _renamed(by_name[1], outputs), path)
+    _save(proto, _rename_ends(by_name[0], inputs), _rename_ends(by_name[1], outputs), path)
 
 
 def signature_of(inputs: Sequence[TensorSpec]) -> list[Any]:
@@ -81,10 +81,10 @@ def signature_of(inputs: Sequence[TensorSpec]) -> list[Any]:
 
 def rename_ends(proto: Any, inputs: Sequence[TensorSpec], outputs: Sequence[str], path: Path) -> None:
     """Write a graph whose inputs and outputs, in their order, get these names."""
-    _save(proto, _renamed(proto.graph.input, inputs), _renamed(proto.graph.output, outputs), path)
+    _save(proto, _rename_ends(proto.graph.input, inputs), _rename_ends(proto.graph.output, outputs), path)
 
 
-def _renamed(ends: Sequence[Any], specs: Sequence[TensorSpec | str]) -> dict[str, str]:
+def _rename_ends(ends: Sequence[Any], specs: Sequence[TensorSpec | str]) -> dict[str, str]:
     """Old name -> new name. InputError for another number of ends than the model has."""
     if len(ends) != len(specs):
         raise InputError(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from deepseek.contracts import Arrays
+from deepseek.contracts import Arrays, JsonObject
 from deepseek.engines.convert.routes.loaded import FRAMEWORK_ERRORS, Export, LoadedModel
 from deepseek.engines.convert.routes.tensorflow_graph import (
     OPSET,
@@ -71,7 +71,7 @@ def _check_float(path: Path, interpreter: Any) -> None:
         )  # fmt: skip
 
 
-def _spec(details: dict[str, Any], place: int) -> TensorSpec:
+def _spec(details: JsonObject, place: int) -> TensorSpec:
     shape = tuple(None if size < 0 else int(size) for size in details["shape_signature"])
     if not shape or shape[0] not in (None, 1):
         raise InputError(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pickle  # noqa: TID251 - its errors alone
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError  # noqa: TID251 - what torch raises where it reads none
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ def _load_program(torch: Any, path: Path) -> Any:
     try:
         with _tensors_alone(torch):
             return torch.export.load(path)
-    except (*FRAMEWORK_ERRORS, pickle.UnpicklingError) as error:
+    except (*FRAMEWORK_ERRORS, UnpicklingError) as error:
         raise InputError(
             f"torch does not load {path.name}: {' '.join(str(error).split())[:300]}",
             expected=f"what torch.export.save wrote, of tensors alone, for torch {torch.__version__}",
