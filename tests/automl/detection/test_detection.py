@@ -281,6 +281,11 @@ def test_good_parts_teach_what_is_unlike_them(tmp_path: Path) -> None:
     assert evaluation.figures.parts is not None
     assert evaluation.figures.parts.auc.value > 0.9
     assert "how many defects would be missed is not known" in result.warnings[0]
+    assert result.training["trunk"] == "fixed filters (as asked)"
+    assert not any(len(each.inspection.boxes.above(result.config.box_threshold)) for each in result.results)
+    page = render_page(result, "good")
+    assert "misses are not known" in page
+    assert "Defects that were found" not in page  # there are none: they are good parts
 
 
 def write_boards(folder: Path, num: int, rng: np.random.Generator) -> Path:

@@ -79,7 +79,8 @@ def patch_trunk(source: str) -> tuple[Trunk, str]:
     """A trained trunk where a package carries one, else fixed filters."""
     pretrained = None if source == "random" else find_pretrained()
     if pretrained is None:
-        return GaborTrunk(), "fixed filters (no package with trained weights is installed)"
+        reason = "as asked" if source == "random" else "no package with trained weights is installed"
+        return GaborTrunk(), f"fixed filters ({reason})"
     path, known = pretrained
     return OnnxTrunk.read(path.read_bytes(), known.laterals), f"{known.package}/{known.file} ({known.license})"
 

@@ -23,10 +23,15 @@ MOST_MISSES, MOST_ALARMS, MOST_FOUND = 12, 8, 8
 def render_page(result: DetectionResult, name: str) -> str:
     """The page; `name` is that of the data."""
     store = PictureStore(result.pictures, fit_reader(result.pictures, [each.file for each in result.results]))
+    seen = (
+        Section(Text("Defects that were found", "检出的缺陷"), _show_found(result, store), id="found")
+        if result.figures.num_defective
+        else Section(Text("Good parts, hottest first", "良品（得分高的在前）"), _show_good(result, store), id="good")
+    )
     sections = [
         Section(Text("Worst misses first", "漏检最严重的在前"), _misses(result, store), id="misses"),
         Section(Text("Good parts called defective", "误报的良品"), _alarms(result, store), id="alarms"),
-        Section(Text("Defects that were found", "检出的缺陷"), _show_found(result, store), id="found"),
+        seen,
         Section(Text("Figures", "指标"), _figures(result), id="figures"),
         Section(Text("What is promised of missed parts", "对漏检的承诺"), _promise(result), id="promise"),
         Section(Text("Light", "光照"), _describe_light(result), id="light"),
@@ -92,6 +97,11 @@ def _worst_boxes(result: DetectionResult) -> list[tuple[LabeledPicture, PictureR
 
 
 def _misses(result: DetectionResult, store: PictureStore) -> Html:
+    if not result.figures.num_defective:
+        return look.empty_state(
+            Text("No held part is defective: misses are not known.", "留出的零件中没有缺陷件：漏检未知。"),
+            do=Text("deepseek evaluate tells them of labelled parts.", "可用 deepseek evaluate 在有标注的零件上测得。"),
+        )
     missed = _sort_parts(result, defective=True, caught=False, rising=True)
     boxes = _worst_boxes(result) if result.config.method != "patches" else []
     if not missed and not boxes:
@@ -125,14 +135,18 @@ def _alarms(result: DetectionResult, store: PictureStore) -> Html:
 
 
 def _show_found(result: DetectionResult, store: PictureStore) -> Html:
-    rows = _sort_parts(result, defective=True, caught=True, rising=False)[:MOST_FOUND]
-    rows = (
-        rows
-        or [(labeled, seen) for labeled, seen in zip(result.split.held.pictures, result.results, strict=True)][
-            : MOST_FOUND // 2
-        ]
-    )
-    return _gallery(result, store, rows)
+    rows = _sort_parts(result, defective=True, caught=True, rising=False)
+    if not rows:
+        return look.empty_state(Text("None.", "无。"))
+    return _gallery(result, store, rows[:MOST_FOUND])
+
+
+def _show_good(result: DetectionResult, store: PictureStore) -> Html:
+    """Good parts that were let through: what they look like to the model."""
+    rows = _sort_parts(result, defective=False, caught=False, rising=False)
+    if not rows:
+        return look.empty_state(Text("None.", "无。"))
+    return _gallery(result, store, rows[:MOST_FOUND])
 
 
 def _gallery(
@@ -231,10 +245,10 @@ def _describe_light(result: DetectionResult) -> Html:
     return look.paragraph(
         Text(
             f"Mean brightness of the training pictures: {low:.0f} to {high:.0f} of 255. {outside} of {len(values)} "
-            "held pictures lie outside. `deepseek predict` warns when new ones do.",
+            "held pictures lie outside. deepseek predict warns when new ones do.",
             f"训练图片的平均亮度为 {low:.0f} 至 {high:.0f}（满值 255）。"
             f"{len(values)} 张留出图片中有 {outside} 张超出范围。"
-            "新图片超出时 `deepseek predict` 会警告。",
+            "新图片超出时 deepseek predict 会警告。",
         )
     )
 
