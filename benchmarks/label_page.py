@@ -93,7 +93,7 @@ def measure(project: Path) -> list[float]:
             page.goto(server.url)
             page.locator("#person").fill("ann")
             page.keyboard.press("Enter")
-            page.wait_for_function("document.querySelector('#card img.picture')?.naturalWidth > 0")
+            page.locator("#card img.picture").wait_for()
             page.wait_for_timeout(3_000)
             for number in range(WARM_UP + LABELS):
                 took = page.evaluate(PRESS)

@@ -26,6 +26,7 @@ from deepseek.automl.label.project.records import QueuedItem, Suggestion
 from deepseek.automl.label.verbs import new_project
 from deepseek.errors import InputError
 from support.servers.browser import OpenPage, browser, open_page, overflow_px
+from support.servers.serving import until
 
 __all__ = ["browser", "open_page"]
 
@@ -206,7 +207,8 @@ def test_figures_that_another_answer_has_overtaken_are_passed_over(server: Label
     route, response = late[0]
     assert response.json()["counts"]["num_labeled"] < 12
     route.fulfill(response=response)
-    page.wait_for_function("number => state.held.length > number", arg=num_held)
+    # asked from here: what a page asks itself again needs eval, which its policy refuses
+    until(lambda: page.evaluate("state.held.length") > num_held)
     assert page.locator("#progress .en").inner_text().startswith("12 of 39 labeled")
 
 

@@ -23,7 +23,7 @@ from deepseek.automl.label.page.server import LabelServer
 from deepseek.automl.label.project.project import ProjectOptions
 from deepseek.automl.label.verbs import new_project
 from deepseek.data.media.source import BrokenError
-from deepseek.errors import DeepseekError, InputError
+from deepseek.errors import DeepseekError, InputError, IntegrityError
 from support.servers.browser import OpenPage, browser, open_page, overflow_px
 
 __all__ = ["browser", "open_page"]
@@ -85,7 +85,8 @@ def test_a_slice_is_a_picture_between_the_ends_of_the_window(tmp_path: Path) -> 
 
     pixels = np.asarray(Image.open(io.BytesIO(read_slice(write_scan(tmp_path / "a.nii"), 2, (1.0, 3.0)))))
     assert sorted(np.unique(pixels)) == [128, 255]
-    assert (pixels == 255).sum() == 1
+    # the first stored pixel is the patient's left and back: below on the right, as radiologists look
+    assert np.argwhere(pixels == 255).tolist() == [[11, 19]]
     for place, window in ((5, (0.0, 1.0)), (0, (1.0, 1.0)), (0, (float("nan"), 1.0))):
         with pytest.raises(InputError):
             read_slice(tmp_path / "a.nii", place, window)
@@ -143,6 +144,25 @@ def test_previews_are_asked_for_over_http_and_bad_places_are_refused(tmp_path: P
         assert get(server, "/preview/1/nothing")[0] == 422
 
 
+def test_a_folder_of_slices_is_one_scan_and_a_slice_that_is_gone_is_told(tmp_path: Path) -> None:
+    scans = pytest.importorskip("support.rows.scans")
+    for patient in range(3):
+        (tmp_path / "scans" / f"p{patient}").mkdir(parents=True)
+        volume = np.arange(4 * 5 * 6).reshape(4, 5, 6).astype(np.int16) + patient
+        for name, content in scans.series_of(volume).items():
+            (tmp_path / "scans" / f"p{patient}" / name).write_bytes(content)
+    new_project(tmp_path / "scans", tmp_path / "project", ProjectOptions("binary", ("good", "bad")))
+    with serving(tmp_path / "project") as server:
+        assert [item.key for item in server.project.store.items()] == ["p0", "p1", "p2"]
+        status, content = get(server, "/preview/2/file")
+        assert (status, json.loads(content)["num_slices"]) == (200, 4)
+        assert "lung" in json.loads(content)["windows"]
+        assert get(server, "/slice/2/file?place=3&low=0&high=9")[0] == 200
+        assert get(server, "/media/2/file")[0] == 422
+        (tmp_path / "scans" / "p1" / "000.dcm").unlink()
+        assert get(server, "/preview/2/file")[0] == IntegrityError.status
+
+
 def test_curves_are_drawn_and_labeled_by_keys(tmp_path: Path, open_page: OpenPage) -> None:
     with serving(make_project(tmp_path, "series")) as server:
         page = open_page(server.url, allow=server.url, width=390)
@@ -161,7 +181,7 @@ def test_a_sound_has_its_course_and_its_notes(tmp_path: Path, open_page: OpenPag
         page = open_page(server.url, allow=server.url)
         begin(page)
         expect(page.locator("svg.curve path")).to_have_count(1)
-        page.wait_for_function("() => document.querySelector('img.bands').naturalHeight === 64")
+        expect(page.locator("img.bands")).to_have_js_property("naturalHeight", 64)
         expect(page.locator("#card .axis")).to_contain_text("0.5 s")
 
 
@@ -173,7 +193,7 @@ def test_slices_of_a_scan_are_turned_by_keys_and_digits_still_label(tmp_path: Pa
     with serving(make_project(tmp_path, "volume")) as server:
         page = open_page(server.url, allow=server.url)
         begin(page)
-        page.wait_for_function("() => document.querySelector('img.slice')?.naturalWidth === 20")
+        expect(page.locator("img.slice")).to_have_js_property("naturalWidth", 20)
         place, num = map(int, shown_slice(page).split(" / "))
         assert place == num // 2 + 1
         page.keyboard.press("ArrowUp")
@@ -191,7 +211,7 @@ def test_a_picture_is_zoomed_by_keys(tmp_path: Path, open_page: OpenPage) -> Non
         page = open_page(server.url, allow=server.url)
         page.locator("#person").fill("ann")
         page.keyboard.press("Enter")
-        page.wait_for_function("() => document.querySelector('#card img')?.naturalWidth === 90")
+        expect(page.locator("#card img")).to_have_js_property("naturalWidth", 90)
         before = page.evaluate("document.querySelector('#card .stage').clientWidth")
         page.keyboard.press("+")
         assert page.evaluate("document.querySelector('#card .stage').clientWidth") == pytest.approx(
@@ -205,7 +225,7 @@ def test_masks_are_drawn_by_mouse_and_moved_by_keys(tmp_path: Path, open_page: O
     with serving(make_project(tmp_path, "image", "masks", ("dent", "scratch"))) as server:
         page = open_page(server.url, allow=server.url)
         begin(page)
-        page.wait_for_function("() => document.querySelector('svg.masks')?.getAttribute('viewBox') === '0 0 90 60'")
+        expect(page.locator("svg.masks")).to_have_attribute("viewBox", "0 0 90 60")
         area = page.locator("svg.masks").bounding_box()
         assert area is not None
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import base64
 import io
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64, JsonObject
+from deepseek.data.media.scan_volume import Scan
 from deepseek.data.media.source import Limits, Source
 from deepseek.data.samples.preparer import open_cell
 from deepseek.errors import InputError
@@ -30,33 +32,56 @@ LEAST_HOP_MS, MAX_FRAMES = 10.0, 2_400  # between frames; of a long sound fewer 
 RANGE_DB = 60.0  # below the loudest that is still told from silence
 WINDOW_SHARES = (0.005, 0.995)  # of the values of a scan, between black and white
 NUM_WINDOW_SLICES = 5
+NUM_OPEN_SCANS = 2  # that are kept in memory, so that a slice takes no more than a slice
 #: Of CT in Hounsfield units, as radiologists look: lung, soft tissue, bone.
 CT_WINDOWS = {"lung": (-1350.0, 150.0), "soft": (-160.0, 240.0), "bone": (-500.0, 1300.0)}
 
 
 def preview_file(path: Path, kind: str) -> JsonObject:
     """A file as JSON that the page draws."""
-    source = _open(path, kind)
     if kind == "series":
-        return _preview_series(source)
+        return _preview_series(_open(path, kind))
     if kind == "audio":
-        return _preview_sound(source)
+        return _preview_sound(_open(path, kind))
     if kind == "volume":
-        return _preview_scan(source)
+        return _preview_scan(path)
     raise InputError(f"there is no preview of {kind}", expected=", ".join(KINDS), fix="ask for /media/ITEM/COLUMN")
 
 
 def read_slice(path: Path, place: int, window: tuple[float, float]) -> bytes:
     """Slice `place` of a scan (from 0) as a gray PNG, black and white at the ends of the window."""
-    from deepseek.data.media.scan import open_scan
-
-    scan, (low, high) = open_scan(_open(path, "volume")), window
+    scan, (low, high) = _open_scan(path), window
     if not 0 <= place < scan.size[0]:
         raise InputError(f"slice {place} of {scan.size[0]}", expected=f"0 to {scan.size[0] - 1}", fix="ask for these")
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise InputError(f"the window is {low} to {high}", expected="two numbers, the lower first", fix="mend it")
     plane = np.nan_to_num(scan.plane(place).astype(np.float64), nan=low, posinf=high, neginf=low)
-    return _encode_png(np.clip((plane - low) / (high - low), 0, 1))
+    return _encode_png(_turn_upright(np.clip((plane - low) / (high - low), 0, 1), scan))
+
+
+def _open_scan(path: Path) -> Scan:
+    """A scan, opened once for all of its slices while nobody changes the file."""
+    state = path.stat()
+    return _open_scan_of(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=NUM_OPEN_SCANS)
+def _open_scan_of(path: Path, _mtime_ns: int, _size: int) -> Scan:
+    from deepseek.data.media.scan import open_scan
+
+    return open_scan(_open(path, "volume"))
+
+
+def _turn_upright(plane: NDArray[np.float64], scan: Scan) -> NDArray[np.float64]:
+    """A slice as radiologists look at it: the head or the front above, the patient's right side on the left. Where the
+    file does not say how the patient lay, as it is stored."""
+    if not scan.oriented:
+        return plane
+    for shown, (axis, is_backwards) in enumerate(scan.axes[1:]):
+        # Axes of the volume run from foot to head, front to back, right to left: only the first runs upwards.
+        if (axis == 0) != is_backwards:
+            plane = np.flip(plane, shown)
+    return plane
 
 
 def envelope(values: Float64, num_bins: int = NUM_BINS) -> tuple[list[float | None], list[float | None]]:
@@ -114,10 +139,8 @@ def _preview_sound(source: Source) -> JsonObject:
     }  # fmt: skip
 
 
-def _preview_scan(source: Source) -> JsonObject:
-    from deepseek.data.media.scan import open_scan
-
-    scan = open_scan(source)
+def _preview_scan(path: Path) -> JsonObject:
+    scan = _open_scan(path)
     places = np.unique(np.linspace(0, scan.size[0] - 1, NUM_WINDOW_SLICES).astype(int)).tolist()
     low, high = _find_window([scan.plane(place) for place in places])
     windows = {"all": (low, high)} | (CT_WINDOWS if scan.modality == "CT" else {})

@@ -120,6 +120,8 @@ class LabelHandler(PageHandler):
             window = (_number(query.get("low"), "low"), _number(query.get("high"), "high"))
             picture = read_slice(file, _whole(query.get("place"), "place"), window)
             self.answer_bytes(HTTPStatus.OK, picture, "image/png", cache=CACHE)
+        elif file.is_dir():
+            raise InputError(f"{file.name} is a folder", expected="a file", fix="ask for /slice/ITEM/COLUMN?place=0")
         else:
             data = file.read_bytes()
             kind = MEDIA_TYPES.get(detect_media_format(data), OCTETS)

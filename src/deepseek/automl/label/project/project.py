@@ -27,7 +27,7 @@ from deepseek.automl.label.project.additions import count_served
 from deepseek.automl.label.project.audit import verify_chain
 from deepseek.automl.label.project.records import Counts, Definition, Item, LabelTask, NewChange
 from deepseek.automl.label.project.schema import open_connection, storage_error
-from deepseek.automl.label.project.sources import LabelSource, file_path, hash_file
+from deepseek.automl.label.project.sources import LabelSource, file_path, file_size
 from deepseek.automl.label.project.store import LabelStore
 from deepseek.automl.label.project.values import check_labels, check_value
 from deepseek.contracts import JsonObject
@@ -182,9 +182,8 @@ class Project:
 
     def _check_file(self, item: Item, path: Path) -> None:
         row = self.store.connection.execute("SELECT size_bytes FROM items WHERE number = ?", (item.number,)).fetchone()
-        if not path.is_file():
-            hash_file(path)  # says why it cannot be read
-        if len(self.definition.media) == 1 and path.stat().st_size != row[0]:
+        size = file_size(path)
+        if len(self.definition.media) == 1 and size != row[0]:
             raise IntegrityError(
                 f"{path.name} has changed since the project was made", expected=f"the file of {row[0]:,} bytes",
                 fix="bring the old file back, or make a project of the new ones",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ MAX_TEXT_BYTES = 2**20  # of a file of text
 HASH_PART_BYTES = 2**20
 FILE_COLUMN, TEXT_COLUMN = "file", "text"
 TEXT_SUFFIXES = (".txt", ".md")
+SLICE_SUFFIX = ".dcm"
 MIN_ITEMS = 2
 
 
@@ -67,7 +68,12 @@ def read_source(
 
 
 def hash_file(path: Path) -> tuple[str, int]:
-    """sha256 and size of a file. MissingError where it cannot be read."""
+    """sha256 and size of a file, or of the files in a folder (slices of a scan). MissingError where they cannot be
+    read."""
+    if path.is_dir():
+        parts = [(each.name, *hash_file(each)) for each in slice_files(path)]
+        names = "".join(f"{name}\0{digest}\n" for name, digest, _ in parts)
+        return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(), sum(size for *_, size in parts)
     sha, size = hashlib.sha256(), 0
     try:
         with path.open("rb") as file:
@@ -79,6 +85,18 @@ def hash_file(path: Path) -> tuple[str, int]:
             f"{path.name} cannot be read: {error.strerror}", expected="a file that is there", fix="bring it back"
         ) from error
     return sha.hexdigest(), size
+
+
+def slice_files(folder: Path) -> list[Path]:
+    """The files right in a folder, but hidden ones, by name."""
+    return sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+
+
+def file_size(path: Path) -> int:
+    """Of a file, or of the files in a folder. MissingError where it is not there."""
+    if path.is_dir():
+        return sum(each.stat().st_size for each in slice_files(path))
+    return path.stat().st_size if path.is_file() else hash_file(path)[1]  # which says why it cannot be read
 
 
 def content_digest(content: Record, files: Sequence[str]) -> str:
@@ -104,11 +122,19 @@ def _read_folder(folder: Path) -> LabelSource:
     if len(counts) > 1:
         listed = ", ".join(f"{count:,} of {kind}" for kind, count in counts.most_common())
         raise InputError(f"{folder} holds {listed}", expected="files of one kind", fix="make a project of each kind")
-    _check_number(len(kind_of))
     kind = next(iter(counts))
+    kind_of = dict.fromkeys(_scan_folders(kind_of) or kind_of, kind)
+    _check_number(len(kind_of))
     column = TEXT_COLUMN if kind == "text" else FILE_COLUMN
     items = [_text_item(folder, name) if kind == "text" else _file_item(folder, name) for name in kind_of]
     return LabelSource(tuple(items), {column: kind}, str(folder.resolve()))
+
+
+def _scan_folders(names: Iterable[str]) -> list[str]:
+    """The folders of scans that have a file for each slice; none where each file is a picture of its own."""
+    parents = Counter(name.rpartition("/")[0] for name in names)
+    in_slices = all(name.lower().endswith(SLICE_SUFFIX) for name in names) and "" not in parents
+    return sorted(parents) if in_slices and max(parents.values()) > 1 else []
 
 
 def _kind_of(name: str, suffixes: Mapping[str, str]) -> str | None:
