@@ -192,3 +192,15 @@ def test_the_rows_of_a_party_are_cut_in_the_same_way_again() -> None:
     first, second = LocalParty.of(study, "ada", table), LocalParty.of(study, "ada", table)
     assert np.array_equal(first.held.inputs, second.held.inputs)
     assert len(first.held) == round(0.2 * len(table)) == len(table) - len(first.training)
+
+
+@pytest.mark.parametrize(("strategy", "steps"), [("fedavgm", [1.0, 1.5]), ("fedavgm_nesterov", [1.5, 1.75])])
+def test_momentum_at_the_server_moves_as_its_formula(strategy: str, steps: list[float]) -> None:
+    """v <- m v + change; w <- w + v, or w + m v + change with Nesterov's, of two rounds of one change, m = .5."""
+    study = loans_study(f"rounds.strategy='{strategy}'", "rounds.server_momentum=0.5")
+    state = replace(begin_study(study), task=1)
+    change = np.full(len(state.parameters), 0.25)
+    for step in steps:
+        following = advance(study, state, change, 1.0)
+        assert np.allclose(following.parameters - state.parameters, step * change, atol=1e-6)
+        state = following

@@ -5,8 +5,8 @@
         answers = [party.answer(state) for party in parties]
         state = advance(study, state, combine(study, state, answers), len(parties))
 
-FedAvgM: Hsu et al. 2019, section 4. FedAdam: Reddi et al. 2021, algorithm 2. SCAFFOLD: the shared control variate moves
-by the share of parties that answered.
+FedAvgM: Hsu et al. 2019, section 4, with plain momentum or Nesterov's. FedAdam: Reddi et al. 2021, algorithm 2.
+SCAFFOLD: the shared control variate moves by the share of parties that answered.
 """
 
 from __future__ import annotations
@@ -56,9 +56,11 @@ def advance(study: Study, state: StudyState, combined: Float64, share: float) ->
         second = BETA_2 * state.second_moment + (1 - BETA_2) * change**2
         moved = _round(state.parameters + rounds.server_lr * first / (np.sqrt(second) + ADAPTIVITY))
         return replace(state, task=following, parameters=moved, first_moment=first, second_moment=second)
-    if rounds.strategy == "fedavgm":
+    if rounds.strategy in ("fedavgm", "fedavgm_nesterov"):
         velocity = rounds.server_momentum * state.first_moment + change
-        return replace(state, task=following, parameters=_round(state.parameters + velocity), first_moment=velocity)
+        is_ahead = rounds.strategy == "fedavgm_nesterov"  # the parties begin where the momentum will have led
+        step = rounds.server_momentum * velocity + change if is_ahead else velocity
+        return replace(state, task=following, parameters=_round(state.parameters + step), first_moment=velocity)
     moved = _round(state.parameters + change)
     if rounds.strategy == "scaffold":
         control = _round(state.control + share * combined[num:])

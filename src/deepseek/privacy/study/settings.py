@@ -20,7 +20,7 @@ from deepseek.config import build_dataclass, merge_settings, read_toml
 from deepseek.errors import InputError
 
 ModelKind = Literal["linear", "perceptron", "trees"]
-StrategyName = Literal["fedavg", "fedprox", "fedavgm", "fedadam", "scaffold"]
+StrategyName = Literal["fedavg", "fedprox", "fedavgm", "fedavgm_nesterov", "fedadam", "scaffold"]
 RuleName = Literal["mean", "trimmed_mean", "median", "krum"]
 MAX_ROUNDS, MAX_PARTIES, MAX_WIDTH = 10_000, 1_000, 4_096
 
@@ -58,7 +58,7 @@ class RoundSettings:
     strategy: StrategyName = "fedavg"
     proximity: float = 0.01  # fedprox: pull of the shared parameters, per parameter
     server_lr: float = 0.03  # fedadam: of the coordinator's step
-    server_momentum: float = 0.7  # fedavgm: share of the last step that goes on
+    server_momentum: float = 0.7  # fedavgm, fedavgm_nesterov: share of the last step that goes on
     rule: RuleName = "mean"  # how updates become one
     num_malicious: int = 0  # parties that trimmed_mean and krum hold off
     norm_bound: float | None = None  # longest update; a longer one is scaled down to it
