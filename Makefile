@@ -132,7 +132,7 @@ $(VENV)/dev.stamp: pyproject.toml
 .venv-tensorflow/tensorflow.stamp: pyproject.toml
 	@$(call python); "$(PYTHON)" -m venv --clear .venv-tensorflow
 	@echo "Installing TensorFlow and JAX into .venv-tensorflow (some minutes, 1.6 GB) ..." >&2
-	@.venv-tensorflow/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tensorflow]' 'jax>=0.8,<1'
+	@.venv-tensorflow/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tensorflow,jax]'
 	@touch $@
 
 # Every lower bound of pyproject.toml at once.

@@ -21,7 +21,7 @@ MAX_FILE_LINES, MAX_CLASS_LINES, MAX_FUNCTION_LINES = 400, 300, 60
 #: Neither `all` nor `dev` brings them: what is not installed cannot be too old.
 APART = frozenset(
     [
-        "apache-flink", "ipykernel", "jupytext", "nbclient", "onnxmltools", "rapidocr", "ray", "tensorflow-cpu",
+        "apache-flink", "ipykernel", "jax", "jupytext", "nbclient", "onnxmltools", "rapidocr", "ray", "tensorflow-cpu",
         "tensorflow", "tf2onnx", "timm",
     ]
 )  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from deepseek.extras import need
 from deepseek.optimizers import config as k
 from deepseek.optimizers.config import AdaptiveConfig, eigenbasis_sides
 from deepseek.optimizers.keras_backend import import_keras
@@ -234,11 +235,9 @@ def _eigenvectors(grad: Tensor, axis: int) -> Tensor:
     keras = import_keras()
     turned, size = (grad if axis == 0 else keras.ops.transpose(grad)), grad.shape[axis]
     if keras.backend.backend() == "jax":
-        import jax
-
+        jax = need("jax", extra="jax")
         return jax.pure_callback(eigenvectors, jax.ShapeDtypeStruct((size, size), grad.dtype), turned)
-    import tensorflow as tf
-
+    tf = need("tensorflow", extra="tensorflow")
     exact = tf.cast(turned, tf.float64)
     exact = tf.matmul(exact, exact, transpose_b=True)
     ramp = np.linspace(2.0, 1.0, size) * (1e-6 * tf.linalg.trace(exact) / size + 1e-30)
