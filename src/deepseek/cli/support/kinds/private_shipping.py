@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from click.core import ParameterSource
@@ -20,7 +20,7 @@ ALLOWED = frozenset(
     ["data", "example", "target", "out", "name", "overwrite", "seed", "candidates", "drop", "key", "dp", "dp_sample",
      "then_serve", "host", "port", "as_json"]
 )  # fmt: skip
-MODELS = ("linear", "perceptron")
+MODELS: tuple[Literal["linear", "perceptron"], ...] = ("linear", "perceptron")
 
 
 def ship_under_budget(source: Any, budget: str | None, sample: Path | None, options: JsonObject) -> ShipResult:
@@ -40,7 +40,8 @@ def ship_under_budget(source: Any, budget: str | None, sample: Path | None, opti
             "the labels of a project do not go with --dp", expected="a table", fix="export the labels as a table first"
         )
     models = options["candidates"] or MODELS[:1]
-    if len(models) != 1 or models[0] not in MODELS:
+    model = next((each for each in MODELS if (each,) == tuple(models)), None)
+    if model is None:
         raise InputError(
             f"--candidates is {','.join(models)} under --dp", expected=f"one of {' and '.join(MODELS)}",
             fix="name one: to choose among several would cost budget, too",
@@ -54,7 +55,7 @@ def ship_under_budget(source: Any, budget: str | None, sample: Path | None, opti
     return ship_privately(
         source,
         PrivateShipOptions(
-            target=options["target"], budget=parse_budget(budget), out=out, name=options["name"], model=models[0],
+            target=options["target"], budget=parse_budget(budget), out=out, name=options["name"], model=model,
             drop=tuple(options["drop"]), public_rows=sample, seed=options["seed"], key=options["key"],
             overwrite=options["overwrite"], command=shlex.join(["deepseek", *sys.argv[1:]]),
         ),
