@@ -164,7 +164,7 @@ def main() -> int:
     if not parts & {"fd001", "lstm"}:
         return finish("maintenance", others, not_run=not_run)
     prepared = prepare_fd001(develop=args.develop)
-    rival = measure_rival(prepared)
+    rival = measure_rival(prepared) if "fd001" in parts else (0.0, 0.0)
     print(f"rival: {rival[0]:.2f} / {rival[1]:.0f}", flush=True)
     errors: list[float] = []
     seed_figures: list[SeedFigures] = []

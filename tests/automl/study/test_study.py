@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip("scipy")
 from deepseek.automl.study.log import LOG_NAME, Entry, open_log, read_log
+from deepseek.automl.study.propose import propose
 from deepseek.automl.study.study import Outcome, Study
 from deepseek.automl.study.trials import best_trial, pareto_front
 from deepseek.errors import DeepseekError, InputError, MalformedError, MissingError
@@ -194,6 +195,20 @@ def test_a_pool_is_tried_without_repeats_to_its_end(tmp_path: Path) -> None:
     assert recipes_tried == {(1.00000012345, "x"), (2, "y"), (6.123456789012, "y"), (9, "x"), (6, "x")}
     with pytest.raises(InputError, match="have been asked for"):
         study.ask()
+
+
+def test_the_search_of_a_pool_starts_at_its_edges(tmp_path: Path) -> None:
+    (tmp_path / "line").mkdir()
+    rows = "".join(f"{a},{tool}\n" for a in range(11) for tool in "xy")
+    (tmp_path / "line" / "pool.csv").write_text("a,tool\n" + rows, encoding="utf-8")
+    firsts = set()
+    for seed in range(8):
+        study = make(tmp_path / "line", f'pool = "pool.csv"\nseed = {seed}\n' + FILE)
+        first, second = propose(study.definition, [], 2, pool=study.pool())
+        assert {first.recipe["a"], second.recipe["a"]} == {0, 10}
+        assert first.recipe["tool"] != second.recipe["tool"]
+        firsts.add(tuple(first.recipe.values()))
+    assert len(firsts) > 1  # not always from the same end
 
 
 def test_a_recipe_of_a_pool_that_a_rule_forbids_is_never_asked_for(tmp_path: Path) -> None:

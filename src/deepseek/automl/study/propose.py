@@ -189,19 +189,26 @@ def _spread(definition: Definition, trials: Sequence[Trial], rows: np.ndarray | 
     """The next row of a start that fills the space: the farthest from all trials among those of an even design."""
     space = definition.space
     tried = space.encode([trial.recipe for trial in trials])
-    rng = np.random.default_rng(definition.seed)
-    design = _even_design(definition, num, rng, INNER_SHARE if rows is None else 1.0)
-    if rows is not None:  # of a pool the row nearest to the next of the design
-        target = design[len(tried) % len(design)][None]
-        return np.asarray(rows[int(np.argmin(_distances(rows, target, space.is_category)))])
+    if rows is not None:
+        return _farthest_of_pool(definition, rows, tried)
+    design = _even_design(definition, num, np.random.default_rng(definition.seed))
     if not len(tried):
         return np.asarray(design[0])
     index, distance = _farthest(design, tried, space)
     if distance <= SAME:  # all of it is tried already, and not told yet
         rng = np.random.default_rng([definition.seed, len(tried)])
-        design = _even_design(definition, num, rng, INNER_SHARE)
+        design = _even_design(definition, num, rng)
         index, _ = _farthest(design, tried, space)
     return np.asarray(design[index])
+
+
+def _farthest_of_pool(definition: Definition, rows: np.ndarray, tried: np.ndarray) -> np.ndarray:
+    """Of the rows (m, d) of a pool the farthest from all that was tried (k, d); the first is the farthest from one that
+    is drawn. So a start goes from edge to edge (Kennard and Stone 1969, "Computer aided design of experiments"): rows
+    end where the best often lies, and a trend from one end to the other is seen at once."""
+    shuffled = np.random.default_rng([definition.seed, len(tried)]).permutation(rows)  # of rows that lie as far, any
+    index, _ = _farthest(shuffled, tried if len(tried) else shuffled[:1], definition.space)
+    return np.asarray(shuffled[index])
 
 
 def _farthest(rows: np.ndarray, tried: np.ndarray, space: Space) -> tuple[int, float]:
@@ -210,15 +217,15 @@ def _farthest(rows: np.ndarray, tried: np.ndarray, space: Space) -> tuple[int, f
     return int(np.argmax(distance)), float(distance.max())
 
 
-def _even_design(definition: Definition, num: int, rng: np.random.Generator, share: float) -> np.ndarray:
-    """Rows (num, d) in the inner `share` of each range that the rules allow: of several Latin hypercubes the one whose
+def _even_design(definition: Definition, num: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows (num, d) in the inner share of each range that the rules allow: of several Latin hypercubes the one whose
     nearest rows lie farthest apart."""
     space, inside = definition.space, _inside(definition)
     best, best_distance = None, -1.0
     for _ in range(NUM_DESIGNS):
-        rows = space.snap(_toward_center(space, space.draw(num, rng), share))
+        rows = space.snap(_toward_center(space, space.draw(num, rng)))
         if inside is not None:
-            drawn = space.snap(_toward_center(space, space.draw(num * MOST_DRAWS, rng), share))
+            drawn = space.snap(_toward_center(space, space.draw(num * MOST_DRAWS, rng)))
             rows = drawn[inside(drawn)][:num]
             if len(rows) < 2:
                 continue
@@ -234,10 +241,10 @@ def _even_design(definition: Definition, num: int, rng: np.random.Generator, sha
     return best
 
 
-def _toward_center(space: Space, rows: np.ndarray, share: float) -> np.ndarray:
+def _toward_center(space: Space, rows: np.ndarray) -> np.ndarray:
     """Rows (m, d) with their ranges drawn together: whoever states a range looks for the best inside of it, and at its
-    corners little is learned of the rest. Pools are not so: their rows end where the best often lies."""
-    return np.where(space.is_category, rows, 0.5 + share * (rows - 0.5))
+    corners little is learned of the rest. Pools are not so: see _farthest_of_pool."""
+    return np.where(space.is_category, rows, 0.5 + INNER_SHARE * (rows - 0.5))
 
 
 def _distances(a: np.ndarray, b: np.ndarray, is_category: np.ndarray) -> np.ndarray:
