@@ -170,8 +170,8 @@ def measure_memory(bundle: Path, dialogue: Path, state: Path, num_own: int) -> d
         files = sum(file.stat().st_size for file in state.iterdir())
     held = NUM_CONVERSATIONS / ((resident + files) / 1e9)
     note = (
-        f"{NUM_CONVERSATIONS} of 6 messages and an open flow, {num_own} no copies: {resident / 1e6:.0f} MB in the server at its highest, "
-        f"{files / 1e6:.0f} MB of file; {NUM_CONTINUED} of them went on where they were"
+        f"{NUM_CONVERSATIONS} of 6 messages and an open flow, {num_own} no copies: {resident / 1e6:.0f} MB "
+        f"in the server at its highest, {files / 1e6:.0f} MB of file; {NUM_CONTINUED} of them went on where they were"
     )
     return claim(HELD, ours=held, unit="conversations", op=">=", bar=50_000.0, note=note)
 
