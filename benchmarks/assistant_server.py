@@ -1,6 +1,6 @@
 """An assistant behind the server: how late it answers on one thread, and what 50,000 conversations cost in memory.
 
-    python benchmarks/assistant_server.py [--quick] [--only CLAIM] [--bundle HELP]
+    python benchmarks/assistant_server.py [--quick] [--only CLAIM] [--bundle HELP] [--messages N] [--own N]
 
 `deepseek serve` runs in a process of its own that is held to one core. Each message is answered when it is on the disk
 with its replies. The bundle is that of `deepseek recipe assistant --example`, or --bundle, such as one that was learned
@@ -60,15 +60,17 @@ def main() -> int:
     """The exit code: 3 when a bar is missed."""
     parser = options(__doc__, CLAIMS, quick="the same: it takes two minutes")
     parser.add_argument("--bundle", type=Path, help="An assistant.  [default: the example, made here]")
+    parser.add_argument("--messages", type=int, default=NUM_MESSAGES, help="That are sent.  [default: 2000]")
+    parser.add_argument("--own", type=int, default=NUM_OWN, help="Conversations that are no copies.  [default: 500]")
     chosen = parser.parse_args()
     claims, left_out = [], [name for name in CLAIMS if chosen.only not in (None, name)]
     with tempfile.TemporaryDirectory() as folder:
         bundle = chosen.bundle or make_example(Path(folder) / "help")
         dialogue = write_dialogue(Path(folder), bundle)
         if LATE not in left_out:
-            claims += measure_lateness(bundle, dialogue, Path(folder) / "late")
+            claims += measure_lateness(bundle, dialogue, Path(folder) / "late", chosen.messages)
         if HELD not in left_out:
-            claims.append(measure_memory(bundle, dialogue, Path(folder) / "held"))
+            claims.append(measure_memory(bundle, dialogue, Path(folder) / "held", chosen.own))
     return finish("assistant_server", claims, not_run=left_out)
 
 
@@ -126,12 +128,12 @@ def cpu_seconds(pid: int) -> float:
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
-def measure_lateness(bundle: Path, dialogue: Path, state: Path) -> list[dict[str, Any]]:
+def measure_lateness(bundle: Path, dialogue: Path, state: Path, num_messages: int) -> list[dict[str, Any]]:
     """By the wall and in CPU time. One message after the other, each fourth in a conversation that has begun."""
     draw, late, used = random.Random(0), list[float](), list[float]()
     with served(bundle, dialogue, state) as (connection, name, pid):
         identity = ""
-        for _ in range(NUM_WARM_UP + NUM_MESSAGES):
+        for _ in range(NUM_WARM_UP + num_messages):
             start, before_s = time.perf_counter(), cpu_seconds(pid)
             answer = ask(connection, name, "converse", message=draw.choice(QUESTIONS), conversation=identity)
             late.append(time.perf_counter() - start)
@@ -139,7 +141,7 @@ def measure_lateness(bundle: Path, dialogue: Path, state: Path) -> list[dict[str
             identity = answer["conversation"] if len(late) % 4 and answer["status"] == "open" else ""
     middle, p99 = (1e3 * quantile(late[NUM_WARM_UP:], share) for share in (0.5, 0.99))
     cpu_middle, cpu_p99 = (1e3 * quantile(used[NUM_WARM_UP:], share) for share in (0.5, 0.99))
-    count = f"{NUM_MESSAGES} messages, each synced to the disk; load {os.getloadavg()[0]:.1f}"
+    count = f"{num_messages} messages, each synced to the disk; load {os.getloadavg()[0]:.1f}"
     return [
         claim(
             LATE, ours=p99, unit="ms", op="<=", bar=60.0, rival=800.0, rival_name="the average that is asked for",
@@ -154,9 +156,9 @@ def quantile(values: list[float], share: float) -> float:
     return sorted(values)[int(len(values) * share)]
 
 
-def measure_memory(bundle: Path, dialogue: Path, state: Path) -> dict[str, Any]:
+def measure_memory(bundle: Path, dialogue: Path, state: Path, num_own: int) -> dict[str, Any]:
     """Keep conversations, start a server on them, go on with some of them."""
-    identities = fill(bundle, dialogue, state)
+    identities = fill(bundle, dialogue, state, num_own)
     draw = random.Random(1)
     with served(bundle, dialogue, state) as (connection, name, pid):
         for identity in draw.sample(identities, NUM_CONTINUED):
@@ -168,13 +170,13 @@ def measure_memory(bundle: Path, dialogue: Path, state: Path) -> dict[str, Any]:
         files = sum(file.stat().st_size for file in state.iterdir())
     held = NUM_CONVERSATIONS / ((resident + files) / 1e9)
     note = (
-        f"{NUM_CONVERSATIONS} of 6 messages and an open flow: {resident / 1e6:.0f} MB in the server at its highest, "
-        f"{files / 1e6:.0f} MB of file; {NUM_CONTINUED} of them went on where they were"
+        f"{NUM_CONVERSATIONS} of 6 messages and an open flow, {num_own} no copies: {resident / 1e6:.0f} MB "
+        f"in the server at its highest, {files / 1e6:.0f} MB of file; {NUM_CONTINUED} of them went on where they were"
     )
     return claim(HELD, ours=held, unit="conversations", op=">=", bar=50_000.0, note=note)
 
 
-def fill(bundle: Path, dialogue: Path, state: Path) -> list[str]:
+def fill(bundle: Path, dialogue: Path, state: Path, num_own: int) -> list[str]:
     """The ids of conversations: some that are kept as the server keeps them, and copies of each under ids of their
     own."""
     from deepseek.cli.support.kinds.conversations import open_manager
@@ -188,14 +190,14 @@ def fill(bundle: Path, dialogue: Path, state: Path) -> list[str]:
     service = AssistantService("help", manager, store, sends_notes=False)
     begins_flow = manager.model.intents[0]
     answered = [name for name in manager.model.intents[1:] if name in manager.model.answers]
-    for place in range(NUM_OWN):
+    for place in range(num_own):
         identity, question = "", QUESTIONS[place % len(QUESTIONS)]
         for name in (answered[place % len(answered)], answered[(place + 1) % len(answered)], begins_flow):
             exchange = service._converse(Incoming(question, identity, f"intent:{name}"))
             identity = exchange.conversation.id
     connection.execute("BEGIN")
     columns = [row[1] for row in connection.execute("PRAGMA table_info(messages)")][1:]
-    for copy in range(1, NUM_CONVERSATIONS // NUM_OWN):
+    for copy in range(1, NUM_CONVERSATIONS // num_own):
         new = f"'{copy:04d}' || substr({{}}, 5)"
         own = "FROM conversations WHERE id IN (SELECT id FROM own)"
         if copy == 1:
