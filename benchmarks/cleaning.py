@@ -6,8 +6,8 @@
 Labels. 5, 10 and 20 % of the labels of scikit-learn's breast cancer and wine tables become another class, by class
 (each alike) and by feature (rows near to the middle between classes more often). Ours ranks rows by its score. cleanlab
 ranks them by self-confidence and normalized margin, each plain and adjusted, over the same chances out of fold; and by
-its own advice, CleanLearning with HistGradientBoosting on five folds. The best of its rankings is the rival, and its own
-advice once more. Average precision, mean over noise and seeds. Bar: at least cleanlab's.
+its own advice, CleanLearning with HistGradientBoosting on five folds. The best of its rankings is the rival, and its
+own advice once more. Average precision, mean over noise and seeds. Bar: at least cleanlab's.
 
 Retraining. A third of the rows is held out with its true labels. HistGradientBoosting with its defaults learns from the
 true labels, the turned ones, those with all findings applied, and, as cleanlab does it, without the rows of its issues.
