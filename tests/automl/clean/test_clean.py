@@ -74,6 +74,9 @@ def test_confidently_another_class_is_a_finding_and_doubt_is_none() -> None:
     errors = find_label_errors(codes, probabilities)
     assert errors.is_finding.tolist() == [False, False, False, False, False, True]
     assert errors.better[5] == 0
+    # a label may be wrong though no single other class is likely
+    doubtful = find_label_errors(np.array([0, 0]), np.array([[0.3, 0.35, 0.35], [0.4, 0.6, 0.0]]))
+    assert doubtful.score.tolist() == [0.7, 0.6]
     assert errors.score.argmax() == 5
     assert errors.score[4] > errors.score[1]
 

@@ -1,8 +1,8 @@
 """Labels that are probably wrong: confident learning over probabilities out of fold (Northcutt, Jiang and Chuang 2021).
 
 A row is confidently of class k where its chance of k reaches the mean chance of k among the rows that are said to be
-k. One that is confidently of another class than it is said to be is a finding, with its rank: the chance of the other
-class against that of its own.
+k. One that is confidently of another class than it is said to be is a finding. Its rank is the chance that its label is
+wrong, 1 less that of its own class: where three classes are open, both of the others speak against it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,9 @@ def find_label_errors(codes: NDArray[np.int64], probabilities: Float64) -> Label
     others = probabilities.copy()
     others[rows, codes] = -1
     better = others.argmax(axis=1)
-    score = others[rows, better] / np.maximum(others[rows, better] + own, 1e-12)
     thresholds = np.array(
         [own[codes == code].mean() if (codes == code).any() else np.inf for code in range(num_classes)]
     )
     confident = np.where(probabilities >= thresholds, probabilities, -1)
     is_finding = (confident.max(axis=1) >= 0) & (confident.argmax(axis=1) != codes)
-    return LabelErrors(score, better, is_finding)
+    return LabelErrors(1 - own, better, is_finding)
