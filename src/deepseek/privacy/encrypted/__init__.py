@@ -1,1 +1,1 @@
-"""What is computed by somebody who reads nothing: linear models on encrypted rows, and sums of several parties (CKKS)"""
+"""What is computed by somebody who reads nothing: linear models on encrypted rows, sums of several parties (CKKS)"""
