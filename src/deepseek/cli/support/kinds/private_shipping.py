@@ -54,7 +54,8 @@ def ship_under_budget(source: Any, budget: str | None, sample: Path | None, opti
     return ship_privately(
         source,
         PrivateShipOptions(
-            target=options["target"], budget=parse_budget(budget), out=out, name=options["name"], model=models[0],
+            target=options["target"], budget=parse_budget(budget), out=out, name=options["name"],
+            model="linear" if models[0] == "linear" else "perceptron",
             drop=tuple(options["drop"]), public_rows=sample, seed=options["seed"], key=options["key"],
             overwrite=options["overwrite"], command=shlex.join(["deepseek", *sys.argv[1:]]),
         ),
