@@ -116,6 +116,8 @@ def verbs() -> tuple[Verb, ...]:
         Verb(
             "federate", ("federate", "simulate", "study", "--data", "cancer.csv", "--parties", "3", "--out", "joined")
         ),
+        Verb("federate_page", ("federate", "page", "joined", "--out", "study.html")),
+        Verb("ship_dp", ("ship", "cancer.csv", "--target", "diagnosis", "--dp", "epsilon=8,delta=1e-4", "--out", "dp")),
         Verb("recipe", ("recipe", "fraud", "--example", "--out", "cards", "--trials", "1")),
         Verb(
             "recipe_defects",

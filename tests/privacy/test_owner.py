@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from deepseek.bundle import open_bundle, verify_bundle
+from deepseek.cli import main
 from deepseek.data import Table, read_table
 from deepseek.engines import open_runtime
 from deepseek.errors import CheckError, InputError
@@ -18,6 +19,7 @@ from deepseek.privacy.owner.marginals import NUM_SAMPLE_ROWS, describe_columns
 from deepseek.privacy.owner.ship import PrivateShipOptions, ship_privately, split_noise
 from deepseek.train.private.budget import PrivacyBudget
 from support.federation import loans_study, loans_table
+from support.rows.loans import for_task, make_loans
 
 
 def table_of(num: int = 4000) -> Table:
@@ -114,3 +116,33 @@ def test_few_rows_are_refused(tmp_path: Path) -> None:
         ship_privately(
             loans_table(num_rows=50), PrivateShipOptions(_target_of("binary"), PrivacyBudget(3.0, 1e-3), tmp_path / "b")
         )
+
+
+def test_the_shell_ships_under_a_budget_and_refuses_when_it_is_spent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, ledger = tmp_path / "loans.csv", tmp_path / "ledger.json"
+    for_task(make_loans(1500), "binary").to_csv(data, index=False)
+    words = ["ship", str(data), "--target", "default", "--dp", f"epsilon=3,delta=1e-5,ledger={ledger}", "--json"]
+    assert main([*words, "--out", str(tmp_path / "first")]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["privacy"]["has_ledger"]
+    assert report["model"] == "linear"
+    assert main([*words, "--out", str(tmp_path / "second")]) == 3
+    assert "is spent on these rows" in capsys.readouterr().err
+    assert not (tmp_path / "second").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(("--trials", "3"), "--trials"), (("--max-fpr", "0.1"), "--max-fpr"), (("--candidates", "xgboost"), "xgboost"),
+     (("--html", "page.html"), "--html")],
+)  # fmt: skip
+def test_options_that_read_rows_without_noise_are_refused(
+    words: tuple[str, ...], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "loans.csv"
+    for_task(make_loans(120), "binary").to_csv(data, index=False)
+    command = ["ship", str(data), "--target", "default", "--dp", "epsilon=3,delta=1e-5", "--out", str(tmp_path / "b")]
+    assert main([*command, *words]) == 2
+    assert named in capsys.readouterr().err

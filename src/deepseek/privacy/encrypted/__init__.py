@@ -1,1 +1,1 @@
-"""Answers to rows that the server never sees: linear models on numbers under CKKS, whose key the asker alone holds"""
+"""What is computed by somebody who reads nothing: linear models on encrypted rows, sums of several parties (CKKS)"""

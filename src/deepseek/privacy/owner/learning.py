@@ -20,7 +20,7 @@ from deepseek.train.private.noise import secure_normal
 
 @dataclass(frozen=True, slots=True)
 class LearningSettings:
-    """Chosen on tables of other months and other sets than are measured (docs/log.md)."""
+    """How a table is learned from. Chosen on made-up loans and a month of payments (docs/log.md)."""
 
     num_steps: int = 60
     lr: float = 1.0

@@ -17,7 +17,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ from deepseek.privacy.parties.objective import Objective
 from deepseek.privacy.rounds.state import begin_study
 from deepseek.privacy.study.definition import Study
 from deepseek.privacy.study.request import StudyRequest, make_study
-from deepseek.privacy.study.settings import ModelKind, ModelSettings, StudySettings
+from deepseek.privacy.study.settings import ModelSettings, StudySettings
 from deepseek.train.private.accountant import Sampling
 from deepseek.train.private.budget import PrivacyBudget
 from deepseek.train.private.noise import secure_uniform
@@ -67,7 +67,7 @@ class PrivateShipOptions:
     budget: PrivacyBudget
     out: str | Path
     name: str | None = None
-    model: ModelKind = "linear"
+    model: Literal["linear", "perceptron"] = "linear"
     drop: tuple[str, ...] = ()
     public_rows: Path | None = None  # rows that may be shown, which describe the columns for nothing
     learning: LearningSettings = field(default_factory=LearningSettings)

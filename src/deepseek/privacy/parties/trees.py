@@ -128,8 +128,12 @@ class TreeObjective:
 
     def table(self, parameters: Float64) -> TreeTable:
         """All trees over prepared features (N, F), in the format of bundles."""
-        features, lefts, rights, roots = list[int](), list[int](), list[int](), list[int]()
-        thresholds, leaves = list[float](), list[float]()
+        features: list[int] = []
+        thresholds: list[float] = []
+        lefts: list[int] = []
+        rights: list[int] = []
+        roots: list[int] = []
+        leaves: list[float] = []
         for tree in range(self.settings.num_trees):
             roots.append(len(features))
             for each in self._preorder(parameters, tree):

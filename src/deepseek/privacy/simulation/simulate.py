@@ -108,7 +108,7 @@ def simulate(study: Study, table: Table, options: SimulationOptions) -> Simulati
     parties = [LocalParty.of(study, name, training.take(rows)) for name, rows in parts.items()]
     metric = default_metric(study.task, test.target)
     outcome, curves = _run_rounds(study, parties, test, curve_metrics(study, metric))
-    central = _state_of_rows(study, parties, outcome.state)
+    central = state_of_rows(study, parties, outcome.state)
     report = Simulation(
         num_rows={name: len(rows) for name, rows in parts.items()},
         metrics=_measure(study, outcome.state, test, options.seed),
@@ -180,7 +180,7 @@ def _record(
     return RoundRecord(state.task, kind, 0, counted, left_out, messages, digest, transcript.last_digest)
 
 
-def _state_of_rows(study: Study, parties: Sequence[LocalParty], final: StudyState) -> StudyState:
+def state_of_rows(study: Study, parties: Sequence[LocalParty], final: StudyState) -> StudyState:
     """The same model by the same steps, with the training rows of these parties in one place."""
     rows = InputRows(
         np.concatenate([party.training.inputs for party in parties]),
@@ -200,7 +200,7 @@ def _state_of_rows(study: Study, parties: Sequence[LocalParty], final: StudyStat
 
 def _alone(study: Study, party: LocalParty, final: StudyState, test: InputRows) -> dict[str, float]:
     metrics = curve_metrics(study, default_metric(study.task, test.target))
-    return _point(study, _state_of_rows(study, [party], final), test, metrics)
+    return _point(study, state_of_rows(study, [party], final), test, metrics)
 
 
 def _membership_auc(study: Study, state: StudyState, parties: Sequence[LocalParty], test: InputRows) -> float:

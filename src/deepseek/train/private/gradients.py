@@ -67,7 +67,7 @@ class PrivateGradients:
             trained, rows
         )
         flat = [gradients[f"module.{name}"].flatten(1).float() for name in self._parameters]
-        lengths = torch.sqrt(sum((each.square().sum(1) for each in flat), torch.zeros(len(rows[0]))))
+        lengths = torch.stack([each.square().sum(1) for each in flat]).sum(0).sqrt()
         factor = (self._plan.clip_norm * ROUNDING / lengths.clamp_min(1e-12)).clamp_max(1.0)
         factor = torch.where(torch.isfinite(lengths), factor, torch.zeros_like(factor))
         return [

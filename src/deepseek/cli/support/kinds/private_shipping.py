@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -20,7 +20,7 @@ ALLOWED = frozenset(
     ["data", "example", "target", "out", "name", "overwrite", "seed", "candidates", "drop", "key", "dp", "dp_sample",
      "then_serve", "host", "port", "as_json"]
 )  # fmt: skip
-MODELS: tuple[Literal["linear", "perceptron"], ...] = ("linear", "perceptron")
+MODELS = ("linear", "perceptron")
 
 
 def ship_under_budget(source: Any, budget: str | None, sample: Path | None, options: JsonObject) -> ShipResult:
@@ -40,8 +40,7 @@ def ship_under_budget(source: Any, budget: str | None, sample: Path | None, opti
             "the labels of a project do not go with --dp", expected="a table", fix="export the labels as a table first"
         )
     models = options["candidates"] or MODELS[:1]
-    model = next((each for each in MODELS if (each,) == tuple(models)), None)
-    if model is None:
+    if len(models) != 1 or models[0] not in MODELS:
         raise InputError(
             f"--candidates is {','.join(models)} under --dp", expected=f"one of {' and '.join(MODELS)}",
             fix="name one: to choose among several would cost budget, too",
@@ -55,7 +54,8 @@ def ship_under_budget(source: Any, budget: str | None, sample: Path | None, opti
     return ship_privately(
         source,
         PrivateShipOptions(
-            target=options["target"], budget=parse_budget(budget), out=out, name=options["name"], model=model,
+            target=options["target"], budget=parse_budget(budget), out=out, name=options["name"],
+            model="linear" if models[0] == "linear" else "perceptron",
             drop=tuple(options["drop"]), public_rows=sample, seed=options["seed"], key=options["key"],
             overwrite=options["overwrite"], command=shlex.join(["deepseek", *sys.argv[1:]]),
         ),
