@@ -1,18 +1,20 @@
 """Keras models as bundles: how many answer as Keras does, beside tf2onnx alone and Keras' own export alone.
 
-    python benchmarks/keras_models.py [--quick] [--only CLAIM] [--python PYTHON_WITH_TENSORFLOW] [--nets N] [--skip N]
+    python benchmarks/keras_models.py [--quick] [--only CLAIM] [--python PYTHON] [--nets N] [--keep FILE]
 
 40 architectures of keras.applications and 60 small nets (keras_nets.py), with random weights. Keras on TensorFlow makes
 them and says what is right; six of their rows are in sight of the conversion, six others judge. Counted are those whose
 every answer is within 1e-4 of the largest, as a server opens the bundle; those that were refused by name; and those
 that were converted and answer otherwise. The rivals: tf2onnx.convert.from_function, and model.export(format="onnx") on
-Keras' torch backend, each run by onnxruntime. --quick takes the small nets and four architectures; --nets N the first N
-of all 100 behind the first --skip: the 40 architectures take hours of one core.
+Keras' torch backend, each run by onnxruntime. --quick takes the small nets and four architectures. The 40
+architectures take hours of one core: --keep FILE notes each verdict as it comes, a run that was cut off goes on behind
+them, and --nets N stops after N models more. What was found so far is recorded after each group.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -126,18 +128,13 @@ def verdicts_of(case: Case, folder: Path, python: Path) -> dict[str, str]:
     return verdicts
 
 
-def chosen_cases(arguments: argparse.Namespace) -> tuple[list[Case], list[str]]:
-    """What is run, and the names of what is not."""
+def chosen_cases(arguments: argparse.Namespace) -> list[Case]:
+    """The models of this run, those of earlier ones among them."""
     everything = list(cases())
-    if arguments.nets:
-        wanted = everything[arguments.skip : arguments.skip + arguments.nets]
-    elif arguments.quick:
-        wanted = [each for each in everything if not each.is_architecture]
-        wanted += [each for each in everything if each.is_architecture][:NUM_QUICK]
-    else:
-        wanted = everything
-    names = {each.name for each in wanted}
-    return wanted, [each.name for each in everything if each.name not in names]
+    if not arguments.quick:
+        return everything
+    small = [each for each in everything if not each.is_architecture]
+    return small + [each for each in everything if each.is_architecture][:NUM_QUICK]
 
 
 def groups_of(wanted: list[Case]) -> list[list[Case]]:
@@ -153,37 +150,49 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", help="agreement or silence")
     parser.add_argument("--python", type=Path, default=TENSORFLOW)
-    parser.add_argument("--nets", type=int)
-    parser.add_argument("--skip", type=int, default=0)
+    parser.add_argument("--nets", type=int, default=100)
+    parser.add_argument("--keep", type=Path)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     if not arguments.python.is_file():
         print(f"not run: there is no {arguments.python}. To mend it: make .venv-tensorflow/tensorflow.stamp")
         return 0
     work_here()
-    wanted, not_run = chosen_cases(arguments)
-    counts = {who: {"same": 0, "other": 0, "refused": 0} for who in WHO}
+    kept = arguments.keep
+    verdicts = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
+    wanted = [case for case in chosen_cases(arguments) if case.name not in verdicts][: arguments.nets]
+    code = 0
     for group in groups_of(wanted):
-        with tempfile.TemporaryDirectory(prefix="deepseek-keras-") as folder:
-            command = [str(arguments.python), "-W", "ignore", str(ROOT / "benchmarks" / "keras_rivals.py"), folder]
-            subprocess.run(
-                [*command, *(case.name for case in group)],
-                check=True,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            for case in group:
-                verdicts = verdicts_of(case, Path(folder), arguments.python)
-                print(
-                    f"{case.name:28}" + "".join(f"  {who} {verdict:8}" for who, verdict in verdicts.items()), flush=True
-                )
-                for who, verdict in verdicts.items():
-                    counts[who][verdict] += 1
-    return finish("keras_models", claims_of(counts, arguments.only), not_run=not_run)
+        verdicts |= judge_group(group, arguments.python)
+        if kept is not None:
+            kept.write_text(json.dumps(verdicts, indent=1))
+        not_run = [case.name for case in cases() if case.name not in verdicts]
+        code = finish("keras_models", claims_of(verdicts, arguments.only), not_run=not_run)
+    return code
 
 
-def claims_of(counts: dict[str, dict[str, int]], only: str | None) -> list[dict[str, object]]:
-    total = sum(counts["ours"].values())
+def judge_group(group: list[Case], python: Path) -> dict[str, dict[str, str]]:
+    """The verdicts on these models, by their names; their files take gigabytes together, and go afterwards."""
+    verdicts = {}
+    with tempfile.TemporaryDirectory(prefix="deepseek-keras-") as folder:
+        names = [case.name for case in group]
+        command = [str(python), "-W", "ignore", str(ROOT / "benchmarks" / "keras_rivals.py"), folder, *names]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for case in group:
+            verdicts[case.name] = verdicts_of(case, Path(folder), python)
+            words = "".join(f"  {who} {verdict:8}" for who, verdict in verdicts[case.name].items())
+            print(f"{case.name:28}{words}", flush=True)
+    return verdicts
+
+
+def claims_of(verdicts: dict[str, dict[str, str]], only: str | None) -> list[dict[str, object]]:
+    total = len(verdicts)
+    counts = {
+        who: {
+            verdict: sum(each[who] == verdict for each in verdicts.values()) for verdict in ("same", "other", "refused")
+        }
+        for who in WHO
+    }
     words = "; ".join(
         f"{who} " + ", ".join(f"{many} {verdict}" for verdict, many in counts[who].items()) for who in WHO
     )

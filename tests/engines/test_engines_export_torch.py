@@ -184,3 +184,18 @@ def test_a_graph_says_nothing_of_the_machine_that_made_it() -> None:
     for note in (b"stack_trace", b"site-packages", b"/home", str(Path(__file__).parent).encode(), b"Branches"):
         assert note not in data
     assert not any(node.metadata_props or node.doc_string for node in graph.graph.node)
+
+
+@pytest.mark.slow
+def test_an_output_may_be_called_as_a_value_within() -> None:
+    """As a layer of Keras and the output that it gives are."""
+    net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2), nn.ReLU())
+    x = torch.randn(2, 4)
+    inner = [value for node in exported(net, x, ["answer"]).graph.node for value in node.output]
+    for name in inner:
+        graph = exported(net, x, [name])
+        names = [value for node in graph.graph.node for value in node.output]
+        assert len(set(names)) == len(names)
+        session = onnxruntime.InferenceSession(graph.SerializeToString())
+        (answer,) = session.run([name], {"x": x.numpy()})
+        np.testing.assert_allclose(answer, net(x).detach().numpy(), atol=1e-6)

@@ -53,6 +53,7 @@ def served_answers(bundle: Path, rows: dict[str, Any]) -> dict[str, Any]:
     return answers
 
 
+@pytest.mark.slow
 def test_a_keras_model_becomes_a_bundle_that_answers_as_it_does(
     folder: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

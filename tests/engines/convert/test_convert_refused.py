@@ -76,6 +76,18 @@ def test_a_plain_config_passes_and_is_read(tmp_path: Path) -> None:
     assert check_keras_file(keras_file(tmp_path / "model.keras")).keras_version == "3.12.0"
 
 
+def test_how_a_model_was_compiled_is_not_looked_at_but_within_a_layer_it_is(tmp_path: Path) -> None:
+    compiled = {"optimizer": {"class_name": "AdaptiveOptimizer", "module": "deepseek.optimizers.keras_torch",
+                              "config": {}, "registered_name": "deepseek>AdaptiveOptimizer"}}  # fmt: skip
+    whole = {"module": "keras", "class_name": "Sequential", "registered_name": "Sequential",
+             "config": {"name": "net", "layers": [DENSE]}, "compile_config": compiled}  # fmt: skip
+    path = keras_file(tmp_path / "model.keras", **{"config.json": json.dumps(whole).encode()})
+    assert check_keras_file(path).config["compile_config"] == compiled
+    inner = layer(compile_config=compiled)
+    with pytest.raises(InputError, match="custom object 'deepseek>AdaptiveOptimizer'"):
+        check_keras_file(keras_file(tmp_path / "inner.keras", inner))
+
+
 def test_a_config_nested_beyond_the_stack_is_refused(tmp_path: Path) -> None:
     deep = b"[" * 200_000 + b"]" * 200_000
     with pytest.raises(InputError, match="no JSON that can be read"):
