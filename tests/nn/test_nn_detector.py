@@ -197,3 +197,34 @@ def test_the_first_stage_of_a_trained_trunk_is_kept_as_it_is() -> None:
     assert trained == {id(value) for value in net.parameters() if value.requires_grad}
     net.raw(torch.zeros(2, 1, 64, 64, dtype=torch.uint8)).logits.sum().backward()
     assert [value.grad is None for value in trunk.parameters()] == [True, False, False, False]
+
+
+def draw_good(rng: np.random.Generator, height: int = 96, width: int = 80) -> np.ndarray:
+    """Streaks and noise under a light of its own."""
+    streaks = rng.normal(0, 4, width).cumsum() * 0.5
+    light = rng.uniform(0.5, 1.6)
+    return np.clip(light * (100 + streaks - streaks.mean() + rng.normal(0, 5, (height, width))), 0, 255)
+
+
+def test_a_dark_spot_and_a_brighter_half_are_unlike_good_pictures_whatever_their_light() -> None:
+    pytest.importorskip("scipy")
+    from deepseek.nn.detector.whole_picture import PictureNorm, describe
+
+    rng = np.random.default_rng(0)
+
+    def tell(pixels: np.ndarray) -> np.ndarray:
+        description = describe(pixels[None].astype(np.uint8))
+        assert description is not None
+        return description
+
+    norm = PictureNorm.fit([tell(draw_good(rng)) for _ in range(60)])
+    held = [norm.distance(tell(draw_good(rng))) for _ in range(20)]
+    for _ in range(5):
+        spot, half = draw_good(rng), draw_good(rng)
+        spot[40:50, 30:40] *= 0.4
+        half[:48] *= 1.25
+        assert min(norm.distance(tell(each)) for each in (spot, half)) > max(held)
+    again = PictureNorm.from_bytes(norm.to_bytes())
+    assert again.distance(tell(half)) == pytest.approx(norm.distance(tell(half)), rel=1e-4)
+    assert describe(np.zeros((1, 63, 200), np.uint8)) is None
+    assert np.isfinite(tell(np.zeros((64, 900)))).all()

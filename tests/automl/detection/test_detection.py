@@ -282,6 +282,10 @@ def test_good_parts_teach_what_is_unlike_them(tmp_path: Path) -> None:
     assert evaluation.figures.parts.auc.value > 0.9
     assert "how many defects would be missed is not known" in result.warnings[0]
     assert result.training["trunk"] == "fixed filters (as asked)"
+    assert result.config.score_units is not None  # whole pictures count, too: there are enough good parts
+    answer = device_graph(open_bundle(tmp_path / "out").read(GRAPH), result.config, result.config.views(
+        np.full((1, 96, 96), 120, np.uint8))[0])  # fmt: skip
+    assert answer[1].heat_shape == (12, 12)
     assert not any(len(each.inspection.boxes.above(result.config.box_threshold)) for each in result.results)
     page = render_page(result, "good")
     assert "misses are not known" in page

@@ -235,7 +235,8 @@ def _set_thresholds(
         box_threshold = best_threshold(held, detections, config.classes, min_overlap=overlap)
     elif config.method == "patches":  # as high as the threshold of parts is: no held good part has a box
         hottest = max((float(each.scores.max(initial=0.0)) for each in detections), default=0.0)
-        box_threshold = max(threshold, float(np.nextafter(np.float32(hottest), np.float32(2))))
+        least = threshold if config.heat_threshold is None else config.heat_threshold
+        box_threshold = max(least, float(np.nextafter(np.float32(hottest), np.float32(2))))
     filled = replace(
         config, threshold=threshold, box_threshold=box_threshold, max_miss=options.max_miss,
         confidence=options.confidence if options.max_miss is not None else None,

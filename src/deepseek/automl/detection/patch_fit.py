@@ -24,16 +24,19 @@ from deepseek.bundle import check_target
 from deepseek.contracts import Float32, JsonObject
 from deepseek.data.labels.labeled_picture import LabeledPicture, LabelSet
 from deepseek.data.labels.pictures import PictureStore, fit_reader, list_pictures, picture_size
-from deepseek.engines.detector.config import DetectorConfig
-from deepseek.engines.detector.patches import border_distance
+from deepseek.engines.detector.config import NORM, DetectorConfig
+from deepseek.engines.detector.patches import SMALLEST, border_distance, cell_units, hottest_mean, part_score
 from deepseek.engines.detector.views import MULTIPLE, join_heat
 from deepseek.engines.export_torch import export_torch_module
 from deepseek.errors import CheckError, InputError
 from deepseek.nn.detector.onnx_trunk import OnnxTrunk, find_pretrained
 from deepseek.nn.detector.patch_net import GaborTrunk, PatchNet
 from deepseek.nn.detector.trunk import Trunk
+from deepseek.nn.detector.whole_picture import PictureNorm, describe
 
 CLASS = "anomaly"
+LEAST_DESCRIBED, LEAST_HELD = 20, 5  # good parts from which on whole pictures count, to learn from and held
+LEAST_SPREAD = 0.02  # of logarithms of held good parts: fewer than all there are look more alike than they are
 MAX_PATCHES = 200_000
 UNIT_QUANTILE = 0.9
 NUM_UNITS = 5  # cells from the border on whose good patches are told apart
@@ -103,14 +106,45 @@ def fit_patches(store: PictureStore, split: LabelSplit, options: DetectionOption
         patches.append(own[rng.permutation(len(own))[: max(1, MAX_PATCHES // num)]])
         options.progress(f"{place + 1} of {num} good parts read", 0.6 * (place + 1) / num)
     net.fit_good(np.concatenate(patches), options.seed)
-    units = _fit_units([_heat(net, store, each.file, config) for each in split.held.pictures])
+    heats = [_heat(net, store, each.file, config) for each in split.held.pictures]
+    units = _fit_units(heats)
     graph, parity = _export(net, config)
     training: JsonObject = {
         "cpu_s": time.process_time() - start_s, "trunk": source, "num_patches": sum(map(len, patches)),
         "bank_size": len(net.bank),
     }  # fmt: skip
     config = replace(config, heat_units=units, light=_light_range(store, split))
-    return FittedModel({GRAPH: graph}, config, training, parity)
+    files = {GRAPH: graph}
+    norm = _fit_norm(store, split)
+    if norm is not None:
+        config = _join_scores(config, store, split, heats, norm)
+        files[NORM] = norm.to_bytes()
+    return FittedModel(files, config, training, parity)
+
+
+def _fit_norm(store: PictureStore, split: LabelSplit) -> PictureNorm | None:
+    """What whole good pictures are described by. None where some are too small, or they are too few to tell."""
+    if len(split.train.pictures) < LEAST_DESCRIBED or len(split.held.pictures) < LEAST_HELD:
+        return None
+    good = [describe(store.read(each.file)) for each in split.train.pictures]
+    known = [each for each in good if each is not None]
+    return PictureNorm.fit(known) if len(known) == len(good) else None
+
+
+def _join_scores(
+    config: DetectorConfig, store: PictureStore, split: LabelSplit, heats: list[Float32], norm: PictureNorm
+) -> DetectorConfig:
+    """Units of the two parts of a score by the held good parts, and the threshold of what the map alone says, which
+    lets them all through."""
+    hottest = [heat / cell_units(heat.shape, config.heat_units) for heat in heats]
+    described = [describe(store.read(each.file)) for each in split.held.pictures]
+    maps = np.log([max(hottest_mean(heat), SMALLEST) for heat in hottest])
+    wholes = np.log([max(norm.distance(each), SMALLEST) for each in described if each is not None] or [1.0])
+    units = (
+        float(maps.mean()), float(maps.std()) + LEAST_SPREAD, float(wholes.mean()), float(wholes.std()) + LEAST_SPREAD
+    )  # fmt: skip
+    highest = np.float32(max(part_score(heat) for heat in hottest))
+    return replace(config, score_units=units, heat_threshold=float(np.nextafter(highest, np.float32(2))))
 
 
 def _light_range(store: PictureStore, split: LabelSplit) -> tuple[float, float]:

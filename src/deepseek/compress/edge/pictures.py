@@ -170,14 +170,16 @@ def _read_views(store: PictureStore, files: list[str], config: DetectorConfig) -
 
 
 def device_graph(graph: bytes, config: DetectorConfig, view: View) -> tuple[bytes, PictureAnswer]:
-    """The bundle's graph with one float input of the view's size and one output (1, M)."""
+    """The bundle's graph with one float input of the view's size and one output (1, M). Of good parts a device knows
+    what the map says, with a threshold of its own: the whole picture is described outside of the graph."""
     onnx = need("onnx", extra="compress")
     model = onnx.load_from_string(graph)
     helper, body = onnx.helper, model.graph
     shape = (1, *view.pixels.shape)
     name = body.input[0].name
     nodes = [helper.make_node("Cast", [ENDS[0]], [name], to=onnx.TensorProto.UINT8), *body.node]
-    constants = {"threshold": np.array([[config.threshold]], np.float32), "row": np.array([1, -1], np.int64)}
+    threshold = config.threshold if config.heat_threshold is None else config.heat_threshold
+    constants = {"threshold": np.array([[threshold]], np.float32), "row": np.array([1, -1], np.int64)}
     if config.method == "patches":
         answer = PictureAnswer(config, 0, tuple(-(-side // HEAT_STRIDE) for side in view.inner))  # type: ignore[arg-type]
         more, own = _heat_nodes(helper, body.output[0].name, answer.heat_shape or (1, 1), config.heat_units)

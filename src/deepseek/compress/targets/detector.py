@@ -16,6 +16,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,15 @@ class DetectorTarget:
             for view in self.runtime.config.views(self._store.read(file)):
                 yield {"pictures": view.pixels[None]}
 
+    def _read(self, variant: Variant, name: str) -> bytes:
+        """A file of a variant: its graph is its own, all else is the bundle's."""
+        path = variant.folder / name
+        return path.read_bytes() if path.is_file() else self.runtime.bundle.read(name)
+
     def backends(self, variant: Variant) -> list[Backend]:
         model: InspectionModel = self.runtime
         if variant.name != GIVEN:
-            model = open_model(lambda name: (variant.folder / name).read_bytes(), self.runtime.config)
+            model = open_model(partial(self._read, variant), self.runtime.config)
 
         def run(arrays: Arrays) -> Float64:
             return np.stack([self._decision(model, int(place)) for place in arrays[PLACES]])

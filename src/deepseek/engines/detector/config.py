@@ -14,7 +14,7 @@ from deepseek.contracts import JsonObject
 from deepseek.engines.detector.views import MULTIPLE, PAD, View, make_views
 from deepseek.errors import InputError
 
-CONFIG, GRAPH = "detector.json", "model.onnx"
+CONFIG, GRAPH, NORM = "detector.json", "model.onnx", "whole_picture.json"
 TASK: Final = "detection"
 #: boxes: a net that was trained on boxes; patches: what is unlike good parts, or like marked defects; pairs: what
 #: differs from a reference picture of the same part.
@@ -40,6 +40,10 @@ class DetectorConfig:
     confidence: float | None = None
     template: tuple[str, str] | None = None  # in names: what stands for the part, and for its reference picture
     heat_units: tuple[float, ...] = ()  # of good parts: distances that are called 1, by cells from the border on
+    heat_threshold: float | None = None  # of what the map alone says of a part, where the whole picture counts, too
+    #: Of good parts: mean and standard deviation of the logarithms of what the map says and of how unlike the whole
+    #: picture is (NORM); None: the map alone counts.
+    score_units: tuple[float, float, float, float] | None = None
     light: tuple[float, float] = (0.0, 255.0)  # mean brightness of the training pictures, its 0.5 and 99.5 percentiles
 
     def __post_init__(self) -> None:

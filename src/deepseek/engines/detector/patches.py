@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,21 +15,28 @@ from deepseek.engines.detector.views import View, join_heat
 from deepseek.engines.onnx import compute_error, open_session, runtime_errors
 from deepseek.extras import need
 from deepseek.nn.detector.boxes import BoxSet
+from deepseek.nn.detector.whole_picture import PictureNorm, describe
 
+USUAL = 1.645  # standard deviations, below which 95 % of a normal distribution lie
+SLOPE, MOST = 4.0, 30.0  # so far above scores still differ in float64
+SMALLEST = 1e-6  # distance whose logarithm is taken
 TOP_SHARE, TOP_CELLS = 0.01, 3  # of the cells of a part: the mean of the hottest is its score
 
 
 class PatchModel:
     """nn.detector.PatchNet, exported: pictures -> distances to good patches."""
 
-    def __init__(self, graph: bytes, config: DetectorConfig, *, num_threads: int = 1) -> None:
-        self.config = config
+    def __init__(
+        self, graph: bytes, config: DetectorConfig, norm: PictureNorm | None = None, *, num_threads: int = 1
+    ) -> None:
+        self.config, self._norm = config, norm
         self._session = open_session(graph, GRAPH, num_threads=num_threads)
         self._refusals = runtime_errors(need("onnxruntime", extra="serve"))
 
     def inspect(self, picture: Picture, reference: Picture | None = None) -> Inspection:
         """Heat and scores are distances d, in units of how far good parts go so near to the border, squeezed to 0 to 1
-        by d / (1 + d): 0.5 is as far as the farthest patch there of most good parts."""
+        by d / (1 + d): 0.5 is as far as the farthest patch there of most good parts. Where the config has score_units,
+        the score also counts how unlike the whole picture is."""
         config = self.config
         parts: list[tuple[View, Float32]] = []
         views = config.views(picture)
@@ -41,8 +49,13 @@ class PatchModel:
         heat = join_heat(parts)
         heat = heat / cell_units(heat.shape, config.heat_units)
         score = part_score(heat)
+        if self._norm is not None and config.score_units is not None:
+            description = describe(picture)
+            distance = None if description is None else self._norm.distance(description)
+            score = joint_score(hottest_mean(heat), distance, config.score_units)
         heat = heat / (1 + heat)
-        boxes = regions(heat, config.threshold, picture.shape[2], picture.shape[1])
+        least = config.threshold if config.heat_threshold is None else config.heat_threshold
+        boxes = regions(heat, least, picture.shape[2], picture.shape[1])
         return Inspection(boxes, score, np.array([score], np.float32), heat)
 
 
@@ -72,9 +85,28 @@ def part_score(heat: Float32) -> float:
     >>> part_score(np.array([[0.0, 1.0], [1.0, 1.0]], np.float32))
     0.5
     """
-    num = max(TOP_CELLS, round(TOP_SHARE * heat.size))
-    hottest = float(np.sort(heat, axis=None)[-num:].mean())
+    hottest = hottest_mean(heat)
     return hottest / (1 + hottest)
+
+
+def hottest_mean(heat: Float32) -> float:
+    """The mean of the hottest cells."""
+    num = max(TOP_CELLS, round(TOP_SHARE * heat.size))
+    return float(np.sort(heat, axis=None)[-num:].mean())
+
+
+def joint_score(hottest: float, distance: float | None, units: tuple[float, float, float, float]) -> float:
+    """0 to 1: what the map says and how unlike the whole picture is (None: too small to say), each by how many standard
+    deviations its logarithm lies above that of good parts; 0.5 where 95 % of good parts would lie below, if they were
+    normal and the two independent.
+
+    >>> joint_score(1.0, 1.0, (0.0, 1.0, 0.0, 1.0)) < 0.5 < joint_score(9.0, 9.0, (0.0, 1.0, 0.0, 1.0))
+    True
+    """
+    above = (math.log(max(hottest, SMALLEST)) - units[0]) / units[1]
+    if distance is not None:
+        above = (above + (math.log(max(distance, SMALLEST)) - units[2]) / units[3]) / math.sqrt(2)
+    return 1 / (1 + math.exp(-min(max((above - USUAL) / SLOPE, -MOST), MOST)))
 
 
 def regions(heat: Float32, threshold: float, width: int, height: int) -> BoxSet:

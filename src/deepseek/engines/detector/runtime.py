@@ -18,7 +18,7 @@ from deepseek.bundle import Bundle, open_bundle
 from deepseek.data.labels.pictures import open_picture
 from deepseek.data.media.image import ImageReader
 from deepseek.data.media.source import Source
-from deepseek.engines.detector.config import CONFIG, GRAPH, DetectorConfig
+from deepseek.engines.detector.config import CONFIG, GRAPH, NORM, DetectorConfig
 from deepseek.engines.detector.inspection import Inspection, InspectionModel, Picture
 from deepseek.errors import InputError
 
@@ -83,8 +83,10 @@ def open_model(read: Callable[[str], bytes], config: DetectorConfig, *, num_thre
         return PairModel(graph, config, num_threads=num_threads)
     if config.method == "patches":
         from deepseek.engines.detector.patches import PatchModel
+        from deepseek.nn.detector.whole_picture import PictureNorm
 
-        return PatchModel(graph, config, num_threads=num_threads)
+        norm = None if config.score_units is None else PictureNorm.from_bytes(read(NORM))
+        return PatchModel(graph, config, norm, num_threads=num_threads)
     from deepseek.engines.detector.boxes import BoxModel
 
     return BoxModel(graph, config, num_threads=num_threads)
