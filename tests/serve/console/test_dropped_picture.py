@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ for module in ("torch", "onnxscript", "scipy", "pycocotools"):
 
 from deepseek.automl.detection.fit import fit_detection  # noqa: E402
 from deepseek.automl.detection.options import DetectionOptions  # noqa: E402
+from deepseek.bundle import open_bundle, write_bundle  # noqa: E402
 from deepseek.recipes.defects.example import write_example  # noqa: E402
 from support.servers.browser import OpenPage, browser, open_page  # noqa: E402
 from support.servers.serving import started  # noqa: E402
@@ -40,10 +42,14 @@ NUM_COLORED = """() => {
 def test_a_dropped_picture_without_sure_boxes_is_shaded_where_the_model_sees_something(
     open_page: OpenPage, tmp_path: Path
 ) -> None:
-    """A net of two steps calls every part defective and is sure of no box."""
+    """A net of few steps sees something on defective parts, and is never as sure as boxes are asked to be here."""
     pictures, labels = write_example(tmp_path, num_defective=8, num_good=4)
-    options = DetectionOptions(out=tmp_path / "surface", max_steps=2, trunk="random", size=64)
+    options = DetectionOptions(out=tmp_path / "trained", max_steps=40, trunk="random", size=64)
     fit_detection(pictures, options, labels=labels)
+    bundle = open_bundle(tmp_path / "trained")
+    files = {path: bundle.read(path) for path in bundle.files}
+    config = json.loads(files["detector.json"]) | {"threshold": 0.02, "box_threshold": 0.999}
+    write_bundle(tmp_path / "surface", bundle.manifest, files | {"detector.json": json.dumps(config).encode()})
     picture = base64.b64encode(min(pictures.glob("*.png")).read_bytes()).decode()
     with started(tmp_path / "surface", "--workers", "1") as running:
         opened = open_page(running.url + "/", allow=running.url)

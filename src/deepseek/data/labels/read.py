@@ -211,8 +211,8 @@ def _read_coco(path: Path, files: Sequence[str]) -> tuple[list[LabelRow], list[s
             left, top_px, width, height = (float(number) for number in each["bbox"])
             box = left, top_px, left + width, top_px + height
             where = f"annotation {each.get('id', len(rows))} of {path.name}"
-            file = _name_of_id(file_of, each["image_id"], f"{where} names the image", "the id of one of the images")
-            kind = _name_of_id(categories, each["category_id"], f"{where} names the category", "the id of one of them")
+            file = _look_up(file_of, each["image_id"], f"{where} names the image", "the id of one of the images")
+            kind = _look_up(categories, each["category_id"], f"{where} names the category", "the id of one of them")
             rows.append(LabelRow(where, file, kind, box))
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, DeepseekError):
@@ -226,7 +226,7 @@ def _read_coco(path: Path, files: Sequence[str]) -> tuple[list[LabelRow], list[s
     return rows, list(categories.values()), set(file_of.values())
 
 
-def _name_of_id(names: Mapping[Any, str], number: Any, what: str, expected: str) -> str:
+def _look_up(names: Mapping[Any, str], number: Any, what: str, expected: str) -> str:
     """The name that an id stands for. InputError for one that stands for none."""
     if number not in names:
         raise InputError(f"{what} {number!r}, which is not there", expected=expected, fix="export it again")

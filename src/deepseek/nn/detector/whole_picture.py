@@ -87,7 +87,8 @@ def _spread_and_extremes(values: Float32) -> Float64:
     num = max(LEAST_EXTREMES, round(EXTREME_SHARE * values.size))
     ordered = np.partition(values.ravel(), [num, values.size - num - 1])
     highest, lowest = ordered[-num:].mean() - middle, middle - ordered[:num].mean()
-    return np.log([max(highest / spread, SMALLEST_EXTREME), max(lowest / spread, SMALLEST_EXTREME), spread])
+    logs: Float64 = np.log([max(highest / spread, SMALLEST_EXTREME), max(lowest / spread, SMALLEST_EXTREME), spread])
+    return logs
 
 
 def _waves(gray: Float32) -> Float64:
