@@ -77,7 +77,7 @@ def make_rows(definition: WindowDefinition, table: Table) -> WindowRows:
             if (gap := _find_gap(machine.name, values)) is not None:
                 gaps[sensor.name, gap.is_all].append(gap)
         features[machine.rows] = compute_windows(definition, machine)
-    notes = [_gap_note(definition.unit, name, found) for (name, _), found in gaps.items()]
+    notes = [_gap_note(definition.unit, name, sensor_gaps) for (name, _), sensor_gaps in gaps.items()]
     single = [machine.name for machine in histories.machines if len(machine) == 1]
     if single:
         notes.append(
