@@ -10,7 +10,7 @@ import pytest
 
 from deepseek.bundle.sign import load_private_key
 from deepseek.errors import CheckError, IntegrityError
-from deepseek.privacy.rounds.answer import LocalParty
+from deepseek.privacy.rounds.answer import Answer, LocalParty, answer_size
 from deepseek.privacy.study.refusals import ClockError, ForeignError, LateError, OtherStudyError, ReplayError
 from deepseek.privacy.transport import messages
 from deepseek.privacy.transport.coordinator import Coordinator
@@ -202,3 +202,29 @@ def test_who_only_asks_how_it_stands_is_not_waited_for(federation: Federation) -
         assert response.status_code == 200, response.text
         assert coordinator.last_seen.keys() == seen
     assert response.json() == {"place": "0/0/answer", "kind": "moments", "asked": True, "payload": {}}
+
+
+def test_a_study_of_trees_goes_level_by_level_and_its_answers_grow_with_the_level(tmp_path: Path) -> None:
+    """Two trees of two levels, then figures; a coordinator that is opened again between them goes on."""
+    trees = ("model.kind='trees'", "model.trees={num_trees=2, depth=2, num_bins=8}", "rounds.min_parties=2")
+    federation = make_federation(tmp_path, *trees)
+    sizes = []
+    for _ in range(5):
+        coordinator = open_coordinator(federation)
+        place = coordinator.place
+        answers = [answer_of(federation, coordinator, name) for name in THREE]
+        sizes.append(len(answers[0].body))
+        for message in answers:
+            coordinator.receive(place, message)
+    assert coordinator.kind is None
+    assert [record.kind for record in coordinator.transcript.records] == [*["training"] * 4, "figures"]
+    assert sizes[0] == sizes[2] < sizes[1] == sizes[3]
+    assert coordinator.transcript.figures["accuracy"] > 0.5
+
+
+def test_an_answer_for_another_level_is_refused(tmp_path: Path) -> None:
+    trees = ("model.kind='trees'", "model.trees={num_trees=1, depth=2, num_bins=8}", "rounds.min_parties=2")
+    coordinator = open_coordinator(make_federation(tmp_path, *trees))
+    body = answer_to_bytes(Answer("ada", np.zeros(answer_size(coordinator.study, "training", 2)), 1.0))
+    with pytest.raises(CheckError, match="ada sent"):
+        coordinator.receive(coordinator.place, SignedMessage("ada", 0, "", body))

@@ -92,6 +92,7 @@ def test_runs_that_no_budget_can_promise_for_are_refused(
     assert not (tmp_path / "run" / "privacy.json").exists()
 
 
+@pytest.mark.slow
 def test_a_private_run_without_rows_that_may_be_shown_makes_no_bundle(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,7 @@ BINS_PER_OCTAVE, SMALLEST_EXPONENT, LARGEST_EXPONENT = 2, -30, 50
 NUM_EVEN_BINS = 32
 NUM_RELEASES = 2  # of histograms of all columns
 SURE = 5.0  # standard deviations of its noise that a count must have to be believed, one among hundreds of bins
+LEAST_FINE_SHARE = 0.5  # of the rows that the counts of magnitudes have shown, to draw by the even bins
 MOST_LEVELS = 200
 
 
@@ -107,8 +108,8 @@ def _draw_numbers(numbers: Float64, missing: NDArray[np.bool_], noise: CountNois
     low, high = edges[filled[0]], edges[filled[-1] + 1]
     even = np.linspace(low, high, NUM_EVEN_BINS + 1)
     fine = noise.counts(np.append(_count_bins(np.clip(present, low, high), even), missing.sum()))
-    if not fine[:-1].any():
-        return None
+    if fine[:-1].sum() < LEAST_FINE_SHARE * coarse.sum():  # too few rows a bin for the noise: the magnitudes have more
+        even, fine = edges, np.append(coarse, fine[-1])
     places = _spread(fine)
     inside = (np.arange(len(places)) * 0.6180339887498949) % 1.0  # evenly within each bin
     starts, widths = np.append(even[:-1], np.nan), np.append(np.diff(even), 0.0)
