@@ -33,7 +33,7 @@ from deepseek.automl.assistant.questions import KnownQuestions, split_by_scope
 from deepseek.automl.assistant.tune import TunedEncoders
 from deepseek.contracts import Float32, Float64
 from deepseek.engines.assistant.heads import KernelHead, TermHead
-from deepseek.engines.assistant.judges import judge_signals, num_signals
+from deepseek.engines.assistant.judges import energy_places, judge_signals, num_signals
 from deepseek.engines.assistant.model import (
     LEAST_SCOPE,
     NEVER,
@@ -229,7 +229,9 @@ def _ranks(pooled: Float64, labels: NDArray[np.int64]) -> tuple[NDArray[np.bool_
 
 
 def _fit_scope(held: HeldRows) -> Any:
-    """The judge of scope: held questions against questions whose intent was left out and those that were given."""
+    """The judge of scope: held questions against questions whose intent was left out and those that were given. It does
+    not read energies: a sum over all intents tells how many were left out, and so which rows are those, not whether a
+    question is one that the assistant knows."""
     parts = [held.inside, held.hidden, held.outside]
     real = len(held.outside) / (len(held.outside) + REAL_ROWS)
     shares = [1 - OUTSIDE_SHARE, OUTSIDE_SHARE * (1 - real), OUTSIDE_SHARE * real]
@@ -238,7 +240,8 @@ def _fit_scope(held: HeldRows) -> Any:
         np.full(len(part), share * num_rows / max(len(part), 1)) for part, share in zip(parts, shares, strict=True)
     ])  # fmt: skip
     is_inside = np.arange(num_rows) < len(held.inside)
-    return fit_judge(np.concatenate(parts), is_inside, weights)
+    signals = np.concatenate(parts)
+    return fit_judge(signals, is_inside, weights, ignored=energy_places(signals.shape[1]).tolist())
 
 
 def _scope_threshold(model: AssistantModel, held: HeldRows, options: AssistantOptions, warnings: list[str]) -> float:

@@ -50,8 +50,11 @@ def fit_pool(heads: Sequence[Float32], labels: NDArray[np.int64]) -> Float64:
     return np.asarray(result.x, np.float64)
 
 
-def fit_judge(signals: Float64, is_true: NDArray[np.bool_], weights: Float64 | None = None) -> ConfidenceModel:
-    """A logistic regression. Too few rows, or of one kind alone: the pool's own share, as the first signal has it."""
+def fit_judge(
+    signals: Float64, is_true: NDArray[np.bool_], weights: Float64 | None = None, *, ignored: Sequence[int] = ()
+) -> ConfidenceModel:
+    """A logistic regression on all signals but those at the places `ignored`. Too few rows, or of one kind alone: the
+    pool's own share, as the first signal has it."""
     if not is_judgeable(is_true):
         first = np.zeros(signals.shape[1])
         first[0] = 1.0
@@ -59,8 +62,11 @@ def fit_judge(signals: Float64, is_true: NDArray[np.bool_], weights: Float64 | N
     mean, divisor = signals.mean(axis=0), np.maximum(signals.std(axis=0), 1e-6)
     scaled = np.clip((signals - mean) / divisor, -8, 8)
     model: Any = need("sklearn.linear_model", extra="tabular").LogisticRegression(C=1.0, max_iter=500)
-    model.fit(scaled, is_true, sample_weight=weights)
-    return ConfidenceModel(mean, divisor, model.coef_[0].astype(np.float64), float(model.intercept_[0]))
+    read = np.setdiff1d(np.arange(signals.shape[1]), ignored)
+    model.fit(scaled[:, read], is_true, sample_weight=weights)
+    coefficients = np.zeros(signals.shape[1])
+    coefficients[read] = model.coef_[0]
+    return ConfidenceModel(mean, divisor, coefficients, float(model.intercept_[0]))
 
 
 def cross_fitted(signals: Float64, is_true: NDArray[np.bool_], seed: int = 0) -> Float64:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.contracts import Arrays, Float32, Float64
 
@@ -81,6 +82,15 @@ def judge_signals(heads: Sequence[Float32], pooled: Float64, known: Float64) -> 
 def num_signals(num_heads: int) -> int:
     """S, of a pool of `num_heads`."""
     return NUM_POOL_SIGNALS + NUM_HEAD_SIGNALS * num_heads
+
+
+def energy_places(num_signals: int) -> NDArray[np.int64]:
+    """Which of the S signals are energies, one of each head.
+
+    >>> energy_places(num_signals(2)).tolist()
+    [7, 10]
+    """
+    return np.arange(NUM_POOL_SIGNALS + NUM_HEAD_SIGNALS - 1, num_signals, NUM_HEAD_SIGNALS)
 
 
 def _energy(scores: Float32) -> Float64:
