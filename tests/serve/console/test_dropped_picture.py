@@ -47,7 +47,7 @@ def test_a_dropped_picture_without_sure_boxes_is_shaded_where_the_model_sees_som
     options = DetectionOptions(out=tmp_path / "trained", max_steps=40, trunk="random", size=64)
     fit_detection(pictures, options, labels=labels)
     bundle = open_bundle(tmp_path / "trained")
-    files = {path: bundle.read(path) for path in bundle.files}
+    files = {path: bundle.read(path) for path in bundle.manifest.files}
     config = json.loads(files["detector.json"]) | {"threshold": 0.02, "box_threshold": 0.999}
     write_bundle(tmp_path / "surface", bundle.manifest, files | {"detector.json": json.dumps(config).encode()})
     picture = base64.b64encode(min(pictures.glob("*.png")).read_bytes()).decode()
