@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
 
-from deepseek.automl.assistant.fit import HeldRows, _fit_scope, fit_assistant, limit_questions
-from deepseek.automl.assistant.options import AssistantOptions
-from deepseek.automl.assistant.questions import KnownQuestions
-from deepseek.contracts import Float32, Float64
-from deepseek.engines.assistant.judges import energy_places
+from deepseek.automl.assistant.fit import HeldRows, _fit_scope
+from deepseek.contracts import Float64
+from deepseek.engines.assistant.judges import energy_places, num_signals
 
 
 def held_rows(num_outside: int) -> HeldRows:
@@ -38,35 +33,16 @@ def test_the_more_real_questions_out_of_scope_the_more_they_count() -> None:
     assert few < some < many
 
 
-class TopicEncoder:
-    """Questions of one topic, which is their second word, lie near each other."""
-
-    def embed(self, texts: Sequence[str]) -> Float32:
-        vectors = []
-        for text in texts:
-            _, topic, number = text.split()
-            center = np.random.default_rng(int(topic[5:])).normal(size=24)
-            vectors.append(center + 0.8 * np.random.default_rng((int(topic[5:]), int(number[6:]))).normal(size=24))
-        stacked = np.array(vectors, np.float32).reshape(-1, 24)
-        return stacked / np.linalg.norm(stacked, axis=1, keepdims=True)
-
-
-def topic_questions(topics: range, num_questions: int) -> list[tuple[str, str]]:
-    return [(f"ask topic{topic} number{at}", f"{topic:03d}") for topic in topics for at in range(num_questions)]
-
-
-def test_without_a_row_out_of_scope_what_no_intent_is_like_is_handed_over_all_the_same() -> None:
-    """Rows whose intent was left out with others are told by how many are left, if one looks at the sum over all: a
-    judge that does so parts those rows from the others, and no question of a person."""
-    rows = topic_questions(range(40), 8)
-    known = limit_questions(KnownQuestions(tuple(row[0] for row in rows), tuple(row[1] for row in rows), (), {}, ()))
-    encoders = {"topics": TopicEncoder()}
-    model = fit_assistant(known, encoders, AssistantOptions(Path("unused"))).model
-    assert model.scope.weights[energy_places(len(model.scope.weights))].tolist() == [0.0] * 3
-
-    def share_handed_over(topics: range) -> float:
-        texts = [text.replace("number", "number9") for text, _ in topic_questions(topics, 5)]
-        return float((model.score(texts, encoders).in_scope < model.thresholds.scope).mean())
-
-    assert share_handed_over(range(100, 140)) > 0.6
-    assert share_handed_over(range(40)) < 0.2
+def test_a_question_that_no_intent_is_like_is_out_of_scope_though_its_energy_is_that_of_questions_in_scope() -> None:
+    """Rows whose intent was left out with others have a lower energy, for that sums over all intents; questions of
+    people have not."""
+    num_rows, num_all = 400, num_signals(1)
+    inside, hidden = (np.zeros((num_rows, num_all)) for _ in range(2))
+    inside[:, 0] = np.random.default_rng(1).normal(1, 0.8, num_rows)
+    hidden[:, 0] = np.random.default_rng(2).normal(-1, 0.8, num_rows)
+    hidden[:, energy_places(num_all)] = -0.3
+    right = np.ones(num_rows, bool)
+    rows = HeldRows(np.zeros(num_rows, np.int64), inside, hidden, np.zeros((0, num_all)), right, right)
+    unlike, like = np.zeros((2, num_all))
+    unlike[0], like[0] = -1, 1
+    assert _fit_scope(rows).probabilities(np.stack([unlike, like])).round().tolist() == [0, 1]

@@ -90,7 +90,7 @@ def energy_places(num_signals: int) -> NDArray[np.int64]:
     >>> energy_places(num_signals(2)).tolist()
     [7, 10]
     """
-    return np.arange(NUM_POOL_SIGNALS + NUM_HEAD_SIGNALS - 1, num_signals, NUM_HEAD_SIGNALS)
+    return np.arange(NUM_POOL_SIGNALS + NUM_HEAD_SIGNALS - 1, num_signals, NUM_HEAD_SIGNALS, dtype=np.int64)
 
 
 def _energy(scores: Float32) -> Float64:
