@@ -84,9 +84,13 @@ class Container:
 
     @property
     def url(self) -> str:
+        """Of the model server."""
+        return self.url_at(8000)
+
+    def url_at(self, port: int) -> str:
         """By its own address: before a port that is published stands a proxy, which accepts for a dead server."""
-        addresses = self.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
-        return f"http://{addresses}:8000"
+        address = self.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
+        return f"http://{address}:{port}"
 
     @property
     def health(self) -> str:

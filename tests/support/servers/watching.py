@@ -117,9 +117,8 @@ class Webhook:
 
 
 @contextmanager
-def alertmanager(folder: Path) -> Iterator[tuple[str, Webhook]]:
-    """Alertmanager, which tells a webhook at once. Its URL, and what was told."""
-    folder.mkdir(parents=True, exist_ok=True)
+def webhook_server(host: str = "127.0.0.1") -> Iterator[tuple[int, Webhook]]:
+    """The port of a webhook on a free port, and what it is told."""
     webhook = Webhook()
 
     class Handler(BaseHTTPRequestHandler):
@@ -130,27 +129,35 @@ def alertmanager(folder: Path) -> Iterator[tuple[str, Webhook]]:
 
         def log_message(self, *_: Any) -> None: ...
 
-    sink = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=sink.serve_forever, daemon=True).start()
-    config = {
-        "route": {"receiver": "hook", "group_by": ["alertname"], "group_wait": "0s", "group_interval": "1s"},
-        "receivers": [
-            {
-                "name": "hook",
-                "webhook_configs": [{"url": f"http://127.0.0.1:{sink.server_port}/", "send_resolved": True}],
-            }
-        ],
-    }
-    (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
-    address = f"127.0.0.1:{free_port()}"
-    program = next(filter(None, map(shutil.which, ALERTMANAGERS)))
-    command = [
-        program, "--config.file=alertmanager.yml", f"--storage.path={folder / 'data'}", "--cluster.listen-address=",
-        f"--web.listen-address={address}", "--log.level=warn",
-    ]  # fmt: skip
+    server = HTTPServer((host, 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
+        yield server.server_port, webhook
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def hook_receivers(url: str) -> list[dict[str, Any]]:
+    """Alertmanager's receivers: one, which sends every alert and its end to a webhook."""
+    return [{"name": "hook", "webhook_configs": [{"url": url, "send_resolved": True}]}]
+
+
+@contextmanager
+def alertmanager(folder: Path) -> Iterator[tuple[str, Webhook]]:
+    """Alertmanager, which tells a webhook at once. Its URL, and what was told."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with webhook_server() as (port, webhook):
+        config = {
+            "route": {"receiver": "hook", "group_by": ["alertname"], "group_wait": "0s", "group_interval": "1s"},
+            "receivers": hook_receivers(f"http://127.0.0.1:{port}/"),
+        }
+        (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
+        address = f"127.0.0.1:{free_port()}"
+        program = next(filter(None, map(shutil.which, ALERTMANAGERS)))
+        command = [
+            program, "--config.file=alertmanager.yml", f"--storage.path={folder / 'data'}",
+            "--cluster.listen-address=", f"--web.listen-address={address}", "--log.level=warn",
+        ]  # fmt: skip
         with running(command, f"http://{address}/-/ready", folder):
             yield f"http://{address}", webhook
-    finally:
-        sink.shutdown()
-        sink.server_close()
