@@ -21,4 +21,7 @@ Examples:
     subcommand_metavar="COMMAND ...", epilog=EPILOG, short_help="Begin an operator of your own.",
 )  # fmt: skip
 def command() -> None:
-    """Operators of your own, from the formula to a served bundle."""
+    """Operators of your own, from the formula to a served bundle.
+
+    `new` takes --json.
+    """
