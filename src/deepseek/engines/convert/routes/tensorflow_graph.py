@@ -14,6 +14,7 @@ from deepseek.extras import need
 OPSET = 18
 DEFAULT_SIGNATURE = "serving_default"
 #: A domain of operators that only another package runs (strings of TensorFlow), which a bundle cannot hold.
+_MADE_UP = "unk__"  # by tf2onnx
 _CONTRIB = "ai.onnx.contrib"
 
 
@@ -104,7 +105,16 @@ def _save(proto: Any, starts: dict[str, str], ends: dict[str, str], path: Path) 
             expected="operators of ONNX", fix="split and normalize the texts before they come to the model",
         )  # fmt: skip
     _rename(proto.graph, starts | ends)
+    _forget_made_up_sizes((*proto.graph.input, *proto.graph.output))
     need("onnx", extra="tensorflow").save(proto, path)
+
+
+def _forget_made_up_sizes(ends: Sequence[Any]) -> None:
+    """Sizes that TensorFlow left open get a name each from tf2onnx, which says nothing: they are left open again."""
+    for end in ends:
+        for dim in end.type.tensor_type.shape.dim:
+            if dim.dim_param.startswith(_MADE_UP):
+                dim.ClearField("dim_param")
 
 
 def _rename(graph: Any, names: dict[str, str]) -> None:
