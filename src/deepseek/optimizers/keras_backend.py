@@ -8,6 +8,7 @@ from types import ModuleType
 
 from deepseek.errors import InputError
 from deepseek.extras import need
+from deepseek.optimizers.config import AdaptiveConfig
 
 BACKENDS = ("torch", "tensorflow", "jax")
 
@@ -40,3 +41,17 @@ def keras_on_torch() -> ModuleType:
             fix="set KERAS_BACKEND=torch before Keras is imported",
         )  # fmt: skip
     return need("keras", extra="keras")
+
+
+def check_arguments(
+    initial_lr: float, lr_decay_rate: float, dynamic_threshold: float, weight_decay: float, trust_steps: float, *,
+    betas: tuple[float, float],
+) -> AdaptiveConfig:  # fmt: skip
+    """The arguments of the optimizer on any backend. InputError for those out of range, and for a schedule in the place
+    of `initial_lr`, where Keras' own optimizers take one."""
+    if not isinstance(initial_lr, int | float):
+        raise InputError(
+            f"initial_lr is a {type(initial_lr).__name__}", expected="a number, such as 0.001",
+            fix="give a schedule as learning_rate",
+        )  # fmt: skip
+    return AdaptiveConfig(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps, (betas[0], betas[1]))

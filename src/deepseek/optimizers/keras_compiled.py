@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from deepseek.errors import InputError
-from deepseek.optimizers.config import BETA1, BETA2, TRUST_HALF_LIFE_STEPS, AdaptiveConfig
-from deepseek.optimizers.keras_backend import import_keras
+from deepseek.optimizers.config import BETA1, BETA2, TRUST_HALF_LIFE_STEPS
+from deepseek.optimizers.keras_backend import check_arguments, import_keras
 from deepseek.optimizers.keras_step import (
     StepRates,
     StepState,
@@ -51,14 +51,7 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
         betas: tuple[float, float] = (BETA1, BETA2),
         **kwargs: Any,
     ) -> None:
-        if not isinstance(initial_lr, int | float):
-            raise InputError(
-                f"initial_lr is a {type(initial_lr).__name__}", expected="a number, such as 0.001",
-                fix="give a schedule as learning_rate",
-            )  # fmt: skip
-        config = AdaptiveConfig(
-            initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps, (betas[0], betas[1])
-        )
+        config = check_arguments(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps, betas=betas)
         rate = float(config.initial_lr) if learning_rate is None else learning_rate
         super().__init__(rate, weight_decay=config.weight_decay, **kwargs)
         self.adaptive_config = config

@@ -96,6 +96,12 @@ def test_what_was_accepted_becomes_a_new_folder(pictures: Path, capsys: pytest.C
     assert list_files(pictures) == before
     assert set(before) - set(list_files(out)) == {"good/53.png", "good/54.png", "good/55.png"}
     assert main(["data", "clean", str(pictures), "--apply", str(patch), "--out", str(out)]) == 2  # is there already
+    first = pictures / before[0]
+    content = first.read_bytes()
+    first.write_bytes(bytes([content[0] ^ 1]) + content[1:])  # of the same size
+    with pytest.raises(DeepseekError, match="of another file, or the data has changed"):
+        apply_file_patch(pictures, patch, pictures.with_name("other"))
+    first.write_bytes(content)
     (pictures / "good" / "60.png").write_bytes(b"new")
     with pytest.raises(DeepseekError, match="of another file, or the data has changed"):
         apply_file_patch(pictures, patch, pictures.with_name("other"))

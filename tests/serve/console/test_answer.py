@@ -17,7 +17,7 @@ from playwright.sync_api import expect
 from deepseek.look.numbers import number, signed_number
 from support.servers.browser import OpenPage, browser, collisions, open_page, overflow_px
 from support.servers.console import choose, explain
-from support.servers.serving import Server
+from support.servers.serving import Server, until
 
 __all__ = ["browser", "open_page"]  # fixtures
 
@@ -114,12 +114,12 @@ def test_a_picture_is_shown_and_its_regions_are_drawn_on_it(
     choose(opened, "photos")
     opened.wait_for_selector("#fields .preview img")
     opened.set_input_files("#fields input[type=file]", tmp_path / "halves.png")
-    opened.wait_for_function("() => document.querySelector('.preview img')?.naturalWidth === 48")
+    until(lambda: opened.evaluate("() => document.querySelector('.preview img')?.naturalWidth") == 48)
     explain(opened)
     views = opened.locator("figure.parts svg")
     expect(views).to_have_count(2)
     shape = "() => document.querySelector('figure.parts svg').viewBox.baseVal.height"
-    opened.wait_for_function(f"{shape} === 160")  # half of the width, as the picture has it
+    until(lambda: opened.evaluate(shape) == 160)  # half of the width, as the picture has it
     values = [region["value"] for region in opened.evaluate("state.last.why.parts[0].regions")]
     largest = max(map(abs, values))
     shaded = [value for value in values if round(6 * abs(value) / largest)]

@@ -17,7 +17,7 @@ from deepseek.automl.detection.options import DetectionOptions  # noqa: E402
 from deepseek.bundle import open_bundle, write_bundle  # noqa: E402
 from deepseek.recipes.defects.example import write_example  # noqa: E402
 from support.servers.browser import OpenPage, browser, open_page  # noqa: E402
-from support.servers.serving import started  # noqa: E402
+from support.servers.serving import started, until  # noqa: E402
 
 __all__ = ["browser", "open_page"]  # fixtures
 
@@ -59,5 +59,6 @@ def test_a_dropped_picture_without_sure_boxes_is_shaded_where_the_model_sees_som
         opened.click("button[value=predict]")
         expect(opened.locator("#predicted")).to_contain_text("Defective", use_inner_text=True)
         expect(opened.locator("#no-boxes")).to_contain_text("No box is sure enough", use_inner_text=True)
-        opened.wait_for_function(f"({NUM_COLORED})() > 0")
+        until(lambda: opened.evaluate(NUM_COLORED) > 0)
+        assert opened.locator("#drawn").is_visible()
         opened.close()

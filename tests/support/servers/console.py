@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
+from support.servers.serving import until
+
 
 def choose(opened: Page, name: str) -> None:
     opened.wait_for_selector("#field-0")
@@ -11,7 +13,7 @@ def choose(opened: Page, name: str) -> None:
         opened.select_option("#model", name)
         opened.wait_for_selector("#field-0")
     expect(opened.locator("#model")).to_have_value(name)
-    opened.wait_for_function("(name) => state.model && state.model.id === name", arg=name)
+    until(lambda: opened.evaluate("() => state.model && state.model.id") == name)  # from outside: pages refuse eval
 
 
 def explain(opened: Page) -> str:

@@ -32,7 +32,6 @@ from deepseek.errors import DeepseekError, InputError, MissingError, StorageErro
 
 TEXT_SUFFIXES = (".txt", ".md")
 MAX_TEXT_BYTES = 2**24  # of a file of text
-PART_BYTES = 2**20
 PICTURE_PX = 32  # sides that pictures are compared at
 NUM_WAVES = 8  # down and across, whose signs make the hash of a picture
 MOST_DIFFERENT = 12  # of the 63 signs
@@ -112,9 +111,23 @@ def apply_file_patch(folder: Path, patch: Path, out: Path) -> AppliedPatch:
 
 
 def folder_digest(folder: Path) -> str:
-    """What a patch knows its folder by: names and sizes."""
-    sizes = [f"{name}\0{(folder / name).stat().st_size}" for name in list_files(folder)]
-    return hashlib.sha256("\n".join(sizes).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    """What a patch knows its folder by: names and contents. A file that cannot be read is known by its name."""
+    contents = []
+    for name in list_files(folder):
+        try:
+            contents.append(f"{name}\0{_hash_file(folder / name)[0]}")
+        except InputError:
+            contents.append(name)
+    return hashlib.sha256("\n".join(contents).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _hash_file(path: Path) -> tuple[str, int]:
+    """sha256 and size of a file. InputError for one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+    except OSError as error:
+        raise InputError(f"it cannot be read: {error.strerror}", expected="a file", fix="mend its rights") from error
 
 
 def _check_file(
@@ -123,14 +136,7 @@ def _check_file(
     """The sha256 of a file; what is compared with others goes into `texts` and `prints`. DeepseekError for a broken
     one."""
     path = folder / name
-    sha, size = hashlib.sha256(), 0
-    try:
-        with path.open("rb") as file:
-            while part := file.read(PART_BYTES):
-                sha.update(part)
-                size += len(part)
-    except OSError as error:
-        raise InputError(f"it cannot be read: {error.strerror}", expected="a file", fix="mend its rights") from error
+    sha, size = _hash_file(path)
     if not size:
         raise InputError("it is empty", expected="a file with content", fix="bring it again, or leave it out")
     if kind == "text":
@@ -144,7 +150,7 @@ def _check_file(
             pixels = ImageReader(size=(PICTURE_PX, PICTURE_PX), channels=1).read(source)[0]
             if (own := print_picture(pixels)) is not None:
                 prints[row] = own
-    return sha.hexdigest()
+    return sha
 
 
 def _read_text(path: Path, size: int) -> str:

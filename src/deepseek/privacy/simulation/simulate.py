@@ -124,8 +124,8 @@ def simulate(study: Study, table: Table, options: SimulationOptions) -> Simulati
     if options.out is None:
         return report
     members = tuple(Party(party.name, "") for party in parties)
-    told = ("metrics", "central", "alone", "membership_auc", "curves")
-    comparison = {name: value for name, value in report.to_dict().items() if name in told}
+    figure_names = ("metrics", "central", "alone", "membership_auc", "curves")
+    comparison = {name: value for name, value in report.to_dict().items() if name in figure_names}
     packed = replace(outcome, study=replace(study, parties=members, coordinator=None), comparison=comparison)
     bundle = pack_study(packed, options.out, key=options.key, overwrite=options.overwrite)
     return replace(report, bundle=bundle.path, digest=bundle.digest)

@@ -23,7 +23,6 @@ from deepseek.errors import DeepseekError, InputError, MissingError, TooLargeErr
 
 MAX_ITEMS = 1_000_000
 MAX_TEXT_BYTES = 2**20  # of a file of text
-HASH_PART_BYTES = 2**20
 FILE_COLUMN, TEXT_COLUMN = "file", "text"
 TEXT_SUFFIXES = (".txt", ".md")
 SLICE_SUFFIX = ".dcm"
@@ -74,17 +73,13 @@ def hash_file(path: Path) -> tuple[str, int]:
         parts = [(each.name, *hash_file(each)) for each in slice_files(path)]
         names = "".join(f"{name}\0{digest}\n" for name, digest, _ in parts)
         return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest(), sum(size for *_, size in parts)
-    sha, size = hashlib.sha256(), 0
     try:
         with path.open("rb") as file:
-            while part := file.read(HASH_PART_BYTES):
-                sha.update(part)
-                size += len(part)
+            return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
     except OSError as error:
         raise MissingError(
             f"{path.name} cannot be read: {error.strerror}", expected="a file that is there", fix="bring it back"
         ) from error
-    return sha.hexdigest(), size
 
 
 def slice_files(folder: Path) -> list[Path]:

@@ -124,9 +124,9 @@ def _read_rule(table: object, place: int, definition: Definition, folder: Path) 
             )
     _check_values(table, where)
     bounds = [table[name] for name in ("at_least", "at_most") if name in table]
-    asked = [bool(table.get(name)) for name in ("keywords", "regex", "bundle", "url")]
-    is_model = any(asked[2:])
-    if [*asked, bool(bounds) and not table.get("bundle")].count(True) != 1:
+    is_given = [bool(table.get(name)) for name in ("keywords", "regex", "bundle", "url")]
+    is_model = any(is_given[2:])
+    if [*is_given, bool(bounds) and not table.get("bundle")].count(True) != 1:
         raise InputError(
             f"{where} asks for nothing, or for two things", expected="keywords, regex, bounds, bundle or url",
             fix="keep one",
