@@ -21,7 +21,7 @@ from deepseek.observe.why.page import render_page
 from deepseek.observe.why.report import make_report
 from deepseek.observe.why.scoring import SliceCounts, bound_false_discoveries, score_slices
 from deepseek.observe.why.windows import WindowChoice, parse_duration
-from deepseek.observe.why.words import action_words
+from deepseek.observe.why.words import action_words, condition_words
 
 pytest.importorskip("duckdb")
 START_S, NUM_ROWS, PAST_S = 1_767_225_600.0, 14_000, 6_000.0
@@ -68,6 +68,55 @@ def test_the_tenant_that_became_worse_is_named_and_not_the_one_that_always_was_b
     findings = causes_of(tmp_path, columns)
     assert named(findings)[0] == {"client": "t4"}
     assert findings.causes[0].evidence[0].rate == pytest.approx(0.5, abs=0.15)
+
+
+def test_a_text_where_a_number_should_stand_is_named(tmp_path: Path) -> None:
+    columns = clean_columns()
+    amount = columns["input.amount"].astype(str).astype(object)
+    worse = in_window(columns) & (np.random.default_rng(5).random(NUM_ROWS) < 0.1)
+    amount[worse] = "broken"
+    columns["status"][worse] = 422
+    [cause, *others] = causes_of(tmp_path, columns | {"input.amount": amount}).causes
+    assert [(each.field, each.kind, each.value) for each in cause.conditions] == [("input.amount", "is", "broken")]
+    assert all(each.echo_of for each in others)
+    amount[worse] = [f"{number} EUR" for number in range(worse.sum())]  # a text of its own in each row
+    [cause, *others] = causes_of(tmp_path, columns | {"input.amount": amount}).causes
+    assert [(each.field, each.kind) for each in cause.conditions] == [("input.amount", "text")]
+    assert condition_words(cause.conditions[0]).en == "amount is no number"
+
+
+def test_a_burst_is_not_told_as_what_comes_each_minute(tmp_path: Path) -> None:
+    columns = clean_columns()
+    since_s = columns["time"] - START_S - PAST_S
+    burst = (since_s >= 305) & (since_s < 325)
+    columns["status"][burst] = 503
+    fields = [condition.field for cause in causes_of(tmp_path, columns).causes for condition in cause.conditions]
+    assert "second of the minute" not in fields
+    columns = clean_columns()
+    each_minute = in_window(columns) & (np.mod(columns["time"], 60) >= 5) & (np.mod(columns["time"], 60) < 15)
+    columns["status"][each_minute] = 503
+    assert list(named(causes_of(tmp_path, columns))[0]) == ["second of the minute"]
+
+
+def test_what_slows_all_rows_is_not_told_as_a_range_that_nearly_all_are_in(tmp_path: Path) -> None:
+    columns = clean_columns()
+    rng = np.random.default_rng(7)
+    columns["input.size"] = rng.normal(0, 1, NUM_ROWS)
+    slow = in_window(columns) & (rng.random(NUM_ROWS) < 0.06) & (columns["input.size"] > -1.5)  # by chance none there
+    columns["duration_s"][slow] *= 8
+    findings = causes_of(tmp_path, columns)
+    assert findings.causes[0].conditions == ()
+
+
+def test_what_was_refused_before_it_came_to_a_worker_is_no_fault_of_a_missing_worker(tmp_path: Path) -> None:
+    columns = clean_columns()
+    worker = np.random.default_rng(3).choice(["1", "2"], NUM_ROWS).astype(object)
+    refused = in_window(columns) & (columns["client"] == "t4")
+    columns["status"][refused] = 422
+    worker[refused] = None
+    findings = causes_of(tmp_path, columns | {"worker": worker})
+    assert named(findings)[0] == {"client": "t4"}
+    assert "worker" not in {condition.field for cause in findings.causes for condition in cause.conditions}
 
 
 def test_a_wide_slice_that_holds_the_rows_of_a_narrow_one_is_no_cause_of_its_own(tmp_path: Path) -> None:
@@ -135,7 +184,10 @@ def test_an_expression_reads_no_file(tmp_path: Path) -> None:
 
 def test_too_few_rows_are_refused(tmp_path: Path) -> None:
     columns = {name: values[:20] for name, values in clean_columns().items()}
-    with pytest.raises(InputError, match="at least 30"):
+    with pytest.raises(InputError, match=r"has 20 rows in the window, which begins at .* UTC.*at least 30"):
+        causes_of(tmp_path, columns)
+    columns = {name: values[-300:] for name, values in clean_columns().items()}
+    with pytest.raises(InputError, match=r"has 0 rows before the window, which begins at .* UTC.*a shorter --since"):
         causes_of(tmp_path, columns)
     with pytest.raises(InputError, match="no span"):
         parse_duration("10 x")

@@ -27,6 +27,7 @@ FALSE_DISCOVERY_SHARE = 0.01
 MIN_EXCESS = 5.0  # bad rows beyond what is expected
 MIN_ODDS_RATIO = 1.5  # of a slice's rate to its past
 ALL_SHARE = 0.95  # a slice of more rows of the window and of the past tells nothing apart
+MOST_SHARE = 0.8  # of the rows, from which a slice must explain more than everything does
 NUM_SEEDS = 10  # best slices of different fields that are looked at with a second condition
 SEED_SHARE = 0.2  # of the best one's score
 PAIR_ADVANTAGE = 1.15  # a pair explains so many times what its better half does, or it is none
@@ -109,10 +110,10 @@ def find_causes(logs: Logs, choice: WindowChoice, *, bad: str | None = None) -> 
         counter = KindCounter(sample, sample.bad[kind.sql])
         if counter.bad_totals[-1] < MIN_EXCESS:
             continue
-        for group in _search_kind(sample, slices, counter, kind):
-            candidates += group.candidates
-            p_values.append(group.p_value)
-            num_slices += group.num_slices
+        groups = list(_search_kind(sample, slices, counter, kind))
+        candidates += _without_near_everything(groups)
+        p_values += [group.p_value for group in groups]
+        num_slices += sum(group.num_slices for group in groups)
     limit = bound_false_discoveries(np.array(p_values), FALSE_DISCOVERY_SHARE)
     causes = _rank([each for each in candidates if each.evidence.p_value <= limit])
     causes = _mark_echoes(sample, causes)
@@ -144,6 +145,10 @@ def _search_kind(
             preference = scores.score - END_PENALTY * each.num_ends
             most = MAX_VALUES_TOLD if field_.kind == "category" else 1  # ranges of one field say the same
             chosen = chosen[np.argsort(-preference[chosen], kind="stable")][:most]
+            if field_.kind == "second":
+                chosen = np.array(
+                    [slice_ for slice_ in chosen if counter.recurs(each.masks[slice_][field_.codes])], int
+                )
             best += [(float(scores.plain[slice_]), index, int(slice_)) for slice_ in chosen[:2]]
         conditions = [(condition,) for condition in each.conditions]
         yield _make_group(conditions, counts, scores, kind, chosen)
@@ -152,6 +157,22 @@ def _search_kind(
         if score < SEED_SHARE * best[0][0]:
             break
         yield from _search_pairs(sample, slices, counter, kind, (score, index, slice_), alone)
+
+
+def _without_near_everything(groups: Sequence[_Group]) -> list[_Candidate]:
+    """The candidates of a kind, but those that most rows of the window and of the past have and that explain no more
+    than everything does: the best of so many slices leaves some good rows out by chance."""
+    candidates = [each for group in groups for each in group.candidates]
+    everything = next((each.evidence.score for each in candidates if not each.conditions), None)
+    if everything is None:
+        return candidates
+    limit = everything + math.log(sum(group.num_slices for group in groups))
+    return [
+        each
+        for each in candidates
+        if not each.conditions or each.evidence.score > limit
+        or min(each.evidence.share, each.evidence.past_share) < MOST_SHARE
+    ]  # fmt: skip
 
 
 def _search_pairs(
@@ -178,6 +199,8 @@ def _search_pairs(
         chosen = np.flatnonzero(worth)
         if len(chosen):
             chosen = chosen[np.argsort(-scores.score[chosen], kind="stable")][:1]
+            if field_.kind == "second" and not counter.recurs(each.masks[chosen[0]][field_.codes], rows):
+                chosen = chosen[:0]
         conditions = [(first, condition) for condition in each.conditions]
         num_tried = len(slices[index].conditions) * len(sample.fields)  # the seed is the best of so many
         yield _make_group(conditions, counts, scores, kind, chosen, num_tried)

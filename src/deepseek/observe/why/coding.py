@@ -1,14 +1,16 @@
 """Columns of a log -> small whole numbers, so that what is counted costs little however long a value is.
 
 A text has a code for each of its frequent values, one for values that the past did not know, one for the rare rest. A
-number has a code for each range between quantiles of the past, with the ends of the past as edges. A text of many
-values is looked at by its length. A missing value has a code of its own.
+number has a code for each range between quantiles of the past, with the ends of the past as edges, and one for each
+text that stands where a number should. A text of many values is looked at by its length. A missing value has a code of
+its own.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,6 +25,7 @@ MAX_COUNTED_NUMBERS = 12  # a number of so few values is a name
 PAST_SHARES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 EARLY_SHARE = 0.7  # of the past, that says which values are known
 NUM_SECONDS = 60
+NUMBERS_SHARE = 0.5  # of the past's values that are numbers, from which a column of texts is one of numbers
 MIN_LENGTHS = 10  # texts of fewer different lengths are codes of something
 LENGTH_PREFIX = "length of "
 
@@ -33,8 +36,8 @@ FieldKind = Literal["category", "number", "length", "second"]
 @dataclass(frozen=True, slots=True)
 class CodedField:
     """A column as codes (N,). Category: `values` has a name for each code. Otherwise code i is the range from edges[i
-    - 1] to before edges[i], without an end at the first and at the last. `missing`: the code of no value; -1: all have
-    one."""
+    - 1] to before edges[i], without an end at the first and at the last, then `missing`, then `texts` (the last one is
+    any other). `missing`: the code of no value; -1: all have one."""
 
     name: str
     kind: FieldKind
@@ -45,10 +48,11 @@ class CodedField:
     other: int = -1  # the code of rare values
     unseen: tuple[int, ...] = ()  # codes of values that the past did not know
     is_whole: bool = False  # whether its numbers are whole
+    texts: tuple[str, ...] = ()  # that stand where a number should
 
     @property
     def num_codes(self) -> int:
-        return (len(self.values) or len(self.edges) + 1) + (self.missing >= 0 and not self.values)
+        return (len(self.values) or len(self.edges) + 1) + (self.missing >= 0 and not self.values) + len(self.texts)
 
 
 def code_columns(table: pa.Table, is_past: NDArray[np.bool_], time_s: NDArray[np.float64]) -> list[CodedField]:
@@ -85,6 +89,8 @@ def _code_column(
     fields = []
     if num_distinct <= min(MAX_DISTINCT, max(2, int(is_past.sum()) // 20)):
         fields.append(_code_category(name, names, indices, is_past, is_early))
+    elif (mixed := _code_mixed(name, names, indices, is_past)) is not None:
+        return [mixed]
     if num_distinct <= MAX_VALUES:
         return fields
     lengths = pc.utf8_length(texts).cast(pa.float64()).to_numpy(zero_copy_only=False)
@@ -92,6 +98,36 @@ def _code_column(
     if len(distinct) > MIN_LENGTHS:
         fields.append(_code_numbers(LENGTH_PREFIX + name, "length", lengths, is_past))
     return fields
+
+
+def _code_mixed(
+    name: str, names: Sequence[str], indices: NDArray[Any], is_past: NDArray[np.bool_]
+) -> CodedField | None:
+    """A column of texts most of which are numbers, as Parquet holds one in which a single text came: ranges of the
+    numbers, and the texts. None where most are no numbers."""
+    values = np.array([*(_to_number(each) for each in names), np.nan])  # the last one is the missing value
+    is_number = np.isfinite(values)
+    past = indices[is_past & (indices < len(names))]
+    if not len(past) or is_number[past].mean() < NUMBERS_SHARE:
+        return None
+    field = _code_numbers(name, "number", values[indices], is_past)
+    is_text = ~is_number[indices] & (indices < len(names))
+    if not is_text.any():
+        return field
+    counts = np.bincount(indices[is_text], minlength=len(names))
+    frequent = [index for index in np.argsort(-counts, kind="stable").tolist() if counts[index] > 1][:MAX_VALUES]
+    code_of = np.full(len(names) + 1, field.missing + 1 + len(frequent), np.uint8)
+    code_of[frequent] = field.missing + 1 + np.arange(len(frequent))
+    field.codes[is_text] = code_of[indices[is_text]]
+    return replace(field, texts=(*(names[index] for index in frequent), ""))
+
+
+def _to_number(text: str) -> float:
+    """NaN for what is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _code_category(

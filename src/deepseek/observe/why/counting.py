@@ -13,6 +13,7 @@ from deepseek.observe.why.scoring import SliceCounts
 from deepseek.observe.why.slices import FieldSlices
 
 Rows = NDArray[np.int64]
+MIN_RECURRENCES = 3  # minutes in which something comes at the same second
 
 
 class KindCounter:
@@ -51,6 +52,17 @@ class KindCounter:
             num_rows[:, -1], num_bad[:, -1], expected, num_rows[:, :-1], num_bad[:, :-1], float(self.totals[-1]),
             float(self.bad_totals[-1]), self.totals[:-1], self.bad_totals[:-1], self._row_weight,
         )  # fmt: skip
+
+    def recurs(self, mask: NDArray[np.bool_], rows: Rows | None = None) -> bool:
+        """Whether the bad rows of the window that `mask` (N,) has, among these rows, come in several minutes, none of
+        which has most of them: else they are one event, whatever second it fell on."""
+        among = self.rows if rows is None else rows
+        bad = among[mask[among] & self._bad[among] & self._sample.in_window[among]]
+        minutes = np.floor(self._sample.time_s[bad] / 60).astype(np.int64)
+        if not len(minutes):
+            return False
+        weights = np.bincount(minutes - minutes.min(), weights=self._sample.weight[bad])
+        return bool((weights > 0).sum() >= MIN_RECURRENCES and weights.max() <= weights.sum() / 2)
 
     def everything(self) -> SliceCounts:
         """The counts of all rows as one slice."""

@@ -11,14 +11,18 @@ from numpy.typing import NDArray
 from deepseek.observe.system.events import SYSTEM_FIELD
 from deepseek.observe.why.coding import CodedField
 
+#: Last parts of names of what answers: a request without one was refused before it came there, or lost with it, which
+#: follows from what happened.
+WORKER_NAMES = frozenset(["worker", "pid"])
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
     """What a field must be. One of: a value; any of `values` (which the past did not know); from `low` to before
-    `high`; missing; a rare value."""
+    `high`; missing; a rare value; any text in the place of a number."""
 
     field: str
-    kind: str  # is, unseen, range, length, second, missing, rare
+    kind: str  # is, unseen, range, length, second, missing, rare, text
     value: str = ""
     values: tuple[str, ...] = ()
     low: float | None = None
@@ -73,6 +77,11 @@ def list_slices(field: CodedField) -> FieldSlices:
                 high = field.edges[last] if last < num_ranges - 1 else None
                 condition = Condition(field.name, kind, low=low, high=high, is_whole=field.is_whole)
                 add(condition, list(range(first, last + 1)))
-    if field.missing >= 0:
+        first_text = field.missing + 1
+        for place, text in enumerate(field.texts[:-1]):
+            add(Condition(field.name, "is", text), [first_text + place])
+        if field.texts:
+            add(Condition(field.name, "text"), list(range(first_text, first_text + len(field.texts))))
+    if field.missing >= 0 and field.name.rpartition(".")[2].lower() not in WORKER_NAMES:
         add(Condition(field.name, "missing"), [field.missing])
     return FieldSlices(tuple(conditions), np.array(masks))

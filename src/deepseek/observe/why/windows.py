@@ -88,10 +88,13 @@ def choose_window(logs: Logs, choice: WindowChoice) -> Window:
         f"min(time) FILTER ({window.past_sql}) FROM rows"
     )[0]
     if num_rows < MIN_ROWS or num_past < MIN_ROWS:
-        which, count, fix = (
-            ("the window", num_rows, "a longer --since, or another --until")
+        where, count, fix = (
+            ("in the window", num_rows, "give a longer --since, or another --until")
             if num_rows < MIN_ROWS
-            else ("its past", num_past, "a shorter --since, or more of the log")
+            else ("before the window", num_past, "give a shorter --since, or more of the log")
         )
-        raise InputError(f"{which} has {count} rows", expected=f"at least {MIN_ROWS} in each", fix=f"give {fix}")
+        raise InputError(
+            f"the log has {count} rows {where}, which begins at {moment_text(start_s)}",
+            expected=f"at least {MIN_ROWS} rows in the window, and as many before it to hold it against", fix=fix,
+        )  # fmt: skip
     return Window(max(window.past_start_s, first_s), start_s, end_s, num_rows, num_past)

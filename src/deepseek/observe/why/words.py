@@ -14,6 +14,11 @@ BAD_WORDS = {
     "wrong": Text("were wrong", "答错"),
     "flagged": Text("had imputed, unseen or outlying values", "含插补、未见或越界的值"),
 }  # fmt: skip
+#: Kinds of conditions that name no value.
+FIXED_WORDS = {
+    "missing": Text("is missing", "缺失"), "rare": Text("has a rare value", "为罕见值"),
+    "text": Text("is no number", "不是数"),
+}  # fmt: skip
 NEW_SHARE = 0.5  # of its share now, that a slice had in the past at most, to be called new
 MOST_VALUES = 3  # that a sentence names
 
@@ -25,10 +30,8 @@ def condition_words(condition: Condition) -> Text:
         return Text(f"after {words[0].en}", f"{words[0].zh}之后")
     if condition.kind == "is":
         return Text(f"{name} = {condition.value}", f"{name} = {condition.value}")
-    if condition.kind == "missing":
-        return Text(f"{name} is missing", f"{name} 缺失")
-    if condition.kind == "rare":
-        return Text(f"{name} has a rare value", f"{name} 为罕见值")
+    if (words := FIXED_WORDS.get(condition.kind)) is not None:
+        return Text(f"{name} {words.en}", f"{name} {words.zh}")
     if condition.kind == "unseen":
         some = ", ".join(condition.values[:MOST_VALUES])
         more = f" ({some}{', …' if len(condition.values) > MOST_VALUES else ''})" if some else ""
