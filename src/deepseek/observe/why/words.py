@@ -30,8 +30,8 @@ def condition_words(condition: Condition) -> Text:
         return Text(f"after {words[0].en}", f"{words[0].zh}之后")
     if condition.kind == "is":
         return Text(f"{name} = {condition.value}", f"{name} = {condition.value}")
-    if (words := FIXED_WORDS.get(condition.kind)) is not None:
-        return Text(f"{name} {words.en}", f"{name} {words.zh}")
+    if (fixed := FIXED_WORDS.get(condition.kind)) is not None:
+        return Text(f"{name} {fixed.en}", f"{name} {fixed.zh}")
     if condition.kind == "unseen":
         some = ", ".join(condition.values[:MOST_VALUES])
         more = f" ({some}{', …' if len(condition.values) > MOST_VALUES else ''})" if some else ""
