@@ -112,6 +112,12 @@ def test_shares_of_another_mask_key_do_not_open_a_sum() -> None:
         open_sum(masked, keys, NAMES, wrong, 3, "1/0")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_no_part_of_a_sum(value: float) -> None:
+    with pytest.raises(CheckError, match="not finite"):
+        to_field(np.array([1.0, value]), 2.0, 3)
+
+
 def test_numbers_at_the_bound_of_all_parties_do_not_wrap() -> None:
     for num in (2, 3, 10, 64):
         parts = [to_field(np.array([1.0, -1.0, 0.0]), 4.0, num) for _ in range(num)]
