@@ -266,8 +266,8 @@ def inversion(num_draws: int) -> list[dict[str, Any]]:
         claim(
             "gradient_inversion", ours=on_sum, rival=on_own, rival_name="the party's own update, without secure sums",
             unit="dB PSNR of the reading nearest to a picture", op="<=", bar=10.0, num_seeds=num_draws,
-            note=f"{shared}; the mean picture, which needs no gradient, is at {mean_picture:.1f} dB, and who knows it is "
-            f"not held to 10; in the study as it runs {as_it_runs.mean():.1f}; of a party's update on one picture "
+            note=f"{shared}; the mean picture, which needs no gradient, is at {mean_picture:.1f} dB, and who knows it "
+            f"is not held to 10; in the study as it runs {as_it_runs.mean():.1f}; of a party's update on one picture "
             f"{alone:.0f}; out of a sum over ten pictures in all, which parties refuse to open, {single:.1f}",
         ),
         claim(

@@ -166,7 +166,7 @@ def check_sum_hides_rows(study: Study, num_rows: float) -> None:
     layer of as many units as rows is as many sums of rows, and can be taken apart (Dimitrov et al. 2024)."""
     settings = study.settings
     units = (*settings.model.widths, study.num_margins)[0]
-    if settings.model.kind != "trees" and not settings.budget.noise and num_rows <= units:
+    if settings.model.kind in ("linear", "perceptron") and not settings.budget.noise and num_rows <= units:
         raise CheckError(
             f"the sum would be over {num_rows:.0f} rows, and the first layer has {units} units",
             expected=f"more than {units} rows: of fewer, single ones can be read out of their sum",

@@ -5,6 +5,7 @@ what cannot be kept are refused by name.
 
 [model]       kind = "perceptron", widths = [32]
 [model]       kind = "trees", trees = { num_trees = 50, depth = 4 }
+[model]       kind = "module"                       # a torch module, which every party has a file of
 [rounds]      num_rounds = 20, strategy = "fedavg", min_parties = 3
 [protection]  secure_sums = true
 """
@@ -19,7 +20,7 @@ from typing import Literal
 from deepseek.config import build_dataclass, merge_settings, read_toml
 from deepseek.errors import InputError
 
-ModelKind = Literal["linear", "perceptron", "trees"]
+ModelKind = Literal["linear", "perceptron", "trees", "module"]
 StrategyName = Literal["fedavg", "fedprox", "fedavgm", "fedavgm_nesterov", "fedadam", "scaffold"]
 RuleName = Literal["mean", "trimmed_mean", "median", "krum"]
 MAX_ROUNDS, MAX_PARTIES, MAX_WIDTH = 10_000, 1_000, 4_096
@@ -39,7 +40,7 @@ class TreeSettings:
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """What is learned: a linear model, a perceptron with hidden layers, or trees."""
+    """What is learned: a linear model, a perceptron with hidden layers, trees, or a torch module."""
 
     kind: ModelKind = "linear"
     widths: tuple[int, ...] = ()  # of the hidden layers of a perceptron
