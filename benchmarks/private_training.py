@@ -120,9 +120,9 @@ def accuracy_within(epsilon: float, seeds: list[int]) -> dict[str, Any]:
         f"accuracy_epsilon_{epsilon:g}", ours=float(np.mean(ours)) - float(np.mean(rival)), op=">=", bar=0.0,
         rival=float(np.mean(rival)), rival_name="accuracy of Opacus by its tutorial", num_seeds=len(seeds),
         unit="points of accuracy above",
-        note=f"standard error {error:.2f}; ours {np.mean(ours):.1f} ({min(ours):.1f} to {max(ours):.1f}), rival {min(rival):.1f} to "
-        f"{max(rival):.1f}; Opacus with our batches, rate and epochs {same:.1f} (one seed, weights not averaged); "
-        f"the commoner class {100 * max(share, 1 - share):.1f}",
+        note=f"standard error {error:.2f}; ours {np.mean(ours):.1f} ({min(ours):.1f} to {max(ours):.1f}), rival "
+        f"{min(rival):.1f} to {max(rival):.1f}; Opacus with our batches, rate and epochs {same:.1f} (one seed, weights "
+        f"not averaged); the commoner class {100 * max(share, 1 - share):.1f}",
     )  # fmt: skip
 
 
