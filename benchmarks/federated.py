@@ -4,15 +4,14 @@
 
 pneumoniamnist (pixels as columns) dealt to ten parties of 1/55 to 10/55 of the rows, and fraud-handbook by CUSTOMER_ID;
 figures on rows that no party has. The rival of accuracy is the same model by the same steps with all rows in one place;
-that of rounds is FedAvg with the same local steps; that of a secure sum is the plain sum of the same numbers as
-float32. Flower itself is not run: its FedAvg is the same arithmetic (docs/decisions/0033), its SecAgg+ is of its legacy
-API. `killed` runs a real federation over TLS and kills the coordinator or a party, again and again.
+that of rounds is FedAvg with the same local steps, ours and Flower's; that of a secure sum is the plain sum of the same
+numbers as float32, for Flower's SecAgg+ is of its legacy API (docs/decisions/0033). `killed` runs a
+real federation over TLS and kills the coordinator or a party, again and again.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -25,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from federated_inversion import attack, nearest_db, own_picture, typical_pictures
+from federated_data import FRAUD, NESTEROV, NUM_PARTIES, PNEUMONIA, fraud_table, pneumonia_table, study_of
+from federated_flower import FLOWER, beside_flower
+from federated_inversion import inversion
 from result import claim, finish, options
 
 from deepseek.bundle.sign import generate_keys
@@ -56,37 +57,9 @@ from deepseek.privacy.transport.messages import (
     shares_to_bytes,
 )
 
-DATA = Path(os.environ.get("DEEPSEEK_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-PNEUMONIA = ("model.kind='perceptron'", "model.widths=[32]", "rounds.num_rounds=20", "rounds.batch_size=32",
-             "rounds.lr=0.05", "rounds.local_epochs=2", "rounds.strategy='fedavgm'")  # fmt: skip
-FRAUD = ("model.kind='perceptron'", "model.widths=[16]", "rounds.num_rounds=20", "rounds.batch_size=16",
-         "rounds.lr=0.3", "rounds.local_epochs=2", "rounds.strategy='fedavgm'")  # fmt: skip
-NESTEROV = ("rounds.strategy='fedavgm_nesterov'", "rounds.server_momentum=0.9")
-NUM_NUMBERS, NUM_PARTIES, NUM_DROPPED = 100_000, 10, 2
+NUM_NUMBERS, NUM_DROPPED = 100_000, 2
 WITHIN = 0.01  # of the accuracy with all data in one place
 LONGEST_S = 600.0
-
-
-def pneumonia_table(part: str) -> Table:
-    """Pictures of 28 x 28 pixels as 784 columns."""
-    with np.load(DATA / "pneumoniamnist" / "pneumoniamnist.npz") as arrays:
-        pixels, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"].ravel()
-    flat = pixels.reshape(len(pixels), -1) / 255.0
-    columns: dict[str, Any] = {f"p{place}": flat[:, place].copy() for place in range(flat.shape[1])}
-    types = dict.fromkeys(columns, "number") | {"label": "text"}
-    columns["label"] = np.array(["pneumonia" if label else "normal" for label in labels], object)
-    return Table(columns, types)  # type: ignore[arg-type]
-
-
-def fraud_table(file: str, num_rows: int) -> Table:
-    """The first rows of a month that the customers of a tenth made."""
-    table = read_table(DATA / "fraud-handbook" / file)
-    mine = np.flatnonzero(table.column("CUSTOMER_ID") % 10 == 3)[:num_rows]
-    return table.take(mine)
-
-
-def study_of(table: Table, target: str, drop: tuple[str, ...], settings: tuple[str, ...]) -> Study:
-    return make_study(table.take(np.arange(500)), StudyRequest("study", target, drop), read_settings(None, settings))
 
 
 def run_pneumonia(seed: int, *settings: str) -> Simulation:
@@ -247,51 +220,6 @@ def _accuracy_under_attack(table: Table, parts: dict[str, Any], test: Table, rul
     return measure_state(study, state, test)["accuracy"].value
 
 
-def inversion(num_draws: int) -> list[dict[str, Any]]:
-    """How near pictures are read out of the sum of ten parties that have as few rows as a study admits, ten each, and
-    take one step on all of them: the most that a study under masks gives away. The bar is one of the reading alone;
-    what it adds to what needs no gradient is the second claim."""
-    table, others = pneumonia_table("train"), pneumonia_table("val")
-    one_step = ("rounds.local_epochs=1", "rounds.batch_size=4096", "protection.secure_sums=true")
-    study = study_of(table, "label", (), (*PNEUMONIA, *one_step, "rounds.min_parties=6"))
-    guesses = typical_pictures(_pixels(others), study.settings.model.widths[0])
-    found = [_attack_draw(study, table, guesses, seed) for seed in range(num_draws)]
-    on_sum, on_own, mean_picture, guessed, single = np.mean(found, axis=0).tolist()
-    whole = study_of(table, "label", (), PNEUMONIA)
-    parts = split_parties(table, "rows", NUM_PARTIES, 1)
-    as_it_runs, _, _ = attack(whole, {name: table.take(rows) for name, rows in parts.items()}, 3)
-    alone = own_picture(study, table.take(np.arange(10)))
-    shared = f"{num_draws} draws of ten parties of 10 pictures, 8 of them learned from, one step"
-    return [
-        claim(
-            "gradient_inversion", ours=on_sum, rival=on_own, rival_name="the party's own update, without secure sums",
-            unit="dB PSNR of the reading nearest to a picture", op="<=", bar=10.0, num_seeds=num_draws,
-            note=f"{shared}; the mean picture, which needs no gradient, is at {mean_picture:.1f} dB, and who knows it "
-            f"is not held to 10; in the study as it runs {as_it_runs.mean():.1f}; of a party's update on one picture "
-            f"{alone:.0f}; out of a sum over ten pictures in all, which parties refuse to open, {single:.1f}",
-        ),
-        claim(
-            "gradient_inversion_gain", ours=on_sum - guessed, rival=on_own - guessed, num_seeds=num_draws,
-            rival_name="the party's own update, without secure sums", op="<=", bar=0.0,
-            unit="dB above as many typical pictures, which need no gradient",
-            note=f"{shared}; means of {len(guesses)} groups of validation pictures are at {guessed:.1f} dB",
-        ),
-    ]  # fmt: skip
-
-
-def _attack_draw(study: Study, table: Table, guesses: Float64, seed: int) -> tuple[float, ...]:
-    rows = np.random.default_rng(seed).choice(len(table), 10 * NUM_PARTIES, replace=False).reshape(NUM_PARTIES, -1)
-    tables = {f"p{place}": table.take(np.sort(each)) for place, each in enumerate(rows)}
-    on_sum, on_own, mean_picture = attack(study, tables, 3)
-    single, _, _ = attack(study, tables, 3, rows_each=1)
-    guessed = nearest_db(guesses, _pixels(table)[np.sort(rows.ravel())])
-    return tuple(float(each.mean()) for each in (on_sum, on_own, mean_picture, guessed, single))
-
-
-def _pixels(table: Table) -> Float64:
-    return np.stack([table.column(f"p{place}") for place in range(784)], axis=1)
-
-
 def accountant() -> dict[str, Any]:
     """The largest relative difference of our exact epsilon to Opacus' accountant of privacy loss distributions."""
     from opacus.accountants import PRVAccountant
@@ -389,6 +317,7 @@ def main() -> int:
     runs: dict[str, Callable[[bool], list[dict[str, Any]]]] = {
         "pneumonia_accuracy": lambda quick: [pneumonia_accuracy(few if quick else many)],
         "fraud_average_precision": lambda quick: [fraud_precision(few if quick else many)],
+        "beside_flower": lambda quick: beside_flower(few if quick else many),
         "rounds": lambda quick: [rounds_needed(few if quick else many)],
         "secure_bytes": lambda _: secure_sum(),
         "robust": lambda quick: [robust(few if quick else many)],
@@ -397,7 +326,7 @@ def main() -> int:
         "killed": lambda quick: [killed(10 if quick else 50)],
     }
     args = options(__doc__, runs, quick="one seed instead of three, 10 kills instead of 50.").parse_args()
-    chosen = [args.only] if args.only else list(runs)
+    chosen = [args.only] if args.only else [name for name in runs if name != "beside_flower" or FLOWER.exists()]
     claims: list[dict[str, Any]] = []
     status = 0
     for place, name in enumerate(chosen, 1):

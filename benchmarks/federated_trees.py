@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import xgboost as xgb
-from federated import fraud_table, study_of
+from federated_data import fraud_table, study_of
 from result import claim, finish, options
 
 from deepseek.contracts import Float64

@@ -119,9 +119,14 @@ class LocalParty:
 
     def _training_update(self, state: StudyState) -> Float64:
         settings, objective = self.study.settings, learner_of(self.study)
-        if isinstance(objective, TreeObjective):
-            return objective.histograms(state.parameters, state.task, self.training, self._margins)
         rounds, budget = settings.rounds, settings.budget
+        if isinstance(objective, TreeObjective):
+            clip_norm = budget.clip_norm if budget.noise else np.inf
+            means = objective.histograms(state.parameters, state.task, self.training, self._margins, clip_norm)
+            if not budget.noise:
+                return means
+            deviation = budget.noise * objective.row_norm(clip_norm) / len(self.training)
+            return np.asarray(means + deviation * secure_normal(len(means)), np.float64)
         rows = state.standardization.apply(self.training)
         if budget.noise and budget.unit == "record":
             return train_privately(objective, state.parameters, rows, settings).change
@@ -180,7 +185,7 @@ def check_record_budget(study: Study, name: str, num_rows: int) -> None:
     settings, budget = study.settings, study.settings.budget
     if budget.unit == "party" or not budget.noise or budget.epsilon is None:
         return
-    epsilon = epsilon_of_rows(settings, num_rows, settings.rounds.num_rounds)
+    epsilon = epsilon_of_rows(settings, num_rows, settings.num_training_tasks)
     if epsilon > budget.epsilon:
         raise BudgetSpentError(
             f"{name} would spend epsilon {epsilon:.3g} on each of its {num_rows} rows",
