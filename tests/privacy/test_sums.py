@@ -107,7 +107,7 @@ def test_shares_of_another_mask_key_do_not_open_a_sum() -> None:
         for name in NAMES[:4]
     }
     revealed = {name: parties[name].reveal(NAMES[:4]) for name in NAMES[:4]}
-    wrong = {name: RevealedShares(each.seeds, {"p4": bytes(32)}) for name, each in revealed.items()}
+    wrong = {name: RevealedShares(each.seeds, {"p4": bytes(16)}) for name, each in revealed.items()}
     with pytest.raises(CheckError, match="mask key of p4"):
         open_sum(masked, keys, NAMES, wrong, 3, "1/0")
 
