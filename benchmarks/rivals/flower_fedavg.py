@@ -22,6 +22,7 @@ from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
+from flwr.supercore.task_identity import TaskIdentity
 
 Layers = list[np.ndarray[Any, Any]]  # weight, bias, weight, bias
 
@@ -120,6 +121,7 @@ def main(path: str) -> None:
         accuracies.append(float(((scores > 0) == (task["test_target"] == 1)).mean()))
         return MetricRecord({"accuracy": accuracies[-1]})
 
+    TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1  # as a SuperLink would set them
     grid = LocalGrid(app, int(task["num_parties"]))
     strategy = FedAvg(fraction_train=1.0, fraction_evaluate=0.0, min_available_nodes=int(task["num_parties"]))
     strategy.start(grid, ArrayRecord(layers), num_rounds=int(task["num_rounds"]), evaluate_fn=measure)
