@@ -25,7 +25,15 @@ LARGEST_DIFFERENCE = 1e-4  # of scores, beside 1 and the score itself
 class _FromFeatures(nn.Module):
     """Prepared features (N, F) -> raw scores (N, K), those of regression in the target's units."""
 
-    def __init__(self, join: Perceptron, standard: Standardization, module: nn.Module, scale: float, centre: float):
+    logged: Tensor
+    middle: Tensor
+    width: Tensor
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(
+        self, join: Perceptron, standard: Standardization, module: nn.Module, scale: float, centre: float
+    ) -> None:
         super().__init__()
         as_tensor = lambda array: torch.from_numpy(np.array(array, np.float32))  # noqa: E731
         self.numeric, self.codes = join.numeric.tolist(), join.codes.tolist()

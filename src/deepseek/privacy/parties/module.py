@@ -73,7 +73,7 @@ class ModuleObjective:
         """Raw scores (N, K), with the module as it answers."""
         self.module.eval()
         with torch.inference_mode():
-            scores = torch.func.functional_call(self.module, self._tensors(parameters), (_as_tensor(inputs),))
+            scores: Tensor = torch.func.functional_call(self.module, self._tensors(parameters), (_as_tensor(inputs),))
         return scores.numpy().astype(np.float64)
 
     def probabilities(self, parameters: Float64, inputs: NDArray[Any]) -> Float64:
@@ -125,7 +125,8 @@ class ModuleObjective:
 
     def _tensors(self, parameters: Float64) -> dict[str, Tensor]:
         """The flat parameters by the module's names."""
-        flat, start, tensors = torch.from_numpy(parameters.astype(np.float32)), 0, {}
+        flat, start = torch.from_numpy(parameters.astype(np.float32)), 0
+        tensors: dict[str, Tensor] = {}
         for name, parameter in self.module.named_parameters():
             tensors[name] = flat[start : start + parameter.numel()].view_as(parameter).clone()
             start += parameter.numel()
