@@ -49,7 +49,7 @@ class ModuleObjective:
         key = (*study_key(study), *sizes, settings.rounds.seed, study.task, settings.model.weight_decay)
         if key not in _CACHE:
             name = f"{path.name}:{study.module.name.rpartition(':')[2]}"
-            with torch.random.fork_rng():
+            with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(settings.rounds.seed)
                 module = load_object(
                     "module", name, path.parent, call=True,
@@ -86,7 +86,7 @@ class ModuleObjective:
         tensors = {name: each.requires_grad_() for name, each in self._tensors(parameters).items()}
         digest = hashlib.sha256(parameters.tobytes() + rows.inputs.tobytes()).digest()
         self.module.train()
-        with torch.random.fork_rng(), torch.enable_grad():
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(int.from_bytes(digest[:7], "little"))
             scores = torch.func.functional_call(self.module, tensors, (_as_tensor(rows.inputs),))
             loss = self._loss(scores, _as_target(self.task, rows.target))

@@ -193,7 +193,7 @@ class PartySession:
         """The last step, which opens the sum: of training only where it is over enough rows."""
         study = self.client.folder.study
         if self._fetch_state(place)[0].kind(study) == "training":
-            check_sum_hides_rows(study, sum(self._peer_weights[name] for name in survivors))
+            check_sum_hides_rows(study, sum(self._peer_weights.get(name, 0.0) for name in survivors))
         return current.reveal(survivors)
 
     def _peers(self, place: Place, payload: JsonObject) -> dict[str, PublicKeys]:
