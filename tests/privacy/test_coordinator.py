@@ -162,8 +162,9 @@ def test_a_folder_of_another_study_is_refused(federation: Federation, tmp_path: 
         open_coordinator(other)
 
 
+@pytest.mark.parametrize(("hours", "word"), [(-1, "behind"), (1, "ahead of")])
 def test_requests_are_believed_by_signature_study_and_clock(
-    federation: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    federation: Federation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int, word: str
 ) -> None:
     study, body = federation.study, b"numbers"
     path = message_path(open_coordinator(federation).place)
@@ -183,11 +184,11 @@ def test_requests_are_believed_by_signature_study_and_clock(
     with pytest.raises(OtherStudyError):
         check_request(study, sign_request(key, "ada", other, "POST", path, body), "POST", path, body)
     now = messages.time.time()
-    monkeypatch.setattr(messages.time, "time", lambda: now - 3600)
-    early = sign_request(key, "ada", study, "POST", path, body)
+    monkeypatch.setattr(messages.time, "time", lambda: now + 3600 * hours)
+    wrong = sign_request(key, "ada", study, "POST", path, body)
     monkeypatch.undo()
-    with pytest.raises(ClockError, match="ada is 3600 seconds behind"):
-        check_request(study, early, "POST", path, body)
+    with pytest.raises(ClockError, match=f"ada is 3600 seconds {word}"):
+        check_request(study, wrong, "POST", path, body)
 
 
 def test_who_only_asks_how_it_stands_is_not_waited_for(federation: Federation) -> None:

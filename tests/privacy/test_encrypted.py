@@ -166,14 +166,23 @@ def test_messages_that_do_not_fit_are_refused_by_name(model: EncryptedModel, key
 
 
 @pytest.fixture(scope="module")
-def url(bundle: Bundle, model: EncryptedModel) -> Iterator[str]:
+def server_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All that the server writes, beside its address."""
+    return tmp_path_factory.mktemp("server") / "server.log"
+
+
+@pytest.fixture(scope="module")
+def url(bundle: Bundle, model: EncryptedModel, server_log: Path) -> Iterator[str]:
     """A server in a process of its own."""
     command = [sys.executable, "-m", "deepseek", "serve", str(bundle.path), "--encrypted", "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    yield json.loads(process.stdout.readline())["url"]
-    process.terminate()
-    process.communicate()
+    with server_log.open("w") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            assert process.stdout is not None
+            yield json.loads(process.stdout.readline())["url"]
+        finally:
+            process.terminate()
+            process.communicate()
 
 
 @pytest.mark.slow
@@ -196,6 +205,20 @@ def test_predict_writes_the_answers_of_the_plain_model(
     assert main(["predict", "--encrypted", url, str(rows), "--key", str(key), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["num_rows"] == len(report["predictions"]) == 20
+
+
+@pytest.mark.slow
+def test_misfits_are_answered_by_name_and_nothing_of_them_is_in_the_log(
+    url: str, model: EncryptedModel, key: CipherContext, server_log: Path
+) -> None:
+    httpx = pytest.importorskip("httpx")
+    data = message_to_bytes(encrypt_rows(model, key))
+    said = {}
+    for name, body in (("half", data[: len(data) // 2]), ("junk", b"age 42, debt 1234"), ("whole", data)):
+        response = httpx.post(f"{url}/v1/encrypted/scores", content=body, timeout=60, trust_env=False)
+        said[name] = response.status_code, "" if response.is_success else response.json()["error"]["code"]
+    assert said == {"half": (409, "integrity"), "junk": (409, "integrity"), "whole": (200, "")}
+    assert server_log.read_text() == ""
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from deepseek.privacy.parties.inputs import InputRows, read_rows
 from deepseek.privacy.parties.objective import Objective
 from deepseek.privacy.parties.training import train_privately
 from deepseek.privacy.rounds.aggregate import combine_updates, weighted_mean
-from deepseek.privacy.rounds.answer import Answer, LocalParty
+from deepseek.privacy.rounds.answer import Answer, LocalParty, check_sum_hides_rows, check_weight
 from deepseek.privacy.rounds.course import advance, combine
 from deepseek.privacy.rounds.state import StudyState, begin_study
 from deepseek.privacy.study.settings import RoundSettings
@@ -155,6 +155,45 @@ def test_numbers_that_are_not_finite_are_refused_by_the_partys_name(value: float
         combine(study, state, [replace(answer, vector=vector)])
     with pytest.raises(CheckError, match="ada sent 3 numbers"):
         combine(study, state, [replace(answer, vector=vector[:3])])
+
+
+def test_a_party_does_not_send_numbers_that_are_not_finite() -> None:
+    """Under masks nobody else could see it: steps that are far too long end in infinity."""
+    study = loans_study("rounds.lr=100", "rounds.local_epochs=100", "rounds.batch_size=8", task="regression")
+    party = LocalParty.of(study, "ada", loans_table("regression", 120))
+    with pytest.raises(CheckError, match="answer of ada has numbers that are not finite"):
+        party.answer(replace(begin_study(study), task=1))
+
+
+def test_numbers_beyond_the_bound_are_counted() -> None:
+    study = loans_study("rounds.lr=5", "protection.update_bound=0.01")
+    party = LocalParty.of(study, "ada", party_table("ada"))
+    answer = party.answer(replace(begin_study(study), task=1))
+    assert party.num_clipped == int((np.abs(answer.vector) == np.float32(0.01)).sum()) > 0
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, np.nan, np.inf, 1e300])
+def test_a_weight_that_no_party_has_is_refused(weight: float) -> None:
+    study = loans_study()
+    state = replace(begin_study(study), task=1)
+    answer = LocalParty.of(study, "ada", party_table("ada")).answer(state)
+    with pytest.raises(CheckError, match="ada says that its answer weighs"):
+        combine(study, state, [replace(answer, weight=weight)])
+
+
+def test_every_party_weighs_one_under_a_budget_of_parties() -> None:
+    study = loans_study("budget.noise=1.0", "protection.secure_sums=true")
+    check_weight(study, "ada", 1.0)
+    with pytest.raises(CheckError, match="weighs 96"):
+        check_weight(study, "ada", 96.0)
+
+
+def test_a_sum_over_no_more_rows_than_units_is_refused() -> None:
+    study = loans_study("model.kind='perceptron'", "model.widths=[16]")
+    check_sum_hides_rows(study, 17.0)
+    with pytest.raises(CheckError, match="over 16 rows, and the first layer has 16 units"):
+        check_sum_hides_rows(study, 16.0)
+    check_sum_hides_rows(loans_study(), 2.0)
 
 
 def test_a_table_of_another_schema_is_refused_by_the_column() -> None:

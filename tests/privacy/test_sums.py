@@ -107,9 +107,15 @@ def test_shares_of_another_mask_key_do_not_open_a_sum() -> None:
         for name in NAMES[:4]
     }
     revealed = {name: parties[name].reveal(NAMES[:4]) for name in NAMES[:4]}
-    wrong = {name: RevealedShares(each.seeds, {"p4": bytes(32)}) for name, each in revealed.items()}
+    wrong = {name: RevealedShares(each.seeds, {"p4": bytes(16)}) for name, each in revealed.items()}
     with pytest.raises(CheckError, match="mask key of p4"):
         open_sum(masked, keys, NAMES, wrong, 3, "1/0")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_no_part_of_a_sum(value: float) -> None:
+    with pytest.raises(CheckError, match="not finite"):
+        to_field(np.array([1.0, value]), 2.0, 3)
 
 
 def test_numbers_at_the_bound_of_all_parties_do_not_wrap() -> None:

@@ -11,16 +11,20 @@ import pytest
 from deepseek.bundle import open_bundle
 from deepseek.errors import InputError
 from deepseek.nn.model import Model
+from deepseek.privacy.accounting.gaussian import epsilon_of
+from deepseek.privacy.accounting.records import epsilon_of_rows
 from deepseek.privacy.bundles.pack import finish_model
+from deepseek.privacy.bundles.transcript import privacy_spent
 from deepseek.privacy.parties.inputs import InputRows, read_rows
 from deepseek.privacy.parties.trees import MarginCache, TreeObjective
-from deepseek.privacy.rounds.answer import LocalParty, answer_size
+from deepseek.privacy.rounds.answer import LocalParty, answer_size, check_record_budget
 from deepseek.privacy.rounds.course import advance, combine
 from deepseek.privacy.rounds.state import StudyState, begin_study
 from deepseek.privacy.simulation.simulate import SimulationOptions, simulate
 from deepseek.privacy.study.definition import Study, open_study, write_study
 from deepseek.privacy.study.settings import TreeSettings
 from deepseek.privacy.sums.field import from_field, to_field
+from deepseek.train.private.budget import BudgetSpentError
 from support.federation import loans_study, loans_table
 
 TREES = ("model.kind='trees'", "model.trees={num_trees=6, depth=3, num_bins=8}", "rounds.lr=0.3")
@@ -112,11 +116,59 @@ def test_a_study_of_trees_is_read_again_and_one_without_is_written_as_before(tmp
 @pytest.mark.parametrize(
     "settings",
     [("rounds.strategy='fedadam'",), ("budget.noise=1.0", "protection.secure_sums=true"), ("rounds.rule='median'",),
-     ("model.trees={depth=9}",), ("model.kind='linear'",)],
+     ("budget.unit='record'", "budget.noise=1.0", "budget.epsilon=8.0"), ("model.trees={depth=9}",),
+     ("model.kind='linear'",)],
 )  # fmt: skip
 def test_what_does_not_go_with_trees_is_refused_by_name(settings: tuple[str, ...]) -> None:
     with pytest.raises(InputError, match=r"trees|depth"):
         loans_study(*TREES, *settings)
+
+
+PRIVATE = ("model.trees={num_trees=2, depth=2, num_bins=8, min_hessian=0.01}", "budget.unit='record'",
+           "budget.noise=4.0", "budget.epsilon=8.0", "budget.delta=1e-5")  # fmt: skip
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_one_row_changes_a_partys_sums_by_no_more_than_the_noise_is_made_for(task: str) -> None:
+    study = loans_study(*TREES, task=task)
+    learner, rows = TreeObjective.of(study), parties_of(study, [], task)[0].training
+    parameters = trees_of(study, parties_of(study, [200], task)).parameters
+    for clip_norm in (0.3, 5.0):
+        for level in (1, 2, 3):  # levels of the first tree
+            sums = learner.histograms(parameters, level, rows, MarginCache(), clip_norm) * len(rows)
+            changes = []
+            for left_out in range(0, 600, 25):
+                others = rows.take(np.delete(np.arange(600), left_out))
+                without = learner.histograms(parameters, level, others, MarginCache(), clip_norm) * len(others)
+                changes.append(np.linalg.norm(sums - without))
+            assert max(changes) <= learner.row_norm(clip_norm) * (1 + 1e-9)
+            assert max(changes) > 0.3 * learner.row_norm(clip_norm)
+
+
+def test_levels_of_a_budget_have_the_noise_that_is_counted() -> None:
+    pytest.importorskip("opacus", reason="needs the extra 'dp'")
+    study = loans_study(*TREES, *PRIVATE)
+    learner, state = TreeObjective.of(study), begin_study(study)
+    party = parties_of(study, [])[0]
+    plain = learner.histograms(state.parameters, 1, party.training, MarginCache(), 1.0)
+    noises = [LocalParty(study, "p", party.training, party.held).answer(state).vector - plain for _ in range(20)]
+    expected = 4.0 * learner.row_norm(1.0) / 600
+    assert np.std(noises) == pytest.approx(expected, rel=0.1)
+    ours = epsilon_of_rows(study.settings, 600, study.settings.num_training_tasks)
+    assert ours == pytest.approx(epsilon_of(4.0, 4, 1e-5), abs=0.02)  # the exact one of four Gaussian mechanisms
+
+
+def test_trees_under_a_budget_end_after_their_levels_and_a_party_of_any_size_pays_the_same() -> None:
+    pytest.importorskip("opacus", reason="needs the extra 'dp'")
+    study = loans_study(*TREES, *PRIVATE)
+    state = trees_of(study, parties_of(study, [300]))
+    assert (state.task, state.kind(study)) == (5, None)
+    spent = privacy_spent(study, 4)
+    assert spent is not None
+    assert (spent.unit, spent.epsilon) == ("record", 8.0)
+    dear = replace(study.settings, budget=replace(study.settings.budget, noise=0.5))
+    with pytest.raises(BudgetSpentError, match="ada would spend"):
+        check_record_budget(replace(study, settings=dear), "ada", 100_000)
 
 
 def test_three_classes_are_refused() -> None:

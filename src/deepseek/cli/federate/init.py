@@ -19,6 +19,7 @@ Examples:
   deepseek federate init cards --sample sample.csv --target fraud --model config.toml --min-parties 3 \\
       --coordinator hub.pub --party bank-a=a.pub --party bank-b=b.pub --party bank-c=c.pub
   deepseek federate init cards --sample sample.csv --target fraud --set rounds.num_rounds=50 --json
+  deepseek federate init cards --sample sample.csv --target fraud --set model.kind=module --module net.py:build
 
 \b
 A config has the sections model, rounds, protection and budget:
@@ -44,14 +45,18 @@ A config has the sections model, rounds, protection and budget:
 @click.option("--party", "parties", multiple=True, type=parse_assignment, metavar="NAME=FILE.pub",
               help="A party and its public key (see keygen). May be repeated.")  # fmt: skip
 @click.option("--coordinator", type=FILE, metavar="FILE.pub", help="Public key of who serves the study.")
+@click.option("--module", metavar="FILE.py:NAME",
+              help='Of model.kind = "module": its digest goes into the study, its code does not.')  # fmt: skip
 @output.json_option
 def command(
     study: Path, sample: Path, target: str, drop: tuple[str, ...], config: Path | None, assignments: tuple[str, ...],
-    min_parties: int | None, parties: tuple[tuple[str, str], ...], coordinator: Path | None, as_json: bool,
+    min_parties: int | None, parties: tuple[tuple[str, str], ...], coordinator: Path | None, module: str | None,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Write STUDY/study.json: the schema by SAMPLE, the model, the rounds, the protection and the parties. Medians,
     ranges and levels of SAMPLE stand in it, and none of its rows; every party signs these very bytes."""
     from deepseek.data import read_table
+    from deepseek.privacy.parties.module_source import read_source
     from deepseek.privacy.study.definition import Party, write_study
     from deepseek.privacy.study.request import StudyRequest, make_study, public_key_text
     from deepseek.privacy.study.settings import read_settings
@@ -60,7 +65,8 @@ def command(
     settings = read_settings(config, (*assignments, *fewest))
     members = tuple(Party(name, public_key_text(Path(path))) for name, path in parties)
     leader = None if coordinator is None else Party("coordinator", public_key_text(coordinator))
-    request = StudyRequest(study.resolve().name, target, drop, members, leader)
+    source = None if module is None else read_source(module)
+    request = StudyRequest(study.resolve().name, target, drop, members, leader, source)
     folder = write_study(study, make_study(read_table(sample), request, settings))
     output.emit(describe_study(folder.study, folder), as_json, lambda: study_parts(folder.study))
 
@@ -83,6 +89,7 @@ def study_parts(study: Study) -> list[object]:
         ("predicts", f"{study.target} ({study.task})"),
         ("reads", ", ".join(column.name for column in study.preprocessor.columns)),
         ("model", " ".join([settings.model.kind, *map(str, settings.model.widths)])),
+        *([("code", f"{study.module.name}, sha256 {study.module.sha256}")] if study.module is not None else []),
         ("rounds", f"{settings.rounds.num_rounds} of {settings.rounds.strategy}, {settings.rounds.rule}"),
         ("the coordinator sees", protection),
         ("parties", ", ".join(party.name for party in study.parties) or "none: it can be simulated, not served"),

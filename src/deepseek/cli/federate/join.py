@@ -13,6 +13,7 @@ EPILOG = """\b
 Examples:
   deepseek federate join https://hub.example:8443 --study cards --data payments.csv --key bank-a
   deepseek federate join https://hub.example:8443 --study cards --data payments.csv --key bank-a --patience 2h --json
+  deepseek federate join https://hub.example:8443 --study cards --data payments.csv --key bank-a --module net.py:build
 """
 
 
@@ -23,13 +24,19 @@ Examples:
 @click.option("--key", type=FILE, required=True, help="The party's private key.")
 @click.option("--patience", default="600", show_default=True, type=duration, metavar="SECONDS",
               help="How long the coordinator may be gone.")  # fmt: skip
+@click.option("--module", metavar="FILE.py:NAME", help="Your own copy of the torch module that the study learns.")
 @output.json_option
-def command(url: str, study: Path, data: Path, key: Path, patience: float, as_json: bool) -> None:
+def command(
+    url: str, study: Path, data: Path, key: Path, patience: float, module: str | None, as_json: bool
+) -> None:  # fmt: skip
     """Answer the coordinator at URL until the study is over. What leaves this machine is what study.json says: with
     secure sums, numbers under masks that only the sum of all parties is free of."""
     from deepseek.data import read_table
+    from deepseek.privacy.parties.module_source import provide_module
     from deepseek.privacy.study.definition import open_study
     from deepseek.privacy.transport.party import JoinOptions, join_study
 
     options = JoinOptions(key, patience, report=lambda text: output.note(f"answered: {text}"))
-    output.emit(join_study(url, open_study(study), read_table(data), options), as_json)
+    folder = open_study(study)
+    provide_module(folder.study, module)
+    output.emit(join_study(url, folder, read_table(data), options), as_json)

@@ -26,20 +26,24 @@ Killed at any moment, it goes on from its last step when it is started again. Ct
 @click.option("--port", default=8443, show_default=True, type=click.IntRange(0, 65_535), help="0: a free one.")
 @click.option("--out", type=FOLDER, help="Write the bundle there, signed by the same key.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle at --out.")
+@click.option("--module", metavar="FILE.py:NAME", help="Your own copy of the torch module that the study learns.")
 @output.json_option
 def command(
-    study: Path, key: Path, host: str, port: int, out: Path | None, overwrite: bool, as_json: bool
+    study: Path, key: Path, host: str, port: int, out: Path | None, overwrite: bool, module: str | None, as_json: bool
 ) -> None:  # fmt: skip
     """Coordinate STUDY: ask its parties task by task, add what they answer, and write the bundle at the end. It sees
     what study.json says, and no row."""
     from deepseek.bundle import check_target
+    from deepseek.privacy.parties.module_source import provide_module
     from deepseek.privacy.study.definition import open_study
     from deepseek.privacy.transport.server import ServeOptions, serve_study
 
     if out is not None:
         check_target(out, overwrite=overwrite, key=key)
     announce = lambda url: output.note(f"the study is served at {url}")  # noqa: E731
-    report = serve_study(open_study(study), ServeOptions(key, host, port, out, overwrite, announce=announce))
+    folder = open_study(study)
+    provide_module(folder.study, module)
+    report = serve_study(folder, ServeOptions(key, host, port, out, overwrite, announce=announce))
     output.emit(report, as_json, lambda: serve_parts(report))
 
 

@@ -30,20 +30,24 @@ Examples:
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Of the cut into parties."
 )
+@click.option("--module", metavar="FILE.py:NAME", help="Your own copy of the torch module that the study learns.")
 @output.json_option
 def command(
     study: Path, data: Path, num_parties: int, split: str, out: Path | None, key: Path | None, overwrite: bool,
-    seed: int, as_json: bool,
+    seed: int, module: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run STUDY with the rows of DATA cut into parties of uneven size. The model is measured on a fifth of the rows,
     which no party has, beside each party alone and all data in one place."""
     from deepseek.bundle import check_target
     from deepseek.data import read_table
+    from deepseek.privacy.parties.module_source import provide_module
     from deepseek.privacy.simulation.simulate import SimulationOptions, simulate
     from deepseek.privacy.study.definition import open_study
 
     if out is not None:
         check_target(out, overwrite=overwrite, key=key)
     options = SimulationOptions(num_parties, split, seed, out, key, overwrite)
-    simulation = simulate(open_study(study).study, read_table(data), options)
+    folder = open_study(study)
+    provide_module(folder.study, module)
+    simulation = simulate(folder.study, read_table(data), options)
     output.emit(simulation, as_json, simulation.summary_parts)

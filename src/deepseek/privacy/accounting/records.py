@@ -1,9 +1,10 @@
 """The privacy loss of DP-SGD on a party's own rows (Abadi et al. 2016): (epsilon, delta) of single rows.
 
 Every step takes each row with the chance q = batch_size / rows, clips each row's gradient to clip_norm and adds
-Gaussian noise of noise * clip_norm to their sum; train/private/accountant.py adds up what that costs. Neighbors are
-two tables of one party that differ in the presence of one row; how many rows a party has is known. A party with few
-rows pays more for the same rounds, for q is larger.
+Gaussian noise of noise * clip_norm to their sum; train/private/accountant.py adds up what that costs. A level of trees
+is one step in which every row is (TreeObjective.row_norm). Neighbors are two tables of one party that differ in the
+presence of one row; how many rows a party has is known. A party with few rows pays more for the same rounds of steps,
+for q is larger.
 """
 
 from __future__ import annotations
@@ -21,12 +22,16 @@ MEANING = (
 
 
 def num_steps(settings: StudySettings, num_rows: int) -> int:
-    """Steps of one round."""
+    """Steps of one round: of trees one, in which every row is."""
+    if settings.model.trees is not None:
+        return 1
     return settings.rounds.local_epochs * max(1, math.ceil(num_rows / settings.rounds.batch_size))
 
 
 def sample_rate(settings: StudySettings, num_rows: int) -> float:
     """The chance q of a row to be in a step."""
+    if settings.model.trees is not None:
+        return 1.0
     return min(1.0, settings.rounds.batch_size / num_rows)
 
 

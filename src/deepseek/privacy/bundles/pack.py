@@ -18,6 +18,7 @@ from deepseek.contracts import Float32, JsonObject
 from deepseek.engines import check_parity, export_onnx
 from deepseek.engines.checks.edges import rows_with_missing_columns
 from deepseek.engines.registry import REFERENCE
+from deepseek.extras import need
 from deepseek.nn.dense import Perceptron
 from deepseek.nn.model import MarginScale, Model, Part
 from deepseek.privacy.bundles.transcript import WHAT_LEAVES, PrivacySpent, Transcript
@@ -52,6 +53,11 @@ def finish_model(study: Study, state: StudyState) -> Model:
             scale = np.float32(study.target_scale)
             table = replace(table, leaves=table.leaves * scale, bias=np.full(1, study.target_centre))
         return _as_model(study, Part("trees", table))
+    if study.module is not None:
+        need("onnxscript", extra="compress")
+        from deepseek.privacy.bundles.module_graph import module_weights
+
+        return _as_model(study, Part(study.module.name, module_weights(study, state, schema_rows(study))))
     objective, standard = Objective.of(study), state.standardization
     layers = [(weight.copy(), bias.copy()) for weight, bias in objective.layers(state.parameters)]
     first, first_bias = layers[0]

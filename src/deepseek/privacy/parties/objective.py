@@ -64,13 +64,7 @@ class Objective:
 
     def probabilities(self, parameters: Float64, inputs: NDArray[Any]) -> Float64:
         """Class probabilities (N, C), or values (N, 1) in the study's scale."""
-        margin = self.margin(parameters, inputs)
-        if self.task == "regression":
-            return margin
-        if self.task == "binary":
-            positive = _sigmoid(margin)
-            return np.concatenate([1 - positive, positive], axis=1)
-        return _softmax(margin)
+        return probabilities_of(self.task, self.margin(parameters, inputs))
 
     def gradient(self, parameters: Float64, rows: InputRows) -> Float64:
         """Of the loss on these rows, (P,)."""
@@ -127,6 +121,16 @@ class Objective:
             return error
         expected = _sigmoid(margin) if self.task == "binary" else margin
         return np.asarray(expected - target[:, None], np.float64)
+
+
+def probabilities_of(task: Task, margin: Float64) -> Float64:
+    """Class probabilities (N, C), or values (N, 1), of raw scores (N, K)."""
+    if task == "regression":
+        return margin
+    if task == "binary":
+        positive = _sigmoid(margin)
+        return np.concatenate([1 - positive, positive], axis=1)
+    return _softmax(margin)
 
 
 def _sigmoid(margin: Float64) -> Float64:

@@ -8,6 +8,7 @@ SCAFFOLD (Karimireddy et al. 2020, algorithm 1, option II).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from deepseek.privacy.parties.inputs import InputRows
 from deepseek.privacy.parties.objective import Objective
 from deepseek.privacy.study.settings import RoundSettings, StudySettings
 from deepseek.train.private.noise import secure_normal, secure_uniform
+
+if TYPE_CHECKING:
+    from deepseek.privacy.parties.module import ModuleObjective
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +32,8 @@ class LocalSteps:
 
 
 def train_locally(
-    objective: Objective, parameters: Float64, rows: InputRows, rounds: RoundSettings, rng: np.random.Generator,
-    correction: Float64 | None = None,
+    objective: Objective | ModuleObjective, parameters: Float64, rows: InputRows, rounds: RoundSettings,
+    rng: np.random.Generator, correction: Float64 | None = None,
 ) -> LocalSteps:  # fmt: skip
     """Passes over a party's rows from the shared parameters (P,). `correction` (P,): added to each gradient."""
     proximity = rounds.proximity if rounds.strategy == "fedprox" else 0.0
@@ -48,7 +52,7 @@ def train_locally(
 
 
 def train_privately(
-    objective: Objective, parameters: Float64, rows: InputRows, settings: StudySettings
+    objective: Objective | ModuleObjective, parameters: Float64, rows: InputRows, settings: StudySettings
 ) -> LocalSteps:  # fmt: skip
     """The same by DP-SGD (Abadi et al. 2016, algorithm 1): each step takes every row by chance, clips its gradient and
     adds noise to the sum. Which rows are taken is nobody's to know, so that the choice is not of the study's seed."""

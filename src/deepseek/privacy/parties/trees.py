@@ -7,11 +7,15 @@
 Bins are cut where the study says, from its sample, so that no party shows values. Trees are full and as deep as the
 study says; a node without a split that gains sends all rows to one side. All of it is one flat vector of parameters,
 tree by tree: features and bins (2^depth - 1 each) in the order of levels, then 2^depth leaves.
+
+Under a budget of records each level is one Gaussian mechanism on a party's sums: a row is in one cell of each feature,
+so that one row more changes them by at most row_norm(), and every row is in every level.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,10 +101,20 @@ class TreeObjective:
         positive = 1 / (1 + np.exp(-np.clip(margin, -500, 500)))
         return np.concatenate([1 - positive, positive], axis=1)
 
-    def histograms(self, parameters: Float64, task: int, rows: InputRows, cache: MarginCache) -> Float64:
-        """What a party answers: (B,) means over its rows."""
+    def row_norm(self, clip_norm: float) -> float:
+        """The longest that one row's part in the sums of an answer is, with gradients within clip_norm (and within 1 of
+        a class)."""
+        is_class = self.task != "regression"
+        gradient, hessian = (min(clip_norm, 1.0), 0.25) if is_class else (clip_norm, 1.0)
+        return math.sqrt(len(self.edges) * (gradient**2 + hessian**2))
+
+    def histograms(
+        self, parameters: Float64, task: int, rows: InputRows, cache: MarginCache, clip_norm: float = math.inf
+    ) -> Float64:
+        """What a party answers: (B,) means over its rows, whose gradients are clipped to clip_norm."""
         tree, level = self._place(task)
         gradient, hessian = self._derivatives(self._cached_margin(parameters, tree, rows, cache), rows.target)
+        gradient = np.clip(gradient, -clip_norm, clip_norm)
         node = self._descend(parameters, tree, rows.inputs, level)
         num_cells = (1 << level) * self.num_bins
         parts = np.zeros((2, len(self.edges), num_cells))

@@ -15,7 +15,7 @@ import numpy as np
 
 from deepseek.contracts import Float64
 from deepseek.data import Table
-from deepseek.errors import InputError
+from deepseek.errors import CheckError, InputError
 from deepseek.privacy.accounting.records import epsilon_of_rows
 from deepseek.privacy.parties.held_rows import LARGEST_LOSS, held_counts, num_counts
 from deepseek.privacy.parties.inputs import CLIP, InputRows, num_inputs, read_rows
@@ -28,6 +28,7 @@ from deepseek.train.private.budget import BudgetSpentError
 from deepseek.train.private.noise import secure_normal
 
 MIN_ROWS = 10
+MOST_ROWS = 1 << 40  # that a party may say it has
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class LocalParty:
     training: InputRows
     held: InputRows
     control: Float64 | None = None  # own control variate of SCAFFOLD
+    num_clipped: int = 0  # numbers of answers that were beyond answer_bound()
     _answers: dict[int, Answer] = field(default_factory=dict)
     _margins: MarginCache = field(default_factory=MarginCache)  # of trees
 
@@ -91,15 +93,22 @@ class LocalParty:
         return 1.0 if budget.noise and budget.unit == "party" else float(len(self.training))
 
     def answer(self, state: StudyState) -> Answer:
-        """To the task of the state. InputError when the study is over."""
+        """To the task of the state. InputError when the study is over, CheckError for numbers that are not finite."""
         kind = state.kind(self.study)
         if kind is None:
             raise InputError("the study is over", expected="a task", fix="ask for the bundle")
         if state.task not in self._answers:
-            vector = {"moments": self._moments, "training": self._training_update, "figures": self._figures}[kind](
-                state
-            )
+            compute = {"moments": self._moments, "training": self._training_update, "figures": self._figures}[kind]
+            with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is looked at below
+                vector = compute(state)
+            if not np.isfinite(vector).all():
+                raise CheckError(
+                    f"the answer of {self.name} has numbers that are not finite",
+                    expected="finite numbers: under masks nobody else could see that they are not",
+                    fix="look for rows with extreme values, or make a study with a lower rounds.lr",
+                )
             bound = answer_bound(self.study, kind)
+            self.num_clipped += int((np.abs(vector) > bound).sum())
             rounded = np.clip(vector, -bound, bound).astype(np.float32).astype(np.float64)  # as it is sent
             self._answers = {state.task: Answer(self.name, rounded, self.weight)}
         return self._answers[state.task]
@@ -110,9 +119,14 @@ class LocalParty:
 
     def _training_update(self, state: StudyState) -> Float64:
         settings, objective = self.study.settings, learner_of(self.study)
-        if isinstance(objective, TreeObjective):
-            return objective.histograms(state.parameters, state.task, self.training, self._margins)
         rounds, budget = settings.rounds, settings.budget
+        if isinstance(objective, TreeObjective):
+            clip_norm = budget.clip_norm if budget.noise else np.inf
+            means = objective.histograms(state.parameters, state.task, self.training, self._margins, clip_norm)
+            if not budget.noise:
+                return means
+            deviation = budget.noise * objective.row_norm(clip_norm) / len(self.training)
+            return np.asarray(means + deviation * secure_normal(len(means)), np.float64)
         rows = state.standardization.apply(self.training)
         if budget.noise and budget.unit == "record":
             return train_privately(objective, state.parameters, rows, settings).change
@@ -140,13 +154,38 @@ class LocalParty:
         return counts / self.weight
 
 
+def check_weight(study: Study, name: str, weight: float) -> None:
+    """CheckError for a weight that no honest party has: a huge one makes everybody else's numbers vanish."""
+    budget = study.settings.budget
+    counts_parties = budget.noise > 0 and budget.unit == "party"
+    if not 0 < weight <= MOST_ROWS or (counts_parties and weight != 1):
+        raise CheckError(
+            f"{name} says that its answer weighs {weight:g}",
+            expected="1, for every party counts once under this budget" if counts_parties else "its number of rows",
+            fix="check that the party has the study's own version, and look at what it sends",
+        )
+
+
+def check_sum_hides_rows(study: Study, num_rows: float) -> None:
+    """CheckError for the masked sum over so few rows that single ones could be read out of it: the change of a first
+    layer of as many units as rows is as many sums of rows, and can be taken apart (Dimitrov et al. 2024)."""
+    settings = study.settings
+    units = (*settings.model.widths, study.num_margins)[0]
+    if settings.model.kind in ("linear", "perceptron") and not settings.budget.noise and num_rows <= units:
+        raise CheckError(
+            f"the sum would be over {num_rows:.0f} rows, and the first layer has {units} units",
+            expected=f"more than {units} rows: of fewer, single ones can be read out of their sum",
+            fix="take part with more rows, or make a study of a narrower first layer or with a budget",
+        )
+
+
 def check_record_budget(study: Study, name: str, num_rows: int) -> None:
     """BudgetSpentError where all rounds by a party of so many rows to learn from would cost its rows more than the
     study's budget of records."""
     settings, budget = study.settings, study.settings.budget
     if budget.unit == "party" or not budget.noise or budget.epsilon is None:
         return
-    epsilon = epsilon_of_rows(settings, num_rows, settings.rounds.num_rounds)
+    epsilon = epsilon_of_rows(settings, num_rows, settings.num_training_tasks)
     if epsilon > budget.epsilon:
         raise BudgetSpentError(
             f"{name} would spend epsilon {epsilon:.3g} on each of its {num_rows} rows",

@@ -21,7 +21,7 @@ from deepseek.privacy.parties.inputs import Standardization
 from deepseek.privacy.parties.learner import learner_of
 from deepseek.privacy.parties.trees import TreeObjective
 from deepseek.privacy.rounds.aggregate import Combined, check_answer, combine_updates, weighted_mean
-from deepseek.privacy.rounds.answer import Answer, answer_size
+from deepseek.privacy.rounds.answer import Answer, answer_size, check_weight
 from deepseek.privacy.rounds.state import StudyState
 from deepseek.privacy.study.definition import Study
 
@@ -29,10 +29,12 @@ BETA_1, BETA_2, ADAPTIVITY = 0.9, 0.99, 1e-3
 
 
 def combine(study: Study, state: StudyState, answers: Sequence[Answer]) -> Combined:
-    """The answers to the task of a state as one vector. CheckError for one that is not finite or of another size."""
+    """The answers to the task of a state as one vector. CheckError for one that is not finite, of another size
+    or of a weight that cannot be."""
     kind = state.kind(study)
     for answer in answers:
         check_answer(answer, answer_size(study, kind or "training", state.task))
+        check_weight(study, answer.party, answer.weight)
     return combine_updates(answers, study.settings.rounds) if kind == "training" else weighted_mean(answers)
 
 

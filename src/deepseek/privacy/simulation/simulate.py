@@ -22,7 +22,7 @@ from deepseek.privacy.bundles.transcript import MessageRecord, PrivacySpent, Rou
 from deepseek.privacy.parties.held_rows import figures_of_counts
 from deepseek.privacy.parties.inputs import InputRows, read_rows
 from deepseek.privacy.parties.learner import learner_of
-from deepseek.privacy.rounds.answer import Answer, LocalParty
+from deepseek.privacy.rounds.answer import Answer, LocalParty, check_sum_hides_rows
 from deepseek.privacy.rounds.course import advance, combine
 from deepseek.privacy.rounds.state import StudyState, begin_study
 from deepseek.privacy.simulation.parts import split_parties
@@ -99,13 +99,16 @@ class Simulation(Result):
 
 
 def simulate(study: Study, table: Table, options: SimulationOptions) -> Simulation:
-    """Run the study. InputError for a table of another schema, or parties that would have too few rows."""
+    """Run the study. InputError for a table of another schema, or parties that would have too few rows; CheckError for
+    masked sums over so few that they would hide nothing."""
     cut = split_table(
         table, target=study.target, task=study.task, test_share=TEST_SHARE, validation_share=0, seed=options.seed
     )
     training, test = table.take(cut.train), read_rows(study, table.take(cut.test))
     parts = split_parties(training, options.split, options.num_parties, options.seed)
     parties = [LocalParty.of(study, name, training.take(rows)) for name, rows in parts.items()]
+    if study.settings.protection.secure_sums:
+        check_sum_hides_rows(study, sum(party.weight for party in parties))
     metric = default_metric(study.task, test.target)
     outcome, curves = _run_rounds(study, parties, test, curve_metrics(study, metric))
     central = state_of_rows(study, parties, outcome.state)

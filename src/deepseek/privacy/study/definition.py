@@ -49,6 +49,14 @@ class InputScaling:
     num_levels: tuple[int, ...]  # of each of those
 
 
+@dataclass(frozen=True, slots=True)
+class ModuleSource:
+    """Code that every party has by itself: the study says which, and brings none of it."""
+
+    name: str  # FILE.py:NAME of a function or class that gives the torch module
+    sha256: str  # of the bytes of FILE.py
+
+
 @dataclass(frozen=True)
 class Study:
     """study.json."""
@@ -67,6 +75,7 @@ class Study:
     coordinator: Party | None = None
     format: int = FORMAT
     tree_edges: tuple[tuple[float, ...], ...] = ()  # of trees: where the bins of each prepared feature are cut
+    module: ModuleSource | None = None  # where the model is a torch module
 
     @cached_property
     def preprocessor(self) -> Preprocessor:
@@ -82,6 +91,8 @@ class Study:
         plain: JsonObject = asdict(self)
         if self.settings.model.trees is None:  # as studies were written that knew of no trees
             del plain["tree_edges"], plain["settings"]["model"]["trees"]
+        if self.module is None:
+            del plain["module"]
         return canonical_json(plain)
 
     @cached_property
@@ -191,6 +202,12 @@ def _check_study(study: Study) -> None:
     keys = [party.key for party in study.parties] + ([study.coordinator.key] if study.coordinator else [])
     for name in [study.name, *names]:
         check_name(name, "party or study")
+    if (study.module is None) != (settings.model.kind != "module"):
+        raise InputError(
+            f"model.kind is {settings.model.kind!r}, and the study names {'no' if study.module is None else 'a'} file",
+            expected="the file of a torch module with model.kind = 'module', and none with another kind",
+            fix="name it with --module FILE.py:NAME, or leave it out",
+        )
     if len(set(names)) < len(names) or len(set(keys)) < len(keys):
         raise InputError(
             "two parties of the study have one name or one key",

@@ -16,7 +16,7 @@ from deepseek.contracts import Float32
 from deepseek.data import Preprocessor, Table, encode_target, find_kinds, fit_preprocessor, infer_task
 from deepseek.errors import InputError
 from deepseek.nn.dense import signed_log
-from deepseek.privacy.study.definition import InputScaling, Party, Study
+from deepseek.privacy.study.definition import InputScaling, ModuleSource, Party, Study
 from deepseek.privacy.study.settings import StudySettings
 from deepseek.train.candidates.perceptron import is_skewed, robust_scale
 
@@ -32,6 +32,7 @@ class StudyRequest:
     ] = ()  # columns that no party uses: those that name a person, and those that say who owns a row
     parties: tuple[Party, ...] = ()  # none: the study can be simulated, not served
     coordinator: Party | None = None
+    module: ModuleSource | None = None  # of model.kind = "module"
 
 
 def make_study(sample: Table, request: StudyRequest, settings: StudySettings) -> Study:
@@ -55,6 +56,7 @@ def make_study(sample: Table, request: StudyRequest, settings: StudySettings) ->
         target_centre=centre, target_scale=scale, preprocess=preprocessor.to_bytes().decode(),
         inputs=scale_inputs(preprocessor, batch.features), settings=settings,
         parties=request.parties, coordinator=request.coordinator, tree_edges=_tree_edges(batch.features, settings),
+        module=request.module,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ what cannot be kept are refused by name.
 
 [model]       kind = "perceptron", widths = [32]
 [model]       kind = "trees", trees = { num_trees = 50, depth = 4 }
+[model]       kind = "module"                       # a torch module, which every party has a file of
 [rounds]      num_rounds = 20, strategy = "fedavg", min_parties = 3
 [protection]  secure_sums = true
 """
@@ -19,9 +20,10 @@ from typing import Literal
 from deepseek.config import build_dataclass, merge_settings, read_toml
 from deepseek.errors import InputError
 
-ModelKind = Literal["linear", "perceptron", "trees"]
+ModelKind = Literal["linear", "perceptron", "trees", "module"]
 StrategyName = Literal["fedavg", "fedprox", "fedavgm", "fedavgm_nesterov", "fedadam", "scaffold"]
 RuleName = Literal["mean", "trimmed_mean", "median", "krum"]
+LEAST_NOISED_HESSIAN = 0.01  # of a child, as a share of all rows, in trees with noise
 MAX_ROUNDS, MAX_PARTIES, MAX_WIDTH = 10_000, 1_000, 4_096
 
 
@@ -39,7 +41,7 @@ class TreeSettings:
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """What is learned: a linear model, a perceptron with hidden layers, or trees."""
+    """What is learned: a linear model, a perceptron with hidden layers, trees, or a torch module."""
 
     kind: ModelKind = "linear"
     widths: tuple[int, ...] = ()  # of the hidden layers of a perceptron
@@ -83,7 +85,7 @@ class BudgetSettings:
 
     unit: Literal["party", "record"] = "party"  # in what two studies may differ
 
-    noise: float = 0.0  # standard deviation of the noise on the sum, in clipping norms
+    noise: float = 0.0  # standard deviation of the noise on the sum, in clipping norms (of trees: in row_norm())
     clip_norm: float = 1.0  # longest update of a party, or gradient of a record
     epsilon: float | None = None  # the study ends before more is spent
     delta: float = 1e-5
@@ -164,11 +166,16 @@ class StudySettings:
 
 def _check_trees(settings: StudySettings) -> None:
     """InputError for trees with what is made for updates of parameters."""
-    rounds, budget = settings.rounds, settings.budget
+    rounds, budget, trees = settings.rounds, settings.budget, settings.model.trees or TreeSettings()
     for name, good, expected in (
         ("rounds.strategy", rounds.strategy == "fedavg", "fedavg"),
         ("rounds.rule", rounds.rule == "mean" and rounds.norm_bound is None, "mean, without norm_bound"),
-        ("budget.noise", budget.noise == 0, "0: trees have no budget here"),
+        ("budget.unit", not budget.noise or budget.unit == "record", "record, where there is a noise"),
+        (
+            "model.trees.min_hessian",
+            not budget.noise or trees.min_hessian >= LEAST_NOISED_HESSIAN,
+            f"at least {LEAST_NOISED_HESSIAN} under a budget: smaller leaves are of the noise",
+        ),
         ("rounds.lr", rounds.lr <= 1, "a shrinkage up to 1"),
     ):
         if not good:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float64
+from deepseek.errors import CheckError
 
 Field = NDArray[np.uint32]
 
@@ -24,7 +25,12 @@ def field_scale(num_parties: int) -> int:
 
 
 def to_field(vector: Float64, bound: float, num_parties: int) -> Field:
-    """Whole numbers modulo 2^32 (B,) of numbers within ±bound; what lies beyond is clipped."""
+    """Whole numbers modulo 2^32 (B,) of numbers within ±bound; what lies beyond is clipped. CheckError for numbers that
+    are not finite: they would be zeros of the sum."""
+    if not np.isfinite(vector).all():
+        raise CheckError(
+            "an update has numbers that are not finite", expected="finite numbers", fix="leave this party out"
+        )
     scaled = np.rint(np.clip(vector / bound, -1, 1) * field_scale(num_parties))
     return scaled.astype(np.int64).astype(np.uint32)
 

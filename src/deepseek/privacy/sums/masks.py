@@ -32,16 +32,23 @@ def generate_key_pair() -> KeyPair:
     return KeyPair(private.private_bytes_raw(), private.public_key().public_bytes_raw())
 
 
-def pair_of_private(private: bytes) -> KeyPair:
-    """The key pair of a private key."""
+def pair_of_secret(secret: bytes) -> KeyPair:
+    """The key pair that follows from a shared secret of 16 bytes."""
+    private = derive_key(secret, "private key for masks")
     key = _x25519().X25519PrivateKey.from_private_bytes(private)
     return KeyPair(private, key.public_key().public_bytes_raw())
+
+
+def derive_key(secret: bytes, purpose: str) -> bytes:
+    """32 bytes of a secret that nobody can guess, bound to a purpose."""
+    hashes, hkdf = need(f"{_PRIMITIVES}.hashes", extra="privacy"), need(f"{_PRIMITIVES}.kdf.hkdf", extra="privacy")
+    key: bytes = hkdf.HKDF(hashes.SHA256(), KEY_BYTES, None, purpose.encode()).derive(secret)
+    return key
 
 
 def agree_key(private: bytes, peer_public: bytes, purpose: str) -> bytes:
     """32 bytes that both sides of an X25519 agreement get, bound to a purpose. CheckError for a public key that is of
     small order, by which a peer could force the result."""
-    hashes, hkdf = need(f"{_PRIMITIVES}.hashes", extra="privacy"), need(f"{_PRIMITIVES}.kdf.hkdf", extra="privacy")
     module = _x25519()
     try:
         shared = module.X25519PrivateKey.from_private_bytes(private).exchange(
@@ -53,15 +60,14 @@ def agree_key(private: bytes, peer_public: bytes, purpose: str) -> bytes:
             expected="an X25519 public key of 32 bytes",
             fix="leave that party out of the round",
         ) from error
-    key: bytes = hkdf.HKDF(hashes.SHA256(), KEY_BYTES, None, purpose.encode()).derive(shared)
-    return key
+    return derive_key(shared, purpose)
 
 
 def mask_of(key: bytes, num: int) -> Field:
     """A pseudorandom mask (num,) of a 32-byte key that is used for this mask alone."""
     ciphers = need(f"{_PRIMITIVES}.ciphers", extra="privacy")
     stream = ciphers.Cipher(ciphers.algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
-    return np.frombuffer(stream.update(bytes(4 * num)), "<u4").astype(np.uint32)
+    return np.frombuffer(stream.update(bytes(4 * num)), "<u4").astype(np.uint32, copy=False)
 
 
 def seal(key: bytes, text: bytes, context: bytes) -> bytes:

@@ -2,7 +2,7 @@
 curious), over a complete graph of parties.
 
     keys     each party -> two public keys: for sealing shares, for masks
-    shares   each party -> shares of its mask key and of its own seed, sealed for each other party
+    shares   each party -> shares of what its mask key follows from and of its own seed, sealed for each other party
     masked   each party -> its numbers + mask of its own seed + sum of +-masks agreed with each other party
     unmask   each party -> of parties that are still there the share of the seed, of the others that of the mask key
              the coordinator -> the sum over those that are still there, and nothing about one of them
@@ -21,16 +21,16 @@ import numpy as np
 from deepseek.errors import CheckError
 from deepseek.privacy.sums.field import Field
 from deepseek.privacy.sums.masks import (
-    KEY_BYTES,
     KeyPair,
     agree_key,
+    derive_key,
     generate_key_pair,
     mask_of,
-    pair_of_private,
+    pair_of_secret,
     seal,
     unseal,
 )
-from deepseek.privacy.sums.shares import SHARE_BYTES, join_shares, split_secret
+from deepseek.privacy.sums.shares import SECRET_BYTES, join_shares, split_secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,16 @@ class MaskingParty:
     threshold: int
     round_id: str
     _sealing: KeyPair = field(default_factory=generate_key_pair)
-    _masking: KeyPair = field(default_factory=generate_key_pair)
-    _seed: bytes = field(default_factory=lambda: secrets.token_bytes(KEY_BYTES))
+    _masking_secret: bytes = field(default_factory=lambda: secrets.token_bytes(SECRET_BYTES))
+    _masking: KeyPair = field(init=False)
+    _seed: bytes = field(default_factory=lambda: secrets.token_bytes(SECRET_BYTES))
     _peers: dict[str, PublicKeys] = field(default_factory=dict)  # all that sent keys, this one too
     _sealed: dict[str, bytes] = field(default_factory=dict)  # shares for this party, by sender
+    _sealing_keys: dict[str, bytes] = field(default_factory=dict)  # that were agreed, by peer
     _survivors: frozenset[str] | None = None  # to whom this party has answered in the last step
+
+    def __post_init__(self) -> None:
+        self._masking = pair_of_secret(self._masking_secret)
 
     @property
     def keys(self) -> PublicKeys:
@@ -81,7 +86,7 @@ class MaskingParty:
         self._peers = dict(peers)
         names = sorted(peers)
         secret_shares = zip(
-            split_secret(self._masking.private, self.threshold, len(names)),
+            split_secret(self._masking_secret, self.threshold, len(names)),
             split_secret(self._seed, self.threshold, len(names)), strict=True,
         )  # fmt: skip
         return {
@@ -94,7 +99,7 @@ class MaskingParty:
         are in `sealed`, by sender."""
         self._check_number(len(sealed), "sent shares")
         self._sealed = dict(sealed)
-        masked = numbers + mask_of(self._seed, len(numbers))
+        masked = numbers + mask_of(_own_mask_key(self._seed), len(numbers))
         for peer in sorted(sealed):
             if peer != self.name:
                 mask = mask_of(self._mask_key(peer), len(numbers))
@@ -116,9 +121,9 @@ class MaskingParty:
         for peer, sealed in self._sealed.items():
             both = unseal(self._sealing_key(peer), sealed, self._context(peer, self.name))
             if peer in self._survivors:
-                seeds[peer] = both[SHARE_BYTES:]
+                seeds[peer] = both[SECRET_BYTES:]
             else:
-                mask_keys[peer] = both[:SHARE_BYTES]
+                mask_keys[peer] = both[:SECRET_BYTES]
         return RevealedShares(seeds, mask_keys)
 
     def _check_number(self, num: int, did: str) -> None:
@@ -130,7 +135,10 @@ class MaskingParty:
             )
 
     def _sealing_key(self, peer: str) -> bytes:
-        return agree_key(self._sealing.private, self._peers[peer].sealing, f"share {self.round_id}")
+        if peer not in self._sealing_keys:
+            purpose = f"share {self.round_id}"
+            self._sealing_keys[peer] = agree_key(self._sealing.private, self._peers[peer].sealing, purpose)
+        return self._sealing_keys[peer]
 
     def _mask_key(self, peer: str) -> bytes:
         return agree_key(self._masking.private, self._peers[peer].masking, f"mask {self.round_id}")
@@ -152,10 +160,10 @@ def open_sum(
     total = np.zeros(len(next(iter(masked.values()))), np.uint32)
     for name, part in masked.items():
         seeds = {numbers[by]: shares.seeds[name] for by, shares in revealed.items() if name in shares.seeds}
-        total = total + part - mask_of(join_shares(seeds, threshold), len(part))
+        total = total + part - mask_of(_own_mask_key(join_shares(seeds, threshold)), len(part))
     for name in sorted(set(sharers) - set(masked)):
         parts = {numbers[by]: shares.mask_keys[name] for by, shares in revealed.items() if name in shares.mask_keys}
-        pair = pair_of_private(join_shares(parts, threshold))
+        pair = pair_of_secret(join_shares(parts, threshold))
         if pair.public != keys[name].masking:
             raise CheckError(
                 f"the shares of the mask key of {name} do not fit together",
@@ -166,3 +174,7 @@ def open_sum(
             mask = mask_of(agree_key(pair.private, keys[peer].masking, f"mask {round_id}"), len(total))
             total = total - mask if peer < name else total + mask  # what the survivor put in for it goes out again
     return total
+
+
+def _own_mask_key(seed: bytes) -> bytes:
+    return derive_key(seed, "own mask")

@@ -1,5 +1,8 @@
-"""Shamir's secret sharing (Shamir 1979) of 32-byte secrets, by pycryptodome: two halves of 16 bytes, each a polynomial
-over GF(2^128)."""
+"""Shamir's secret sharing (Shamir 1979) of 16-byte secrets, by pycryptodome: a polynomial over GF(2^128).
+
+16 bytes are as hard to guess as X25519 is to break, and keys are derived from them (masks.py); each further block would
+cost every party as much again, for the polynomials are computed in Python.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,24 @@ from collections.abc import Mapping
 from deepseek.errors import CheckError
 from deepseek.extras import need
 
-SHARE_BYTES = 32
-_HALF = 16
+SECRET_BYTES = 16
 
 
 def split_secret(secret: bytes, threshold: int, num: int) -> list[bytes]:
-    """Shares 1..num of a secret of 32 bytes, any `threshold` of which give it back, and fewer nothing."""
+    """Shares 1..num of a secret of 16 bytes, any `threshold` of which give it back, and fewer nothing."""
     shamir = need("Crypto.Protocol.SecretSharing", extra="privacy").Shamir
-    halves = [shamir.split(threshold, num, secret[start : start + _HALF], ssss=False) for start in (0, _HALF)]
-    return [first + second for (_, first), (_, second) in zip(*halves, strict=True)]
+    return [share for _, share in shamir.split(threshold, num, secret, ssss=False)]
 
 
 def join_shares(shares: Mapping[int, bytes], threshold: int) -> bytes:
     """The secret of at least `threshold` shares by their numbers. CheckError for fewer, and for shares of another
     length."""
     shamir = need("Crypto.Protocol.SecretSharing", extra="privacy").Shamir
-    if len(shares) < threshold or any(len(share) != SHARE_BYTES for share in shares.values()):
+    if len(shares) < threshold or any(len(share) != SECRET_BYTES for share in shares.values()):
         raise CheckError(
             f"{len(shares)} shares of a mask came back",
-            expected=f"at least {threshold}, of {SHARE_BYTES} bytes each",
+            expected=f"at least {threshold}, of {SECRET_BYTES} bytes each",
             fix="repeat the round with the parties that are there",
         )
-    chosen = sorted(shares.items())[:threshold]
-    return b"".join(
-        shamir.combine([(number, share[start : start + _HALF]) for number, share in chosen], ssss=False)
-        for start in (0, _HALF)
-    )
+    secret: bytes = shamir.combine(sorted(shares.items())[:threshold], ssss=False)
+    return secret

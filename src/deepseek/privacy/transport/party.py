@@ -8,7 +8,7 @@ A coordinator that is gone is asked again until `patience_s` is over; one that c
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,12 @@ from deepseek.contracts import JsonObject
 from deepseek.data import Table
 from deepseek.errors import CheckError, DeadlineError, InputError
 from deepseek.extras import need
-from deepseek.privacy.rounds.answer import Answer, LocalParty, answer_bound
+from deepseek.privacy.rounds.answer import Answer, LocalParty, answer_bound, check_sum_hides_rows, check_weight
 from deepseek.privacy.rounds.state import StudyState
 from deepseek.privacy.study.definition import Party, StudyFolder
 from deepseek.privacy.study.refusals import LateError
 from deepseek.privacy.sums.field import to_field
-from deepseek.privacy.sums.protocol import MaskingParty, PublicKeys
+from deepseek.privacy.sums.protocol import MaskingParty, PublicKeys, RevealedShares
 from deepseek.privacy.transport.certificates import client_context, public_key_of
 from deepseek.privacy.transport.ledger import AnswerLedger
 from deepseek.privacy.transport.messages import (
@@ -144,7 +144,8 @@ class PartySession:
         while True:
             view = self.client.request_object("GET", f"/v1/task?known={known}")
             if view["place"] is None:
-                return {"party": self.client.party.name, "answers": num_answers}
+                num_clipped = self.ledger.party.num_clipped
+                return {"party": self.client.party.name, "answers": num_answers, "clipped_numbers": num_clipped}
             known = str(view["place"])
             if view["asked"] and self._send(Place.parse(known), view["payload"]):
                 num_answers += 1
@@ -186,7 +187,14 @@ class PartySession:
             numbers = to_field(answer.vector * share, bound, len(self._peer_weights))
             sealed = {name: bytes.fromhex(text) for name, text in payload["sealed"].items()}
             return masked_to_bytes(current.mask(numbers, sealed))
-        return revealed_to_bytes(current.reveal(payload["survivors"]))
+        return revealed_to_bytes(self._reveal(place, current, payload["survivors"]))
+
+    def _reveal(self, place: Place, current: MaskingParty, survivors: Sequence[str]) -> RevealedShares:
+        """The last step, which opens the sum: of training only where it is over enough rows."""
+        study = self.client.folder.study
+        if self._fetch_state(place)[0].kind(study) == "training":
+            check_sum_hides_rows(study, sum(self._peer_weights.get(name, 0.0) for name in survivors))
+        return current.reveal(survivors)
 
     def _peers(self, place: Place, payload: JsonObject) -> dict[str, PublicKeys]:
         """The keys of the others, each signed by its party: the coordinator cannot put in its own."""
@@ -198,6 +206,7 @@ class PartySession:
             message = SignedMessage(name, int(fields["time_ms"]), str(fields["signature"]), body)
             check_message(study, study.party(name), message, "POST", path)
             peers[name], self._peer_weights[name] = keys_from_bytes(body)
+            check_weight(study, name, self._peer_weights[name])
         return peers
 
     def _answer(self, place: Place) -> Answer:

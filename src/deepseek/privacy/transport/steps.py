@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from deepseek.contracts import JsonObject
 from deepseek.errors import CheckError
 from deepseek.privacy.rounds.aggregate import Combined, check_answer
-from deepseek.privacy.rounds.answer import answer_bound, answer_size
+from deepseek.privacy.rounds.answer import answer_bound, answer_size, check_weight
 from deepseek.privacy.rounds.course import combine
 from deepseek.privacy.rounds.state import StudyState
 from deepseek.privacy.study.definition import Study
@@ -70,9 +70,11 @@ def payload(inputs: StepInputs, step: str, party: str) -> JsonObject:
 def check_message_body(inputs: StepInputs, step: str, message: SignedMessage) -> None:
     """MalformedError or CheckError for a body that does not fit the step."""
     if step == "answer":
-        check_answer(answer_from_bytes(message.party, message.body), inputs.size)
+        answer = answer_from_bytes(message.party, message.body)
+        check_answer(answer, inputs.size)
+        check_weight(inputs.study, message.party, answer.weight)
     elif step == "keys":
-        keys_from_bytes(message.body)
+        check_weight(inputs.study, message.party, keys_from_bytes(message.body)[1])
     elif step == "masked":
         masked_from_bytes(message.party, message.body, inputs.size)
     elif step == "shares":

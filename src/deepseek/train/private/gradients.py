@@ -37,7 +37,7 @@ class PrivateGradients:
         self, module: nn.Module, parameters: Mapping[str, nn.Parameter], row_loss: RowLoss, plan: StepPlan
     ) -> None:
         """InputError for layers that mix the rows of a batch."""
-        _check_layers(module)
+        check_layers(module)
         self._model = _RowLossModule(module, row_loss)
         self._parameters, self._plan = dict(parameters), plan
         num_parameters = sum(p.numel() for p in self._parameters.values())
@@ -60,25 +60,32 @@ class PrivateGradients:
             parameter.grad = (noised / expected_rows).to(parameter.dtype)
 
     def _clipped_sums(self, rows: tuple[Tensor, ...]) -> list[Tensor]:
-        """Of each parameter, the sum over the rows of their gradients, no row longer than clip_norm in all. A row whose
-        gradient is not finite counts as nothing."""
         trained = {f"module.{name}": p.detach() for name, p in self._parameters.items()}
-        gradients = torch.func.vmap(torch.func.grad(self._loss), in_dims=(None, 0), randomness="different")(
-            trained, rows
-        )
-        flat = [gradients[f"module.{name}"].flatten(1).float() for name in self._parameters]
-        lengths = torch.stack([each.square().sum(1) for each in flat]).sum(0).sqrt()
-        factor = (self._plan.clip_norm * ROUNDING / lengths.clamp_min(1e-12)).clamp_max(1.0)
-        factor = torch.where(torch.isfinite(lengths), factor, torch.zeros_like(factor))
-        return [
-            (factor @ torch.nan_to_num(each, 0.0, 0.0, 0.0)).view_as(parameter)
-            for each, parameter in zip(flat, self._parameters.values(), strict=True)
-        ]
+        return clipped_sums(self._loss, trained, rows, self._plan.clip_norm)
 
     def _loss(self, trained: Mapping[str, Tensor], row: tuple[Tensor, ...]) -> Tensor:
         alone = tuple(each.unsqueeze(0) for each in row)
         value: Tensor = torch.func.functional_call(self._model, dict(trained), (alone,))
         return value
+
+
+def clipped_sums(
+    row_loss: Callable[[Mapping[str, Tensor], tuple[Tensor, ...]], Tensor], trained: Mapping[str, Tensor],
+    rows: tuple[Tensor, ...], clip_norm: float,
+) -> list[Tensor]:  # fmt: skip
+    """Of each parameter, the sum over the rows (tensors (N, ...)) of their gradients, no row longer than clip_norm in
+    all. `row_loss`: of parameters and one row. A row whose gradient is not finite counts as nothing."""
+    gradients = torch.func.vmap(torch.func.grad(row_loss), in_dims=(None, 0), randomness="different")(
+        dict(trained), rows
+    )
+    flat = [gradients[name].flatten(1).float() for name in trained]
+    lengths = torch.stack([each.square().sum(1) for each in flat]).sum(0).sqrt()
+    factor = (clip_norm * ROUNDING / lengths.clamp_min(1e-12)).clamp_max(1.0)
+    factor = torch.where(torch.isfinite(lengths), factor, torch.zeros_like(factor))
+    return [
+        (factor @ torch.nan_to_num(each, 0.0, 0.0, 0.0)).view_as(parameter)
+        for each, parameter in zip(flat, trained.values(), strict=True)
+    ]
 
 
 class _RowLossModule(nn.Module):
@@ -92,7 +99,8 @@ class _RowLossModule(nn.Module):
         return self._row_loss(self.module, batch)
 
 
-def _check_layers(module: nn.Module) -> None:
+def check_layers(module: nn.Module) -> None:
+    """InputError for layers that mix the rows of a batch."""
     for name, layer in module.named_modules():
         tracks = isinstance(layer, nn.modules.instancenorm._InstanceNorm) and layer.track_running_stats
         if isinstance(layer, MIXING_LAYERS) or tracks:
