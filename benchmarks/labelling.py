@@ -30,7 +30,7 @@ from sklearn.datasets import load_breast_cancer
 
 from deepseek.automl.label.choose.features import describe_rows
 from deepseek.automl.label.choose.learner import Learner, fit_learner
-from deepseek.automl.label.choose.strategy import choose_batch, choose_typical, draw_spread
+from deepseek.automl.label.choose.strategy import choose_batch, choose_typical
 
 SEEDS = (0, 1, 2, 3, 4)
 GOAL, MEAN_BAR, EACH_BAR = 0.95, 0.40, 1.0
@@ -120,6 +120,25 @@ def ask_margin(turn: Turn) -> Any:
         return ask_random(turn)
     top = np.sort(turn.learner.probabilities(turn.pool.train[turn.left]), axis=1)[:, -2:]
     return turn.left[np.argsort(top[:, 1] - top[:, 0], kind="stable")[: turn.num]]
+
+
+def draw_spread(error: Any, points: Any, num: int, draw: np.random.Generator) -> list[int]:
+    """k-means++ on the products of `error` (N, C) and `points` (N, D), which are never made: the inner product of two
+    of them is the product of both inner products. The first is the longest."""
+    length = np.square(error).sum(axis=1) * np.square(points).sum(axis=1)
+    chosen = [int(np.argmax(length))]
+    distance = np.full(len(error), np.inf)
+    while len(chosen) < num:
+        last = chosen[-1]
+        inner = (error @ error[last]) * (points @ points[last])
+        distance = np.minimum(distance, np.maximum(length + length[last] - 2 * inner, 0))
+        distance[chosen] = 0
+        total = distance.sum()
+        if total <= 0:  # all that is left is equal to something that was chosen
+            rest = np.setdiff1d(np.arange(len(error)), chosen)
+            return [*chosen, *map(int, rest[: num - len(chosen)])]
+        chosen.append(int(draw.choice(len(error), p=distance / total)))
+    return chosen
 
 
 def ask_badge(turn: Turn) -> Any:
