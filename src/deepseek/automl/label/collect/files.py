@@ -18,6 +18,7 @@ from deepseek.automl.label.project.records import Definition
 from deepseek.automl.label.project.schema import storage_error
 from deepseek.automl.label.project.sources import hash_file
 from deepseek.contracts import Record
+from deepseek.data.media.magic_bytes import detect_media_format
 from deepseek.data.media.source import Limits, Source, is_missing
 from deepseek.data.samples.preparer import open_cell
 from deepseek.files import atomic_file
@@ -25,15 +26,14 @@ from deepseek.files import atomic_file
 FOLDER = "served"  # below the folder of the project's files
 MAX_BYTES = 64 * 2**20  # of the files of one row; a larger one is not sent
 DIGEST_LETTERS = 32
-#: Where a format says its name, what it says, and how its files end.
-SIGNATURES = (
-    (0, b"\x89PNG", ".png"), (0, b"\xff\xd8\xff", ".jpg"), (8, b"WEBP", ".webp"), (0, b"GIF8", ".gif"),
-    (0, b"BM", ".bmp"), (0, b"II*\0", ".tif"), (0, b"MM\0*", ".tif"), (8, b"WAVE", ".wav"), (0, b"fLaC", ".flac"),
-    (0, b"OggS", ".ogg"), (0, b"ID3", ".mp3"), (0, b"\xff\xfb", ".mp3"), (128, b"DICM", ".dcm"),
-    (344, b"n+1\0", ".nii"), (0, b"\x1f\x8b", ".nii.gz"), (0, b"\x93NUMPY", ".npy"), (4, b"ftyp", ".mp4"),
-    (0, b"\x1aE\xdf\xa3", ".webm"), (0, b"[", ".json"), (0, b"{", ".json"),
-)  # fmt: skip
-USUAL_SUFFIXES = {"image": ".png", "audio": ".wav", "video": ".mp4", "volume": ".dcm", "series": ".csv"}
+#: How files of a format end; the rest have the usual ending of their kind.
+SUFFIXES = {
+    "PNG": ".png", "JPEG": ".jpg", "WebP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif", "WAV": ".wav",
+    "FLAC": ".flac", "OGG": ".ogg", "MP3": ".mp3", "MP4": ".mp4", "Matroska": ".mkv", "DICOM": ".dcm",
+    "GZIP": ".nii.gz",
+}  # fmt: skip
+USUAL_SUFFIXES = {"image": ".png", "audio": ".wav", "video": ".mp4", "volume": ".nii", "series": ".csv"}
+NUMPY_MARK = b"\x93NUMPY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,5 +116,6 @@ def _suffix_of(data: bytes, kind: str) -> str:
     >>> _suffix_of(b"RIFF\\x00\\x00\\x00\\x00WAVEfmt ", "audio"), _suffix_of(b"1,2,3", "series")
     ('.wav', '.csv')
     """
-    matches = (suffix for place, mark, suffix in SIGNATURES if data[place : place + len(mark)] == mark)
-    return next(matches, USUAL_SUFFIXES[kind])
+    if kind == "series":
+        return ".npy" if data.startswith(NUMPY_MARK) else ".json" if data.lstrip()[:1] in (b"[", b"{") else ".csv"
+    return SUFFIXES.get(detect_media_format(data), USUAL_SUFFIXES[kind])
