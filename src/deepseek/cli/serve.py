@@ -58,7 +58,7 @@ PREDICTION_LOG = (
     "Keep every row and its answer as Parquet there; inputs=hashed|none, sample=SHARE, days=7, gib=1, flush_s=10.  "
     "[env: PREDICTION_LOG]"
 )
-UNSURE_TO = "Have rows labeled there that a model is unsure of; share=0.1, margin=0.2, hide=COL.  [env: UNSURE_TO]"
+UNSURE_TO = "Have rows labeled there that a model is unsure of; share=0.1, hide=COL, files=plain.  [env: UNSURE_TO]"
 PROMETHEUS = "Ask there which alerts fire, for the console.  [env: PROMETHEUS_URL]"
 METRICS_COMPAT = "Tell metrics under the names of vllm, triton, kserve, too.  [env: METRICS_COMPAT]"
 STATE = "Score raw events, too, and remember cards here; of an assistant: its conversations.  [default: BUNDLE.state]"

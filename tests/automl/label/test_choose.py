@@ -17,7 +17,8 @@ from deepseek.automl.label.choose.cache import FILE_NAME, load_features
 from deepseek.automl.label.choose.features import describe_picture
 from deepseek.automl.label.choose.forecast import forecast
 from deepseek.automl.label.choose.learner import fit_learner
-from deepseek.automl.label.choose.strategy import choose_batch, choose_typical, choose_unsure, draw_spread
+from deepseek.automl.label.choose.strategy import choose_batch, choose_typical, choose_unsure
+from deepseek.automl.label.choose.variance import LEAST_VARIANCE, choose_informative
 from deepseek.automl.label.choose.verbs import next_batch, status
 from deepseek.automl.label.project.people import add_person
 from deepseek.automl.label.project.project import Project, ProjectOptions
@@ -58,27 +59,36 @@ def test_what_the_model_is_unsure_of_is_asked_before_what_it_knows() -> None:
     dense = np.linspace(-1, 1, 41)[:, None]
     chance = 1 / (1 + np.exp(-8 * dense[:, 0]))
     probabilities = np.stack([1 - chance, chance], axis=1)
-    rows = [each.row for each in choose_unsure(dense, probabilities, np.arange(41), 3, seed=0)]
+    rows = [each.row for each in choose_unsure(dense, probabilities, NO_ROWS, np.arange(41), 3)]
     assert all(abs(dense[row, 0]) <= 0.75 for row in rows)  # of the 30 smallest margins, none is farther
 
 
-def test_equal_gradients_are_drawn_to_the_end() -> None:
-    places = draw_spread(np.ones((5, 2)), np.ones((5, 3)), 4, np.random.default_rng(0))
-    assert len(set(places)) == 4
-
-
-def test_distances_of_gradients_are_those_of_the_products() -> None:
+def test_a_batch_is_what_makes_the_model_most_certain_of_all_items() -> None:
     draw = np.random.default_rng(3)
-    error, points = draw.normal(size=(20, 3)), draw.normal(size=(20, 4))
-    products = (error[:, :, None] * points[:, None, :]).reshape(20, -1)
-    chosen = draw_spread(error, points, 6, np.random.default_rng(5))
-    slow = [int(np.argmax(np.square(products).sum(axis=1)))]  # k-means++ on what draw_spread() never makes
-    twin = np.random.default_rng(5)
-    while len(slow) < 6:
-        distance = np.square(products[:, None] - products[slow][None]).sum(axis=2).min(axis=1)
-        distance[slow] = 0
-        slow.append(int(twin.choice(20, p=distance / distance.sum())))
+    dense, chances = draw.normal(size=(30, 3)), draw.dirichlet(np.ones(3), 30)
+    labeled, candidates = np.arange(4), np.arange(6, 30)
+    chosen = choose_informative(dense, chances, labeled, candidates, 5, strength=2.0)
+
+    def mean_variance(rows: list[int]) -> float:  # each time from the start, without a closed form
+        points = np.hstack([dense, np.ones((30, 1))])
+        weight = np.maximum(1 - np.square(chances).sum(axis=1), LEAST_VARIANCE)
+        precision = np.eye(4) / 2.0 + (points[rows] * weight[rows, None]).T @ points[rows]
+        return float((weight * ((points @ np.linalg.inv(precision)) * points).sum(axis=1)).mean())
+
+    slow: list[int] = []
+    for _ in range(5):
+        left = [each for each in range(len(candidates)) if each not in slow]
+        asked = [*labeled, *candidates[slow]]
+        slow.append(min(left, key=lambda each: mean_variance([*asked, candidates[each]])))
     assert chosen == slow
+
+
+def test_equal_items_are_chosen_to_the_end_and_a_copy_is_wanted_last() -> None:
+    rows = choose_informative(np.ones((5, 3)), np.full((5, 2), 0.5), NO_ROWS, np.arange(5), 9, strength=1.0)
+    assert sorted(rows) == [0, 1, 2, 3, 4]
+    dense = np.array([[3.0, 0.0], [3.0, 0.0], [0.0, 2.5]])
+    rows = choose_informative(dense, np.full((3, 2), 0.5), NO_ROWS, np.arange(3), 3, strength=1.0)
+    assert rows[2] in (0, 1)
 
 
 def test_a_learner_knows_only_classes_that_it_has_seen() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import pytest
 
 from automl.label.conftest import MakeProject
 from automl.label.test_project import change
+from deepseek.automl.label.choose.cache import load_features
 from deepseek.automl.label.collect.config import CollectConfig
 from deepseek.automl.label.collect.sink import UnsureSink
 from deepseek.automl.label.collect.unsure import find_unsure
 from deepseek.automl.label.project.additions import count_served
-from deepseek.automl.label.project.project import Project
+from deepseek.automl.label.project.project import Project, ProjectOptions
+from deepseek.automl.label.verbs import new_project
 from deepseek.contracts import AnsweredRows, Event, Prediction
 from deepseek.errors import InputError
 
@@ -136,6 +139,7 @@ def test_a_project_that_is_gone_holds_up_nobody_and_is_told_once(make_project: M
         (",waiting=1.5", "'1.5'.*whole number"),
         (",sahre=1", "Did you mean 'share'"),
         (",texts=some", "texts is 'some'"),
+        (",files=some", "files is 'some'"),
         (",hide=owner", "no column 'owner' to hide"),
         (",hide=story+amount", "all columns are hidden"),
     ],
@@ -143,6 +147,97 @@ def test_a_project_that_is_gone_holds_up_nobody_and_is_told_once(make_project: M
 def test_options_that_do_not_fit_are_refused(make_project: MakeProject, options: str, expected: str) -> None:
     with make_project() as project, pytest.raises(InputError, match=expected):
         UnsureSink(CollectConfig.parse(f"{project.folder}{options}"), {})
+
+
+def write_picture(path: Path, shade: int) -> bytes:
+    """A gray PNG."""
+    from PIL import Image
+
+    Image.new("L", (12, 12), shade).save(path)
+    return path.read_bytes()
+
+
+def coded(data: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(data).decode()}
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> tuple[Path, list[bytes]]:
+    """A project of six pictures, and their bytes."""
+    (tmp_path / "pictures").mkdir()
+    data = [write_picture(tmp_path / "pictures" / f"{number}.png", 40 * number) for number in range(6)]
+    options = ProjectOptions("binary", LABELS, num_test=1)
+    new_project(tmp_path / "pictures", tmp_path / "seen", options)
+    return tmp_path / "seen", data
+
+
+def test_pictures_join_with_consent_are_shown_and_learned_from(
+    pictures: tuple[Path, list[bytes]], tmp_path: Path
+) -> None:
+    folder, data = pictures
+    with pytest.raises(InputError, match=r"nothing can be masked.*files=plain"):
+        UnsureSink(CollectConfig.parse(str(folder)), {})
+    new = [write_picture(tmp_path / f"new{number}.png", 25 + number) for number in range(2)]
+    rows = [
+        {"file": coded(new[0])},
+        {"file": "data:image/png;base64," + coded(new[1])["b64"]},
+        {"file": coded(data[3])},
+    ]
+    rows += [{"file": None}, {"file": "0.png"}]  # a row without a file, and a path, which no server opens
+    sink = send(folder, ",files=plain", answered(rows, [[0.5, 0.5]] * 5))
+    assert sink.num_lost == 1
+    with Project.open(folder) as project:
+        served = [item for item in project.store.items() if item.key.startswith("served")]
+        assert [project.media_path(item, "file").read_bytes() for item in served] == new
+        assert all(str(item.content["file"]).startswith("served/") for item in served)
+        assert project.check_files() == []
+        project.store.record(change("a", served[0].number, "fire"))
+        project.store.record(change("b", 1, "water"))
+        assert {item.content["file"] for item in project.store.next_items("bo", 9)} >= {served[1].content["file"]}
+        assert load_features(project).dense[-1].any()
+        Path(project.definition.root, str(served[1].content["file"])).unlink()
+        assert [item.number for item in project.check_files()] == [served[1].number]
+
+
+def test_no_more_pictures_are_written_than_may_wait(pictures: tuple[Path, list[bytes]], tmp_path: Path) -> None:
+    folder, _ = pictures
+    new = [write_picture(tmp_path / f"new{number}.png", 25 + number) for number in range(4)]
+    chances = [[0.55, 0.45], [0.5, 0.5], [0.58, 0.42], [0.52, 0.48]]
+    send(folder, ",files=plain,waiting=2", answered([{"file": coded(each)} for each in new], chances))
+    files = sorted((tmp_path / "pictures" / "served").iterdir())
+    assert sorted(each.read_bytes() for each in files) == sorted([new[1], new[3]])  # the least sure of them
+
+
+def test_requests_of_large_files_pass_when_too_many_wait(
+    pictures: tuple[Path, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepseek.automl.label.collect.sink.MAX_WAITING_BYTES", 1_000)
+    requests = [answered([{"file": {"b64": "A" * 600}}], [[0.5, 0.5]])] * 3
+    sink = UnsureSink(CollectConfig.parse(f"{pictures[0]},share=1,files=plain"), {})
+    for request in requests:
+        sink.emit_rows(*request)
+    assert sink.num_lost == 2
+    sink.close()
+
+
+def test_sounds_and_slices_of_a_scan_join_as_they_came(tmp_path: Path) -> None:
+    for kind, suffix, data in (("sounds", ".wav", b"RIFF\0\0\0\0WAVEfmt "), ("scans", ".dcm", bytes(128) + b"DICM")):
+        root = tmp_path / kind
+        for number in range(3):
+            part = root / f"{number}"
+            part.mkdir(parents=True)
+            for place in range(2 if kind == "scans" else 1):
+                (part / f"{place}{suffix}").write_bytes(data + bytes([number, place]))
+        new_project(root, tmp_path / f"{kind}-project", ProjectOptions("binary", LABELS, num_test=1))
+        slices = [data + b"new", data + b"more"]
+        value = {"files": [coded(each)["b64"] for each in slices]} if kind == "scans" else coded(slices[0])
+        send(tmp_path / f"{kind}-project", ",files=plain", answered([{"file": value}], [[0.5, 0.5]]))
+        [content] = served_items(tmp_path / f"{kind}-project")
+        path = root / content["file"]
+        assert path.suffix == ("" if kind == "scans" else suffix)
+        written = sorted(path.iterdir()) if kind == "scans" else [path]
+        assert [each.read_bytes() for each in written] == slices[: len(written)]
+        assert {each.suffix for each in written} == {suffix}
 
 
 def test_projects_of_other_tasks_are_refused(make_project: MakeProject) -> None:

@@ -150,22 +150,76 @@ MASKS = [
 ]
 
 
-@pytest.mark.parametrize("form", ["coco", "label-studio"])
+@pytest.mark.parametrize("form", ["coco", "label-studio", "yolo"])
 def test_masks_go_out_and_come_in_as_they_were(tmp_path: Path, form: Any) -> None:
     folder = make_pictures(tmp_path)
     new_project(folder, tmp_path / "masks", ProjectOptions("masks", ("dent", "crack")))
     with Project.open(tmp_path / "masks") as project:
         project.store.record(change("a", 1, MASKS))
         project.store.record(change("b", 2, []))
-        assert export_labels(project, tmp_path / "out.json", form) == 2
+        out = tmp_path / ("out" if form == "yolo" else "out.json")
+        assert export_labels(project, out, form) == 2
         with empty_copy(project, tmp_path / "copy", folder) as copy:
-            done = import_labels(copy, tmp_path / "out.json", form)
+            done = import_labels(copy, out, form)
             assert (done.num_labels, done.num_unknown) == (2, 0)
             values = {item: value for (item, _), value in values_of(copy).items()}
     assert values[2] == []
     for own, kept in zip(MASKS, values[1], strict=True):
         assert kept["label"] == own["label"]
         assert np.array(kept["points"]) == pytest.approx(np.array(own["points"]))
+
+
+def test_outlines_of_yolo_are_shares_of_the_sides(tmp_path: Path) -> None:
+    folder = make_pictures(tmp_path)
+    new_project(folder, tmp_path / "masks", ProjectOptions("masks", ("dent", "crack")))
+    with Project.open(tmp_path / "masks") as project:
+        project.store.record(change("a", 1, MASKS[1:]))
+        export_labels(project, tmp_path / "out", "yolo")
+        assert (tmp_path / "out" / "0.txt").read_text() == "1 0.5 0.125 0.75 0.125 0.75 0.625 0.5 0.625\n"
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.txt", "classes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("0 0.5 0.5 0.25 0.1", "line 1 of 0.txt is a box"),
+        ("0 0.1 0.1 0.4", "line 1 of 0.txt is '0 0.1"),
+        ("2 0.1 0.1 0.4 0.1 0.4 0.3", "a class below 2"),
+        ("0 0.1 0.1 0.4 0.1 nan 0.3", "line 1 of 0.txt is"),
+        ("0 0.1 0.1 1.4 0.1 0.4 0.3", "lies 32 pixels outside"),
+        ("0 0.1 0.1 0.2 0.2 0.3 0.3", "is empty"),
+    ],
+)
+def test_lines_of_yolo_that_are_no_masks_are_refused_and_none_comes_in(
+    tmp_path: Path, line: str, expected: str
+) -> None:
+    new_project(make_pictures(tmp_path), tmp_path / "masks", ProjectOptions("masks", ("dent", "crack")))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "classes.txt").write_text("dent\ncrack\n")
+    (tmp_path / "in" / "0.txt").write_text(f"{line}\n")
+    (tmp_path / "in" / "1.txt").write_text("0 0.1 0.1 0.4 0.1 0.4 0.3\n")
+    with Project.open(tmp_path / "masks") as project:
+        with pytest.raises(InputError, match=expected):
+            import_labels(project, tmp_path / "in", "yolo")
+        assert values_of(project) == {}
+        with pytest.raises(InputError, match="is no folder"):
+            import_labels(project, tmp_path / "in" / "0.txt", "yolo")
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo"])
+def test_pictures_that_the_labels_do_not_name_stay_without_one(tmp_path: Path, form: Any) -> None:
+    pictures = make_pictures(tmp_path)
+    new_project(pictures, tmp_path / "boxes", ProjectOptions("boxes", ("dent",)))
+    with Project.open(tmp_path / "boxes") as project:
+        project.store.record(
+            change("a", 1, [{"label": "dent", "left": 8.0, "top": 4.0, "right": 40.0, "bottom": 20.0}])
+        )
+        project.store.record(change("b", 2, []))
+        out = tmp_path / ("out" if form == "yolo" else "out.json")
+        assert export_labels(project, out, form) == 2
+        with empty_copy(project, tmp_path / "copy", pictures) as copy:
+            assert import_labels(copy, out, form).num_labels == 2
+            assert sorted(item for item, _ in values_of(copy)) == [1, 2]
 
 
 def test_areas_and_boxes_of_masks_follow_from_their_outlines() -> None:

@@ -27,6 +27,7 @@ class LabeledPicture:
     boxes: Float32 = field(default_factory=no_boxes)  # (N, 4) left, top, right, bottom in pixels
     classes: tuple[str, ...] = ()  # (N,)
     part: str = ""  # train, test, ... as the labels say; "" where they do not
+    is_listed: bool = True  # whether the labels name it; one that they do not name counts as free of defects
 
     @property
     def is_defective(self) -> bool:

@@ -11,18 +11,20 @@ classes.txt names the classes).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deepseek.data.labels.file_names import FileNames
 from deepseek.data.labels.labeled_picture import LabeledPicture, LabelSet
 from deepseek.data.labels.pictures import list_pictures, picture_size
+from deepseek.data.labels.yolo import read_yolo
 from deepseek.data.table.read import read_table
 from deepseek.data.table.table import Table
-from deepseek.errors import DeepseekError, InputError, MissingError
+from deepseek.errors import DeepseekError, InputError
 from deepseek.files import read_bounded
 
 MAX_LABEL_BYTES = 2**30
@@ -58,13 +60,15 @@ def read_labels(path: Path, pictures: Path) -> LabelSet:
         rows, classes, listed = _read_coco(path, files)
     else:
         rows, classes, listed = _read_csv(path, files)
-    return _join(rows, classes, listed, sizes)
+    return _join(rows, classes, listed, sizes, tells_all=path.is_dir())
 
 
 def _join(
-    rows: Sequence[LabelRow], classes: Sequence[str], listed: set[str], sizes: dict[str, tuple[int, int]]
-) -> LabelSet:
-    """Rows by picture, cut to it."""
+    rows: Sequence[LabelRow], classes: Sequence[str], listed: set[str], sizes: dict[str, tuple[int, int]], *,
+    tells_all: bool,
+) -> LabelSet:  # fmt: skip
+    """Rows by picture, cut to it. `listed`: the pictures that the labels name; `tells_all`: the others are free of
+    defects without a word, which is YOLO's own rule."""
     by_file: dict[str, list[LabelRow]] = {file: [] for file in sorted(sizes)}
     for row in rows:
         by_file[row.file].append(row)
@@ -81,11 +85,11 @@ def _join(
             names.append(row.class_name)
         part = next((row.part for row in own if row.part), "")
         array = np.array(boxes, np.float32).reshape(-1, 4)
-        labeled.append(LabeledPicture(file, width, height, array, tuple(names), part))
+        labeled.append(LabeledPicture(file, width, height, array, tuple(names), part, file in listed))
     if num_cut:
         warnings.append(f"{num_cut} of {len(rows)} boxes left their pictures and were cut to them")
     silent = [file for file in by_file if file not in listed]
-    if silent:
+    if silent and not tells_all:
         warnings.append(
             f"{len(silent)} pictures, such as {silent[0]}, are not in the labels: they count as free of defects"
         )
@@ -110,32 +114,9 @@ def _fit_box(row: LabelRow, width: int, height: int) -> tuple[tuple[float, float
     return inner, is_cut
 
 
-class _FileNames:
-    """Finds the picture that a label speaks of: by its path, its name, or its name without the ending."""
-
-    def __init__(self, files: Iterable[str]) -> None:
-        self._by_key: dict[str, set[str]] = {}
-        for file in files:
-            path = Path(file)
-            for key in {file, path.name, path.stem, path.with_suffix("").as_posix()}:
-                self._by_key.setdefault(key, set()).add(file)
-
-    def find(self, name: str, where: str) -> str:
-        key = name.strip().replace("\\", "/").removeprefix("./")
-        matches = self._by_key.get(key) or self._by_key.get(Path(key).name) or set()
-        if len(matches) != 1:
-            what = "is not in the folder of pictures" if not matches else f"may be {' or '.join(sorted(matches)[:2])}"
-            raise InputError(
-                f"{where}: the picture {name!r} {what}",
-                expected="the name of one picture of the folder",
-                fix="correct the labels, or give the folder that they belong to",
-            )
-        return next(iter(matches))
-
-
 def _read_csv(path: Path, files: Sequence[str]) -> tuple[list[LabelRow], list[str], set[str]]:
     table = read_table(path)
-    names = _FileNames(files)
+    names = FileNames(files)
     file_of = _texts(table, _column(table, FILE_COLUMNS, "the picture"))
     part_column = next((name for name in table.names if name.lower() in PART_COLUMNS), None)
     parts = [""] * table.num_rows if part_column is None else _texts(table, part_column)
@@ -197,7 +178,7 @@ def _texts(table: Table, name: str) -> list[str]:
 
 def _read_coco(path: Path, files: Sequence[str]) -> tuple[list[LabelRow], list[str], set[str]]:
     top = _read_json(path)
-    names = _FileNames(files)
+    names = FileNames(files)
     try:
         categories = {each["id"]: str(each["name"]) for each in top["categories"]}
         file_of = {
@@ -247,70 +228,16 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_yolo(folder: Path, sizes: dict[str, tuple[int, int]]) -> tuple[list[LabelRow], list[str], set[str]]:
-    classes = _yolo_classes(folder)
-    names = _FileNames(sizes)
-    rows: list[LabelRow] = []
-    listed: set[str] = set()
-    for file in sorted(folder.rglob("*.txt")):
-        if file.name == "classes.txt":
-            continue
-        picture = names.find(file.relative_to(folder).with_suffix("").as_posix(), file.name)
-        listed.add(picture)
-        for number, line in enumerate(file.read_text("utf-8").splitlines(), start=1):
-            if line.strip():
-                rows.append(_yolo_row(line, f"line {number} of {file.name}", picture, sizes[picture], classes))
-    if not listed:
-        raise MissingError(
-            f"{folder} holds no labels", expected="a .txt for each picture", fix="give the folder with the .txt files"
-        )
-    return rows, classes, set(sizes)  # without a .txt a picture is free of defects: that is YOLO's own rule
-
-
-def _yolo_row(line: str, where: str, picture: str, size: tuple[int, int], classes: Sequence[str]) -> LabelRow:
-    try:
-        number, *shares = line.split()
-        values = np.array(shares, np.float64)
-        place = int(number)
-    except ValueError:
-        place, values = -1, np.zeros(0)
-    is_box = len(values) == 4
-    is_polygon = len(values) >= 6 and len(values) % 2 == 0
-    if place < 0 or not (is_box or is_polygon) or (classes and place >= len(classes)):
-        raise InputError(
-            f"{where} is {line[:60]!r}",
-            expected=f"a class below {len(classes) or 'any number'}, then x, y, width, height or a polygon",
-            fix="correct the line, or the names of the classes",
-        )
-    width, height = size
-    if is_box:
-        x, y, w, h = values * (width, height, width, height)
-        box = (float(x - w / 2), float(y - h / 2), float(x + w / 2), float(y + h / 2))
-    else:
-        xs, ys = values[0::2] * width, values[1::2] * height
-        box = (float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max()))
-    return LabelRow(where, picture, classes[place] if classes else str(place), box)
-
-
-def _yolo_classes(folder: Path) -> list[str]:
-    """Names of the classes from classes.txt or data.yaml, in the folder or above it; none: their numbers are used."""
-    for place in (folder, folder.parent):
-        text = place / "classes.txt"
-        if text.is_file():
-            return [line.strip() for line in text.read_text("utf-8").splitlines() if line.strip()]
-        yaml = place / "data.yaml"
-        if yaml.is_file():
-            return _yaml_names(yaml)
-    return []
-
-
-def _yaml_names(path: Path) -> list[str]:
-    from deepseek.extras import need
-
-    yaml = need("yaml", extra="observe")
-    try:
-        names = yaml.safe_load(path.read_text("utf-8"))["names"]
-        return [str(names[key]) for key in sorted(names)] if isinstance(names, dict) else [str(name) for name in names]
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path.name} names no classes: {error}", expected="names: [scratch, dent]", fix="add the names"
-        ) from error
+    """Boxes, and the boxes around polygons."""
+    content = read_yolo(folder, sizes)
+    rows = []
+    for line in content.lines:
+        (width, height), shares = sizes[line.file], line.shares
+        if line.is_box:
+            x, y, w, h = shares * (width, height, width, height)
+            box = (float(x - w / 2), float(y - h / 2), float(x + w / 2), float(y + h / 2))
+        else:
+            xs, ys = shares[0::2] * width, shares[1::2] * height
+            box = (float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max()))
+        rows.append(LabelRow(line.where, line.file, line.class_name, box))
+    return rows, list(content.classes), set(content.files)

@@ -4,10 +4,9 @@ Few labels. The items are clustered in as many groups as there will be labels, a
 most typical item is asked (TypiClust: Hacohen, Dekel and Weinshall 2022). A model of so few labels is sure and wrong;
 what it is unsure of would be outliers.
 
-More labels. Of each item the gradient is taken that its most likely class would give to the last layer; it is long
-where the model is unsure, and points where the item lies. A batch is drawn by k-means++ on it (BADGE: Ash et al. 2020),
-among the items of the smallest margins alone, so that a batch is unsure and spread at once. Classes that are rare so
-far lie in regions of their own and are found with the rest; copies were left out before.
+More labels. Among the items of the smallest margins a batch is chosen that makes the model most certain of all items
+together (variance.py): each of it is unsure itself, tells of many others, and tells something else than the rest of the
+batch. Classes that are rare so far lie in regions of their own and are found with the rest; copies were left out.
 
 What is tested on never comes here.
 """
@@ -20,14 +19,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.automl.label.choose.learner import fit_learner
+from deepseek.automl.label.choose.learner import STRENGTH, fit_learner
+from deepseek.automl.label.choose.variance import choose_informative
 from deepseek.contracts import Float64
 from deepseek.extras import need
 
 COLD_LABELS_PER_CLASS = 2  # below so many labels for each class, items are asked that are typical
 MOST_CLUSTERS = 500
 NUM_NEIGHBORS = 20
-UNSURE_PER_CHOICE = 10  # a batch is drawn among so many times its size of the smallest margins
+UNSURE_PER_CHOICE = 10  # a batch is chosen among so many times its size of the smallest margins
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def choose_batch(
     if is_cold:
         return choose_typical(dense, labeled, pool, num, seed)
     learner = fit_learner(dense[labeled], target, np.ones(len(labeled)), num_classes)
-    return choose_unsure(dense, learner.probabilities(dense[pool]), pool, num, seed)
+    return choose_unsure(dense, learner.probabilities(dense), labeled, pool, num)
 
 
 def choose_typical(
@@ -98,42 +98,17 @@ def _by_typicality(points: Float64, members: NDArray[np.int64], num_labeled: int
     return [(int(members[each]), float(1 / (1 + mean[each]))) for each in order if members[each] >= num_labeled]
 
 
-def choose_unsure(dense: Float64, probabilities: Float64, pool: NDArray[np.int64], num: int, seed: int) -> list[Choice]:
-    """Items of small margins, spread out by k-means++ on their gradients."""
-    top = np.sort(probabilities, axis=1)[:, -2:]
+def choose_unsure(
+    dense: Float64, probabilities: Float64, labeled: NDArray[np.int64], pool: NDArray[np.int64], num: int
+) -> list[Choice]:
+    """Items of small margins that tell most of all others. `probabilities` (N, C) of the rows of `dense` (N, D)."""
+    top = np.sort(probabilities[pool], axis=1)[:, -2:]
     margin = top[:, 1] - top[:, 0]
-    near = np.argsort(margin, kind="stable")[: max(num, min(len(pool), UNSURE_PER_CHOICE * num))]
-    error = -probabilities[near]
-    error[np.arange(len(near)), probabilities[near].argmax(axis=1)] += 1
-    points = _with_bias(dense[pool[near]])
-    draw = np.random.default_rng(seed)
-    places = draw_spread(error, points, num, draw)
+    near = np.argsort(margin, kind="stable")[: UNSURE_PER_CHOICE * num]
+    places = choose_informative(dense, probabilities, labeled, pool[near], num, strength=STRENGTH)
     return [Choice(int(pool[near[place]]), float(1 - margin[near[place]]), "uncertain") for place in places]
-
-
-def draw_spread(error: Float64, points: Float64, num: int, draw: np.random.Generator) -> list[int]:
-    """k-means++ on the products of `error` (N, C) and `points` (N, D), which are never made: the inner product of two
-    of them is the product of both inner products. The first is the longest."""
-    length = np.square(error).sum(axis=1) * np.square(points).sum(axis=1)
-    chosen = [int(np.argmax(length))]
-    distance = np.full(len(error), np.inf)
-    while len(chosen) < num:
-        last = chosen[-1]
-        inner = (error @ error[last]) * (points @ points[last])
-        distance = np.minimum(distance, np.maximum(length + length[last] - 2 * inner, 0))
-        distance[chosen] = 0
-        total = distance.sum()
-        if total <= 0:  # all that is left is equal to something that was chosen
-            rest = np.setdiff1d(np.arange(len(error)), chosen)
-            return [*chosen, *map(int, rest[: num - len(chosen)])]
-        chosen.append(int(draw.choice(len(error), p=distance / total)))
-    return chosen
 
 
 def _unit_rows(points: Float64) -> Float64:
     length = np.linalg.norm(points, axis=1, keepdims=True)
     return np.asarray(points / np.where(length > 0, length, 1))
-
-
-def _with_bias(points: Float64) -> Float64:
-    return np.hstack([points, np.ones((len(points), 1))])

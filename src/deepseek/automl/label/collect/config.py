@@ -22,6 +22,7 @@ class CollectConfig:
     every_s: float = 5.0  # in which rows gather; the least sure of them are sent first
     hide: tuple[str, ...] = ()  # columns whose values are not sent
     texts: str = "masked"  # masked: mail addresses, cards, accounts, phones are replaced; plain; none: not sent
+    files: str = "none"  # plain: pictures, sounds and scans are sent as they came; nothing in them can be masked
 
     def __post_init__(self) -> None:
         for name, low, high in (("share", 0, 1), ("margin", 0, 1), ("waiting", 0, 100_000), ("every_s", 0, 3_600)):
@@ -30,6 +31,8 @@ class CollectConfig:
                 raise _config_error(f"{name} is {value}", f"a number above {low}, at most {high:,}")
         if self.texts not in ("masked", "plain", "none"):
             raise _config_error(f"texts is {self.texts!r}", "masked, plain or none")
+        if self.files not in ("plain", "none"):
+            raise _config_error(f"files is {self.files!r}", "plain or none")
 
     @classmethod
     def parse(cls, text: str) -> CollectConfig:
@@ -57,6 +60,7 @@ class CollectConfig:
             usual.project, _number(values, "share", usual.share), _number(values, "margin", usual.margin),
             int(_number(values, "waiting", usual.waiting)), _number(values, "every_s", usual.every_s),
             tuple(name for name in values.get("hide", "").split("+") if name), values.get("texts", usual.texts),
+            values.get("files", usual.files),
         )  # fmt: skip
 
 

@@ -10,23 +10,25 @@ import math
 import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from deepseek.automl.label.collect.config import CollectConfig
+from deepseek.automl.label.collect.files import count_bytes, store_files
 from deepseek.automl.label.collect.unsure import UnsureRow, find_unsure
-from deepseek.automl.label.project.additions import ServedRow, add_served
+from deepseek.automl.label.project.additions import ServedRow, add_served, count_waiting
 from deepseek.automl.label.project.project import Project
 from deepseek.automl.label.project.records import Definition
 from deepseek.bundle import Manifest
-from deepseek.contracts import AnsweredRows, Event, Record
+from deepseek.contracts import AnsweredRows, Event, Record, Tensors
 from deepseek.data.table.values import level_name
 from deepseek.dialogue.masking import mask
 from deepseek.errors import DeepseekError, InputError
 from deepseek.extras import need
 
 MAX_WAITING_ROWS = 20_000  # of requests that are not looked at yet; beyond it rows pass
+MAX_WAITING_BYTES = 256 * 2**20  # of the files of these
 MAX_TEXT = 20_000  # characters of a text that is sent
 
 
@@ -51,6 +53,7 @@ class UnsureSink:
         self._labels = frozenset(self._definition.labels)
         self._requests: deque[tuple[Event, AnsweredRows]] = deque()
         self._num_waiting = self._num_handled = 0  # rows; each changed by one thread
+        self._waiting_bytes = self._handled_bytes = 0  # of their files
         self._num_dropped = self._num_failed = 0
         self._is_failing = False
         self._stop = threading.Event()
@@ -63,10 +66,13 @@ class UnsureSink:
         request_id = str(event.fields.get("request_id", ""))
         if self._config.share < 1 and zlib.crc32(request_id.encode()) >= self._config.share * 2**32:
             return
-        if self._num_waiting - self._num_handled + event.num_rows > MAX_WAITING_ROWS:
+        num_bytes = self._count_bytes(rows)
+        has_room = self._num_waiting - self._num_handled + event.num_rows <= MAX_WAITING_ROWS
+        if not has_room or self._waiting_bytes - self._handled_bytes + num_bytes > MAX_WAITING_BYTES:
             self._num_dropped += event.num_rows
             return
         self._num_waiting += event.num_rows
+        self._waiting_bytes += num_bytes
         self._requests.append((event, rows))
 
     @property
@@ -91,18 +97,16 @@ class UnsureSink:
             threshold = self._thresholds.get(event.model_name)
             unsure += find_unsure(event, rows, self._labels, threshold, self._config.margin)
             self._num_handled += event.num_rows
+            self._handled_bytes += self._count_bytes(rows)
         if not unsure:
             return
         unsure.sort(key=lambda row: row.margin)
-        served = (  # made one after the other: no more are masked than are sent
-            ServedRow(
-                keep_columns(row.record, self._definition, self._config, self._texts), row.answer, row.probability,
-                row.margin, row.model, row.version,
-            )
-            for row in unsure
-        )  # fmt: skip
         try:
             with Project.open(self._config.project) as project:
+                served: Iterable[ServedRow] = map(self._keep, unsure)  # one by one: no more are masked than are sent
+                if self._definition.media:  # files are written before the project is held for the rows
+                    num_free = self._config.waiting - count_waiting(project.store)
+                    served = self._keep_files(unsure[: max(0, num_free)])
                 add_served(project.store, served, self._config.waiting)
             self._is_failing = False
         except DeepseekError as error:
@@ -112,14 +116,48 @@ class UnsureSink:
                 self._tell(Event("server", fields=fields))
             self._is_failing = True
 
+    def _keep(self, row: UnsureRow) -> ServedRow:
+        """The row as the project takes it, its files written."""
+        definition, hide = self._definition, self._config.hide
+        cells = keep_columns(row.record, definition, self._config, self._texts)
+        answer = (row.answer, row.probability, row.margin, row.model, row.version)
+        if not definition.media:
+            return ServedRow(cells, *answer)
+        files = store_files(row.record, definition, hide)
+        return ServedRow({**cells, **files.paths}, *answer, definition.media, files.digests, files.size_bytes)
+
+    def _keep_files(self, rows: Sequence[UnsureRow]) -> list[ServedRow]:
+        """Those rows that have a file; one whose file cannot be taken is counted and holds up no other."""
+        kept = []
+        for row in rows:
+            try:
+                served = self._keep(row)
+            except InputError:
+                self._num_failed += 1
+                continue
+            if served.file_digests:
+                kept.append(served)
+        return kept
+
+    def _count_bytes(self, rows: AnsweredRows) -> int:
+        """Of the files of a request."""
+        media, records = self._definition.media, rows.records
+        if not media or records is None or isinstance(records, Tensors):
+            return 0
+        return sum(count_bytes(record, media) for record in records)
+
 
 def check_project(config: CollectConfig, definition: Definition) -> None:
     """InputError for a project that takes no rows of a server, and for columns that are not there."""
-    if not definition.is_class or definition.media:
-        what = "files" if definition.is_class else definition.task
+    if not definition.is_class:
         raise InputError(
-            f"{config.project} is a project of {what}", expected="classes of numbers, categories and texts",
+            f"{config.project} is a project of {definition.task}", expected="a project of classes",
             fix="leave --unsure-to out, or make such a project",
+        )  # fmt: skip
+    if definition.media and config.files != "plain":
+        raise InputError(
+            f"{config.project} shows files, in which nothing can be masked: faces, voices, names in a scan",
+            expected="consent to send them as they came", fix=f"--unsure-to {config.project},files=plain",
         )  # fmt: skip
     if odd := [name for name in config.hide if name not in definition.kinds]:
         raise InputError(
@@ -163,12 +201,14 @@ def text_columns(project: Project) -> frozenset[str]:
 def keep_columns(
     record: Record, definition: Definition, config: CollectConfig, texts: frozenset[str]
 ) -> dict[str, object]:
-    """The cells of a row that are sent, by the columns of the project; `texts`: those of them that hold texts.
+    """The cells of a row that are sent, files apart, by the columns of the project; `texts`: those that hold texts.
 
     What a column cannot hold becomes a missing value: of a column that the row lacks, too.
     """
     kept: dict[str, object] = {}
     for name, kind in definition.kinds.items():
+        if name in definition.media:
+            continue
         value = None if name in config.hide else record.get(name)
         if isinstance(value, np.generic):
             value = value.item()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,8 @@ from deepseek.automl.label.project.project import Project
 from deepseek.automl.label.project.records import Item, LabelValue, NewChange
 from deepseek.data.labels import LabeledPicture, LabelSet, read_labels, write_coco, write_yolo
 from deepseek.data.labels.pictures import picture_size
+from deepseek.data.labels.read import SLACK_PX
+from deepseek.data.labels.yolo import Outline, read_outlines, write_outlines
 from deepseek.errors import InputError, MalformedError
 from deepseek.files import atomic_file, read_bounded
 
@@ -46,13 +48,8 @@ def export_labels(project: Project, out: Path, form: Format) -> int:
     _check_format(project, form)
     decided = {each.item: each for each in decide_labels(project)}
     items = [item for item in project.store.items() if (item.same_as or item.number) in decided]
-    if form == "coco" and project.definition.task == "masks":
-        pictures = [
-            (_file_of(project, item), _size(project, item) or (1, 1), decided[item.same_as or item.number].value)
-            for item in items
-        ]
-        with atomic_file(out) as part:
-            part.write_text(json.dumps(to_coco(pictures, project.definition.labels), ensure_ascii=False))  # type: ignore[arg-type]
+    if form in ("coco", "yolo") and project.definition.task == "masks":
+        _write_masks(project, items, {number: each.value for number, each in decided.items()}, out, form)
         return len(items)
     if form in ("coco", "yolo"):
         labels = _label_set(project, items, {number: each.value for number, each in decided.items()})
@@ -99,8 +96,8 @@ def import_labels(project: Project, path: Path, form: Format, person: str = "") 
         )
     who = check_name(person or path.stem[:64].replace("/", "-") or "import")
     items = [item for item in project.store.items() if item.same_as is None]
-    if form == "coco" and project.definition.task == "masks":
-        rows, unknown = _read_masks(project, _read_text(path), items)
+    if form in ("coco", "yolo") and project.definition.task == "masks":
+        rows, unknown = _read_masks(project, path, items, form)
     elif form in ("coco", "yolo"):
         rows, unknown = _read_boxes(project, path, items)
     elif form == "conll":
@@ -125,7 +122,7 @@ def _identity(path: Path, number: int, person: str, value: LabelValue) -> str:
 
 def _check_format(project: Project, form: Format) -> None:
     task = project.definition.task
-    wanted = {"conll": ("spans",), "coco": ("boxes", "masks"), "yolo": ("boxes",)}.get(form)
+    wanted = {"conll": ("spans",), "coco": ("boxes", "masks"), "yolo": ("boxes", "masks")}.get(form)
     if wanted is not None and task not in wanted:
         raise InputError(
             f"{form} holds {' or '.join(wanted)}, and this project has {task}",
@@ -195,6 +192,8 @@ def _read_boxes(project: Project, path: Path, items: list[Item]) -> ImportedRows
     rows: list[tuple[int, str, LabelValue]] = []
     unknown = 0
     for picture in read_labels(path, Path(project.definition.root)).pictures:
+        if not picture.is_listed:
+            continue  # nobody said that there is nothing on it
         item = by_file.get(picture.file)
         if item is None:
             unknown += 1
@@ -207,16 +206,53 @@ def _read_boxes(project: Project, path: Path, items: list[Item]) -> ImportedRows
     return rows, unknown
 
 
-def _read_masks(project: Project, content: str, items: list[Item]) -> ImportedRows:
-    try:
-        masks = from_coco(json.loads(content))
-    except (ValueError, RecursionError) as error:
-        raise MalformedError(f"this is no COCO: {error}", expected="JSON", fix="export it again") from error
+def _read_masks(project: Project, path: Path, items: list[Item], form: Format) -> ImportedRows:
+    if form == "yolo":
+        if not path.is_dir():
+            raise InputError(f"{path.name} is no folder", expected="a folder of .txt files", fix="name the folder")
+        outlines = read_outlines(path, Path(project.definition.root))
+        masks = {
+            file: [{"label": each.class_name, "points": _within(each, project, file)} for each in own]
+            for file, own in outlines.items()
+        }
+    else:
+        try:
+            masks = from_coco(json.loads(_read_text(path)))
+        except (ValueError, RecursionError) as error:
+            raise MalformedError(f"this is no COCO: {error}", expected="JSON", fix="export it again") from error
     by_file = {_file_of(project, item): item for item in items}
     rows: list[tuple[int, str, LabelValue]] = [
         (by_file[file].number, "", value) for file, value in masks.items() if file in by_file
     ]
     return rows, len(masks) - len(rows)
+
+
+def _within(outline: Outline, project: Project, file: str) -> list[list[float]]:
+    """The corners of an outline, those that lie up to SLACK_PX outside drawn to the side of the picture."""
+    size = np.array(picture_size(Path(project.definition.root) / file))
+    beyond = max(float(-outline.points.min()), float((outline.points - size).max()))
+    if beyond > SLACK_PX:
+        raise InputError(
+            f"an outline of {file} lies {beyond:.0f} pixels outside of the picture", expected="shares of 0 to 1",
+            fix="export it again",
+        )  # fmt: skip
+    corners: list[list[float]] = np.clip(outline.points, 0, size).tolist()
+    return corners
+
+
+def _write_masks(
+    project: Project, items: Sequence[Item], values: Mapping[int, LabelValue], out: Path, form: Format
+) -> None:
+    masks: list[Any] = [values[item.same_as or item.number] for item in items]
+    files = [(_file_of(project, item), _size(project, item) or (1, 1)) for item in items]
+    if form == "coco":
+        document = to_coco([(*file, own) for file, own in zip(files, masks, strict=True)], project.definition.labels)
+        with atomic_file(out) as part:
+            part.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+        return
+    outlines = [[Outline(mask["label"], np.array(mask["points"])) for mask in own] for own in masks]
+    pictures = [(*file, own) for file, own in zip(files, outlines, strict=True)]
+    write_outlines(pictures, project.definition.labels, out)
 
 
 def _size(project: Project, item: Item) -> Size | None:
