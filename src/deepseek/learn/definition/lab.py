@@ -84,7 +84,7 @@ class LabTable:
     skills: tuple[str, ...]  # cells of the matrix that it proves, as "data.foundation"
     hours: float  # of a learner of this level
     hours_reason: Translated  # what takes them
-    seconds: float  # most that a whole check may take
+    seconds: float  # of a processor, most that a whole check may take
     submits: tuple[str, ...]  # what is graded: files, and folders with a slash at the end
     checks: tuple[CheckTable, ...]
     mistakes: dict[str, Translated] = field(default_factory=dict)  # by the code that checks.py raises

@@ -26,11 +26,11 @@ from deepseek.errors import CheckError, DeepseekError, InputError
 from deepseek.learn.definition.lab import CheckTable, Lab
 from deepseek.learn.definition.mistakes import COMMON_MISTAKES
 from deepseek.learn.grading.records import CheckResult, Grade
-from deepseek.learn.grading.runner import child_environment, stop_group
+from deepseek.learn.grading.runner import PATIENCE, child_environment, stop_group
 from deepseek.look.words import Text
 
 MAX_SUBMITTED_BYTES = 500 << 20
-MAKE_S = 120.0
+MAKE_S = 60.0
 MAX_SEED = 2**31
 TRACEBACK = "DEEPSEEK_TRACEBACK"
 #: Of a folder, what is never graded.
@@ -41,7 +41,7 @@ def make_data(lab: Lab, folder: Path, seed: int) -> tuple[str, ...]:
     """Write the learner's data of a lab into a folder; the names of its files."""
     with _scratch() as scratch:
         request = {"command": "make", "lab": str(lab.folder), "seed": seed, "target": str(folder.resolve())}
-        lines = list(_run_child(lab, request, scratch, MAKE_S))
+        lines = list(_run_child(lab, request, scratch, PATIENCE * MAKE_S))
     return tuple(lines[0]["files"])
 
 
@@ -67,7 +67,7 @@ def grade_folder(
             "run_folder": str(copies[1]), "scratch": str(scratch), "fresh_seed": chance, "seconds": lab.table.seconds,
         }  # fmt: skip
         with suppress(_OutOfTimeError):  # what was not run has not passed
-            for line in _run_child(lab, request, scratch, lab.table.seconds):
+            for line in _run_child(lab, request, scratch, PATIENCE * lab.table.seconds):
                 if "changed_data" in line:
                     changed.append(str(line["changed_data"]))
                     continue
@@ -98,8 +98,8 @@ def read_result(lab: Lab, line: JsonObject) -> CheckResult:
 
 def _not_run(lab: Lab, check: CheckTable) -> CheckResult:
     words = Text(
-        f"it was not reached: the checks took longer than {lab.table.seconds:g} seconds in all",
-        f"未执行到：全部检查的用时超过 {lab.table.seconds:g} 秒",
+        f"it was not reached: the checks took longer than {PATIENCE * lab.table.seconds:g} seconds in all",
+        f"未执行到：全部检查的用时超过 {PATIENCE * lab.table.seconds:g} 秒",
     )
     return CheckResult(check.id, check.title.text, check.weight, check.essential, words, "not_reached", 0, 0.0)
 

@@ -7,6 +7,7 @@ run_verb(place, "evaluate", "model", "held.csv")                        # the ob
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import site
@@ -30,6 +31,8 @@ KEPT_VARIABLES = (
     "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "SSL_CERT_FILE",
 )  # fmt: skip
+#: Limits are of processor time; by the clock a process may take so many times that, for the machine may be busy.
+PATIENCE = 10
 MAX_OUTPUT_BYTES = 1 << 20  # that is looked at
 DEVICES = ("/dev/null", "/dev/shm", "/dev/tty")  # noqa: S108  a device, no file of ours
 
@@ -41,7 +44,7 @@ class RunPlace:
     folder: Path  # the working folder: a copy of what was handed in
     scratch: Path  # the grader's own
     memory_mb: int
-    seconds: float
+    seconds: float  # of a processor
 
 
 def child_environment(scratch: Path) -> dict[str, str]:
@@ -67,7 +70,7 @@ def run_solution(
     environment = child_environment(place.scratch)
     writable = [place.folder, home]
     request = SolutionRequest(
-        file, function, [encode_value(list(arguments)) for arguments in calls], place.memory_mb, int(limit_s) + 1,
+        file, function, [encode_value(list(arguments)) for arguments in calls], place.memory_mb, math.ceil(limit_s),
         [*(str(path.resolve()) for path in writable), *DEVICES],
         _private_folders(place), _readable_folders(place),
     )  # fmt: skip
@@ -83,7 +86,7 @@ def run_solution(
                 command, cwd=place.folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 pass_fds=[report.fileno()], start_new_session=True,
             ),
-            limit_s,
+            PATIENCE * limit_s,
         )  # fmt: skip
         report.seek(0)
         text = report.read()
@@ -93,7 +96,8 @@ def run_solution(
     if kind := find_secret(output):
         raise Mistake("solution_secret", **values, kind=kind)
     if code is None or code == -signal.SIGXCPU:
-        raise Mistake("solution_endless", **values, seconds=f"{limit_s:g}")
+        waited_s = PATIENCE * limit_s if code is None else math.ceil(limit_s)
+        raise Mistake("solution_endless", **values, seconds=f"{waited_s:g}")
     if code == -signal.SIGXFSZ:
         raise Mistake("solution_output", **values, mb=MAX_FILE_MB)
     if code in (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV):
@@ -114,7 +118,7 @@ def _read_report(document: JsonObject, place: RunPlace) -> list[Any]:
 
 def run_verb(place: RunPlace, *arguments: str, seconds: float | None = None) -> JsonObject:
     """The object that a verb prints with --json. Mistake with the verb's own words where it refuses."""
-    limit_s = place.seconds if seconds is None else seconds
+    limit_s = PATIENCE * (place.seconds if seconds is None else seconds)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = subprocess.Popen(
             [sys.executable, "-m", "deepseek", *arguments, "--json"], cwd=place.folder,

@@ -18,8 +18,8 @@ from deepseek.contracts import JsonObject
 from deepseek.learn.grading.mistake import Mistake
 from deepseek.learn.grading.runner import RunPlace, child_environment, stop_child
 
-START_S = 90.0
-ASK_S = 30.0
+START_S = 300.0
+ASK_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)

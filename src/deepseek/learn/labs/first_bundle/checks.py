@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from deepseek.contracts import JsonObject
 from deepseek.learn.grading.kit import DataFolder, Mistake, Work
 
 NUM_TRAIN, NUM_NEW = 380, 60
@@ -23,7 +24,7 @@ def make(data: DataFolder) -> object:
     parts = (order[:NUM_TRAIN], order[NUM_TRAIN : NUM_TRAIN + NUM_NEW])
     records = data.rng.permutation(9_000)[: len(words)] + 1_000
     for name, rows in zip(("train.csv", "new.csv"), parts, strict=True):
-        columns: dict[str, Any] = {"record": records[rows]} | {
+        columns: JsonObject = {"record": records[rows]} | {
             column: table[rows, place] for place, column in enumerate(names)
         }
         data.write_csv(name, columns | ({"diagnosis": words[rows]} if name == "train.csv" else {}))
