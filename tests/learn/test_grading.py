@@ -44,6 +44,7 @@ def test_a_good_solution_gets_all_points_and_the_folder_stays_as_it_was(work: Pa
     assert {path: path.read_bytes() for path in work.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_check_that_depends_on_chance_is_run_again_before_it_fails(work: Path, counting: Lab, seed: int) -> None:
     """It holds at even seeds of a grading; the two runs are an odd and an even one."""
     solve(work)
@@ -63,6 +64,7 @@ def test_what_fails_is_named_and_an_essential_check_cannot_be_made_up_for(work: 
     assert not grade.is_passed
 
 
+@pytest.mark.slow
 def test_data_that_was_changed_is_told_and_the_grading_takes_what_it_was(work: Path, counting: Lab, seed: int) -> None:
     solve(work)
     (work / "numbers.csv").write_text("number\n1\n")
@@ -71,6 +73,7 @@ def test_data_that_was_changed_is_told_and_the_grading_takes_what_it_was(work: P
     assert grade.score == 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "code", "words"),
     [
@@ -93,6 +96,7 @@ def test_what_no_solution_may_do_is_named(
     assert not Path("/tmp/outside.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_solution_that_never_ends_is_ended_with_all_that_it_has_started(work: Path, tmp_path: Path) -> None:
     body = (
         "import subprocess, time; open('pid', 'w').write(str(subprocess.Popen(['sleep', '600']).pid)); time.sleep(600)"
@@ -112,6 +116,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_catching_everything_hides_nothing(work: Path, tmp_path: Path) -> None:
     body = "\n    ".join(["try:", "    open('/tmp/outside.txt', 'a')", "except BaseException:", "    return 6"])
     assert mistake_of(work, tmp_path, body).code == "solution_writes"
@@ -144,6 +149,7 @@ def test_the_kernel_refuses_writes_that_python_does_not_see(tmp_path: Path) -> N
     assert os.waitpid(pid, 0)[1] == 0
 
 
+@pytest.mark.slow
 def test_checks_that_take_too_long_are_not_reached_and_the_lab_is_not_passed(
     work: Path, tmp_path: Path, seed: int
 ) -> None:
@@ -161,6 +167,7 @@ def test_checks_that_take_too_long_are_not_reached_and_the_lab_is_not_passed(
     assert not grade.checks[-1].is_passed
 
 
+@pytest.mark.slow
 def test_checks_that_fail_themselves_are_not_the_learners_mistake(work: Path, tmp_path: Path, seed: int) -> None:
     lab = tmp_path / "broken_lab"
     shutil.copytree(EXAMPLES / "counting", lab)
@@ -171,6 +178,7 @@ def test_checks_that_fail_themselves_are_not_the_learners_mistake(work: Path, tm
         grade_folder(read_lab(lab), work, seed)
 
 
+@pytest.mark.slow
 def test_a_link_out_of_the_folder_is_not_followed(work: Path, counting: Lab, seed: int) -> None:
     solve(work)
     (work / "answer.json").unlink()

@@ -23,6 +23,7 @@ def folder(learning_path: LearningPath, tmp_path: Path) -> Path:
     return tmp_path / "counting"
 
 
+@pytest.mark.slow
 def test_a_lab_that_was_moved_is_known_by_its_note(learning_path: LearningPath, folder: Path, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere" / "my lab"
     moved.parent.mkdir()
@@ -59,6 +60,7 @@ def test_starting_again_overwrites_nothing_and_restore_keeps_what_was_written(
     assert (folder / "solution.py").read_text() == own
 
 
+@pytest.mark.slow
 def test_hints_come_in_steps_and_are_counted(learning_path: LearningPath, folder: Path) -> None:
     (folder / "answer.json").unlink()
     result = check(learning_path, "counting")
@@ -72,6 +74,7 @@ def test_hints_come_in_steps_and_are_counted(learning_path: LearningPath, folder
         assert progress.passed()["counting"].num_hints == 2
 
 
+@pytest.mark.slow
 def test_a_progress_file_that_is_broken_is_kept_aside_and_filled_by_grading_again(
     learning_path: LearningPath, folder: Path
 ) -> None:

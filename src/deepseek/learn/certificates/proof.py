@@ -12,12 +12,15 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from deepseek.bundle.sign import PublicKey, load_private_key, public_key_from_hex
+from deepseek.bundle.sign import load_private_key, public_key_from_hex
 from deepseek.contracts import JsonObject
 from deepseek.errors import InputError, IntegrityError
 from deepseek.extras import need
+
+if TYPE_CHECKING:
+    from deepseek.bundle.sign import PublicKey
 
 SUITE = "eddsa-jcs-2022"
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"

@@ -54,11 +54,19 @@ class Translated:
 
     def fill(self, values: Mapping[str, object]) -> Text:
         """The words with values in the place of {names}; what a value holds is not read as a place."""
-        return Text(*(PLACEHOLDER.sub(lambda match: str(values[match[1]]), words) for words in (self.en, self.zh)))
+        return Text(_fill(self.en, values, 0), _fill(self.zh, values, 1))
 
     def places(self) -> set[str]:
         """The names in braces of both languages."""
         return {*PLACEHOLDER.findall(self.en), *PLACEHOLDER.findall(self.zh)}
+
+
+def _fill(words: str, values: Mapping[str, object], language: int) -> str:
+    def value_of(match: re.Match[str]) -> str:
+        value = values[match[1]]
+        return str(value[language] if isinstance(value, tuple | list) else value)
+
+    return PLACEHOLDER.sub(value_of, words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +200,7 @@ def _check_problems(lab: Lab, shared: frozenset[str]) -> Iterator[str]:
     for name in functions - {f"check_{check.id}" for check in lab.table.checks}:
         if name.startswith("check_"):
             yield f"{CHECKS} has {name}, which {DEFINITION} does not list"
+    yield from _one_language(tree)
     raised = dict(_mistakes_raised(tree))
     for code in sorted(raised.keys() - lab.table.mistakes.keys() - shared):
         yield f"{CHECKS} raises the mistake {code!r}, which {DEFINITION} has no words for"
@@ -200,6 +209,16 @@ def _check_problems(lab: Lab, shared: frozenset[str]) -> Iterator[str]:
     for code, names in raised.items():
         if code in lab.table.mistakes and (lacking := lab.table.mistakes[code].places() - names):
             yield f"the words of the mistake {code!r} name {', '.join(sorted(lacking))}, which {CHECKS} does not give"
+
+
+def _one_language(tree: ast.Module) -> Iterator[str]:
+    """Sentences that a mistake gets in one language."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Mistake":
+            for keyword in node.keywords:
+                value = keyword.value
+                if isinstance(value, ast.Constant) and isinstance(value.value, str) and " " in value.value:
+                    yield f"{CHECKS} says {value.value!r} in one language: make it Text(english, chinese)"
 
 
 def _mistakes_raised(tree: ast.Module) -> Iterator[tuple[str, set[str]]]:

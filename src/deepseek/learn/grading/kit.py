@@ -32,8 +32,9 @@ from deepseek.files import read_bounded
 from deepseek.learn.grading.mistake import Mistake
 from deepseek.learn.grading.runner import RunPlace, run_solution, run_verb
 from deepseek.learn.grading.serving import ServedBundle, serve_bundle
+from deepseek.look.words import Text
 
-__all__ = ["DataFolder", "Mistake", "ServedBundle", "Work"]
+__all__ = ["DataFolder", "Mistake", "ServedBundle", "Text", "Work"]
 MAX_FILE_BYTES = 1 << 26
 
 

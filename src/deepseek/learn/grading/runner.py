@@ -180,6 +180,13 @@ def _private_folders(place: RunPlace) -> list[str]:
 def _readable_folders(place: RunPlace) -> list[str]:
     """Below a home: the working folder and where Python and its packages lie."""
     package = Path(__file__).resolve().parents[3]
-    folders = [place.folder, place.scratch / "home", package, sys.prefix, sys.base_prefix, sys.exec_prefix]
+    folders: list[str | Path] = [
+        place.folder,
+        place.scratch / "home",
+        package,
+        sys.prefix,
+        sys.base_prefix,
+        sys.exec_prefix,
+    ]
     folders += [path for path in (*sys.path, *site.getsitepackages(), site.getusersitepackages()) if path]
     return sorted({os.path.realpath(folder) for folder in folders} - {"/", os.path.realpath(Path.home())})

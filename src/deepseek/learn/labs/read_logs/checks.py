@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import numpy as np
 
 from deepseek.contracts import JsonObject
-from deepseek.learn.grading.kit import DataFolder, Mistake, Work
+from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 
 CLIENTS = ("shop", "app", "branch", "partner", "batch")
 KEYS = ("num_requests", "failed_share", "p95_ms", "worst_hour", "worst_client")
@@ -90,14 +90,21 @@ def compare_requests(said: JsonObject, truth: JsonObject) -> None:
     num = said.get("num_requests")
     if num != truth["num_requests"]:
         more = isinstance(num, int | float) and num > truth["num_requests"]
-        why = "lines of the server's own are no requests" if more else "every status is a request"
+        why = (
+            Text("lines of the server's own are no requests", "服务自身的行不是请求")
+            if more
+            else Text("every status is a request", "任何状态码都是请求")
+        )
         raise Mistake("wrong_count", key="num_requests", said=num, wanted=truth["num_requests"], why=why)
     share = said.get("failed_share")
     if not is_number(share) or abs(share - truth["failed_share"]) > 5e-4:
         with_4xx = (truth["num_failed"] + truth["num_4xx"]) / truth["num_requests"]
-        why = "count status 500 and above over all requests"
+        why = Text("count status 500 and above over all requests", "用状态码 500 及以上的数量除以全部请求数")
         if is_number(share) and abs(share - with_4xx) < 5e-4:
-            why = "4xx is among the failures: that request was wrong, and the server was right to refuse it"
+            why = Text(
+                "4xx is among the failures: that request was wrong, and the server was right to refuse it",
+                "4xx 被算作失败：那是请求有误，服务拒绝得对",
+            )
         raise Mistake("wrong_answer", key="failed_share", said=share, why=why)
 
 
@@ -109,13 +116,20 @@ def compare_slow(said: JsonObject, truth: JsonObject) -> None:
     p95 = said.get("p95_ms")
     if is_number(p95) and abs(p95 - truth["p95_ms"]) <= 0.01 * truth["p95_ms"]:
         return
-    why = "sort the times of status 200 and look how far 95 of 100 reach"
+    why = Text(
+        "sort the times of status 200 and look how far 95 of 100 reach", "把状态码 200 的耗时排序，看 95 % 到达哪里"
+    )
     if is_number(p95) and abs(p95 - truth["mean_ms"]) < 0.1 * truth["mean_ms"]:
-        why = "that is about the mean, which hides what the slowest wait for"
+        why = Text(
+            "that is about the mean, which hides what the slowest wait for", "这大约是平均值，它掩盖了最慢者的等待"
+        )
     elif is_number(p95) and p95 > 20 * truth["p95_ms"]:
-        why = "some times are in microseconds"
+        why = Text("some times are in microseconds", "有些耗时的单位是微秒")
     elif is_number(p95) and abs(p95 - truth["p95_of_all"]) <= 0.01 * truth["p95_of_all"]:
-        why = "errors that came at once are among them; only status 200 is a good answer"
+        why = Text(
+            "errors that came at once are among them; only status 200 is a good answer",
+            "其中混入了立刻返回的错误；只有状态码 200 是成功回答",
+        )
     raise Mistake("wrong_slow", said=p95, why=why)
 
 
@@ -126,10 +140,16 @@ def check_worst(work: Work) -> None:
 def compare_worst(said: JsonObject, truth: JsonObject) -> None:
     if said.get("worst_hour") != truth["worst_hour"]:
         shifted = said.get("worst_hour") == (truth["worst_hour"] + 8) % 24
-        why = "that is its time at +08:00, and UTC is asked for" if shifted else "take shares of each hour, all in UTC"
+        why = (
+            Text("that is its time at +08:00, and UTC is asked for", "这是 +08:00 的时间，而要求的是 UTC")
+            if shifted
+            else Text("take shares of each hour, all in UTC", "按每小时的比例计算，统一用 UTC")
+        )
         raise Mistake("wrong_answer", key="worst_hour", said=said.get("worst_hour"), why=why)
     if said.get("worst_client") != truth["worst_client"]:
-        why = "take the share of each client's own requests, not the number"
+        why = Text(
+            "take the share of each client's own requests, not the number", "按每个客户端自身请求的比例，而不是数量"
+        )
         raise Mistake("wrong_answer", key="worst_client", said=said.get("worst_client"), why=why)
 
 
@@ -145,7 +165,7 @@ def check_broken_lines(work: Work) -> None:
     lines, truth = simulate_day(work.rng("broken"), 800)
     said = summarized(work, lines)
     if said.get("num_broken") != truth["num_broken"]:
-        why = "lines that are no JSON object"
+        why = Text("lines that are no JSON object", "不是 JSON 对象的行")
         raise Mistake("wrong_count", key="num_broken", said=said.get("num_broken"), wanted=truth["num_broken"], why=why)
     compare_requests(said, truth)
 
@@ -153,7 +173,13 @@ def check_broken_lines(work: Work) -> None:
 def check_nothing(work: Work) -> None:
     said = summarized(work, [json.dumps({"time": "2026-03-02T00:00:00+00:00", "event": "start"})])
     if said.get("num_requests") != 0:
-        raise Mistake("wrong_count", key="num_requests", said=said.get("num_requests"), wanted=0, why="there was none")
+        raise Mistake(
+            "wrong_count",
+            key="num_requests",
+            said=said.get("num_requests"),
+            wanted=0,
+            why=Text("there was none", "没有任何请求"),
+        )
     for key in KEYS[1:]:
         if said.get(key) is not None:
             raise Mistake("invented", key=key, said=said.get(key))

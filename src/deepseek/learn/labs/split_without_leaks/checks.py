@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import JsonObject
-from deepseek.learn.grading.kit import DataFolder, Mistake, Work
+from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 
 NUM_ROWS, NUM_WRITERS = 900, 20
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
@@ -51,7 +51,11 @@ def check_gap(work: Work) -> None:
         said = work.number("answers.json", key)
         if abs(said - wanted) > 0.006:
             swapped = abs(said - work.truth[other_key(key)]) <= 0.006
-            why = "that is the other of the two figures" if swapped else "look again which rows are the test"
+            why = (
+                Text("that is the other of the two figures", "这是两个指标中的另一个")
+                if swapped
+                else Text("look again which rows are the test", "再看看哪些行是测试")
+            )
             raise Mistake("wrong_accuracy", key=key, said=f"{said:.3f}", why=why)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import JsonObject
-from deepseek.learn.grading.kit import DataFolder, Mistake, Work
+from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 
 KPA = 7.50062  # mmHg
 UNKNOWN_VALUES = (-1, -9, -99, 999, 9999)
@@ -77,7 +77,11 @@ def check_copies(work: Work) -> None:
     if said == work.truth["num_copies"]:
         return
     both = said == 2 * work.truth["num_copies"]
-    why = "the first of two equal rows is no copy" if both else "compare whole rows, as text"
+    why = (
+        Text("the first of two equal rows is no copy", "两行相同者中的第一行不算副本")
+        if both
+        else Text("compare whole rows, as text", "按文本比较整行")
+    )
     raise Mistake("wrong_copies", said=f"{said:g}", why=why)
 
 
@@ -104,7 +108,11 @@ def check_keeps(work: Work) -> None:
     rows, cleaned = cleaned_table(work, "keeps")
     different = len({tuple(row.values()) for row in rows})
     if len(cleaned) != different:
-        why = "copies are still there" if len(cleaned) > different else "rows are gone that are no copies"
+        why = (
+            Text("copies are still there", "副本仍在")
+            if len(cleaned) > different
+            else Text("rows are gone that are no copies", "丢失了不是副本的行")
+        )
         raise Mistake("wrong_rows", num=len(cleaned), wanted=different, why=why)
     taken = {work.truth["leak_column"], work.truth["constant_column"]}
     wanted = [name for name in rows[0] if name not in taken]
@@ -116,7 +124,9 @@ def check_values(work: Work) -> None:
     rows, cleaned = cleaned_table(work, "values")
     wanted = [dict(row) for row in dict.fromkeys(tuple(row.items()) for row in rows)]
     if len(cleaned) != len(wanted):
-        raise Mistake("wrong_rows", num=len(cleaned), wanted=len(wanted), why="see the check before")
+        raise Mistake(
+            "wrong_rows", num=len(cleaned), wanted=len(wanted), why=Text("see the check before", "见前一项检查")
+        )
     unknown = work.truth["unknown_column"]
     for raw, row in zip(wanted, cleaned, strict=True):
         is_unknown = float(raw[unknown]) == work.truth["unknown_value"]
