@@ -122,7 +122,7 @@ def encode_base58(data: bytes) -> str:
 
 def decode_base58(text: str, num_bytes: int) -> bytes:
     """The bytes of a multibase text of a known length. IntegrityError for another."""
-    if not text.startswith("z") or not set(text[1:]) <= set(_ALPHABET) or len(text) > 2 * num_bytes:
+    if not text.startswith("z") or not set(text[1:]) <= set(_ALPHABET) or len(text) > 2 * num_bytes + 1:
         raise _no_proof(f"{text[:20]!r} is no base58 text")
     number = 0
     for character in text[1:]:

@@ -14,6 +14,7 @@ from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 
 AGAIN, WRONG, MAX_ROWS, MAX_ATTEMPTS = (0, 429, 503), (400, 404, 422), 100, 6
 LOST = 0  # the connection is closed without an answer
+REFUSAL = "column size is missing"
 WAIT_S = 1.0
 EARLY_S = 0.05  # that clocks may differ by
 
@@ -74,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif step == 200:
             self._answer(200, {"predictions": [{"label": f"part-{row['number']}"} for row in rows]})
         else:
-            self._answer(step, {"error": {"code": "bad_input", "message": f"column size is missing ({step})"}})
+            self._answer(step, {"error": {"code": "bad_input", "message": f"{REFUSAL} ({step})"}})
 
     def _answer(self, status: int, document: object) -> None:
         data = json.dumps(document).encode()
@@ -140,8 +141,8 @@ def check_wrong(work: Work) -> None:
         said = failure(work, server)
         if len(server.times_s) > 1:
             raise Mistake("asked_again", num=len(server.times_s))
-        if not said.startswith("ValueError") or "column size is missing" not in said:
-            raise Mistake("message_lost", wanted="'column size is missing'", said=said)
+        if not said.startswith("ValueError") or REFUSAL not in said:
+            raise Mistake("message_lost", wanted=REFUSAL, said=said)
 
 
 def check_lost(work: Work) -> None:
