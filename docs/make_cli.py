@@ -10,6 +10,7 @@ import click
 
 from deepseek.cli import VERBS, cli
 from deepseek.cli.federate import COMMANDS
+from deepseek.cli.learn import SUBCOMMANDS as LEARN_COMMANDS
 from deepseek.cli.observe import SUBCOMMANDS
 from deepseek.cli.operator import SUBCOMMANDS as OPERATOR_COMMANDS
 from deepseek.cli.recipe.process import SUBCOMMANDS as STEPS
@@ -45,6 +46,7 @@ def page() -> str:
             "observe": SUBCOMMANDS,
             "operator": OPERATOR_COMMANDS,
             "federate": COMMANDS,
+            "learn": LEARN_COMMANDS,
         }.get(verb, ()):
             above = click.Context(cli, info_name=f"deepseek {verb}", terminal_width=110, help_option_names=HELP)
             parts.append(f"### deepseek {verb} {name}\n\n```text\n{help_text(f'{verb}.{name}', above)}\n```\n")

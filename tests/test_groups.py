@@ -29,6 +29,7 @@ GROUPS = {
     "export_torch int8 tabular multimodal tolerance onnx_file convert",
     "explain": "records modules shapley media tabular evaluation report",
     "features": "hidden core",
+    "learn": "definition grading learner verbs contract certificates page",
     "observe": "lines metrics_table metrics_labels metrics_status metrics_histograms metrics_models "
     "metrics_decisions metrics compat traces rules dashboards shipping predictions "
     "reading system elastic why drift check live history",

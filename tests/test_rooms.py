@@ -38,7 +38,7 @@ EXTRAS = """
 HEAVY = frozenset(EXTRAS.split())
 #: What a room's own door may import: it is opened by cli/NAME.py alone, after extras.need has looked.
 OWN = {"deepseek.serve": {"msgspec", "orjson"}}
-BASE = frozenset(["click", "numpy", "rich", "safetensors"])
+BASE = frozenset(["click", "markdown_it", "numpy", "rich", "safetensors"])
 FILES = sorted(SRC.rglob("*.py"))
 
 

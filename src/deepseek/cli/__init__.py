@@ -45,6 +45,7 @@ VERBS: dict[str, str] = {
     "federate": "Learn one model from several owners' rows.",
     "recipe": "Run an industry solution.",
     "operator": "Begin an operator of your own.",
+    "learn": "Learn by labs that grade themselves, up to a signed certificate.",
     "plan": "Split a model over devices: memory, latency, tokens a second.",
     "keygen": "Make a key pair that signs bundles.",
     "migrate": "Bring a bundle to the current format.",

@@ -1,4 +1,4 @@
-"""`deepseek verify`: is every byte of a bundle, or of a signed report, as its maker wrote it, and who signed it?"""
+"""`deepseek verify`: is a bundle, a signed report or a certificate as its maker wrote it, and who signed?"""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ Examples:
   deepseek verify loans
   deepseek verify loans --key release-key.pub --json
   deepseek verify report.html --key release-key.pub
+  deepseek verify junior.json --key school-key.pub
 """
 
 
@@ -34,12 +35,17 @@ Examples:
 @output.json_option
 @click.pass_context
 def command(ctx: click.Context, bundle: Path, key: Path | None, as_json: bool) -> None:
-    """Check every byte of BUNDLE against its manifest; of a single file, as a report, against FILE.sig beside it. Exit
-    code 3 when something is wrong."""
+    """Check every byte of BUNDLE against its manifest; of a single file, as a report, against FILE.sig beside it; of a
+    certificate (see learn certify) against the proof in it. Exit code 3 when something is wrong."""
     from deepseek.bundle import verification
+    from deepseek.learn.certificates.verify import is_certificate, verify_certificate
 
-    result = verification(bundle, key=key)
-    output.emit(result, as_json, lambda: report(bundle, result))
+    if is_certificate(bundle):
+        result = verify_certificate(bundle, key=key)
+        output.emit(result, as_json, lambda: certificate_report(bundle, result))
+    else:
+        result = verification(bundle, key=key)
+        output.emit(result, as_json, lambda: report(bundle, result))
     if not result.is_ok:
         ctx.exit(NOT_MET_EXIT_CODE)
 
@@ -53,3 +59,18 @@ def report(bundle: Path, result: VerificationReport) -> list[object]:
     if bundle.is_file():
         whole = "the file is as it was signed"
     return [f"{bundle}: {whole}; {SIGNATURES[result.signature]}"]
+
+
+def certificate_report(path: Path, result: VerificationReport) -> list[object]:
+    """The verdict on a certificate and what it says, or each problem."""
+    if result.problems:
+        return report(path, result)
+    from deepseek.learn.certificates.verify import claim_of, graded_by_other_checks
+    from deepseek.learn.definition.catalog import read_catalog
+
+    claim = claim_of(path)
+    says = f"{claim.level}, {output.escape_text(claim.holder)}, {claim.issued[:10]}, {len(claim.labs)} labs"
+    lines: list[object] = [f"{path}: a certificate as it was issued ({says}); {SIGNATURES[result.signature]}"]
+    if others := graded_by_other_checks(claim, read_catalog()):
+        lines.append(f"  graded by other checks than those of this version: {', '.join(others)}")
+    return lines

@@ -1,0 +1,95 @@
+"""Issues a certificate: the level must be whole and every lab of it passed.
+
+issue(path, "junior", "Ann Li", Path("school-key"), Path("ann.json"))      # ann.json and ann.html
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deepseek.bundle.sign import load_private_key
+from deepseek.contracts import JsonObject
+from deepseek.errors import CheckError, InputError
+from deepseek.files import atomic_file, check_writable
+from deepseek.learn.certificates.credential import Claim, PassedLab, make_credential
+from deepseek.learn.certificates.page import certificate_page
+from deepseek.learn.certificates.proof import add_proof, verification_method
+from deepseek.learn.definition.lab import Level
+from deepseek.learn.learner.progress import Passed, Progress
+from deepseek.learn.verbs import LearningPath
+from deepseek.results import Result
+
+MAX_NAME = 120
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Issued(Result):
+    """A certificate that was written."""
+
+    claim: Claim
+    path: Path
+    page: Path
+    public_key: str  # hexadecimal
+
+    def to_dict(self) -> JsonObject:
+        return {
+            "level": self.claim.level, "name": self.claim.holder, "certificate": str(self.path), "html": str(self.page),
+            "key": self.public_key, "labs": [lab.lab for lab in self.claim.labs],
+        }  # fmt: skip
+
+    def summary(self) -> str:
+        return f"{self.path}: {self.claim.level}, {self.claim.holder}; the page to print is {self.page}"
+
+
+def issue(path: LearningPath, level: Level, holder: str, key: Path, out: Path, issuer: str = "") -> Issued:
+    """Write the certificate to `out` (JSON) and its page beside it. CheckError names the labs that are not passed, or
+    says that this version has not all labs of the level."""
+    for what, text in (("--name", holder), ("--issuer", issuer)):
+        if (what == "--name" and not text.strip()) or len(text) > MAX_NAME or not text.isprintable():
+            raise InputError(
+                f"{what} is {text[:40]!r}", expected=f"a name of at most {MAX_NAME} characters", fix="mend it"
+            )
+    public = load_private_key(key).public_key().public_bytes_raw()
+    page = out.with_suffix(".html")
+    check_writable(out)
+    check_writable(page)
+    with Progress.open(path.place) as progress:
+        passed = progress.passed()
+    labs = _passed_labs(path, level, passed)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    claim = Claim(level, holder.strip(), now, labs, issuer.strip())
+    titles = {lab.id: lab.table.title.en for lab in path.catalog.labs}
+    table = path.catalog.levels[level]
+    document = make_credential(claim, verification_method(public), table, titles)
+    signed = add_proof(document, key, created=now)
+    with atomic_file(out) as part:
+        part.write_text(json.dumps(signed, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    with atomic_file(page) as part:
+        part.write_text(certificate_page(claim, path.catalog, public.hex(), out.name), encoding="utf-8")
+    return Issued(claim, out, page, public.hex())
+
+
+def _passed_labs(path: LearningPath, level: Level, passed: dict[str, Passed]) -> tuple[PassedLab, ...]:
+    labs, table = path.catalog.of_level(level), path.catalog.levels[level]
+    if len(labs) < table.num_labs:
+        raise CheckError(
+            f"the level {level} is not whole in this version: {len(labs)} of its {table.num_labs} labs are there",
+            expected="a level whose labs are all there", fix="pass what is there; certify with a later version",
+        )  # fmt: skip
+    lacking = [lab.id for lab in labs if lab.id not in passed]
+    if lacking:
+        raise CheckError(
+            f"the level {level} is not passed: {len(lacking)} of {len(labs)} labs are missing: {', '.join(lacking)}",
+            expected="every lab of the level passed", fix=f"deepseek learn start {lacking[0]}",
+        )  # fmt: skip
+    changed = [lab.id for lab in labs if passed[lab.id].digest != lab.digest]
+    if changed:
+        raise CheckError(
+            f"{', '.join(changed)} was graded by other checks than those that are here now",
+            expected="gradings by these checks", fix=f"deepseek learn check {changed[0]}",
+        )  # fmt: skip
+    rows = [passed[lab.id] for lab in labs]
+    return tuple(PassedLab(row.lab, row.score, row.digest, row.num_hints, row.time) for row in rows)

@@ -1,0 +1,192 @@
+"""Runs the learner's code in its process, and verbs of this package, and says in words what went wrong.
+
+run_solution(place, "solution.py", "split", [[rows], [other_rows]])     # what each call returned, or Mistake
+run_verb(place, "evaluate", "model", "held.csv")                        # the object of --json, or Mistake
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import site
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepseek.contracts import JsonObject
+from deepseek.learn.grading.mistake import Mistake
+from deepseek.learn.grading.secrets import find_secret, mask_secrets
+from deepseek.learn.grading.solution import MAX_FILE_MB, SolutionRequest
+from deepseek.learn.grading.values import decode_value, encode_value
+
+#: Of the environment, what a child gets: nothing that could be a secret.
+KEPT_VARIABLES = (
+    "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "SSL_CERT_FILE",
+)  # fmt: skip
+#: Limits are of processor time; by the clock a process may take so many times that, for the machine may be busy.
+PATIENCE = 10
+MAX_OUTPUT_BYTES = 1 << 20  # that is looked at
+DEVICES = ("/dev/null", "/dev/shm", "/dev/tty")  # noqa: S108  a device, no file of ours
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlace:
+    """Where code runs, and how much it may take."""
+
+    folder: Path  # the working folder: a copy of what was handed in
+    scratch: Path  # the grader's own
+    memory_mb: int
+    seconds: float  # of a processor
+
+
+def child_environment(scratch: Path) -> dict[str, str]:
+    """What a child sees of the world: a home of its own, no byte code, one thread."""
+    home = scratch / "home"
+    home.mkdir(exist_ok=True)
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    own = {
+        "HOME": str(home), "TMPDIR": str(home), "XDG_CACHE_HOME": str(home), "XDG_DATA_HOME": str(home),
+        "PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1", "KERAS_BACKEND": "torch",
+    }  # fmt: skip
+    return {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **kept, **own}
+
+
+def run_solution(
+    place: RunPlace, file: str, function: str, calls: Sequence[Sequence[object]], seconds: float | None = None
+) -> list[Any]:
+    """Call a function of the learner's file once for each list of arguments. Mistake names what it did wrong."""
+    limit_s = place.seconds if seconds is None else seconds
+    if not (place.folder / file).is_file():
+        raise Mistake("missing_file", name=file)
+    home = place.scratch / "home"
+    environment = child_environment(place.scratch)
+    writable = [place.folder, home]
+    request = SolutionRequest(
+        file, function, [encode_value(list(arguments)) for arguments in calls], place.memory_mb, math.ceil(limit_s),
+        [*(str(path.resolve()) for path in writable), *DEVICES],
+        _private_folders(place), _readable_folders(place),
+    )  # fmt: skip
+    request_file = place.scratch / "request.json"
+    request_file.write_text(json.dumps({name: getattr(request, name) for name in request.__slots__}))
+    with tempfile.TemporaryFile() as report, tempfile.TemporaryFile() as out:
+        command = [
+            sys.executable, "-m", "deepseek.learn.grading.solution", str(request_file), str(report.fileno()),
+            str(os.getpid()),
+        ]  # fmt: skip
+        code = _wait(
+            subprocess.Popen(
+                command, cwd=place.folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                pass_fds=[report.fileno()], start_new_session=True,
+            ),
+            PATIENCE * limit_s,
+        )  # fmt: skip
+        report.seek(0)
+        text = report.read()
+        out.seek(0)
+        output = out.read(MAX_OUTPUT_BYTES).decode("utf-8", "replace")
+    values: dict[str, object] = {"file": file}
+    if kind := find_secret(output):
+        raise Mistake("solution_secret", **values, kind=kind)
+    if code is None or code == -signal.SIGXCPU:
+        waited_s = PATIENCE * limit_s if code is None else math.ceil(limit_s)
+        raise Mistake("solution_endless", **values, seconds=f"{waited_s:g}")
+    if code == -signal.SIGXFSZ:
+        raise Mistake("solution_output", **values, mb=MAX_FILE_MB)
+    if code in (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV):
+        raise Mistake("solution_memory", **values, mb=place.memory_mb)
+    if not text:
+        raise Mistake("solution_exited", **values, code=code)
+    return _read_report(json.loads(text), place)
+
+
+def _read_report(document: JsonObject, place: RunPlace) -> list[Any]:
+    if "results" in document:
+        return [decode_value(result) for result in document["results"]]
+    values = {name: mask_secrets(str(value)) for name, value in document["values"].items()}
+    if document["mistake"] == "solution_memory":
+        values["mb"] = str(place.memory_mb)
+    raise Mistake.from_child(document["mistake"], values)
+
+
+def run_verb(place: RunPlace, *arguments: str, seconds: float | None = None) -> JsonObject:
+    """The object that a verb prints with --json. Mistake with the verb's own words where it refuses."""
+    limit_s = PATIENCE * (place.seconds if seconds is None else seconds)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "deepseek", *arguments, "--json"], cwd=place.folder,
+            env=child_environment(place.scratch), stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+        )  # fmt: skip
+        try:
+            code: int | None = child.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            stop_child(child)
+        out.seek(0)
+        text = out.read()
+    if code is None:
+        raise Mistake("verb_failed", verb=arguments[0], problem=f"it has not ended after {limit_s:g} s")
+    try:
+        document: JsonObject = json.loads(text)
+    except ValueError:
+        document = {}
+    if code == 2 or (code and "error" in document) or not document:
+        error: Mapping[str, str] = document.get("error", {})
+        raise Mistake("verb_failed", verb=arguments[0], problem=error.get("message", f"exit code {code}"))
+    return document
+
+
+def _wait(child: subprocess.Popen[bytes], limit_s: float) -> int | None:
+    """The exit code; None where it had to be ended, with all that it has started."""
+    try:
+        return child.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        stop_group(child)
+
+
+def stop_child(child: subprocess.Popen[bytes], grace_s: float = 10.0) -> None:
+    """End a process of ours, which ends what it has started itself. It stays in the group of the grader, so that it
+    ends with it in any case."""
+    child.terminate()
+    try:
+        child.wait(grace_s)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def stop_group(child: subprocess.Popen[bytes]) -> None:
+    """End a process that was started in a session of its own, and whatever it has left running there."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _private_folders(place: RunPlace) -> list[str]:
+    homes = {Path.home().resolve(), place.scratch.resolve()}
+    return [str(home) for home in homes if home != Path("/")]
+
+
+def _readable_folders(place: RunPlace) -> list[str]:
+    """Below a home: the working folder and where Python and its packages lie."""
+    package = Path(__file__).resolve().parents[3]
+    folders: list[str | Path] = [
+        place.folder,
+        place.scratch / "home",
+        package,
+        sys.prefix,
+        sys.base_prefix,
+        sys.exec_prefix,
+    ]
+    folders += [path for path in (*sys.path, *site.getsitepackages(), site.getusersitepackages()) if path]
+    return sorted({os.path.realpath(folder) for folder in folders} - {"/", os.path.realpath(Path.home())})

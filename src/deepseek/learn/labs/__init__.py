@@ -1,0 +1,1 @@
+"""The labs of this package, a folder each. Only grading/ runs what they hold."""

@@ -1,0 +1,1 @@
+"""The learner: who it is on this machine, folders of labs that were begun, progress."""

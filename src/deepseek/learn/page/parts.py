@@ -1,0 +1,83 @@
+"""What the pages of the learning path are made of: the map, the matrix, the text of a lab."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cache
+from typing import TYPE_CHECKING
+
+from deepseek import look
+from deepseek.learn.definition.catalog import Catalog
+from deepseek.learn.definition.lab import LAYERS, MODULES, Lab
+from deepseek.learn.definition.matrix import Cell, Matrix
+from deepseek.look import Column, Html, Text
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+
+STATUS = {
+    "passed": Text("passed", "已通过"), "begun": Text("begun", "进行中"), "open": Text("not begun", "未开始"),
+}  # fmt: skip
+
+
+def matrix_table(matrix: Matrix, catalog: Catalog, passed: Collection[str]) -> Html:
+    """Modules down, layers across; each cell with what one can do and the labs that prove it."""
+    columns = [Column(Text("Module", "模块"), "text")]
+    columns += [Column(matrix.layers[layer].text, "text") for layer in LAYERS]
+    rows = [
+        (
+            matrix.modules[module].text,
+            *(_cell(matrix.cell(module, layer), catalog, passed) for layer in LAYERS),
+        )
+        for module in MODULES
+    ]
+    return look.table(columns, rows)
+
+
+def _cell(cell: Cell, catalog: Catalog, passed: Collection[str]) -> Html:
+    proofs = [
+        look.verdict("good", catalog.lab(lab).table.title.text)
+        if lab in passed
+        else Html(f'<span class="sign soft">·</span> {look.inline(catalog.lab(lab).table.title.text)}')
+        for lab in cell.labs
+    ]
+    if not proofs:
+        proofs = [look.inline(Text("No lab proves this in this version.", "此版本尚无实验可证明。"))]
+    return Html(look.inline(cell.can.text) + look.bullet_list(proofs, plain=True))
+
+
+def matrix_summary(matrix: Matrix, passed: Collection[str]) -> Text:
+    """How many cells are proved, of how many that can be."""
+    full = sum(cell.share(passed) == 1.0 for cell in matrix.cells)
+    provable = sum(bool(cell.labs) for cell in matrix.cells)
+    return Text(
+        f"{full} of {len(matrix.cells)} skills are proved; {provable} can be by the labs of this version.",
+        f"{len(matrix.cells)} 项技能中已证明 {full} 项；此版本的实验可证明其中 {provable} 项。",
+    )
+
+
+def task_html(lab: Lab) -> Html:
+    """The task in both languages, as the switch shows them."""
+    parts = (
+        f'<div class="{language} task" lang="{language}">{render_markdown(lab.task(language))}</div>'
+        for language in ("en", "zh")
+    )
+    return Html("".join(parts))
+
+
+def render_markdown(text: str) -> Html:
+    """Markdown as markup, its own HTML escaped and its headings below those of the page."""
+    tokens = _markdown().parse(text)
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(6, int(token.tag[1]) + 2)}"
+        if token.type in ("fence", "code_block"):
+            token.attrSet("tabindex", "0")
+    return Html(_markdown().renderer.render(tokens, _markdown().options, {}))
+
+
+@cache
+def _markdown() -> MarkdownIt:
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark", {"html": False}).enable("table")

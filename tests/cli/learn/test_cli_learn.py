@@ -1,0 +1,92 @@
+"""`deepseek learn`: from the first lab to its grade, in the shell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deepseek.cli import main
+from deepseek.cli.learn import SUBCOMMANDS
+from learn.conftest import EXAMPLES, solve
+
+
+@pytest.fixture(autouse=True)
+def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("DEEPSEEK_LABS", str(EXAMPLES))
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.chdir(tmp_path)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    code = main(["learn", *arguments])
+    return code, capsys.readouterr().out
+
+
+def test_a_lab_from_start_to_grade(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = run(capsys, "start", "counting")
+    assert (code, "then: deepseek learn check counting" in out) == (0, True)
+    code, out = run(capsys, "check", "counting")
+    assert code == 3
+    assert "answer.json is not there yet" in out
+    assert "hint: Sum up." in out
+    assert "Traceback" not in out
+    code, out = run(capsys, "hints", "counting", "--lang", "zh")
+    assert "所有行。" in out
+    solve(tmp_path / "counting")
+    code, out = run(capsys, "check", "counting", "--json")
+    grade = json.loads(out)
+    assert (code, grade["passed"], grade["score"]) == (0, True, 100)
+    code, out = run(capsys, "--json")
+    assert {"counting": "passed"}.items() <= {lab["lab"]: lab["status"] for lab in json.loads(out)["labs"]}.items()
+    code, out = run(capsys, "matrix", "--json", "--html", "skills.html")
+    cells = {f"{cell['module']}.{cell['layer']}": cell for cell in json.loads(out)["cells"]}
+    assert cells["data.expert"]["passed"] == ["counting"]
+    assert "技能矩阵" in (tmp_path / "skills.html").read_text("utf-8")
+
+
+def test_a_lab_that_is_not_there_and_a_folder_that_is_none_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["learn", "start", "countin"]) == 2
+    assert "Did you mean 'counting'" in capsys.readouterr().err
+    assert main(["learn", "check"]) == 2
+    assert "is no folder of a lab" in capsys.readouterr().err
+    assert main(["learn", "check", "counting"]) == 2
+    assert "was not begun yet" in capsys.readouterr().err
+
+
+def test_a_level_that_is_not_passed_is_not_certified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keygen", "school"]) == 0
+    capsys.readouterr()
+    assert main(["learn", "certify", "expert", "--name", "Ann", "--key", "school", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "check_failed"
+    assert not (tmp_path / "expert.json").exists()
+
+
+def test_labs_become_pages_of_a_documentation_in_both_languages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out = run(capsys, "export", "--docs", "pages", "--json")
+    assert code == 0
+    names = json.loads(out)["files"]
+    assert {"README.md", "counting.md", "zh/README.md", "zh/counting.md"} <= set(names)
+    assert "| 40 | answer.json 含 numbers.csv 的总和 |" in (tmp_path / "pages/zh/counting.md").read_text("utf-8")
+
+
+def test_a_folder_of_ones_own_is_held_to_what_a_lab_is(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = run(capsys, "labs", "--test", str(EXAMPLES / "counting"))
+    assert (code, out) == (0, "counting: a lab; its data can be made\n")
+
+
+def test_verify_knows_a_certificate_that_was_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ann.json").write_text('{"type": ["VerifiableCredential"]}')
+    assert main(["verify", "ann.json", "--json"]) == 3
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert "has no proof of the kind eddsa-jcs-2022" in problem
+
+
+def test_each_command_has_help_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in SUBCOMMANDS:
+        assert main(["learn", name, "--help"]) == 0
+        assert f"deepseek learn {name}" in capsys.readouterr().out

@@ -1,0 +1,79 @@
+"""A folder that is no lab is refused by what is wrong with it; the matrix is whole, or says what is missing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from deepseek.errors import InputError, MissingError
+from deepseek.learn.definition.catalog import read_catalog
+from deepseek.learn.definition.lab import LAYERS, MODULES, read_lab
+from deepseek.learn.definition.matrix import read_matrix
+from deepseek.learn.definition.mistakes import COMMON_MISTAKES
+from learn.conftest import EXAMPLES
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "problem"),
+    [
+        ("lab.toml", "weight = 40", "weight = 41", "do not sum to 100"),
+        ("lab.toml", "essential = true\n", "", "no check is essential"),
+        ("lab.toml", 'id = "read"', 'id = "empty"', "two checks have one id"),
+        ("lab.toml", "data.expert", "data.master", "no cells of the matrix"),
+        ("lab.toml", "[mistakes.unlucky]", "[mistakes.lucky]", "raises the mistake 'unlucky'"),
+        ("lab.toml", "and {said} is given", "and {says} is given", "'wrong_sum' name says"),
+        ("lab.toml", "hours = 1", "hours = '1'", "hours is '1'"),
+        ("lab.toml", "hours = 1", "hour = 1", "hour is not known. Did you mean 'hours'"),
+        ("checks.py", "def check_read", "def check_reads", "has no function check_read"),
+        ("checks.py", "def make(", "def make((", "is no Python"),
+    ],
+)
+def test_a_folder_that_is_no_lab_is_refused(tmp_path: Path, file: str, before: str, after: str, problem: str) -> None:
+    folder = tmp_path / "counting"
+    shutil.copytree(EXAMPLES / "counting", folder)
+    text = (folder / file).read_text("utf-8")
+    assert before in text
+    (folder / file).write_text(text.replace(before, after), encoding="utf-8")
+    with pytest.raises(InputError, match="the lab counting: ") as caught:
+        read_lab(folder, COMMON_MISTAKES)
+    assert problem in str(caught.value)
+
+
+def test_labs_of_an_organization_stand_beside_the_built_in_ones() -> None:
+    catalog = read_catalog([EXAMPLES])
+    assert catalog.lab("counting").id not in catalog.built_in
+    assert len(catalog.built_in) == len(catalog.labs) - 1
+    with pytest.raises(MissingError, match="Did you mean 'counting'"):
+        catalog.lab("countin")
+
+
+def test_labs_come_after_what_they_require() -> None:
+    places = {lab.id: place for place, lab in enumerate(read_catalog(()).labs)}
+    for lab in read_catalog(()).labs:
+        assert all(places[before] < places[lab.id] for before in lab.table.requires)
+
+
+def test_two_labs_of_one_name_are_refused(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLES / "counting", tmp_path / "counting")
+    with pytest.raises(InputError, match="two labs are called counting"):
+        read_catalog([EXAMPLES, tmp_path])
+
+
+def test_the_matrix_has_each_cell_and_says_which_no_lab_proves() -> None:
+    catalog = read_catalog(())
+    matrix = read_matrix(catalog)
+    assert len(matrix.cells) == len(MODULES) * len(LAYERS) == 24
+    proved = {skill for lab in catalog.labs for skill in lab.table.skills}
+    assert {cell.name for cell in matrix.without_labs()} == {cell.name for cell in matrix.cells} - proved
+    assert all(cell.can.en and cell.can.zh for cell in matrix.cells)
+
+
+def test_the_hours_of_the_labs_of_a_level_are_those_that_it_promises() -> None:
+    catalog = read_catalog(())
+    for level, table in catalog.levels.items():
+        labs = catalog.of_level(level)
+        assert len(labs) <= table.num_labs
+        if len(labs) == table.num_labs:
+            assert sum(lab.table.hours for lab in labs) == table.hours
