@@ -28,7 +28,7 @@ def is_keras_model(model: object) -> bool:
 
 
 def as_torch_module(model: Any) -> Any:
-    """The model itself, or for a Keras model of several inputs a module that takes them one by one. InputError for
+    """A module that takes the inputs of a Keras model one by one, and what is no Keras model as it is. InputError for
     Keras on another backend, and for a model that was never called, so that it has no inputs yet."""
     if not is_keras_model(model):
         return model
@@ -43,7 +43,7 @@ def as_torch_module(model: Any) -> Any:
             f"the model {model.name!r} does not say what it takes", expected="a model with an Input",
             fix="begin it with keras.Input(shape)",
         )  # fmt: skip
-    return model if len(model.inputs) == 1 and not _is_structured(model) else _separate_inputs(model)
+    return _separate_inputs(model)
 
 
 def load_keras_module(path: Path) -> Any:
@@ -69,20 +69,21 @@ def to_tensors(inputs: Any) -> Any:
     return inputs
 
 
-def _is_structured(model: Any) -> bool:
-    """Whether its one input stands in a list or under a name."""
-    return isinstance(getattr(model, "_inputs_struct", None), list | tuple | dict)
-
-
 def _separate_inputs(model: Any) -> Any:
-    """A module of as many tensors as the model has inputs."""
+    """A module of as many tensors as the model has inputs, and no further arguments: torch.export would ask for them."""
     torch = need("torch", extra="explain")
 
-    class SeparateInputs(torch.nn.Module):  # type: ignore[misc]
+    class KerasModule(torch.nn.Module):  # type: ignore[misc]
+        """Of one input, by its name in the signature."""
+
         def __init__(self) -> None:
             super().__init__()
             self.model = model
 
+        def forward(self, rows: Any) -> Any:
+            return self.model(in_structure(model, [rows]), training=False)
+
+    class KerasModuleOfSeveral(KerasModule):
         def forward(self, *tensors: Any) -> Any:
             if len(tensors) != len(model.inputs):
                 raise InputError(
@@ -92,4 +93,4 @@ def _separate_inputs(model: Any) -> Any:
                 )  # fmt: skip
             return self.model(in_structure(model, list(tensors)), training=False)
 
-    return SeparateInputs().eval()
+    return (KerasModule() if len(model.inputs) == 1 else KerasModuleOfSeveral()).eval()

@@ -27,6 +27,7 @@ from deepseek.train.run_folder.record import RunRecord, is_run_folder
 __all__ = ["RunLogger"]
 
 keras = import_keras()
+Logs = Mapping[str, float]  # Keras' figures by name
 _VALIDATION = "val_"  # before the names of Keras' figures of validation
 
 
@@ -55,7 +56,7 @@ class RunLogger(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
         self._step = self._since_step = 0
         self._since_s = 0.0
 
-    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self._describe_run()
         self._record = RunRecord("running", ".", {"keras": config})
@@ -68,12 +69,12 @@ class RunLogger(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
         self._validations: list[dict[str, float]] = []
         self._since_step, self._since_s = self._step, time.monotonic()
 
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._step += 1
         if self._step % self._log_steps == 0:
             self._sinks.log(self._step, self._training_figures(logs or {}))
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         figures = {name: float(value) for name, value in (logs or {}).items()}
         validation = {
             name.removeprefix(_VALIDATION): value for name, value in figures.items() if name.startswith(_VALIDATION)
@@ -86,7 +87,7 @@ class RunLogger(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
         self._losses.append(figures.get("loss", float("nan")))
         self._since_step, self._since_s = self._step, time.monotonic()  # validation is no training
 
-    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+    def on_train_end(self, logs: Logs | None = None) -> None:
         import json
 
         curves = Curves.of(self._losses, self._validations, self._own.entries())
@@ -95,7 +96,7 @@ class RunLogger(keras.callbacks.Callback):  # type: ignore[misc, name-defined]
         replace(self._record, status="finished").write(self.folder)
         self._stack.close()
 
-    def _training_figures(self, logs: Mapping[str, Any]) -> dict[str, float]:
+    def _training_figures(self, logs: Logs) -> dict[str, float]:
         """Keras' running figures, the learning rate as it is, and rows a second since the last line."""
         figures = {
             f"train/{name}": float(value) for name, value in logs.items()
