@@ -70,20 +70,20 @@ def to_tensors(inputs: Any) -> Any:
 
 
 def _separate_inputs(model: Any) -> Any:
-    """A module of as many tensors as the model has inputs, and no further arguments: torch.export would ask for them."""
+    """A module of as many tensors as the model has inputs, and of no further arguments: torch.export would ask for
+    them."""
     torch = need("torch", extra="explain")
 
     class KerasModule(torch.nn.Module):  # type: ignore[misc]
-        """Of one input, by its name in the signature."""
-
         def __init__(self) -> None:
             super().__init__()
             self.model = model
 
+    class OfOneInput(KerasModule):
         def forward(self, rows: Any) -> Any:
             return self.model(in_structure(model, [rows]), training=False)
 
-    class KerasModuleOfSeveral(KerasModule):
+    class OfSeveralInputs(KerasModule):
         def forward(self, *tensors: Any) -> Any:
             if len(tensors) != len(model.inputs):
                 raise InputError(
@@ -93,4 +93,4 @@ def _separate_inputs(model: Any) -> Any:
                 )  # fmt: skip
             return self.model(in_structure(model, list(tensors)), training=False)
 
-    return (KerasModule() if len(model.inputs) == 1 else KerasModuleOfSeveral()).eval()
+    return (OfOneInput() if len(model.inputs) == 1 else OfSeveralInputs()).eval()
