@@ -24,7 +24,10 @@ import pytest
 import torch
 from sklearn.datasets import load_breast_cancer
 
+from deepseek.bundle.sign import generate_keys
+from deepseek.cli.support.opening_plain import open_plain
 from deepseek.engines import Runtime, check_parity, export_onnx
+from deepseek.engines.convert.bundle import ConvertOptions, convert_model
 from deepseek.errors import ExtraError, InputError
 from deepseek.explain import explainer_for
 from deepseek.nn.model import Model, Part
@@ -34,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "custom_operator"
 sys.path.insert(0, str(EXAMPLE))
 
-from monotone_splines import native, operator  # noqa: E402
+from monotone_splines import native, operator, part  # noqa: E402
 from monotone_splines.candidate import to_part  # noqa: E402
 from monotone_splines.module import SplineModule, loss_of  # noqa: E402
 from monotone_splines.operator import NATIVE, PYTHON, monotone_spline  # noqa: E402
@@ -311,6 +314,98 @@ def test_an_explanation_is_exact(model: Model, rows: tuple[Any, Any]) -> None:
     assert attribution.method == "sum of monotone curves, exact, against the mean training row"
 
 
+# In onnxruntime: a kernel of its own, which a bundle carries signed and a server loads where it is told to.
+
+
+@pytest.fixture(scope="module")
+def library() -> Path:
+    try:
+        return native.build_onnx()
+    except ExtraError as error:
+        pytest.skip(str(error))
+
+
+def onnx_curves(library: Path | None, x: Any, slopes: Any, knots: Any, step: Any) -> Any:
+    """The curves by onnxruntime: by the kernel of the library, else by the definition in standard operators."""
+    make = onnx.helper
+    ends = [
+        make.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ("z", "slopes", "knots", "step")
+    ]
+    curves = make.make_tensor_value_info("curves", onnx.TensorProto.FLOAT, None)
+    names = [end.name for end in ends]
+    opsets = [make.make_opsetid("", 17), make.make_opsetid(part.MonotoneSplines.kind, 1)]
+    node = make.make_node(part.OPERATOR, names, ["curves"], domain=part.MonotoneSplines.kind)
+    definition = make.make_function(
+        part.MonotoneSplines.kind, part.OPERATOR, names, ["curves"], part._definition(), opsets[:1]
+    )
+    graph = make.make_model(
+        make.make_graph([node], "g", ends, [curves]), functions=[] if library else [definition],
+        opset_imports=opsets, ir_version=10,
+    )  # fmt: skip
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    if library:
+        options.register_custom_ops_library(str(library))
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), options)
+    quiet = onnxruntime.RunOptions()
+    quiet.log_severity_level = 4
+    return session.run(None, {"z": x, "slopes": slopes, "knots": knots, "step": np.array(step, np.float32)}, quiet)[0]
+
+
+@pytest.mark.slow
+def test_the_kernel_of_onnxruntime_gives_the_numbers_of_the_definition(library: Path) -> None:
+    random = np.random.default_rng(0)
+    knots = np.arange(5, dtype=np.float32) / 2 - 1
+    odd = np.array([[np.nan, np.inf, -np.inf], [1e30, -1e30, 0], [-1, 0.5, 1]], np.float32)
+    x = np.concatenate([odd, random.normal(0, 2, (500, 3)).astype(np.float32)])
+    slopes = random.random((3, 5)).astype(np.float32)
+    kernel, definition = (onnx_curves(each, x, slopes, knots, 0.5) for each in (library, None))
+    np.testing.assert_allclose(kernel, definition, rtol=1e-5, atol=1e-5, equal_nan=True)
+    assert np.isnan(kernel[0, 0])
+    assert onnx_curves(library, x[:0], slopes, knots, 0.5).shape == (0, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("x", "slopes", "knots", "step"),
+    [((4,), (3, 2), (2,), 1.0), ((4, 3), (2, 2), (2,), 1.0), ((4, 3), (3, 0), (0,), 1.0), ((4, 3), (3, 2), (1,), 1.0),
+     ((4, 3), (3, 2), (2,), 0.0), ((4, 3), (3, 2), (2,), math.nan)],
+)  # fmt: skip
+def test_the_kernel_reads_nothing_beyond_its_arrays(
+    x: Any, slopes: Any, knots: Any, step: float, library: Path
+) -> None:
+    with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument, match="MonotoneSpline: "):
+        onnx_curves(library, *(np.zeros(shape, np.float32) for shape in (x, slopes, knots)), step)
+
+
+@pytest.mark.slow
+def test_a_bundle_carries_the_kernel_and_a_server_runs_it_where_it_is_told_to(
+    model: Model, rows: tuple[Any, Any], library: Path, tmp_path: Path
+) -> None:
+    private, public, _ = generate_keys(tmp_path / "release-key")
+    source, out = tmp_path / "splines.onnx", tmp_path / "splines"
+    source.write_bytes(export_onnx(model, 3))
+    np.savez(tmp_path / "rows.npz", features=rows[0])
+    done = convert_model(source, tmp_path / "rows.npz", out, ConvertOptions(key=private, operators=library))
+    assert done.agreement.holds
+    entry = json.loads((out / "operators.json").read_text())
+    assert entry["operators"] == ["monotone_splines.MonotoneSpline"]
+    assert entry["held_to"] == "their definitions in the graph"
+    refused = deepseek("serve", out, "--port", "0", environ=WITHOUT_PLUGIN)
+    assert refused.returncode == 2
+    assert "brings machine code" in refused.stderr
+    with served(out, WITHOUT_PLUGIN, "--allow-operators", str(public)) as client:
+        records = [{"features": row.tolist()} for row in rows[0][:5]]
+        answer = client.post("/v1/models/splines:predict", json={"instances": records})
+    assert answer.status_code == 200, answer.text
+    margins = [row["margin"] for row in answer.json()["predictions"]]
+    np.testing.assert_allclose(margins, model.score(rows[0][:5]).margin, atol=1e-5)
+    adapter = open_plain(out, None, public)
+    assert adapter.bundle_signature == "good"
+    assert adapter.file.operators.path.read_bytes() == library.read_bytes()
+    assert adapter.signature.rows == "joined"  # the definition shows that rows stay apart
+
+
 # As a plugin: `ship` finds it, and a server answers with it or, for answers alone, without.
 
 
@@ -337,9 +432,9 @@ def deepseek(*args: str | Path, environ: dict[str, str]) -> subprocess.Completed
 
 
 @contextmanager
-def served(bundle: Path, environ: dict[str, str]) -> Iterator[httpx.Client]:
+def served(bundle: Path, environ: dict[str, str], *options: str) -> Iterator[httpx.Client]:
     """A client of `deepseek serve`."""
-    command = [sys.executable, "-m", "deepseek", "serve", str(bundle)]
+    command = [sys.executable, "-m", "deepseek", "serve", str(bundle), *options]
     environ = environ | {"PORT": "0", "DEEPSEEK_LOG_LEVEL": "error"}
     process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

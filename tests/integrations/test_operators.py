@@ -34,7 +34,9 @@ def test_a_new_package_has_its_own_names_everywhere(tmp_path: Path, capfd: pytes
     result = json.loads(capfd.readouterr().out)
     example = find_example()
     assert "robust_gate/operator.cpp" in result["files"]
-    assert len(result["files"]) == sum(path.suffix in (".py", ".cpp", ".md", ".toml") for path in example.rglob("*"))
+    assert len(result["files"]) == sum(
+        path.suffix in (".py", ".cpp", ".h", ".md", ".toml") or path.name == "LICENSE" for path in example.rglob("*")
+    )
     texts = [(out / name).read_text("utf-8") for name in result["files"]]
     assert not any(word in text.lower() for text in texts for word in ("monotone_spline", "monotone-spline"))
     assert not any("MonotoneSpline" in text for text in texts)

@@ -1,7 +1,9 @@
-"""operator.cpp, built by the C++ compiler of this machine against this torch, and loaded: one compiler call.
+"""The C++ of the operator, built by the compiler of this machine: one call for torch, and one for onnxruntime.
 
-    NATIVE = load()
+    NATIVE = load()                                     # operator.cpp, against this torch, and loaded
     monotone_spline(x, slopes, first=-2, step=0.5, namespace=NATIVE)
+    build_onnx()                                        # kernel_onnx.cpp: the library that a bundle carries, signed
+    python -m monotone_splines.native                   # the same; prints its path
 
 torch.utils.cpp_extension.load does the same through ninja, and waits for ever beside the lock of a build that was
 killed; here a build is named by what it is made from, and put in its place whole.
@@ -24,8 +26,12 @@ from torch.utils import cpp_extension
 from deepseek.errors import ExtraError
 from monotone_splines.operator import NATIVE, register
 
-SOURCE = Path(__file__).with_name("operator.cpp")
-FLAGS = ("-std=c++20", "-O3", "-fPIC", "-shared", "-fopenmp")  # at::parallel_for is serial without OpenMP
+HERE = Path(__file__).parent
+SOURCE, ONNX_SOURCE, SHARED = HERE / "operator.cpp", HERE / "kernel_onnx.cpp", HERE / "curve.h"
+FLAGS = ("-std=c++20", "-O3", "-fPIC", "-shared")
+TORCH_FLAGS = ("-fopenmp",)  # at::parallel_for is serial without OpenMP
+#: The library goes to other machines: it brings its own C++ runtime, and shows no name but the one that is asked for.
+ONNX_FLAGS = ("-static-libstdc++", "-static-libgcc", "-fvisibility=hidden", "-s", f"-I{HERE / 'include'}")
 
 
 @cache
@@ -37,33 +43,44 @@ def load() -> str:
 
 
 def build() -> Path:
-    """The compiled library, made when its source, the flags, torch or the machine are new."""
+    """The library for torch, made when its source, the flags, torch or the machine are new."""
+    return _compile(SOURCE, (*TORCH_FLAGS, *_torch_flags()), made_for=torch.__version__)
+
+
+def build_onnx() -> Path:
+    """The library for onnxruntime, of any release that has the C interface of include/onnxruntime_c_api.h."""
+    return _compile(ONNX_SOURCE, ONNX_FLAGS, made_for="onnxruntime")
+
+
+def _compile(source: Path, flags: tuple[str, ...], *, made_for: str) -> Path:
+    """The compiled library, made when anything that it is made from is new. ExtraError as of load()."""
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None or os.name == "nt":
         raise _unusable("there is no C++ compiler here that takes the flags of g++")
-    made_from = f"{torch.__version__} {platform.machine()} {compiler} {FLAGS} {SOURCE.read_text('utf-8')}"
+    texts = [made_for, platform.machine(), compiler, *FLAGS, *flags, *(p.read_text("utf-8") for p in (source, SHARED))]
+    digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
     folder = Path(cpp_extension.get_default_build_root())
-    library = folder / f"monotone_splines-{hashlib.sha256(made_from.encode()).hexdigest()[:16]}.so"
+    library = folder / f"monotone_splines-{source.stem}-{digest}.so"
     if library.exists():
         return library
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         unfinished = Path(temporary, library.name)
-        command = [compiler, *FLAGS, str(SOURCE), "-o", str(unfinished), *_torch_flags()]
+        command = [compiler, *FLAGS, str(source), "-o", str(unfinished), *flags]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         except OSError as error:
             raise _unusable(f"{compiler} cannot be started: {error.strerror}") from error
         if done.returncode:
-            raise _unusable(f"{compiler} does not take {SOURCE.name}: {done.stderr.strip()[:500]}")
+            raise _unusable(f"{compiler} does not take {source.name}: {done.stderr.strip()[:500]}")
         unfinished.replace(library)
     return library
 
 
-def _torch_flags() -> list[str]:
+def _torch_flags() -> tuple[str, ...]:
     includes = [f"-isystem{path}" for path in cpp_extension.include_paths()]
     libraries = [part for path in cpp_extension.library_paths() for part in (f"-L{path}", f"-Wl,-rpath,{path}")]
-    return [*includes, *libraries, "-ltorch_cpu", "-lc10"]
+    return (*includes, *libraries, "-ltorch_cpu", "-lc10")
 
 
 def _unusable(what: str) -> ExtraError:
@@ -72,3 +89,7 @@ def _unusable(what: str) -> ExtraError:
         expected="g++ or clang++ with C++20 and OpenMP",
         fix="install one, or name it in CXX; the operator in Python gives the same numbers without",
     )
+
+
+if __name__ == "__main__":
+    print(build_onnx())  # noqa: T201

@@ -1,14 +1,5 @@
-// The kernels of operator.py for the CPU. Shapes, gradients and autocast are told in Python, once for both.
-//
-// operator.py visits every knot for every number. But a number lies between two knots, and the others stand at -1 or 1:
-// what they add is known before the first number is read. With u = (x - first) / step + 1, cut to [0, K + 1], j = floor(u),
-// r = u - j, and slopes a_0 = 0, a_1 ... a_K, a_(K+1) = 0:
-//
-//     y / step         = start_j + a_j (r - r^2 / 2) + a_(j+1) r^2 / 2,   start_j = sum_(i<j) (a_i + a_(i+1)) / 2 - sum_i a_i / 2
-//     dy/dx            = a_j (1 - r) + a_(j+1) r
-//     dy/da_k / step   = r - r^2 / 2 for k = j,   (r^2 - 1) / 2 for k = j + 1,   1/2 below them,   -1/2 above
-//
-// so the cost does not depend on K, which no compiler finds out from the formula.
+// The kernels of operator.py for torch on the CPU. Shapes, gradients and autocast are told in Python, once for both.
+// The mathematics stands in curve.h.
 
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
@@ -20,9 +11,13 @@
 #include <tuple>
 #include <vector>
 
+#include "curve.h"
+
 namespace {
 
 using at::Tensor;
+using monotone_splines::Place;
+using monotone_splines::tables;
 
 constexpr int64_t kRows = 1024;  // of one task: less is not worth handing over
 
@@ -32,36 +27,6 @@ void check(const Tensor& x, const Tensor& slopes) {
               "spline: x must be (N, F) and slopes (F, K), got ", x.sizes(), " and ", slopes.sizes());
   TORCH_CHECK(x.scalar_type() == slopes.scalar_type(),
               "spline: x and slopes must be of one type, got ", x.scalar_type(), " and ", slopes.scalar_type());
-}
-
-// Where a number lies: between the knots `cell` and `cell` + 1, `part` of the way. NaN is in cell 0 with part NaN.
-template <typename T>
-struct Place {
-  int64_t cell;
-  T part;
-
-  Place(T x, T first, T step, int64_t num_knots) {
-    const T u = std::clamp((x - first) / step + 1, T(0), static_cast<T>(num_knots + 1));
-    cell = u > 0 ? std::min(static_cast<int64_t>(u), num_knots) : 0;
-    part = u - static_cast<T>(cell);
-  }
-};
-
-// For each cell of each feature: start_j, a_j and a_(j+1).
-template <typename T>
-std::vector<T> tables(const T* slopes, int64_t num_features, int64_t num_knots) {
-  std::vector<T> made;
-  made.reserve(num_features * (num_knots + 1) * 3);
-  for (int64_t f = 0; f < num_features; ++f, slopes += num_knots) {
-    T start = 0;
-    for (int64_t k = 0; k < num_knots; ++k) start -= slopes[k] / 2;
-    for (int64_t j = 0; j <= num_knots; ++j) {
-      const T low = j > 0 ? slopes[j - 1] : T(0), high = j < num_knots ? slopes[j] : T(0);
-      made.insert(made.end(), {start, low, high});
-      start += (low + high) / 2;
-    }
-  }
-  return made;
 }
 
 Tensor spline(const Tensor& x_in, const Tensor& slopes_in, double first, double step) {
@@ -75,15 +40,7 @@ Tensor spline(const Tensor& x_in, const Tensor& slopes_in, double first, double 
     const scalar_t t = static_cast<scalar_t>(first), h = static_cast<scalar_t>(step);
     const auto table = tables(slopes.const_data_ptr<scalar_t>(), num_features, num_knots);
     at::parallel_for(0, x.size(0), kRows, [&](int64_t begin, int64_t end) {
-      for (int64_t n = begin; n < end; ++n) {
-        for (int64_t f = 0; f < num_features; ++f) {
-          const int64_t i = n * num_features + f;
-          const Place<scalar_t> place(in[i], t, h, num_knots);
-          const scalar_t* a = &table[(f * (num_knots + 1) + place.cell) * 3];
-          const scalar_t r = place.part, square = r * r / 2;
-          out[i] = h * (a[0] + a[1] * (r - square) + a[2] * square);
-        }
-      }
+      monotone_splines::write_curves(in, table.data(), out, begin, end, num_features, num_knots, t, h);
     });
   });
   return curves;

@@ -17,12 +17,13 @@ Examples:
   deepseek compress ./all-MiniLM --data texts.csv --keep 0.998 --max-mb 23 --min-speedup 2
   deepseek compress ./sentiment --data held.csv --train texts.txt --methods distill --out student
   deepseek compress net.py:build --data validation.npz --methods prune,int8 --json
+  deepseek compress model.keras --data validation.npz --out small
   deepseek compress net.py:build --data validation.npz --train train.npz --methods distill --student net.py:small
 """
 
 
 @click.command(epilog=EPILOG, short_help="Make a model smaller and faster, within limits.")
-@click.argument("model", metavar="BUNDLE|FILE.onnx|HF_FOLDER|FILE.py:NAME")
+@click.argument("model", metavar="BUNDLE|FILE.onnx|FILE.keras|HF_FOLDER|FILE.py:NAME")
 @click.option("--data", type=FILE, help="Rows to judge on, which the model has not been trained on.")
 @click.option("--train", type=FILE, help="Rows to train on, with or without answers, for prune and distill.")
 @click.option("--student", metavar="FILE.py:NAME", help="Builds a smaller module that learns of MODEL, for distill.")

@@ -15,6 +15,7 @@ EPILOG = """\b
 Examples:
   deepseek convert model.keras --data rows.npz --out model
   deepseek convert saved_model --data rows.npz --out model --python .venv-tensorflow/bin/python
+  deepseek convert splines.onnx --data rows.npz --operators libsplines.so --key release-key --out splines
   deepseek convert deberta-v3-base --out deberta
   deepseek serve deberta
 """
@@ -28,6 +29,7 @@ Examples:
 @click.option("--signature", help="Signature of a SavedModel.  [default: serving_default]")
 @click.option("--name", help="Name of the model.  [default: that of the folder]")
 @click.option("--key", type=FILE, help="Private key that signs the bundle (see keygen).")
+@click.option("--operators", type=FILE, help="Library of onnxruntime with operators of your own; needs --key.")
 @click.option(
     "--max-tokens", type=click.IntRange(1), help="Longest text of an encoder.  [default: what it reads, at most 1024]"
 )
@@ -35,13 +37,15 @@ Examples:
 @output.json_option
 def command(
     source: Path, out: Path, data: Path | None, python: Path | None, signature: str | None, name: str | None,
-    key: Path | None, max_tokens: int | None, overwrite: bool, as_json: bool,
+    key: Path | None, operators: Path | None, max_tokens: int | None, overwrite: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Convert SOURCE: a .keras file, a SavedModel folder, a .tflite, .pt2 or .onnx file, or a Hugging Face folder.
 
     The first five become a bundle of one ONNX graph, which needs none of the frameworks. It is held to the model's own
     answers on the rows of --data, and on others made of them; where they differ by more than 1e-4, nothing is written.
-    No code of a file is run: Lambda layers and custom objects are refused by name.
+    No code of a file is run: Lambda layers and custom objects are refused by name. Operators of your own in an ONNX
+    file are computed by the library of --operators, which the bundle carries; a server loads it only where it is told
+    to trust the key that signed (serve --allow-operators).
 
     A folder of an encoder (DeBERTa, ELECTRA, ALBERT, MPNet, ModernBERT, ...) needs torch and transformers (extra
     `convert`) and no --data: it is held to transformers for texts of many lengths. BERT, DistilBERT and RoBERTa are
@@ -51,11 +55,11 @@ def command(
         _check_options(source, {"--max-tokens": max_tokens is None}, data)
         from deepseek.engines.convert.bundle import ConvertOptions
 
-        options = ConvertOptions(python, signature, name, overwrite, key)
+        options = ConvertOptions(python, signature, name, overwrite, key, operators)
         _convert_model(source, data, out, options, as_json)  # type: ignore[arg-type]
         return
     unused = {"--data": data is None, "--python": python is None, "--signature": signature is None,
-              "--name": name is None, "--key": key is None}  # fmt: skip
+              "--name": name is None, "--key": key is None, "--operators": operators is None}  # fmt: skip
     _check_options(source, unused, None, is_encoder=True)
     _convert_encoder(source, out, max_tokens, overwrite, as_json)
 

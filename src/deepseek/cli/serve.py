@@ -64,6 +64,7 @@ METRICS_COMPAT = "Tell metrics under the names of vllm, triton, kserve, too.  [e
 STATE = "Score raw events, too, and remember cards here; of an assistant: its conversations.  [default: BUNDLE.state]"
 CONVERSATIONS = "A Redis that keeps an assistant's conversations, for several machines.  [env: CONVERSATIONS]"
 HAND_OVER = "Send there what a person is to go on with, signed by HAND_OVER_SECRET.  [env: HAND_OVER]"
+ALLOW_OPERATORS = "Run operators in machine code of bundles that this public key signed.  [env: ALLOW_OPERATORS]"
 LLM_PRECISION = "How models compute that write.  [default: float32 weights, arithmetic as low as the CPU likes]"
 
 
@@ -135,6 +136,7 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--keep-days", type=click.IntRange(1, 36_500), help="Forget conversations after that.  [env: KEEP_DAYS]")
 @click.option("--hand-over", "hand_over_url", metavar="URL", help=HAND_OVER)
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
+@click.option("--allow-operators", type=FILE, metavar="KEY", help=ALLOW_OPERATORS)
 @cluster_options
 @encrypted_serving
 def command(
@@ -147,7 +149,7 @@ def command(
     open_memory: int, coalesce: bool | None, lossy: str | None, lossy_texts: Path | None, lossy_rows: Path | None,
     llm_precision: ModelPrecision | None, state: Path | None, key: Path | None, repository: Path | None,
     watch: float | None, routes: tuple[str, ...], dialogue: Path | None, conversations_url: str | None,
-    keep_days: int | None, hand_over_url: str | None, unsure_to: str | None,
+    keep_days: int | None, hand_over_url: str | None, unsure_to: str | None, allow_operators: Path | None,
 ) -> None:  # fmt: skip
     """Serve bundles over HTTP: records and tensors in, answers, reasons and metrics out.
 
@@ -160,10 +162,11 @@ def command(
         api_keys_file=api_keys and str(api_keys), tls_cert=tls_cert and str(tls_cert), tls_key=tls_key and str(tls_key),
         prediction_log=prediction_log, metrics_compat=metrics_compat, otlp=otlp, prometheus_url=prometheus,
         conversations_url=conversations_url, keep_days=keep_days, hand_over_url=hand_over_url, unsure_to=unsure_to,
+        allow_operators=allow_operators and str(allow_operators),
     )  # fmt: skip
     chosen = tuple(map(fetch_registered, bundles or ((settings.model_path,) if settings.model_path else ())))
     check_what_is_served(chosen, repository, state, settings)
-    lifecycle = read_lifecycle(repository, watch, routes, key, lazy=settings.workers > 0)
+    lifecycle = read_lifecycle(repository, watch, routes, key, settings)
     from deepseek.engines.first_run import FirstRunLimits, use_limits
     from deepseek.serve.run import bind
 
@@ -198,6 +201,7 @@ def open_served_models(
     return open_models(
         chosen, key, lazy=settings.workers > 0, gate=gate, llm_precision=llm_precision or "auto",
         open_more=partial(open_if_assistant, key=key, options=conversations or ConversationOptions()),
+        operators_key=operators_key(settings),
     )  # fmt: skip
 
 
@@ -360,8 +364,13 @@ class ModelLifecycle:
     splits: Mapping[str, TrafficSplit] = field(default_factory=dict)  # by model: the share of each of its versions
 
 
+def operators_key(settings: Settings) -> Path | None:
+    """The public key of whom operators in machine code are taken from."""
+    return None if settings.allow_operators is None else Path(settings.allow_operators)
+
+
 def read_lifecycle(
-    repository: Path | None, watch: float | None, routes: tuple[str, ...], key: Path | None, *, lazy: bool
+    repository: Path | None, watch: float | None, routes: tuple[str, ...], key: Path | None, settings: Settings
 ) -> ModelLifecycle:
     """From --repository, --watch and --route. InputError for options that do not go together."""
     from deepseek.cli.support.opening import open_checked
@@ -380,7 +389,8 @@ def read_lifecycle(
         raise InputError("--watch has nothing to watch", expected="a folder", fix="give --repository DIR, too")
     folder = None
     if repository is not None:
-        folder = Repository(repository, lambda path: open_checked(path, key, lazy=lazy), watch)
+        opener = partial(open_checked, key=key, lazy=settings.workers > 0, operators_key=operators_key(settings))
+        folder = Repository(repository, opener, watch)
     return ModelLifecycle(folder, splits)
 
 

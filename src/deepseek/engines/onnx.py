@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -90,15 +90,18 @@ def open_session(
     *,
     num_threads: int,
     providers: Sequence[Any] = ("CPUExecutionProvider",),
+    configure: Callable[[Any], object] | None = None,
 ) -> Any:
-    """An InferenceSession of a graph, or of the file at a path, whose first run is limited.
-    IntegrityError, which calls it `name`, for what onnxruntime does not take."""
+    """An InferenceSession of a graph, or of the file at a path, whose first run is limited. `configure` sets what else
+    its SessionOptions need. IntegrityError, which calls it `name`, for what onnxruntime does not take."""
     runtime = need("onnxruntime", extra="serve")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what is wrong is raised, too; stdout and stderr belong to the server
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if configure is not None:
+        configure(options)
     try:
         session = runtime.InferenceSession(graph, options, providers=list(providers))
         return LimitedSession(session, name, partial(_quiet_run_options, runtime))

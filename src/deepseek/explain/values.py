@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepseek.contracts import Attribution
+from deepseek.engines.keras_module import as_torch_module, is_keras_model, to_tensors
 from deepseek.errors import ExplainError, InputError
 from deepseek.explain.modules.gradient_methods import GRADIENT_METHODS, AttributionValues, Limits
 from deepseek.explain.modules.problem import (
@@ -55,12 +56,12 @@ def attribute(
 ) -> Attribution:
     """Contributions (N, P) of the P values of each of N rows; those of a token are one value.
 
-    `model`: a torch module with tensors, or any function of one array (M, ...) that gives (M,) or (M, K). `baselines`
-    (B, ...): what absence means, best some rows of the training data; default one of zeros. `target`: an output, a
-    function of the answer that gives (N,), or None for the class that is predicted. `fixed`: keyword arguments that are
-    the same for all baselines. `method`: "auto" takes DeepLIFT where it sums to the answer within `limits.tolerance`,
-    else integrated gradients; without gradients KernelSHAP, and "partition" where `limits.num_evaluations`
-    are too few for that, or values are ids.
+    `model`: a torch module with tensors, a model of Keras on torch with tensors or arrays, or any function of one array
+    (M, ...) that gives (M,) or (M, K). `baselines` (B, ...): what absence means, best some rows of the training data;
+    default one of zeros. `target`: an output, a function of the answer that gives (N,), or None for the class that is
+    predicted. `fixed`: keyword arguments that are the same for all baselines. `method`: "auto" takes DeepLIFT where it
+    sums to the answer within `limits.tolerance`, else integrated gradients; without gradients KernelSHAP, and
+    "partition" where `limits.num_evaluations` are too few for that, or values are ids.
 
     `output` and `base_value` are those of plain runs of the model on copies. InputError for what does not fit together
     and for models without an answer; ExplainError for a model that does not answer its rows one by one, or not by the
@@ -73,6 +74,8 @@ def attribute(
     ([[2.0, 6.0]], 'DeepLIFT sums to the answer within 1 %, at the price of two runs for each baseline')
     """
     limits = limits or Limits()
+    if is_keras_model(model):
+        model, inputs, baselines = as_torch_module(model), to_tensors(inputs), to_tensors(baselines)
     if isinstance(inputs, np.ndarray):
         tensor = torch.from_numpy(np.ascontiguousarray(inputs))
         bases = None

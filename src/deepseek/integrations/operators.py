@@ -20,7 +20,7 @@ from deepseek.errors import InputError, MissingError
 
 EXAMPLE = Path("examples") / "custom_operator"
 _PACKAGE = "monotone_splines"
-_TEXTS = frozenset([".py", ".cpp", ".md", ".toml"])
+_TEXTS = frozenset([".py", ".cpp", ".h", ".md", ".toml"])
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _LEFT_OUT = ("__pycache__", "build", "dist")
 

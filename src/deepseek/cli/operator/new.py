@@ -26,7 +26,8 @@ def command(name: str, out: Path | None, example: Path | None, as_json: bool) ->
     part that is left in a bundle (numpy, ONNX nodes, exact explanation), and the entry points by which `ship` finds it.
 
     It is a copy of examples/custom_operator that installs and serves at once. Put your formula into operator.py,
-    operator.cpp and part.py; tests/test_plugins_contract.py of this project says what does not fit yet.
+    curve.h, operator.cpp, kernel_onnx.cpp and part.py; tests/test_plugins_contract.py of this project says what does
+    not fit yet.
     """
     from deepseek.integrations.operators import new_operator
 

@@ -38,10 +38,12 @@ def open_models(
     gate: PrecisionGate | None = None,
     llm_precision: ModelPrecision = "auto",
     open_more: Callable[[str, Path], OpenedModel | None] | None = None,
+    operators_key: Path | None = None,
 ) -> dict[str, OpenedModel]:
     """Runtimes by the name that each is served under: the given one, else the bundle's own. `lazy`: without engines.
     `gate`: what lets text models run in less than float32; `llm_precision`: how those compute that write;
-    `open_more`: opens what is no model of rows by its name and path, such as an assistant; None for others."""
+    `open_more`: opens what is no model of rows by its name and path, such as an assistant; None for others;
+    `operators_key`: the public key of whom operators in machine code are taken from."""
     from deepseek.cli.support.opening_plain import is_plain, open_plain
     from deepseek.engines import Runtime, open_runtime
     from deepseek.errors import InputError
@@ -55,7 +57,7 @@ def open_models(
         if more is not None:
             runtime: OpenedModel = more
         elif kind == "bundle" and is_plain(path):
-            runtime = open_plain(path, key)
+            runtime = open_plain(path, key, operators_key)
         elif kind == "bundle":
             runtime = open_runtime(path, key=key, lazy=lazy)
             if gate is not None and isinstance(runtime, Runtime):
@@ -230,7 +232,7 @@ def check_exists(text: str, path: Path) -> None:
 
 
 def open_checked(
-    path: Path, key: Path | None, *, lazy: bool
+    path: Path, key: Path | None, *, lazy: bool, operators_key: Path | None = None
 ) -> Runtime | MultimodalRuntime | TextAdapter | GraphAdapter | DetectorAdapter:
     """A model of a repository, once every byte of its bundle was found to be what it says."""
     from deepseek.bundle import verify_bundle
@@ -247,7 +249,9 @@ def open_checked(
                 expected="the files as their maker wrote them",
                 fix="copy it again under another name, and rename it when it is whole",
             )
-        return open_verified(path, key) if is_plain(path) else open_runtime(path, key=key, lazy=lazy)
+        if is_plain(path):
+            return open_verified(path, key, operators_key)
+        return open_runtime(path, key=key, lazy=lazy)
     if kind == "causal-lm":
         raise InputError(
             f"{path.name} writes text, and such models are not loaded while the server serves",

@@ -30,10 +30,13 @@ def is_plain(path: Path) -> bool:
     return open_bundle(path).manifest.task in PLAIN_TASKS
 
 
-def open_plain(path: Path, key: Path | None) -> TextAdapter | GraphAdapter | DetectorAdapter:
-    """IntegrityError for a bundle that is not whole, or not signed by `key` where one is given."""
+def open_plain(
+    path: Path, key: Path | None, operators_key: Path | None = None
+) -> TextAdapter | GraphAdapter | DetectorAdapter:
+    """IntegrityError for a bundle that is not whole, or not signed by `key` where one is given. `operators_key`: the
+    public key of whom machine code is taken from."""
     check_whole(path, key)
-    return open_verified(path, key)
+    return open_verified(path, key, operators_key)
 
 
 def check_whole(path: Path, key: Path | None) -> None:
@@ -48,7 +51,9 @@ def check_whole(path: Path, key: Path | None) -> None:
         )
 
 
-def open_verified(path: Path, key: Path | None) -> TextAdapter | GraphAdapter | DetectorAdapter:
+def open_verified(
+    path: Path, key: Path | None, operators_key: Path | None = None
+) -> TextAdapter | GraphAdapter | DetectorAdapter:
     """A bundle whose bytes were checked."""
     bundle = open_bundle(path, key=key)
     manifest = bundle.manifest
@@ -67,22 +72,25 @@ def open_verified(path: Path, key: Path | None) -> TextAdapter | GraphAdapter | 
         from deepseek.serve.models.detector import DetectorAdapter
 
         return DetectorAdapter(DetectorRuntime(bundle, lazy=True))
-    model = _open_graph(path, manifest) if manifest.task == "tensors" else _open_text(path, manifest)
+    is_graph = manifest.task == "tensors"
+    model = _open_graph(path, manifest, operators_key) if is_graph else _open_text(path, manifest)
     model.name = manifest.name
     model.version = manifest.version
-    model.bundle_signature = bundle.signature
+    model.bundle_signature = "good" if is_graph and model.spec.get("operators") else bundle.signature
     model.card = replace(model.card, digest=manifest.digest, created=manifest.created)
     return model
 
 
-def _open_graph(path: Path, manifest: Manifest) -> GraphAdapter:
+def _open_graph(path: Path, manifest: Manifest, operators_key: Path | None) -> GraphAdapter:
     from deepseek.cli.support.cache import ONNX_FILE
     from deepseek.engines.onnx_file import open_file
     from deepseek.engines.onnx_file.engine import INT8_KINDS, available_kinds
+    from deepseek.engines.onnx_file.operators import open_operators
     from deepseek.files import cache_folder
     from deepseek.serve.models.graph import GraphAdapter
 
-    file = open_file(path / ONNX_FILE, cache_folder() / "onnx")
+    operators = open_operators(path, operators_key)
+    file = open_file(path / ONNX_FILE, cache_folder() / "onnx", operators=operators)
     _check_ends(manifest, file)
     judged = [entry.kind for entry in manifest.engines]
     if judged and judged[0] not in INT8_KINDS and judged[0] in available_kinds(file.signature, lossy=True):

@@ -8,6 +8,8 @@
     distill             the user's student module, where there is one, trained on `train` (module_student.py)
     distill+int8        the same, then int8
 
+A model of Keras (a .keras file, or what the function returns) is not pruned, for its layers are not those of torch.
+
 The exported graph is what is served; torch itself stands in the table as one more exact engine.
 """
 
@@ -45,6 +47,7 @@ from deepseek.compress.targets.target import GIVEN, Backend, Plan, Variant
 from deepseek.compress.targets.user_module import load_module
 from deepseek.contracts import Arrays
 from deepseek.data.table.npz import read_npz
+from deepseek.engines.keras_module import is_keras_model
 from deepseek.engines.onnx_file import open_file
 from deepseek.errors import InputError
 from deepseek.train.loop.config import TrainConfig
@@ -72,8 +75,8 @@ class ModuleTarget(OnnxTarget):
     def open(  # type: ignore[override]
         cls, name: str, data: Path, *, seed: int = 0, train: Path | None = None, student: str | None = None
     ) -> ModuleTarget:
-        """Open FILE.py:NAME and the .npz files. Errors as of load_module(), export_module(), load_student() and
-        OnnxTarget.open()."""
+        """Open FILE.py:NAME or FILE.keras, and the .npz files. Errors as of load_module(), export_module(),
+        load_student() and OnnxTarget.open()."""
         module = load_module(name)
         arrays = read_npz(data, "data")
         target = arrays.pop(TARGET_NAME, None)
@@ -99,7 +102,7 @@ class ModuleTarget(OnnxTarget):
                 **inputs, **({} if target is None else {TARGET_NAME: target}),
                 **({} if training_rows is None else {"train": np.array(training_rows.digest)}), **digested,
             })  # fmt: skip
-            display_name = name.rpartition(":")[0].rpartition("/")[2].removesuffix(".py")
+            display_name = Path(name.rpartition(":")[0] or name).stem
             checked_target = check_target(target, len(values), data)
             opened = cls(
                 module, training_rows, student_module, display_name, file, inputs, checked_target, digest, seed
@@ -107,13 +110,18 @@ class ModuleTarget(OnnxTarget):
             opened._folder, opened._resources = folder, stack.pop_all()
         return opened
 
+    @property
+    def _is_keras(self) -> bool:
+        return any(is_keras_model(part) for part in self.module.modules())
+
     def close(self) -> None:
         self._resources.close()
 
     def methods(self) -> tuple[str, ...]:
         if self.evaluator.name not in ("accuracy", "agreement"):
             return ("int8",)
-        return ("int8", "prune", DISTILL_STEP) if self._student is not None else ("int8", "prune")
+        prune = () if self._is_keras else ("prune",)
+        return ("int8", *prune, DISTILL_STEP) if self._student is not None else ("int8", *prune)
 
     def plans(self, methods: Sequence[str]) -> list[Plan]:
         plans = super().plans([method for method in methods if method == "int8"])

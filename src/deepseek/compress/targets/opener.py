@@ -17,8 +17,8 @@ def open_target(
     train: str | Path | None = None,
     student: str | None = None,
 ) -> CompressionTarget:
-    """Open the model at a path, or the torch module that `FILE.py:NAME` builds. `train`: rows to train on; `student`:
-    `FILE.py:NAME` of a smaller module to train on them.
+    """Open the model at a path, or the torch module that `FILE.py:NAME` builds or `FILE.keras` holds. `train`: rows to
+    train on; `student`: `FILE.py:NAME` of a smaller module to train on them.
 
     MissingError for a missing path; InputError for a model that cannot be compressed, or data that does not fit it.
     """
@@ -49,7 +49,7 @@ def open_target(
     if not path.exists():
         raise MissingError(
             f"there is no model at {text}",
-            expected="a bundle, an ONNX file, a Hugging Face folder, or FILE.py:NAME",
+            expected="a bundle, an ONNX file, a .keras file, a Hugging Face folder, or FILE.py:NAME",
             fix="check the path",
         )
     if path.suffix == ".onnx":

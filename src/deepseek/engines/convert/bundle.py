@@ -29,6 +29,8 @@ from deepseek.engines.convert.saved_model import check_saved_model
 from deepseek.engines.convert.source import Source, SourceKind
 from deepseek.engines.measuring import MeasuringError, run_in_subprocess
 from deepseek.engines.onnx_file import OnnxFile, open_file
+from deepseek.engines.onnx_file.contents import examine_file
+from deepseek.engines.onnx_file.operators import OperatorLibrary, operator_files
 from deepseek.errors import CheckError, DeepseekError, InputError
 from deepseek.files import cache_folder
 from deepseek.version import __version__
@@ -53,6 +55,7 @@ class ConvertOptions:
     name: str | None = None  # of the bundle; its folder's where there is none
     overwrite: bool = False
     key: Path | None = None  # a private key that signs
+    operators: Path | None = None  # a library for onnxruntime, which the bundle is to carry
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +102,21 @@ def convert_model(
     check_name(name)
     model = Source.detect(source)
     loaders = find_loaders(model, options)
+    library = _read_library(model, options)
     rows = read_rows(data)
     with tempfile.TemporaryDirectory(prefix="deepseek-convert-") as temporary:
         report(f"loading {model.title}", 0.05)
         exported = _export(model, loaders, rows, Path(temporary), options)
         report("comparing the answers", 0.7)
-        agreement = compare_graph(exported.path, exported.arrays, exported.expected, rows.num_rows)
+        agreement = compare_graph(exported.path, exported.arrays, exported.expected, rows.num_rows, library)
         if not agreement.holds:
             raise _disagreement(agreement.difference, agreement.num_different, agreement.num_compared)
         report("opening the graph", 0.8)
-        file = open_file(exported.path, cache_folder() / "onnx")
+        file = open_file(exported.path, cache_folder() / "onnx", operators=library)
         manifest = _manifest(model, file, name, agreement, exported)
         files = {worker.GRAPH: exported.path.read_bytes(), **_documents(model, exported, agreement, rows)}
+        if library is not None:
+            files |= operator_files(library, examine_file(exported.path, library))
         bundle = write_bundle(out, manifest, files, overwrite=options.overwrite, key=options.key)
     return ConvertedModel(
         bundle.path, bundle.digest, model.title, exported.export, agreement, rows.num_rows,
@@ -173,7 +179,7 @@ def _ask_worker(
     request: JsonObject = {
         "source": str(model.path.absolute()), "loader": interpreter.loader, "folder": str(folder),
         "num_rows": rows.num_rows, "is_table": rows.is_table,
-        "options": {"signature": options.signature} if model.kind == "saved_model" else {},
+        "options": _loader_options(model, options),
     }  # fmt: skip
     try:
         return run_in_subprocess(
@@ -185,6 +191,31 @@ def _ask_worker(
             f"{model.title} has died over {model.path.name}, or did not end ({error.message}): {_last_words(folder)}",
             expected="a model that can be loaded, run and exported", fix="export it anew, or convert a smaller one",
         ) from error  # fmt: skip
+
+
+def _loader_options(model: Source, options: ConvertOptions) -> JsonObject:
+    if options.operators is not None:
+        return {"operators": OperatorLibrary.read(options.operators).to_dict()}
+    return {"signature": options.signature} if model.kind == "saved_model" else {}
+
+
+def _read_library(model: Source, options: ConvertOptions) -> OperatorLibrary | None:
+    """The library of operators that the bundle is to carry. InputError unless it goes with an ONNX file that has
+    operators of one's own, and the bundle is signed."""
+    if options.operators is None:
+        return None
+    library = OperatorLibrary.read(options.operators)
+    if model.kind != "onnx" or not examine_file(model.path, library).custom_operators:
+        raise InputError(
+            f"{model.path} takes no operators from {options.operators.name}",
+            expected="an ONNX file with operators of a domain of your own", fix="leave --operators out",
+        )  # fmt: skip
+    if options.key is None:
+        raise InputError(
+            "a bundle with operators holds machine code, and this one would be signed by nobody",
+            expected="your private key", fix="deepseek keygen release-key, and give --key release-key",
+        )  # fmt: skip
+    return library
 
 
 def _last_words(folder: Path) -> str:

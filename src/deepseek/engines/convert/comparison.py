@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from deepseek.contracts import Arrays, JsonObject
 from deepseek.engines.onnx import open_session
 from deepseek.engines.onnx_file.engine import OnnxruntimeGraph, run_rows
+from deepseek.engines.onnx_file.operators import OperatorLibrary
 from deepseek.engines.onnx_file.row_mode import row_mode_by_shape
 from deepseek.engines.onnx_file.signature import Signature, tensor_specs
 from deepseek.errors import InputError
@@ -49,24 +50,26 @@ class Agreement:
         }  # fmt: skip
 
 
-def read_signature(path: Path) -> Signature:
+def read_signature(path: Path, operators: OperatorLibrary | None = None) -> Signature:
     """Inputs and outputs of a graph as onnxruntime reads them. IntegrityError, InputError."""
-    session = open_session(str(path), path.name, num_threads=1)
+    session = open_session(str(path), path.name, num_threads=1, configure=operators and operators.register)
     signature = Signature(tensor_specs(path, session.get_inputs()), tensor_specs(path, session.get_outputs()))
     return Signature(signature.inputs, signature.outputs, row_mode_by_shape(signature))
 
 
-def compare_graph(path: Path, arrays: Arrays, expected: Arrays, num_rows: int) -> Agreement:
-    """`arrays` (M, ...) and `expected` (M, ...) by name, the first `num_rows` those of the user. InputError for a graph
-    that does not take them, or has other outputs."""
-    signature = read_signature(path)
+def compare_graph(
+    path: Path, arrays: Arrays, expected: Arrays, num_rows: int, operators: OperatorLibrary | None = None
+) -> Agreement:
+    """`arrays` (M, ...) and `expected` (M, ...) by name, the first `num_rows` those of the user; the graph is computed
+    with the library of `operators`. InputError for a graph that does not take them, or has other outputs."""
+    signature = read_signature(path, operators)
     names = [spec.name for spec in signature.outputs]
     if names != list(expected) or {spec.name for spec in signature.inputs} != set(arrays):
         raise InputError(
             f"the graph has the outputs {', '.join(names)[:200]}", expected=", ".join(expected)[:200],
             fix="report it as a bug",
         )  # fmt: skip
-    engine = OnnxruntimeGraph(path, signature, ("CPUExecutionProvider",))
+    engine = OnnxruntimeGraph(path, signature, ("CPUExecutionProvider",), operators)
     total = len(next(iter(arrays.values())))
     worst, different = 0.0, np.zeros(total, bool)
     for rows in _calls(arrays, total):

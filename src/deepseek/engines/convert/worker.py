@@ -24,6 +24,7 @@ from deepseek.engines.convert.comparison import Agreement, compare_graph
 from deepseek.engines.convert.routes.loaded import FRAMEWORK_ERRORS, Export, LoadedModel
 from deepseek.engines.convert.rows import ConversionRows, match_inputs
 from deepseek.engines.measuring import answer_stdin
+from deepseek.engines.onnx_file.operators import OperatorLibrary
 from deepseek.errors import DeepseekError, InputError
 
 GRAPH, ARRAYS, EXPECTED, ROWS = "model.onnx", "arrays.npz", "expected.npz", "rows.npz"
@@ -94,7 +95,7 @@ def _export(model: LoadedModel, folder: Path, arrays: Arrays, expected: Arrays, 
     for export in model.exports:
         path = folder / GRAPH
         path.unlink(missing_ok=True)
-        agreement, problem = _try_export(export, path, arrays, expected, num_rows)
+        agreement, problem = _try_export(export, path, arrays, expected, num_rows, model.operators)
         attempts.append(
             {"export": export.name, "problem": problem} | ({} if agreement is None else agreement.to_dict())
         )
@@ -104,11 +105,11 @@ def _export(model: LoadedModel, folder: Path, arrays: Arrays, expected: Arrays, 
 
 
 def _try_export(
-    export: Export, path: Path, arrays: Arrays, expected: Arrays, num_rows: int
+    export: Export, path: Path, arrays: Arrays, expected: Arrays, num_rows: int, operators: OperatorLibrary | None
 ) -> tuple[Agreement | None, str]:
     try:
         export.write(path, arrays)
-        return compare_graph(path, arrays, expected, num_rows), ""
+        return compare_graph(path, arrays, expected, num_rows, operators), ""
     except DeepseekError as error:
         return None, error.message[:500]
     except FRAMEWORK_ERRORS as error:

@@ -10,10 +10,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from deepseek.engines.onnx_file.proto import FieldValue, field_bytes, field_text, iterate_fields
 from deepseek.errors import InputError, IntegrityError, MissingError
 from deepseek.files import read_bounded
+
+if TYPE_CHECKING:
+    from deepseek.engines.onnx_file.operators import OperatorLibrary
 
 MAX_GRAPH_BYTES = 2**31  # no message of protocol buffers is longer; weights may stand in files beside it
 #: The standard, and what every build of onnxruntime has besides.
@@ -42,14 +46,20 @@ class GraphContents:
     locations: set[str] = field(default_factory=set)  # of weights in other files
 
     @property
+    def custom_operators(self) -> frozenset[tuple[str, str]]:
+        """Domain and name of those that are not of the standard, whether or not the file itself defines them."""
+        return frozenset(operator for operator in self.operators if operator[0] not in STANDARD_DOMAINS)
+
+    @property
     def is_random(self) -> bool:
         """Whether an operator may draw numbers, so that the same inputs get other answers."""
         return any(name in RANDOM_OPERATORS for _, name in self.operators)
 
 
-def examine_file(path: Path) -> GraphContents:
-    """Read the parts of an ONNX file that decide whether it is run. MissingError, TooLargeError, IntegrityError (no
-    ONNX, or cut) or InputError (what is not run here): all of them name the file."""
+def examine_file(path: Path, operators: OperatorLibrary | None = None) -> GraphContents:
+    """Read the parts of an ONNX file that decide whether it is run; `operators`: a library that brings more of them.
+    MissingError, TooLargeError, IntegrityError (no ONNX, or cut) or InputError (what is not run here): all of them
+    name the file."""
     data = read_bounded(path, MAX_GRAPH_BYTES, what="an ONNX file", smaller="save its weights as external data")
     contents = GraphContents()
     try:
@@ -60,17 +70,15 @@ def examine_file(path: Path) -> GraphContents:
         ) from error
     if not contents.has_graph:
         raise IntegrityError(f"{path} holds no graph", expected="an ONNX model", fix=_EXPORT_AGAIN)
-    custom = sorted(
-        operator
-        for operator in contents.operators
-        if operator[0] not in STANDARD_DOMAINS and operator not in contents.functions
-    )
-    if custom:
-        named = ", ".join(f"{domain}.{name}"[:100] for domain, name in custom[:5])
+    unknown = contents.custom_operators - contents.functions
+    if operators is not None:
+        unknown = frozenset(operator for operator in unknown if not operators.provides(operator))
+    if unknown:
+        named = ", ".join(f"{domain}.{name}"[:100] for domain, name in sorted(unknown)[:5])
         raise InputError(
             f"{path} uses operators that are not of the standard: {named}",
             expected="operators of ONNX and ONNX-ML, or functions that the file itself defines",
-            fix="export the model without them",
+            fix="export the model without them, or convert it with the library that has them (--operators)",
         )
     digest = hashlib.sha256(data)
     for location in sorted(contents.locations):

@@ -22,6 +22,7 @@ from deepseek.engines.execution_mode import has_gpu
 from deepseek.engines.memory import return_freed_memory
 from deepseek.engines.onnx import open_session, runtime_errors
 from deepseek.engines.onnx_file.contents import examine_file
+from deepseek.engines.onnx_file.operators import OperatorLibrary
 from deepseek.engines.onnx_file.probed_range import ProbedRange
 from deepseek.engines.onnx_file.signature import Signature
 from deepseek.engines.openvino import cpu_settings, has_bf16, keep_signal_stack, openvino_core
@@ -70,11 +71,11 @@ def available_kinds(signature: Signature, *, lossy: bool = False) -> list[str]:
     return kinds
 
 
-def open_kind(kind: str, path: Path, signature: Signature) -> GraphEngine:
-    """Open an engine of a kind; one of INT8_KINDS takes the path of the copy. IntegrityError when it does not take the
-    graph."""
+def open_kind(kind: str, path: Path, signature: Signature, operators: OperatorLibrary | None = None) -> GraphEngine:
+    """Open an engine of a kind; one of INT8_KINDS takes the path of the copy, and the reference alone `operators`.
+    IntegrityError when it does not take the graph."""
     if kind in PROVIDERS:
-        return OnnxruntimeGraph(path, signature, PROVIDERS[kind])
+        return OnnxruntimeGraph(path, signature, PROVIDERS[kind], operators)
     if kind == INT8_KINDS[0]:
         return OnnxruntimeGraph(path, signature, PROVIDERS[REFERENCE])
     return OpenvinoGraph(path, signature, bf16=kind.endswith("bf16"))
@@ -83,8 +84,12 @@ def open_kind(kind: str, path: Path, signature: Signature) -> GraphEngine:
 class OnnxruntimeGraph:
     """A graph in an onnxruntime session, whose run() holds no state between calls."""
 
-    def __init__(self, path: Path, signature: Signature, providers: Sequence[Any]) -> None:
-        self._session: Any = open_session(str(path), path.name, num_threads=1, providers=providers)
+    def __init__(
+        self, path: Path, signature: Signature, providers: Sequence[Any], operators: OperatorLibrary | None = None
+    ) -> None:
+        self._session: Any = open_session(
+            str(path), path.name, num_threads=1, providers=providers, configure=operators and operators.register
+        )
         self._names = [spec.name for spec in signature.outputs]
         runtime = need("onnxruntime", extra="serve")
         self._refusals = runtime_errors(runtime)
@@ -149,6 +154,7 @@ class GraphSpec(TypedDict):
     engines: Sequence[Sequence[Any]]  # [kind, from how many rows on]
     tried: JsonObject  # ProbedRange.to_dict()
     int8: NotRequired[Sequence[str] | None]  # path and digest of the copy in int8
+    operators: NotRequired[JsonObject | None]  # OperatorLibrary.to_dict()
 
 
 class GraphEngines:
@@ -161,9 +167,10 @@ class GraphEngines:
         engines: Sequence[tuple[str, int]],
         probed: ProbedRange,
         int8: Path | None = None,
+        operators: OperatorLibrary | None = None,
     ) -> None:
         self.signature = signature
-        self._path, self._int8 = path, int8
+        self._path, self._int8, self._operators = path, int8, operators
         self._probed = probed
         self._engines: dict[str, GraphEngine] = {}
         self._kinds = [(kind, size) for kind, size in engines]
@@ -174,13 +181,14 @@ class GraphEngines:
     def open(cls, spec: GraphSpec) -> GraphEngines:
         """Open what a front end describes. IntegrityError when the file is no longer the one that it has looked at."""
         path, signature = Path(spec["path"]), Signature.from_dict(spec["signature"])
-        _check_digest(path, spec["digest"])
+        operators = OperatorLibrary.from_dict(spec.get("operators"))
+        _check_digest(path, spec["digest"], operators)
         int8 = None
         if (copy := spec.get("int8")) is not None:
             int8 = Path(copy[0])
             _check_digest(int8, copy[1])
         pairs = [(str(kind), int(size)) for kind, size in spec["engines"]]
-        engines = cls(path, signature, pairs, ProbedRange.from_dict(spec["tried"]), int8)
+        engines = cls(path, signature, pairs, ProbedRange.from_dict(spec["tried"]), int8, operators)
         return_freed_memory()
         return engines
 
@@ -197,7 +205,7 @@ class GraphEngines:
         """The engine of a kind, opened when it is first needed: few models ever need the reference besides."""
         if kind not in self._engines:
             path = self._int8 if kind in INT8_KINDS and self._int8 is not None else self._path
-            self._engines[kind] = open_kind(kind, path, self.signature)
+            self._engines[kind] = open_kind(kind, path, self.signature, self._operators)
         return self._engines[kind]
 
     def close(self) -> None:
@@ -208,9 +216,9 @@ class GraphEngines:
         return_freed_memory()
 
 
-def _check_digest(path: Path, digest: str) -> None:
+def _check_digest(path: Path, digest: str, operators: OperatorLibrary | None = None) -> None:
     """IntegrityError unless the file is the one that the front end has looked at."""
-    if examine_file(path).digest != digest:
+    if examine_file(path, operators).digest != digest:
         raise IntegrityError(
             f"{path} now holds another model than the one that is served",
             expected=digest,

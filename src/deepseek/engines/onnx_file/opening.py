@@ -28,6 +28,7 @@ from deepseek.engines.measuring import (
     run_in_subprocess,
 )
 from deepseek.engines.onnx_file.contents import GraphContents, examine_file
+from deepseek.engines.onnx_file.operators import OperatorLibrary
 from deepseek.engines.onnx_file.probed_range import ProbedRange
 from deepseek.engines.onnx_file.rows import RowsFile
 from deepseek.engines.onnx_file.signature import Signature
@@ -87,6 +88,7 @@ class OnnxFile:
     digest: str
     measured: FileMeasurement
     is_random: bool = False  # whether the same inputs may get other answers
+    operators: OperatorLibrary | None = None  # that it is computed with
 
     @property
     def signature(self) -> Signature:
@@ -121,54 +123,63 @@ class OnnxFile:
             "engines": list(self.engines),
             "tried": self.measured.probed.to_dict(),
             "int8": self.int8,
+            "operators": self.operators and self.operators.to_dict(),
         }
 
 
 def open_file(
-    path: Path, cache: Path | None = None, *, tolerance: Tolerance | None = None, rows: RowsFile | None = None
+    path: Path,
+    cache: Path | None = None,
+    *,
+    tolerance: Tolerance | None = None,
+    rows: RowsFile | None = None,
+    operators: OperatorLibrary | None = None,
 ) -> OnnxFile:
     """Open the file at `path`: out of `cache` where it was measured before, else measured in a process of its own.
 
-    `tolerance` lets lossy engines be measured, too, on `rows` where they are given. Errors are those of
-    contents.examine_file() and tune.measure_file().
+    `tolerance` lets lossy engines be measured, too, on `rows` where they are given; a graph with a library of
+    `operators` is computed by onnxruntime alone. Errors are those of contents.examine_file() and tune.measure_file().
     """
     path = path.absolute()
-    contents = examine_file(path)
+    contents = examine_file(path, operators)
     digest = contents.digest
     limits = None if tolerance is None else asdict(tolerance)
     libraries = describe_machine("onnxruntime", "onnxruntime-gpu", "openvino", "onnx")
-    key = [VERSION, digest, libraries, limits, rows and rows.digest]
+    key = [VERSION, digest, libraries, limits, rows and rows.digest, *([operators.sha256] if operators else [])]
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     with contextlib.ExitStack() as stack:
         cache_file = None
         if cache is not None:
             with contextlib.suppress(OSError):
-                if (cached := _read_cached(cache / f"{name}.json", path, contents)) is not None:
+                if (cached := _read_cached(cache / f"{name}.json", path, contents, operators)) is not None:
                     return cached
                 cache.mkdir(parents=True, exist_ok=True)
                 cache_file = cache / f"{name}.json"
                 # side by side, measurements would slow each other down
                 stack.enter_context(exclusive_writer(cache_file, LOCK_WAIT_S))
-        if cache_file is not None and (cached := _read_cached(cache_file, path, contents)) is not None:
+        if cache_file is not None and (cached := _read_cached(cache_file, path, contents, operators)) is not None:
             return cached
-        measured = _measure_in_subprocess(path, limits, rows, cache_file and cache_file.with_suffix(".int8.onnx"))
-        if examine_file(path).digest != digest:
+        int8_file = cache_file and cache_file.with_suffix(".int8.onnx")
+        measured = _measure_in_subprocess(path, limits, rows, int8_file, operators)
+        if examine_file(path, operators).digest != digest:
             raise IntegrityError(
                 f"{path} was changed while it was opened", expected="a file that is whole", fix="start again"
             )
         if cache_file is not None:
             with contextlib.suppress(OSError), atomic_file(cache_file) as part:
                 part.write_text(json.dumps(measured.to_dict()))
-    return OnnxFile(path, digest, measured, contents.is_random)
+    return OnnxFile(path, digest, measured, contents.is_random, operators)
 
 
 def _measure_in_subprocess(
-    path: Path, limits: Mapping[str, float] | None, rows: RowsFile | None, int8_file: Path | None
-) -> FileMeasurement:
+    path: Path, limits: Mapping[str, float] | None, rows: RowsFile | None, int8_file: Path | None,
+    operators: OperatorLibrary | None,
+) -> FileMeasurement:  # fmt: skip
     """Run tune.measure_file() in another process; where that dies, once more for the reference alone."""
     request: JsonObject = {"path": str(path), "limits": limits, "budget_s": BUDGET_S, "only": ""}
     request |= {"rows": rows and [str(rows.path), rows.digest], "int8_file": int8_file and str(int8_file)}
     request["first_run"] = current_limits().to_dict()
+    request["operators"] = operators and operators.to_dict()
     module = "deepseek.engines.onnx_file.tune"
     try:
         record = run_in_subprocess(module, request, limit_s=PROCESS_LIMIT_S)
@@ -184,7 +195,9 @@ def _measure_in_subprocess(
     return FileMeasurement.from_dict(record)
 
 
-def _read_cached(cache_file: Path, path: Path, contents: GraphContents) -> OnnxFile | None:
+def _read_cached(
+    cache_file: Path, path: Path, contents: GraphContents, operators: OperatorLibrary | None
+) -> OnnxFile | None:
     """What was measured before; None when there is nothing, or the copy in int8 is gone or changed."""
     try:
         measured = FileMeasurement.from_dict(json.loads(cache_file.read_bytes()))
@@ -192,4 +205,4 @@ def _read_cached(cache_file: Path, path: Path, contents: GraphContents) -> OnnxF
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DeepseekError):
         return None
-    return OnnxFile(path, contents.digest, measured, contents.is_random)
+    return OnnxFile(path, contents.digest, measured, contents.is_random, operators)

@@ -34,6 +34,7 @@ from deepseek.engines.onnx_file.engine import (
 )
 from deepseek.engines.onnx_file.mixing import draws_numbers, why_mixed
 from deepseek.engines.onnx_file.opening import FileMeasurement
+from deepseek.engines.onnx_file.operators import OperatorLibrary
 from deepseek.engines.onnx_file.probed_range import ProbedRange, probe_range
 from deepseek.engines.onnx_file.row_mode import NUM_ORDINARY_ROWS, find_row_mode, relative_difference, row_mode_by_shape
 from deepseek.engines.onnx_file.rows import RowsFile, split_in_halves, split_into_calls
@@ -63,6 +64,7 @@ class MeasuringSetup:
     int8: Path  # of the copy
     no_int8: str  # why there is none
     is_random: bool  # whether the same inputs get other answers
+    operators: OperatorLibrary | None  # that the reference is computed with
 
     def sizes(self) -> tuple[int, ...]:
         """Numbers of rows of the calls that are timed."""
@@ -87,22 +89,25 @@ def measure_file(
     only: str = "",
     rows: RowsFile | None = None,
     int8_file: Path | None = None,
+    operators: OperatorLibrary | None = None,
 ) -> FileMeasurement:
     """Find out what a row of the file is, and measure every kind of engine on it (or the kind `only`).
 
     With `limits` (the fields of a Tolerance), lossy engines are measured too, on `rows` where they are given. The copy
     in int8 is written to `int8_file`, which stays where an engine that runs it is chosen; None: no copy is made.
+    A library of `operators` is onnxruntime's: OpenVINO's extensions are classes of C++ that fit one release of it.
 
     IntegrityError for a graph that onnxruntime does not take, InputError for one that is not served: no tensors, or
     none that it can be tried on.
     """
-    session = open_session(str(path), str(path), num_threads=1)
+    session = open_session(str(path), str(path), num_threads=1, configure=operators and operators.register)
     signature = Signature(tensor_specs(path, session.get_inputs()), tensor_specs(path, session.get_outputs()))
-    reference = OnnxruntimeGraph(path, signature, ("CPUExecutionProvider",))
+    reference = OnnxruntimeGraph(path, signature, ("CPUExecutionProvider",), operators)
     mixed = why_mixed(path) if row_mode_by_shape(signature) == "joined" else ""
     signature = find_row_mode(path, reference, signature, may_join=not mixed)
     is_random = draws_numbers(path)  # so that no engine can be compared with another
-    names = [REFERENCE] if is_random else [only] if only else available_kinds(signature, lossy=limits is not None)
+    is_alone = is_random or operators is not None
+    names = [REFERENCE] if is_alone else [only] if only else available_kinds(signature, lossy=limits is not None)
     probed = ProbedRange()
     if len(names) > 1:
         probed = probe_range(lambda arrays: run_rows(reference, signature, arrays), signature, budget_s)
@@ -114,7 +119,7 @@ def measure_file(
         )
     compared = None if halves_of_rows is None else halves_of_rows[1]
     bench = MeasuringSetup(
-        path, reference, signature, probed, limits, compared, int8_file or path, why_no_int8, is_random
+        path, reference, signature, probed, limits, compared, int8_file or path, why_no_int8, is_random, operators
     )
     table = tuple(_measure_kind(kind, bench, budget_s / len(names)) for kind in names)
     engines = choose_measured(table, REFERENCE)
@@ -147,7 +152,7 @@ def _measure_kind(kind: str, bench: MeasuringSetup, budget_s: float) -> EngineMe
     if kind in INT8_KINDS and bench.no_int8:
         return EngineMeasurement(kind, passes=False, says=bench.no_int8[:500])
     try:
-        engine = open_kind(kind, bench.int8 if kind in INT8_KINDS else bench.path, signature)
+        engine = open_kind(kind, bench.int8 if kind in INT8_KINDS else bench.path, signature, bench.operators)
         answers = [
             (run_rows(bench.reference, signature, arrays), run_rows(engine, signature, arrays))
             for arrays in bench.comparison_inputs(kind)
@@ -210,6 +215,7 @@ def _handle_request(request: JsonObject) -> JsonObject:
             only=request["only"],
             rows=None if rows is None else RowsFile(Path(rows[0]), rows[1]),
             int8_file=None if int8_file is None else Path(int8_file),
+            operators=OperatorLibrary.from_dict(request.get("operators")),
         )
     return measured.to_dict()
 

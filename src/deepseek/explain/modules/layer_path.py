@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from deepseek.contracts import Float64
+from deepseek.engines.keras_module import as_torch_module, is_keras_model, to_tensors
 from deepseek.errors import ExplainError
 from deepseek.explain.modules.fidelity.plain import PlainRun, plain_run_of_pairs
 from deepseek.explain.modules.layer_records import LayerReport
@@ -78,6 +79,7 @@ def layer_path(
     `inputs` (N, ...): one tensor or several, of real numbers or of token ids; `baseline`: one row of the same shape for
     all or one for each (default zeros). `target`: an output, a function of the module's answer that gives (N,), or None
     for the class that is predicted. `fixed`: keyword arguments of the module that are the same for both, as a mask.
+    Of a model of Keras on torch the path has both ends alone, for its layers do not tell torch what they compute.
     `rule`: "pairs" costs one forward pass on both and one backward pass, "integral" 9 steps or more; "auto" takes
     pairs, and the integral where the ledger of pairs fails.
 
@@ -93,6 +95,8 @@ def layer_path(
     [('input', [[2.0, 0.0]]), ('0', [[2.0, 0.0]]), ('1', [[2.0, 0.0]])]
     """
     options = options or LayerPathOptions()
+    if is_keras_model(module):
+        module, inputs, baseline = as_torch_module(module), to_tensors(inputs), to_tensors(baseline)
     problem = build_problem(module, inputs, baseline, target, fixed)
     num_rows = problem.num_rows
     plain = plain_run_of_pairs(problem, options.tolerance, options.max_rows)

@@ -4,8 +4,8 @@
 
 MODEL_PATH, BATCH_SIZE, PORT, GRPC_PORT, HOST, WORKERS, FRONT_ENDS, TLS_CERT, TLS_KEY, COALESCE,
 ALLOWED_HOSTS (names, between commas), PREDICTION_LOG, UNSURE_TO, PROMETHEUS_URL, METRICS_COMPAT, OTLP, CONVERSATIONS,
-KEEP_DAYS, HAND_OVER, HAND_OVER_SECRET, DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an empty variable counts
-as unset.
+KEEP_DAYS, HAND_OVER, HAND_OVER_SECRET, ALLOW_OPERATORS, DEEPSEEK_API_KEYS_FILE and DEEPSEEK_LOG_LEVEL are read; an
+empty variable counts as unset.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ ENVIRONMENT = {
     "HAND_OVER": "hand_over_url",
     "HAND_OVER_SECRET": "hand_over_secret",
     "ALLOWED_HOSTS": "allowed_hosts",
+    "ALLOW_OPERATORS": "allow_operators",
     "DEEPSEEK_LOG_LEVEL": "log_level",
 }
 #: Words for true and false in the environment.
@@ -105,6 +106,7 @@ class Settings:
     tls_cert: str | None = None  # file of a certificate and its chain, PEM; None: not encrypted
     tls_key: str | None = None  # file of its key, PEM
     allowed_hosts: tuple[str, ...] = ()  # host names of the server, see core/hosts.py; (): those that are safe
+    allow_operators: str | None = None  # file of a public key: whose operators in machine code may be run
     coalesce: bool = False  # whether identical requests that wait at the same time are computed once
     drain_s: float = 30.0  # how long a stopping server waits for the requests that it accepted
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import Arrays
+from deepseek.engines.convert.routes.keras_averages import check_averages
 from deepseek.engines.convert.routes.keras_model import answer_by, in_structure, input_specs, load_keras, output_names
 from deepseek.engines.convert.routes.loaded import Export, LoadedModel
 from deepseek.engines.export_torch import export_torch_module
@@ -31,6 +32,8 @@ def load(path: Path) -> LoadedModel:
             f"the input {texts[0]!r} takes texts, which torch has not", expected="numbers",
             fix="convert it with TensorFlow: --python PYTHON_WITH_TENSORFLOW",
         )  # fmt: skip
+
+    check_averages(model)
 
     def to_array(tensor: Any) -> Any:
         return tensor.detach().cpu().numpy()

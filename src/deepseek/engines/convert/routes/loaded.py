@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deepseek.contracts import Arrays
+from deepseek.engines.onnx_file.operators import OperatorLibrary
 from deepseek.engines.onnx_file.signature import TensorSpec
 
 #: What frameworks raise for a model that they cannot load, run or export.
@@ -33,3 +34,4 @@ class LoadedModel:
     answer: Callable[[Arrays], Arrays]  # (N, ...) by the inputs' names -> (N, ...) by the outputs' names
     exports: tuple[Export, ...]
     versions: dict[str, str] = field(default_factory=dict)
+    operators: OperatorLibrary | None = None  # that the graph is computed with
