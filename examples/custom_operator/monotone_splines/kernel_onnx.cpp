@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "curve.h"
-#include "onnxruntime_c_api.h"
+#include "onnxruntime_operators.h"
 
 namespace {
 
@@ -71,7 +71,7 @@ OrtStatus* compute(OrtKernelContext* context) {
   return nullptr;
 }
 
-OrtStatus* ORT_API_CALL compute_guarded(void*, OrtKernelContext* context) {
+OrtStatus* compute_guarded(void*, OrtKernelContext* context) {
   try {
     return compute(context);
   } catch (const std::exception& error) {
@@ -108,8 +108,8 @@ OrtCustomOp describe() {
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) OrtStatus* ORT_API_CALL RegisterCustomOps(OrtSessionOptions* options,
-                                                                                            const OrtApiBase* base) {
+extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(OrtSessionOptions* options,
+                                                                               const OrtApiBase* base) {
   api = base->GetApi(ORT_API_VERSION);
   if (api == nullptr) return base->GetApi(1)->CreateStatus(ORT_FAIL, "this onnxruntime is older than the library");
   static const OrtCustomOp op = describe();

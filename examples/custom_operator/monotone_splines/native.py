@@ -27,11 +27,12 @@ from deepseek.errors import ExtraError
 from monotone_splines.operator import NATIVE, register
 
 HERE = Path(__file__).parent
-SOURCE, ONNX_SOURCE, SHARED = HERE / "operator.cpp", HERE / "kernel_onnx.cpp", HERE / "curve.h"
+SOURCE, ONNX_SOURCE = HERE / "operator.cpp", HERE / "kernel_onnx.cpp"
+HEADERS = (HERE / "curve.h", HERE / "onnxruntime_operators.h")
 FLAGS = ("-std=c++20", "-O3", "-fPIC", "-shared")
 TORCH_FLAGS = ("-fopenmp",)  # at::parallel_for is serial without OpenMP
 #: The library goes to other machines: it brings its own C++ runtime, and shows no name but the one that is asked for.
-ONNX_FLAGS = ("-static-libstdc++", "-static-libgcc", "-fvisibility=hidden", "-s", f"-I{HERE / 'include'}")
+ONNX_FLAGS = ("-static-libstdc++", "-static-libgcc", "-fvisibility=hidden", "-s")
 
 
 @cache
@@ -48,7 +49,7 @@ def build() -> Path:
 
 
 def build_onnx() -> Path:
-    """The library for onnxruntime, of any release that has the C interface of include/onnxruntime_c_api.h."""
+    """The library for onnxruntime, of any release that has the C interface of onnxruntime_operators.h."""
     return _compile(ONNX_SOURCE, ONNX_FLAGS, made_for="onnxruntime")
 
 
@@ -57,7 +58,7 @@ def _compile(source: Path, flags: tuple[str, ...], *, made_for: str) -> Path:
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None or os.name == "nt":
         raise _unusable("there is no C++ compiler here that takes the flags of g++")
-    texts = [made_for, platform.machine(), compiler, *FLAGS, *flags, *(p.read_text("utf-8") for p in (source, SHARED))]
+    texts = [made_for, platform.machine(), compiler, *FLAGS, *flags, *(path.read_text("utf-8") for path in (source, *HEADERS))]
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
     folder = Path(cpp_extension.get_default_build_root())
     library = folder / f"monotone_splines-{source.stem}-{digest}.so"
