@@ -4,9 +4,11 @@ parties did it (parties/inputs.py), then the module."""
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepseek.contracts import Float32
@@ -35,15 +37,14 @@ class _FromFeatures(nn.Module):
         self, join: Perceptron, standard: Standardization, module: nn.Module, scale: float, centre: float
     ) -> None:
         super().__init__()
-        as_tensor = lambda array: torch.from_numpy(np.array(array, np.float32))  # noqa: E731
         self.numeric, self.codes = join.numeric.tolist(), join.codes.tolist()
         self.levels = [len(table) for table in join.embeddings]
         self.clip, self.scale, self.centre = join.clip, scale, centre
         self.register_buffer("logged", torch.from_numpy(join.logged))
-        self.register_buffer("middle", as_tensor(join.centre))
-        self.register_buffer("width", as_tensor(join.scale))
-        self.register_buffer("mean", as_tensor(standard.mean))
-        self.register_buffer("spread", as_tensor(standard.spread))
+        self.register_buffer("middle", _as_tensor(join.centre))
+        self.register_buffer("width", _as_tensor(join.scale))
+        self.register_buffer("mean", _as_tensor(standard.mean))
+        self.register_buffer("spread", _as_tensor(standard.spread))
         self.module = module
 
     def forward(self, features: Tensor) -> Tensor:
@@ -60,6 +61,10 @@ class _FromFeatures(nn.Module):
         inputs = (torch.cat(parts, dim=1) - self.mean) / self.spread
         scores: Tensor = self.module(inputs) * self.scale + self.centre
         return scores
+
+
+def _as_tensor(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.array(array, np.float32))
 
 
 def module_weights(study: Study, state: StudyState, rows: Float32) -> GraphWeights:
