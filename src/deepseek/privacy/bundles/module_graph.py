@@ -74,7 +74,9 @@ def module_weights(study: Study, state: StudyState, rows: Float32) -> GraphWeigh
     is_regression = study.task == "regression"
     scale, centre = (study.target_scale, study.target_centre) if is_regression else (1.0, 0.0)
     join = joiner(study)
-    whole = _FromFeatures(join, state.standardization, objective.with_parameters(state.parameters), scale, centre).eval()
+    whole = _FromFeatures(
+        join, state.standardization, objective.with_parameters(state.parameters), scale, centre
+    ).eval()
     dimension = torch.export.Dim("rows", min=1)
     proto = export_torch_module(
         whole, (torch.from_numpy(rows),), input_names=["features"], output_names=["scores"],
