@@ -97,7 +97,8 @@ def run_flower(
     with tempfile.TemporaryDirectory(prefix="flower-") as folder:
         path = Path(folder) / "task.npz"
         np.savez(path, **arrays)
-        done = subprocess.run([FLOWER, RIVAL, path], capture_output=True, text=True, check=True, env={"HOME": folder})
+        environment = {"HOME": folder, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        done = subprocess.run([FLOWER, RIVAL, path], capture_output=True, text=True, check=True, env=environment)
     report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return report
 

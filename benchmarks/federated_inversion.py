@@ -123,8 +123,8 @@ def inversion(num_draws: int) -> list[dict[str, Any]]:
     one_step = ("rounds.local_epochs=1", "rounds.batch_size=4096", "protection.secure_sums=true")
     study = study_of(table, "label", (), (*PNEUMONIA, *one_step, "rounds.min_parties=6"))
     guesses = typical_pictures(_pixels(others), study.settings.model.widths[0])
-    found = [_attack_draw(study, table, guesses, seed) for seed in range(num_draws)]
-    on_sum, on_own, mean_picture, guessed, single = np.mean(found, axis=0).tolist()
+    draws = [_attack_draw(study, table, guesses, seed) for seed in range(num_draws)]
+    on_sum, on_own, mean_picture, guessed, single = np.mean(draws, axis=0).tolist()
     whole = study_of(table, "label", (), PNEUMONIA)
     parts = split_parties(table, "rows", NUM_PARTIES, 1)
     as_it_runs, _, _ = attack(whole, {name: table.take(rows) for name, rows in parts.items()}, 3)

@@ -40,12 +40,12 @@ def gradients(layers: Layers, inputs: Any, target: Any, weight_decay: float) -> 
     """Of the mean log loss."""
     values = forward(layers, inputs)
     error = (1 / (1 + np.exp(-np.clip(values[-1], -500, 500))) - target[:, None]) / len(target)
-    found: Layers = []
+    slopes: Layers = []
     for place in range(len(layers) - 2, -1, -2):
         below = values[place // 2]
-        found = [below.T @ error + weight_decay * layers[place], error.sum(axis=0), *found]
+        slopes = [below.T @ error + weight_decay * layers[place], error.sum(axis=0), *slopes]
         error = (error @ layers[place].T) * (below > 0)
-    return found
+    return slopes
 
 
 class LocalGrid(Grid):

@@ -4,9 +4,11 @@ parties did it (parties/inputs.py), then the module."""
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepseek.contracts import Float32
@@ -35,15 +37,14 @@ class _FromFeatures(nn.Module):
         self, join: Perceptron, standard: Standardization, module: nn.Module, scale: float, centre: float
     ) -> None:
         super().__init__()
-        as_tensor = lambda array: torch.from_numpy(np.array(array, np.float32))  # noqa: E731
         self.numeric, self.codes = join.numeric.tolist(), join.codes.tolist()
         self.levels = [len(table) for table in join.embeddings]
         self.clip, self.scale, self.centre = join.clip, scale, centre
         self.register_buffer("logged", torch.from_numpy(join.logged))
-        self.register_buffer("middle", as_tensor(join.centre))
-        self.register_buffer("width", as_tensor(join.scale))
-        self.register_buffer("mean", as_tensor(standard.mean))
-        self.register_buffer("spread", as_tensor(standard.spread))
+        self.register_buffer("middle", _as_tensor(join.centre))
+        self.register_buffer("width", _as_tensor(join.scale))
+        self.register_buffer("mean", _as_tensor(standard.mean))
+        self.register_buffer("spread", _as_tensor(standard.spread))
         self.module = module
 
     def forward(self, features: Tensor) -> Tensor:
@@ -62,6 +63,10 @@ class _FromFeatures(nn.Module):
         return scores
 
 
+def _as_tensor(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.array(array, np.float32))
+
+
 def module_weights(study: Study, state: StudyState, rows: Float32) -> GraphWeights:
     """The part of a bundle. `rows` (N, F): prepared features, on which graph and module must agree; CheckError where
     they do not."""
@@ -69,7 +74,9 @@ def module_weights(study: Study, state: StudyState, rows: Float32) -> GraphWeigh
     is_regression = study.task == "regression"
     scale, centre = (study.target_scale, study.target_centre) if is_regression else (1.0, 0.0)
     join = joiner(study)
-    whole = _FromFeatures(join, state.standardization, objective.loaded(state.parameters), scale, centre).eval()
+    whole = _FromFeatures(
+        join, state.standardization, objective.with_parameters(state.parameters), scale, centre
+    ).eval()
     dimension = torch.export.Dim("rows", min=1)
     proto = export_torch_module(
         whole, (torch.from_numpy(rows),), input_names=["features"], output_names=["scores"],

@@ -117,7 +117,7 @@ class ModuleObjective:
         decays = [np.full(each.numel(), float(each.ndim > 1)) for each in self.module.parameters()]
         return np.asarray(self.weight_decay * np.concatenate(decays) * parameters, np.float64)
 
-    def loaded(self, parameters: Float64) -> nn.Module:
+    def with_parameters(self, parameters: Float64) -> nn.Module:
         """A copy of the module with these parameters, as it answers."""
         module = copy.deepcopy(self.module)
         module.load_state_dict(self._tensors(parameters))
