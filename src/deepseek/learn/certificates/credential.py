@@ -11,13 +11,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from deepseek.contracts import JsonObject
 from deepseek.errors import IntegrityError
 from deepseek.learn.definition.catalog import LevelTable
 from deepseek.learn.definition.lab import LEVELS, Level
 from deepseek.version import __version__
+
+if TYPE_CHECKING:  # contracts brings numpy, which verify does without
+    from deepseek.contracts import JsonObject
 
 CONTEXTS = ("https://www.w3.org/ns/credentials/v2", "https://purl.imsglobal.org/spec/ob/v3p0/context-3.0.3.json")
 TYPES = ("VerifiableCredential", "OpenBadgeCredential")

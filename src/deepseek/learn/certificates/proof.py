@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepseek.bundle.sign import load_private_key, public_key_from_hex
-from deepseek.contracts import JsonObject
 from deepseek.errors import InputError, IntegrityError
 from deepseek.extras import need
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # contracts brings numpy, which verify does without
     from deepseek.bundle.sign import PublicKey
+    from deepseek.contracts import JsonObject
 
 SUITE = "eddsa-jcs-2022"
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"

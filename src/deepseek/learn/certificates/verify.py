@@ -9,15 +9,18 @@ import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepseek.bundle.report import VerificationReport
 from deepseek.bundle.sign import load_public_key
-from deepseek.contracts import JsonObject
 from deepseek.errors import IntegrityError
 from deepseek.files import read_bounded
 from deepseek.learn.certificates.credential import Claim, read_claim
 from deepseek.learn.certificates.proof import check_proof, verification_method
 from deepseek.learn.definition.catalog import Catalog, read_catalog
+
+if TYPE_CHECKING:  # contracts brings numpy, which verify does without
+    from deepseek.contracts import JsonObject
 
 MAX_BYTES = 1 << 20
 #: Any of them says what a file means to be, so that one changed byte does not hide it.

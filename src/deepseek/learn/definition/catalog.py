@@ -103,7 +103,7 @@ def _in_order(labs: list[Lab]) -> tuple[Lab, ...]:
     if len(by_id) < len(labs):
         twice = next(lab.id for lab in labs if sum(other.id == lab.id for other in labs) > 1)
         raise InputError(f"two labs are called {twice}", expected="names of their own", fix="rename one folder")
-    waiting = sorted(labs, key=lambda lab: (LEVELS.index(lab.table.level), lab.id))
+    waiting = sorted(labs, key=lambda lab: (LEVELS.index(lab.table.level), lab.table.place, lab.id))
     placed: dict[str, Lab] = {}
     while waiting:
         lab = next((lab for lab in waiting if placed.keys() >= set(lab.table.requires)), None)

@@ -98,6 +98,7 @@ class LabTable:
     mistakes: dict[str, Translated] = field(default_factory=dict)  # by the code that checks.py raises
     installs: tuple[str, ...] = ()  # extras of this package
     requires: tuple[str, ...] = ()  # labs to pass before
+    place: int = 1000  # in its level: lower ones come first
     memory_mb: int = 2048  # that the learner's code may take
     pass_score: int = 80
 

@@ -74,9 +74,7 @@ def load_checks(lab: Lab) -> ModuleType:
 def run_check(lab: Lab, module: ModuleType, request: ChildRequest, name: str, truth: object) -> JsonObject:
     """What becomes of one check, as a line of the report."""
     check, begin_s = lab.check(name), time.monotonic()
-    place = RunPlace(
-        Path(request.run_folder), Path(request.scratch), lab.table.memory_mb, min(request.seconds, lab.table.seconds)
-    )
+    place = RunPlace(Path(request.run_folder), Path(request.scratch), lab.table.memory_mb, lab.table.seconds)
     function = getattr(module, f"check_{name}")
     mistake, num_runs = None, 0
     for run in range(NUM_RUNS_OF_NOISY if check.noisy else 1):

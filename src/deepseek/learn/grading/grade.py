@@ -41,7 +41,10 @@ def make_data(lab: Lab, folder: Path, seed: int) -> tuple[str, ...]:
     """Write the learner's data of a lab into a folder; the names of its files."""
     with _scratch() as scratch:
         request = {"command": "make", "lab": str(lab.folder), "seed": seed, "target": str(folder.resolve())}
-        lines = list(_run_child(lab, request, scratch, PATIENCE * MAKE_S))
+        try:
+            lines = list(_run_child(lab, request, scratch, PATIENCE * MAKE_S))
+        except _OutOfTimeError as error:
+            raise _grader_error(lab, "making the data has not ended") from error
     return tuple(lines[0]["files"])
 
 
@@ -64,7 +67,7 @@ def grade_folder(
             copy_submitted(folder, copy)
         request = {
             "command": "grade", "lab": str(lab.folder), "seed": seed, "target": str(copies[0]),
-            "run_folder": str(copies[1]), "scratch": str(scratch), "fresh_seed": chance, "seconds": lab.table.seconds,
+            "run_folder": str(copies[1]), "scratch": str(scratch), "fresh_seed": chance,
         }  # fmt: skip
         with suppress(_OutOfTimeError):  # what was not run has not passed
             for line in _run_child(lab, request, scratch, PATIENCE * lab.table.seconds):
@@ -105,7 +108,7 @@ def _not_run(lab: Lab, check: CheckTable) -> CheckResult:
 
 
 def copy_submitted(folder: Path, target: Path) -> None:
-    """Copy a learner's folder, links as links. InputError when it is too large."""
+    """Copy a learner's folder, links as links. InputError when it is too large, or holds what cannot be copied."""
     total = 0
     for root, names, files in os.walk(folder):
         names[:] = [name for name in names if name not in IGNORED]
@@ -115,7 +118,14 @@ def copy_submitted(folder: Path, target: Path) -> None:
                 f"{folder} holds more than {MAX_SUBMITTED_BYTES >> 20} MB", expected="what the lab asks for",
                 fix="move what does not belong to the lab out of its folder",
             )  # fmt: skip
-    shutil.copytree(folder, target, symlinks=True, ignore=shutil.ignore_patterns(*IGNORED))
+    try:
+        shutil.copytree(folder, target, symlinks=True, ignore=shutil.ignore_patterns(*IGNORED))
+    except (OSError, shutil.Error) as error:  # a pipe, a socket, a file without the right to read it
+        raise InputError(
+            f"{folder} cannot be copied: {str(error)[:200]}",
+            expected="files that can be read",
+            fix="take that file out",
+        ) from error
 
 
 @contextmanager

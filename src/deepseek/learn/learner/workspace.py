@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deepseek.errors import InputError, IntegrityError, MissingError
 from deepseek.files import atomic_file
-from deepseek.learn.definition.lab import START, TASKS, Lab, Language
+from deepseek.learn.definition.lab import START, TASKS, Lab
 from deepseek.learn.grading.grade import make_data
 from deepseek.learn.learner.place import Learner
 
@@ -42,6 +42,16 @@ def begin_lab(lab: Lab, folder: Path, learner: Learner, seed: int, *, restore: b
         )  # fmt: skip
     if restore and folder.exists():
         check_owner(find_workspace(folder), lab, learner)
+    is_new = not folder.exists()
+    try:
+        return _fill_folder(lab, folder, learner, seed)
+    except BaseException:  # an interrupt, too, leaves nothing half begun
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _fill_folder(lab: Lab, folder: Path, learner: Learner, seed: int) -> Workspace:
     folder.mkdir(parents=True, exist_ok=True)
     for name in TASKS.values():
         shutil.copyfile(lab.folder / name, folder / name)
@@ -55,10 +65,6 @@ def begin_lab(lab: Lab, folder: Path, learner: Learner, seed: int, *, restore: b
     with atomic_file(folder / NOTE) as part:
         part.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
     return Workspace(folder, lab.id, learner.fingerprint, data)
-
-
-def task_file(folder: Path, language: Language) -> Path:
-    return folder / TASKS[language]
 
 
 def find_workspace(folder: Path) -> Workspace:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from deepseek import look
 from deepseek.learn.definition.catalog import Catalog
-from deepseek.learn.definition.lab import LAYERS, MODULES, Lab
+from deepseek.learn.definition.lab import LAYERS, MODULES, Lab, Language
 from deepseek.learn.definition.matrix import Cell, Matrix
 from deepseek.look import Column, Html, Text
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 STATUS = {
     "passed": Text("passed", "已通过"), "begun": Text("begun", "进行中"), "open": Text("not begun", "未开始"),
 }  # fmt: skip
+
+
+NO_LAB = Text("No lab proves this in this version.", "此版本尚无实验可证明。")
 
 
 def matrix_table(matrix: Matrix, catalog: Catalog, passed: Collection[str]) -> Html:
@@ -41,9 +44,8 @@ def _cell(cell: Cell, catalog: Catalog, passed: Collection[str]) -> Html:
         else Html(f'<span class="sign soft">·</span> {look.inline(catalog.lab(lab).table.title.text)}')
         for lab in cell.labs
     ]
-    if not proofs:
-        proofs = [look.inline(Text("No lab proves this in this version.", "此版本尚无实验可证明。"))]
-    return Html(look.inline(cell.can.text) + look.bullet_list(proofs, plain=True))
+    listed = look.bullet_list(proofs, plain=True) if proofs else look.paragraph(NO_LAB, note=True)
+    return Html(look.inline(cell.can.text) + listed)
 
 
 def matrix_summary(matrix: Matrix, passed: Collection[str]) -> Text:
@@ -57,11 +59,10 @@ def matrix_summary(matrix: Matrix, passed: Collection[str]) -> Text:
 
 
 def task_html(lab: Lab) -> Html:
-    """The task in both languages, as the switch shows them."""
-    parts = (
-        f'<div class="{language} task" lang="{language}">{render_markdown(lab.task(language))}</div>'
-        for language in ("en", "zh")
-    )
+    """The task in both languages, as the switch shows them, without its title."""
+    languages: tuple[Language, ...] = ("en", "zh")
+    bodies = {language: render_markdown(lab.task(language).partition("\n")[2]) for language in languages}
+    parts = (f'<div class="{name} task" lang="{name}">{body}</div>' for name, body in bodies.items())
     return Html("".join(parts))
 
 

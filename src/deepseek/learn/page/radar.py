@@ -17,7 +17,7 @@ def skill_radar(matrix: Matrix, passed: Collection[str], *, title: Words, width:
     """Each axis reaches one ring further for a layer whose labs are all passed, and a part of it for some of them."""
     size = min(width, 460.0)
     canvas, middle_x, middle_y = Canvas(width, size, title), width / 2, size / 2
-    radius = size / 2 - _MARGIN_PX + 30
+    radius = size / 2 - _MARGIN_PX
 
     def place(axis: int, share: float) -> tuple[float, float]:
         angle = 2 * math.pi * axis / len(MODULES) - math.pi / 2

@@ -17,7 +17,7 @@ STYLE = """
 body{max-width:1180px}
 ol.map{padding-left:26px;max-width:none;columns:2;column-gap:40px}
 ol.map li{break-inside:avoid;margin:6px 0}ol.map .soft{font-size:14px}
-.lab{border-top:1px solid var(--rule);margin-top:24px}.lab:target h2{color:var(--accent)}
+.lab{border-top:1px solid var(--rule);padding-top:8px}.lab>summary{font-size:18px;font-weight:600;color:var(--ink)}
 .side{display:grid;grid-template-columns:minmax(0,3fr) minmax(0,2fr);gap:32px}
 .terminal{position:sticky;top:12px;align-self:start}
 .terminal .said{background:var(--wash);padding:12px 16px;min-height:96px;font-size:14px;overflow-wrap:anywhere}
@@ -102,11 +102,10 @@ def _status(state: LabState) -> Html:
 
 def _lab(state: LabState) -> Html:
     lab = state.lab
-    heading = f'<h2 id="{lab.id}" tabindex="-1">{look.inline(lab.table.title.text)}</h2>'
+    title = f'<summary id="{lab.id}-title">{look.inline(lab.table.title.text)}</summary>'
     return Html(
-        f'<article class="lab" aria-labelledby="{lab.id}">{heading}'
-        f'{look.paragraph(lab.table.summary.text)}<div class="side">{task_html(lab)}{_terminal(lab, state)}</div>'
-        "</article>"
+        f'<details class="lab" id="{lab.id}">{title}{look.paragraph(lab.table.summary.text)}'
+        f'<div class="side">{task_html(lab)}{_terminal(lab, state)}</div></details>'
     )
 
 

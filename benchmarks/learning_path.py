@@ -1,0 +1,150 @@
+"""The labs of the learning path: references, wrong solutions and copied answers, graded, with the CPU time of each.
+
+    python benchmarks/learning_path.py [--quick] [--only CLAIM] [--workers 4]
+
+No rival: courses elsewhere grade a quiz in the cloud. Three learners for the references, the first of them for wrong
+solutions and copied answers. Solutions stand in tests/learn/solutions. CPU seconds are of the grading and all that it
+starts; the reference's own work (training, shipping) counts to the whole path.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from result import ROOT, claim, finish, options
+
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
+
+from deepseek.learn.definition.catalog import read_catalog  # noqa: E402
+from deepseek.learn.grading.grade import grade_folder  # noqa: E402
+from deepseek.learn.learner.place import Learner, lab_seed  # noqa: E402
+from deepseek.learn.learner.workspace import begin_lab  # noqa: E402
+from learn.solutions.tools import solutions_of  # noqa: E402
+
+LEARNERS = tuple(Learner(digits * 32) for digits in "1a7")
+REFERENCES, WRONG, PREPARED = "references graded 100", "wrong solutions refused by name", "wrong solutions prepared"
+COPIED, PATH = "another learner's answers refused", "CPU minutes of the whole path"
+MEDIAN, LONGEST = "CPU seconds of a check, median", "CPU seconds of a check, longest"
+CLAIMS = (REFERENCES, WRONG, PREPARED, COPIED, PATH, MEDIAN, LONGEST)
+
+
+@dataclass(frozen=True)
+class Graded:
+    """One grading."""
+
+    lab: str
+    kind: str  # reference, wrong or copied
+    name: str
+    is_right: bool  # 100 points, refused with the mistake, not passed
+    cpu_s: float  # of the grading
+    work_cpu_s: float  # of what was done before it
+
+
+def cpu_s() -> float:
+    """Of this process's children that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def grade_lab(name: str, num_learners: int) -> list[Graded]:
+    """All gradings of one lab."""
+    lab, solutions, rows = read_catalog(()).lab(name), solutions_of(name), []
+    with tempfile.TemporaryDirectory() as base:
+        for number, learner in enumerate(LEARNERS[:num_learners]):
+            folder, seed = Path(base) / str(number), lab_seed(learner.id, lab.data_seed_name)
+            begin_s = cpu_s()
+            begin_lab(lab, folder, learner, seed)
+            solutions.reference(folder)
+            work_s, begin_s = cpu_s() - begin_s, cpu_s()
+            grade = grade_folder(lab, folder, seed, fresh_seed=number)
+            rows.append(Graded(name, "reference", str(number), grade.score == 100, cpu_s() - begin_s, work_s))
+        seed = lab_seed(LEARNERS[0].id, lab.data_seed_name)
+        for wrong, code in solutions.WRONG.items():
+            folder = Path(base) / wrong
+            shutil.copytree(Path(base) / "0", folder)
+            getattr(solutions, wrong)(folder)
+            begin_s = cpu_s()
+            grade = grade_folder(lab, folder, seed, fresh_seed=3)
+            is_right = code in [check.code for check in grade.checks] and grade.score < 100
+            rows.append(Graded(name, "wrong", wrong, is_right, cpu_s() - begin_s, 0.0))
+        other = lab_seed(LEARNERS[1].id, lab.data_seed_name)
+        folder = Path(base) / "copied"
+        begin_lab(lab, folder, LEARNERS[1], other)
+        for item in lab.table.submits:
+            source, target = Path(base) / "0" / item, folder / item
+            shutil.copytree(source, target, dirs_exist_ok=True) if source.is_dir() else shutil.copyfile(source, target)
+        begin_s = cpu_s()
+        grade = grade_folder(lab, folder, other, fresh_seed=3)
+        rows.append(Graded(name, "copied", "", not grade.is_passed, cpu_s() - begin_s, 0.0))
+    return rows
+
+
+def grade_in_process(name: str, num_learners: int) -> list[Graded]:
+    """As grade_lab(), in a process of its own, so that its CPU time is its own."""
+    command = [sys.executable, __file__, "--lab", name, "--learners", str(num_learners)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{name}: {done.stderr[-2000:]}")
+    print(f"{name}: done", flush=True)
+    return [Graded(**row) for row in json.loads(done.stdout.splitlines()[-1])]
+
+
+def judge_rows(rows: list[Graded], num_learners: int) -> list[dict[str, Any]]:
+    """The claims."""
+    kinds = {kind: [row for row in rows if row.kind == kind] for kind in ("reference", "wrong", "copied")}
+    failed = {kind: [f"{row.lab} {row.name}" for row in each if not row.is_right] for kind, each in kinds.items()}
+    first = [row for row in kinds["reference"] if row.name == "0"]
+    checks = [row.cpu_s for row in first]
+    whole_min = sum(row.cpu_s + row.work_cpu_s for row in first) / 60
+    labs = f"{len(first)} labs"
+
+    def share(kind: str) -> float:
+        return 1 - len(failed[kind]) / len(kinds[kind])
+
+    def note(kind: str) -> str:
+        return f"{len(kinds[kind])} gradings of {labs}" + (
+            f"; failed: {', '.join(failed[kind])}" if failed[kind] else ""
+        )
+
+    longest = max(first, key=lambda row: row.cpu_s)
+    return [
+        claim(REFERENCES, ours=share("reference"), unit="share", op=">=", bar=1.0, num_seeds=num_learners,
+              note=note("reference")),
+        claim(WRONG, ours=share("wrong"), unit="share", op=">=", bar=1.0, note=note("wrong")),
+        claim(PREPARED, ours=len(kinds["wrong"]), unit="solutions", op=">=", bar=90, note=f"of {labs}; 36 are planned"),
+        claim(COPIED, ours=share("copied"), unit="share", op=">=", bar=1.0, note=note("copied")),
+        claim(PATH, ours=whole_min, unit="CPU min", op="<=", bar=60, note=f"references of {labs}, made and graded"),
+        claim(MEDIAN, ours=statistics.median(checks), unit="CPU s", op="<=", bar=10, note=labs),
+        claim(LONGEST, ours=longest.cpu_s, unit="CPU s", op="<=", bar=120, note=longest.lab),
+    ]  # fmt: skip
+
+
+def main() -> int:
+    parser = options(__doc__, CLAIMS, quick="One learner.")
+    parser.add_argument("--workers", type=int, default=2, help="Labs at a time.")
+    parser.add_argument("--lab", help="Grade one lab and print the rows as JSON.")
+    parser.add_argument("--learners", type=int, default=len(LEARNERS), help="With --lab.")
+    arguments = parser.parse_args()
+    if arguments.lab:
+        print(json.dumps([asdict(row) for row in grade_lab(arguments.lab, arguments.learners)]))
+        return 0
+    num_learners = 1 if arguments.quick else len(LEARNERS)
+    names = [lab.id for lab in read_catalog(()).labs]
+    with ThreadPoolExecutor(arguments.workers) as pool:
+        rows = [row for each in pool.map(lambda name: grade_in_process(name, num_learners), names) for row in each]
+    claims = [each for each in judge_rows(rows, num_learners) if arguments.only in (None, each["claim"])]
+    return finish("learning_path", claims, not_run=["two learners"] if arguments.quick else [])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
