@@ -28,7 +28,6 @@ from deepseek.files import atomic_file, cache_folder, read_bounded
 if TYPE_CHECKING:
     from deepseek.bundle import Bundle
     from deepseek.contracts import JsonObject
-    from deepseek.engines.onnx_file.contents import GraphContents
 
 OPERATORS_FILE = "operators.json"
 FOLDER = "operators"  # of the library in a bundle
@@ -149,12 +148,14 @@ def read_operators_file(bundle: Bundle) -> OperatorsFile:
     return entry
 
 
-def operator_files(library: OperatorLibrary, graph: GraphContents) -> dict[str, bytes]:
-    """The files by which a bundle carries a library that its graph takes operators from."""
+def operator_files(
+    library: OperatorLibrary, operators: frozenset[tuple[str, str]], *, are_defined: bool
+) -> dict[str, bytes]:
+    """The files by which a bundle carries a library that its graph takes these operators (domain, name) from.
+    `are_defined`: whether the graph defines all of them itself."""
     file = f"{FOLDER}/{platform_name()}/{library.path.name}"
-    names = tuple(sorted(f"{domain}.{name}" for domain, name in graph.custom_operators))
-    is_defined = graph.custom_operators <= graph.functions
-    held_to: HeldTo = "their definitions in the graph" if is_defined else "themselves"
+    names = tuple(sorted(f"{domain}.{name}" for domain, name in operators))
+    held_to: HeldTo = "their definitions in the graph" if are_defined else "themselves"
     entry = OperatorsFile(file, platform_name(), names, held_to)
     return {OPERATORS_FILE: canonical_json(asdict(entry)), file: _read_library(library.path)}
 
