@@ -201,7 +201,7 @@ def open_served_models(
     return open_models(
         chosen, key, lazy=settings.workers > 0, gate=gate, llm_precision=llm_precision or "auto",
         open_more=partial(open_if_assistant, key=key, options=conversations or ConversationOptions()),
-        operators_key=operators_key(settings),
+        operators_key=settings.operators_key,
     )  # fmt: skip
 
 
@@ -364,11 +364,6 @@ class ModelLifecycle:
     splits: Mapping[str, TrafficSplit] = field(default_factory=dict)  # by model: the share of each of its versions
 
 
-def operators_key(settings: Settings) -> Path | None:
-    """The public key of whom operators in machine code are taken from."""
-    return None if settings.allow_operators is None else Path(settings.allow_operators)
-
-
 def read_lifecycle(
     repository: Path | None, watch: float | None, routes: tuple[str, ...], key: Path | None, settings: Settings
 ) -> ModelLifecycle:
@@ -387,10 +382,8 @@ def read_lifecycle(
         splits[name] = split
     if watch is not None and repository is None:
         raise InputError("--watch has nothing to watch", expected="a folder", fix="give --repository DIR, too")
-    folder = None
-    if repository is not None:
-        opener = partial(open_checked, key=key, lazy=settings.workers > 0, operators_key=operators_key(settings))
-        folder = Repository(repository, opener, watch)
+    opener = partial(open_checked, key=key, lazy=settings.workers > 0, operators_key=settings.operators_key)
+    folder = None if repository is None else Repository(repository, opener, watch)
     return ModelLifecycle(folder, splits)
 
 

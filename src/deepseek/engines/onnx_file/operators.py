@@ -83,13 +83,19 @@ class OperatorLibrary:
         names = None if self.operators is None else sorted(self.operators)
         return {"path": str(self.path), "sha256": self.sha256, "operators": names}
 
-    def register(self, session_options: Any) -> None:
-        """Load the library into this process. IntegrityError when it is another than it was, or onnxruntime does not
-        take it."""
-        if hashlib.sha256(_read_library(self.path)).hexdigest() != self.sha256:
+    def read_bytes(self) -> bytes:
+        """The library. IntegrityError when it is another than it was."""
+        data = _read_library(self.path)
+        if hashlib.sha256(data).hexdigest() != self.sha256:
             raise IntegrityError(
                 f"{self.path} is no longer the library that was opened", expected=self.sha256, fix="start again"
             )
+        return data
+
+    def register(self, session_options: Any) -> None:
+        """Load the library into this process. IntegrityError when it is another than it was, or onnxruntime does not
+        take it."""
+        self.read_bytes()
         try:
             session_options.register_custom_ops_library(str(self.path))
         except (RuntimeError, *runtime_errors(need("onnxruntime", extra="serve"))) as error:
@@ -157,7 +163,7 @@ def operator_files(
     names = tuple(sorted(f"{domain}.{name}" for domain, name in operators))
     held_to: HeldTo = "their definitions in the graph" if are_defined else "themselves"
     entry = OperatorsFile(file, platform_name(), names, held_to)
-    return {OPERATORS_FILE: canonical_json(asdict(entry)), file: _read_library(library.path)}
+    return {OPERATORS_FILE: canonical_json(asdict(entry)), file: library.read_bytes()}
 
 
 def _split_name(text: str) -> tuple[str, str]:
