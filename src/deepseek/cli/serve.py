@@ -20,7 +20,7 @@ from deepseek.cli.support.kinds.conversations import ConversationOptions, assist
 from deepseek.cli.support.kinds.encrypted import encrypted_serving
 from deepseek.cli.support.kinds.fleet import open_fleets
 from deepseek.cli.support.opening import split_name
-from deepseek.cli.support.options import FILE, FOLDER, first_run_options
+from deepseek.cli.support.options import FILE, FOLDER, first_run_options, operators_option
 from deepseek.cli.support.registered import fetch_registered
 from deepseek.cli.support.serving import alert_reasons, explainer_of, open_logs, read_settings, reasons_for
 from deepseek.cli.support.watching import decision_figures, log_volumes, open_compat, watch_decisions, watch_server
@@ -64,7 +64,6 @@ METRICS_COMPAT = "Tell metrics under the names of vllm, triton, kserve, too.  [e
 STATE = "Score raw events, too, and remember cards here; of an assistant: its conversations.  [default: BUNDLE.state]"
 CONVERSATIONS = "A Redis that keeps an assistant's conversations, for several machines.  [env: CONVERSATIONS]"
 HAND_OVER = "Send there what a person is to go on with, signed by HAND_OVER_SECRET.  [env: HAND_OVER]"
-ALLOW_OPERATORS = "Run operators in machine code of bundles that this public key signed.  [env: ALLOW_OPERATORS]"
 LLM_PRECISION = "How models compute that write.  [default: float32 weights, arithmetic as low as the CPU likes]"
 
 
@@ -136,7 +135,7 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--keep-days", type=click.IntRange(1, 36_500), help="Forget conversations after that.  [env: KEEP_DAYS]")
 @click.option("--hand-over", "hand_over_url", metavar="URL", help=HAND_OVER)
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
-@click.option("--allow-operators", type=FILE, metavar="KEY", help=ALLOW_OPERATORS)
+@operators_option
 @cluster_options
 @encrypted_serving
 def command(
