@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from deepseek.cli import main
+from deepseek.compress.targets.module import ModuleTarget
+from deepseek.compress.targets.opener import open_target
+from deepseek.compress.targets.target import Plan
+from deepseek.compress.targets.user_module import load_module
 from deepseek.engines.convert.routes.keras_averages import check_averages
 from deepseek.engines.keras_module import as_torch_module, is_keras_model, load_keras_module
 from deepseek.errors import InputError, MissingError
 from deepseek.explain import attribute, layer_path
 from deepseek.optimizers.keras_backend import keras_on_torch
+
+import onnxruntime  # isort: skip - behind deepseek
 
 keras = keras_on_torch()
 layers = keras.layers
@@ -151,24 +155,24 @@ def test_a_bare_operation_is_looked_at_too() -> None:
 
 
 @pytest.mark.slow
-def test_a_keras_file_is_compressed_as_a_module_is(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_keras_file_is_compressed_as_a_module_is_but_not_pruned(tmp_path: Path) -> None:
     model = net(layers.Dense(256, "relu"), layers.Dense(256, "relu"), layers.Dense(3))
     model.save(tmp_path / "model.keras")
-    rows = np.random.default_rng(0).normal(size=(300, 6)).astype("float32")
+    rows = np.random.default_rng(0).normal(size=(64, 6)).astype("float32")
     np.savez(tmp_path / "rows.npz", x=rows)
-    arguments = ["compress", str(tmp_path / "model.keras"), "--data", str(tmp_path / "rows.npz"), "--keep", "0.5"]
-    assert main([*arguments, "--out", str(tmp_path / "small"), "--json"]) == 0, capfd.readouterr().err
-    result = json.loads(capfd.readouterr().out)
-    variants = {row["variant"] for row in result["rows"]} if "rows" in result else set()
-    assert not any(name.startswith("prune") for name in variants)
-    assert (tmp_path / "small" / "model.onnx").stat().st_size < (tmp_path / "model.keras").stat().st_size / 2
-    assert main([*arguments, "--methods", "prune", "--json"]) == 2
-    assert "prune" in capfd.readouterr().err
+    target = open_target(tmp_path / "model.keras", tmp_path / "rows.npz")
+    assert isinstance(target, ModuleTarget)
+    assert (target.name, target.methods()) == ("model", ("int8",))
+    session = onnxruntime.InferenceSession(target.file.path)
+    exact = model(torch.from_numpy(rows)).detach().numpy()
+    np.testing.assert_allclose(session.run(None, {"x": rows})[0], exact, atol=1e-4)
+    small = target.make(Plan(("int8",)), tmp_path)
+    assert small.size_bytes < target.original.size_bytes / 2
+    lossy = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"x": rows})[0]
+    assert 0 < np.abs(lossy - exact).max() < 0.2 * np.abs(exact).max()
+    target.close()
+
+
+def test_a_keras_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no model at"):
-        load_missing(tmp_path)
-
-
-def load_missing(tmp_path: Path) -> None:
-    from deepseek.compress.targets.user_module import load_module
-
-    load_module(tmp_path / "absent.keras")
+        load_module(tmp_path / "absent.keras")

@@ -20,7 +20,7 @@ from deepseek.cli.support.kinds.conversations import ConversationOptions, assist
 from deepseek.cli.support.kinds.encrypted import encrypted_serving
 from deepseek.cli.support.kinds.fleet import open_fleets
 from deepseek.cli.support.opening import split_name
-from deepseek.cli.support.options import FILE, FOLDER, first_run_options
+from deepseek.cli.support.options import FILE, FOLDER, first_run_options, operators_option
 from deepseek.cli.support.registered import fetch_registered
 from deepseek.cli.support.serving import alert_reasons, explainer_of, open_logs, read_settings, reasons_for
 from deepseek.cli.support.watching import decision_figures, log_volumes, open_compat, watch_decisions, watch_server
@@ -64,7 +64,6 @@ METRICS_COMPAT = "Tell metrics under the names of vllm, triton, kserve, too.  [e
 STATE = "Score raw events, too, and remember cards here; of an assistant: its conversations.  [default: BUNDLE.state]"
 CONVERSATIONS = "A Redis that keeps an assistant's conversations, for several machines.  [env: CONVERSATIONS]"
 HAND_OVER = "Send there what a person is to go on with, signed by HAND_OVER_SECRET.  [env: HAND_OVER]"
-ALLOW_OPERATORS = "Run operators in machine code of bundles that this public key signed.  [env: ALLOW_OPERATORS]"
 LLM_PRECISION = "How models compute that write.  [default: float32 weights, arithmetic as low as the CPU likes]"
 
 
@@ -136,7 +135,7 @@ def mib_to_bytes(_: click.Context, __: click.Parameter, mib: int | None) -> int 
 @click.option("--keep-days", type=click.IntRange(1, 36_500), help="Forget conversations after that.  [env: KEEP_DAYS]")
 @click.option("--hand-over", "hand_over_url", metavar="URL", help=HAND_OVER)
 @click.option("--key", type=FILE, help="Refuse bundles that this public key did not sign.")
-@click.option("--allow-operators", type=FILE, metavar="KEY", help=ALLOW_OPERATORS)
+@operators_option
 @cluster_options
 @encrypted_serving
 def command(
@@ -201,7 +200,7 @@ def open_served_models(
     return open_models(
         chosen, key, lazy=settings.workers > 0, gate=gate, llm_precision=llm_precision or "auto",
         open_more=partial(open_if_assistant, key=key, options=conversations or ConversationOptions()),
-        operators_key=operators_key(settings),
+        operators_key=settings.operators_key,
     )  # fmt: skip
 
 
@@ -364,11 +363,6 @@ class ModelLifecycle:
     splits: Mapping[str, TrafficSplit] = field(default_factory=dict)  # by model: the share of each of its versions
 
 
-def operators_key(settings: Settings) -> Path | None:
-    """The public key of whom operators in machine code are taken from."""
-    return None if settings.allow_operators is None else Path(settings.allow_operators)
-
-
 def read_lifecycle(
     repository: Path | None, watch: float | None, routes: tuple[str, ...], key: Path | None, settings: Settings
 ) -> ModelLifecycle:
@@ -387,10 +381,8 @@ def read_lifecycle(
         splits[name] = split
     if watch is not None and repository is None:
         raise InputError("--watch has nothing to watch", expected="a folder", fix="give --repository DIR, too")
-    folder = None
-    if repository is not None:
-        opener = partial(open_checked, key=key, lazy=settings.workers > 0, operators_key=operators_key(settings))
-        folder = Repository(repository, opener, watch)
+    opener = partial(open_checked, key=key, lazy=settings.workers > 0, operators_key=settings.operators_key)
+    folder = None if repository is None else Repository(repository, opener, watch)
     return ModelLifecycle(folder, splits)
 
 

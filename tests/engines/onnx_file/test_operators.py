@@ -56,7 +56,7 @@ def bundle_of(tmp_path: Path, key: Path | None, *, name: str = "bundle", **chang
     (tmp_path / "gate.so").write_bytes(NO_LIBRARY)
     (tmp_path / "model.onnx").write_bytes(graph_bytes())
     library = OperatorLibrary.read(tmp_path / "gate.so")
-    files = operator_files(library, examine_file(tmp_path / "model.onnx", library))
+    files = operator_files(library, frozenset([(DOMAIN, NAME)]), are_defined=False)
     entry = json.loads(files["operators.json"]) | changes
     manifest = Manifest(
         name="gate", version="1", created=now(), task="tensors", target="y",
@@ -176,7 +176,8 @@ def test_what_a_library_is_held_to_is_written_down(tmp_path: Path) -> None:
     library = OperatorLibrary.read(library_path)
     for defines_it, held_to in ((True, "their definitions in the graph"), (False, "themselves")):
         graph.write_bytes(graph_bytes(defines_it=defines_it))
-        files = operator_files(library, examine_file(graph, library))
+        contents = examine_file(graph, library)
+        files = operator_files(library, contents.custom_operators, are_defined=contents.defines_all)
         entry = OperatorsFile(**json.loads(files["operators.json"]) | {"operators": ("org.example.Gate",)})
         assert (entry.held_to, entry.platform) == (held_to, platform_name())
         assert files[entry.file] == NO_LIBRARY

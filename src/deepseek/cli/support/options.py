@@ -163,3 +163,9 @@ def files_options(command: Callable[..., Any]) -> Callable[..., Any]:
 _files_option = click.option(
     "--files", type=FOLDER, help="Folder that paths in DATA lie below.  [default: that of DATA]"
 )
+
+
+operators_option = click.option(
+    "--allow-operators", type=FILE, metavar="KEY",
+    help="Run operators in machine code of bundles that this public key signed.  [env: ALLOW_OPERATORS]",
+)  # fmt: skip

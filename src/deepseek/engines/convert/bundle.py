@@ -116,7 +116,8 @@ def convert_model(
         manifest = _manifest(model, file, name, agreement, exported)
         files = {worker.GRAPH: exported.path.read_bytes(), **_documents(model, exported, agreement, rows)}
         if library is not None:
-            files |= operator_files(library, examine_file(exported.path, library))
+            graph = examine_file(exported.path, library)
+            files |= operator_files(library, graph.custom_operators, are_defined=graph.defines_all)
         bundle = write_bundle(out, manifest, files, overwrite=options.overwrite, key=options.key)
     return ConvertedModel(
         bundle.path, bundle.digest, model.title, exported.export, agreement, rows.num_rows,

@@ -51,6 +51,11 @@ class GraphContents:
         return frozenset(operator for operator in self.operators if operator[0] not in STANDARD_DOMAINS)
 
     @property
+    def defines_all(self) -> bool:
+        """Whether the file itself defines each of these by standard ones."""
+        return self.custom_operators <= self.functions
+
+    @property
     def is_random(self) -> bool:
         """Whether an operator may draw numbers, so that the same inputs get other answers."""
         return any(name in RANDOM_OPERATORS for _, name in self.operators)

@@ -28,7 +28,6 @@ from deepseek.files import atomic_file, cache_folder, read_bounded
 if TYPE_CHECKING:
     from deepseek.bundle import Bundle
     from deepseek.contracts import JsonObject
-    from deepseek.engines.onnx_file.contents import GraphContents
 
 OPERATORS_FILE = "operators.json"
 FOLDER = "operators"  # of the library in a bundle
@@ -84,13 +83,19 @@ class OperatorLibrary:
         names = None if self.operators is None else sorted(self.operators)
         return {"path": str(self.path), "sha256": self.sha256, "operators": names}
 
-    def register(self, session_options: Any) -> None:
-        """Load the library into this process. IntegrityError when it is another than it was, or onnxruntime does not
-        take it."""
-        if hashlib.sha256(_read_library(self.path)).hexdigest() != self.sha256:
+    def read_bytes(self) -> bytes:
+        """The library. IntegrityError when it is another than it was."""
+        data = _read_library(self.path)
+        if hashlib.sha256(data).hexdigest() != self.sha256:
             raise IntegrityError(
                 f"{self.path} is no longer the library that was opened", expected=self.sha256, fix="start again"
             )
+        return data
+
+    def register(self, session_options: Any) -> None:
+        """Load the library into this process. IntegrityError when it is another than it was, or onnxruntime does not
+        take it."""
+        self.read_bytes()
         try:
             session_options.register_custom_ops_library(str(self.path))
         except (RuntimeError, *runtime_errors(need("onnxruntime", extra="serve"))) as error:
@@ -149,14 +154,16 @@ def read_operators_file(bundle: Bundle) -> OperatorsFile:
     return entry
 
 
-def operator_files(library: OperatorLibrary, graph: GraphContents) -> dict[str, bytes]:
-    """The files by which a bundle carries a library that its graph takes operators from."""
+def operator_files(
+    library: OperatorLibrary, operators: frozenset[tuple[str, str]], *, are_defined: bool
+) -> dict[str, bytes]:
+    """The files by which a bundle carries a library that its graph takes these operators (domain, name) from.
+    `are_defined`: whether the graph defines all of them itself."""
     file = f"{FOLDER}/{platform_name()}/{library.path.name}"
-    names = tuple(sorted(f"{domain}.{name}" for domain, name in graph.custom_operators))
-    is_defined = graph.custom_operators <= graph.functions
-    held_to: HeldTo = "their definitions in the graph" if is_defined else "themselves"
+    names = tuple(sorted(f"{domain}.{name}" for domain, name in operators))
+    held_to: HeldTo = "their definitions in the graph" if are_defined else "themselves"
     entry = OperatorsFile(file, platform_name(), names, held_to)
-    return {OPERATORS_FILE: canonical_json(asdict(entry)), file: _read_library(library.path)}
+    return {OPERATORS_FILE: canonical_json(asdict(entry)), file: library.read_bytes()}
 
 
 def _split_name(text: str) -> tuple[str, str]:

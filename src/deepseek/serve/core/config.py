@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from deepseek.errors import InputError
@@ -146,6 +147,11 @@ class Settings:
             )  # fmt: skip
         if not self.host.strip():
             raise InputError("host is empty", expected="an address", fix="127.0.0.1, or 0.0.0.0 for every interface")
+
+    @property
+    def operators_key(self) -> Path | None:
+        """The public key of whom operators in machine code are taken from."""
+        return None if self.allow_operators is None else Path(self.allow_operators)
 
     @classmethod
     def read(cls, environ: Mapping[str, str], *, auto_workers: int | None = None, **options: Any) -> Settings:

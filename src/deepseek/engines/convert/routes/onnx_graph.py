@@ -33,7 +33,7 @@ def load(path: Path, *, operators: JsonObject | None = None) -> LoadedModel:
     options = runtime.SessionOptions()
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
-    if library is not None and not contents.custom_operators <= contents.functions:
+    if library is not None and not contents.defines_all:
         library.register(options)
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = tuple(spec.name for spec in signature.outputs)
