@@ -212,6 +212,26 @@ def test_figures_that_another_answer_has_overtaken_are_passed_over(server: Label
     assert page.locator("#progress .en").inner_text().startswith("12 of 39 labeled")
 
 
+def test_no_example_is_asked_twice_however_late_the_answers_come(server: LabelServer, open_page: OpenPage) -> None:
+    page = open_page(server.url, allow=server.url)
+    is_held, held = False, list[Route]()
+    page.route("**/next", lambda route: held.append(route) if is_held else route.continue_())
+    begin(page)
+    is_held = True
+    for key in "12" * 8:  # below ten examples, each answer asks for more
+        page.keyboard.press(key)
+    expect(page.locator("#progress")).to_contain_text("16 of 39 labeled")
+    is_held = False
+    for route in held:
+        route.continue_()
+    for _ in range(23):
+        expect(page.locator("#work")).to_be_visible()
+        page.keyboard.press("1")
+    expect(page.locator("#end")).to_contain_text("Nothing is left to label")
+    expect(page.locator("#conflicts")).to_be_empty()
+    assert len(labels_of(server)) == 39
+
+
 def test_two_tabs_with_one_example_ask_before_anything_is_overwritten(server: LabelServer, open_page: OpenPage) -> None:
     page = open_page(server.url, allow=server.url)
     begin(page)

@@ -5,7 +5,7 @@ const PROJECT = JSON.parse(document.getElementById("project").textContent);
 const STORED = `deepseek-label:${PROJECT.id}:`, NUM_HELD = 20, FIRST_PAUSE_MS = 1000, LAST_PAUSE_MS = 15000, REQUEST_MS = 20000;
 const byId = (name) => document.getElementById(name);
 const state = { held: [], current: null, shownAt: 0, media: new Map(), draft: null, counts: null, isOver: false,
-  isSending: false, pause: FIRST_PAUSE_MS, isOffline: false, showsHint: read("hint") === "shown", done: new Set() };
+  isSending: false, isFilling: false, pause: FIRST_PAUSE_MS, isOffline: false, showsHint: read("hint") === "shown", done: new Set() };
 
 function read(name) { try { return localStorage.getItem(STORED + name); } catch { return null; } }
 function write(name, value) {
@@ -142,13 +142,18 @@ function describe(label) {
   return Array.isArray(label.value) ? `${label.value.length} × ${PROJECT.task}` : String(label.value);
 }
 
+// The examples that this page has, and those whose answers wait.
+function ownItems() {
+  return new Set([...state.held.map((item) => item.number), ...(state.current ? [state.current.number] : []), ...pending().map((change) => change.item)]);
+}
+
 async function fill() {
   if (!person()) { byId("person").focus(); return; }
-  if (state.held.length < NUM_HELD / 2) {
+  if (state.held.length < NUM_HELD / 2 && !state.isFilling) {
+    state.isFilling = true; // two questions at a time would be answered with the same examples
     try {
-      const exclude = [...state.held.map((item) => item.number), ...(state.current ? [state.current.number] : []), ...pending().map((change) => change.item)];
-      const answer = await ask("next", { num: NUM_HELD - state.held.length, exclude: [...new Set(exclude)] });
-      const known = new Set(exclude);
+      const answer = await ask("next", { num: NUM_HELD - state.held.length, exclude: [...ownItems()] });
+      const known = ownItems();
       const news = answer.items.filter((item) => !known.has(item.number) && !state.done.has(item.number));
       state.held.push(...news);
       takeCounts(answer.counts);
@@ -160,7 +165,7 @@ async function fill() {
       if (problem.status === 401) { askForKey(problem.error); return; }
       if (problem.error) tellError(problem.error); else setOffline(true);
       setTimeout(fill, LAST_PAUSE_MS / 5);
-    }
+    } finally { state.isFilling = false; }
   }
   if (!state.current) next();
   showCounts();
