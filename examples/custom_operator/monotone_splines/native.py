@@ -58,7 +58,8 @@ def _compile(source: Path, flags: tuple[str, ...], *, made_for: str) -> Path:
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None or os.name == "nt":
         raise _unusable("there is no C++ compiler here that takes the flags of g++")
-    texts = [made_for, platform.machine(), compiler, *FLAGS, *flags, *(path.read_text("utf-8") for path in (source, *HEADERS))]
+    sources = [path.read_text("utf-8") for path in (source, *HEADERS)]
+    texts = [made_for, platform.machine(), compiler, *FLAGS, *flags, *sources]
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
     folder = Path(cpp_extension.get_default_build_root())
     library = folder / f"monotone_splines-{source.stem}-{digest}.so"
