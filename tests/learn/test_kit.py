@@ -1,4 +1,4 @@
-"""What checks are written with: what was handed in is read with words for what is wrong, a bundle is served and asked."""
+"""What checks are written with: files are read with words for what is wrong, a bundle is served and asked."""
 
 from __future__ import annotations
 
