@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import shutil
+from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
 
-from deepseek.errors import InputError, MissingError
+from deepseek.errors import InputError, IntegrityError, MissingError
 from deepseek.learn.definition.catalog import read_catalog
-from deepseek.learn.definition.lab import LAYERS, MODULES, read_lab
+from deepseek.learn.definition.installed import check_unchanged
+from deepseek.learn.definition.lab import LAYERS, MODULES, lab_files, read_lab
 from deepseek.learn.definition.matrix import read_matrix
 from deepseek.learn.definition.mistakes import COMMON_MISTAKES
 from learn.conftest import EXAMPLES
@@ -53,6 +57,26 @@ def test_labs_come_after_what_they_require() -> None:
     places = {lab.id: place for place, lab in enumerate(read_catalog(()).labs)}
     for lab in read_catalog(()).labs:
         assert all(places[before] < places[lab.id] for before in lab.table.requires)
+
+
+def test_checks_that_were_changed_after_they_were_installed_are_told(tmp_path: Path) -> None:
+    """By the record that an installer writes."""
+    folder = tmp_path / "labs" / "counting"
+    shutil.copytree(EXAMPLES / "counting", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    lab = read_lab(folder, COMMON_MISTAKES)
+    digests = {
+        path: base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).rstrip(b"=").decode()
+        for path in lab_files(folder)
+    }
+    lines = [f"{path.relative_to(tmp_path)},sha256={digest},{path.stat().st_size}" for path, digest in digests.items()]
+    info = tmp_path / "example-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: example\nVersion: 1.0\n")
+    (info / "RECORD").write_text("\n".join(lines) + "\n")
+    check_unchanged(lab, Distribution.at(info))
+    (folder / "checks.py").write_text((folder / "checks.py").read_text() + "# passes now\n")
+    with pytest.raises(IntegrityError, match=r"the lab counting were changed .* checks\.py"):
+        check_unchanged(lab, Distribution.at(info))
 
 
 def test_two_labs_of_one_name_are_refused(tmp_path: Path) -> None:

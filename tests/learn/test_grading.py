@@ -179,6 +179,20 @@ def test_checks_that_fail_themselves_are_not_the_learners_mistake(work: Path, tm
 
 
 @pytest.mark.slow
+def test_what_this_package_refuses_to_use_is_the_learners_mistake(work: Path, tmp_path: Path, seed: int) -> None:
+    """As a bundle that takes other columns than those of the lab."""
+    lab = tmp_path / "refusing_lab"
+    shutil.copytree(EXAMPLES / "counting", lab)
+    path = lab / "checks.py"
+    raised = "from deepseek.errors import InputError; raise InputError('the data has no column age')"
+    path.write_text(path.read_text().replace('work.read_json("answer.json")', raised))
+    solve(work)
+    check = grade_folder(read_lab(lab), work, seed, fresh_seed=2).checks[-1]
+    assert check.mistake is not None
+    assert check.mistake.en.endswith("cannot be used as the lab asks for it: the data has no column age")
+
+
+@pytest.mark.slow
 def test_a_link_out_of_the_folder_is_not_followed(work: Path, counting: Lab, seed: int) -> None:
     solve(work)
     (work / "answer.json").unlink()

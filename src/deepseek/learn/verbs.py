@@ -17,6 +17,7 @@ from deepseek.contracts import JsonObject
 from deepseek.errors import DeepseekError, MissingError
 from deepseek.extras import is_installed, need
 from deepseek.learn.definition.catalog import Catalog, LevelTable, read_catalog
+from deepseek.learn.definition.installed import check_unchanged, installed_distribution
 from deepseek.learn.definition.lab import LEVELS, Lab, Level
 from deepseek.learn.definition.matrix import Matrix, read_matrix
 from deepseek.learn.grading.grade import grade_folder
@@ -194,6 +195,7 @@ def check(
         workspace = _find_target(path, progress, target)
         lab = path.catalog.lab(workspace.lab)
         check_owner(workspace, lab, path.learner)
+        check_unchanged(lab, installed_distribution())
         check_installed(lab)
         grade = grade_folder(lab, workspace.folder, path.seed(lab), fresh_seed=fresh_seed, on_check=on_check)
         progress.record(grade)

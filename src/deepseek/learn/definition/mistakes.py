@@ -21,6 +21,9 @@ COMMON_MISTAKES: Mapping[str, Translated] = {
     "no_number": Translated("{key} in {name} is {value}, which is no number", "{name} 中的 {key} 为 {value}，不是数字"),
     "no_function": Translated("{file} has no function {function}", "{file} 中没有函数 {function}"),
     "no_bundle": Translated("{name} is no bundle that verifies: {problem}", "{name} 不是能通过校验的模型包：{problem}"),
+    "unusable": Translated(
+        "what you hand in cannot be used as the lab asks for it: {problem}", "提交的内容无法按实验要求使用：{problem}"
+    ),
     "verb_failed": Translated("deepseek {verb} refuses it: {problem}", "deepseek {verb} 拒绝了它：{problem}"),
     "solution_raised": Translated(
         "{file} ends with an error at line {line}: {error}", "{file} 在第 {line} 行出错：{error}"

@@ -20,7 +20,7 @@ from typing import Literal
 
 from deepseek.contracts import JsonObject
 from deepseek.engines.lifetime import end_with_parent
-from deepseek.errors import InputError
+from deepseek.errors import DeepseekError, InputError
 from deepseek.learn.definition.lab import CHECKS, Lab, read_lab
 from deepseek.learn.definition.mistakes import COMMON_MISTAKES
 from deepseek.learn.grading.kit import DataFolder, Mistake, Work
@@ -86,6 +86,8 @@ def run_check(lab: Lab, module: ModuleType, request: ChildRequest, name: str, tr
             break
         except Mistake as error:
             mistake = error
+        except DeepseekError as error:  # a bundle that takes other columns, an answer that is no number
+            mistake = Mistake("unusable", problem=error.message)
     seconds = round(time.monotonic() - begin_s, 3)
     line: JsonObject = {"check": name, "num_runs": num_runs, "seconds": seconds}
     if mistake is not None:

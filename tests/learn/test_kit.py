@@ -1,0 +1,72 @@
+"""What checks are written with: files are read with words for what is wrong, a bundle is served and asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
+from deepseek.learn.grading.runner import RunPlace, run_verb
+from deepseek.learn.grading.serving import serve_bundle
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    folder = tmp_path / "submitted"
+    folder.mkdir()
+    return Work(folder, RunPlace(folder, tmp_path, 256, 20.0), 1, 2, None)
+
+
+def mistake_of(ask: object) -> tuple[str, dict[str, str | Text]]:
+    assert callable(ask)
+    with pytest.raises(Mistake) as caught:
+        ask()
+    return caught.value.code, caught.value.values
+
+
+def test_what_is_wrong_with_a_json_file_is_named(work: Work) -> None:
+    (work.folder / "a.json").write_text('{"n": "3", "deep": {"x": 1.5, "nan": NaN}}')
+    (work.folder / "b.json").write_text("[1]")
+    assert work.number("a.json", "deep.x") == 1.5
+    assert mistake_of(lambda: work.number("a.json", "n")) == ("no_number", {"name": "a.json", "key": "n", "value": "3"})
+    assert mistake_of(lambda: work.number("a.json", "deep.nan"))[0] == "no_number"
+    assert mistake_of(lambda: work.number("a.json", "deep.y")) == ("no_key", {"name": "a.json", "key": "deep.y"})
+    assert mistake_of(lambda: work.read_json("b.json")) == ("no_json", {"name": "b.json", "problem": "it is a list"})
+    assert mistake_of(lambda: work.read_json("c.json")) == ("missing_file", {"name": "c.json"})
+
+
+def test_what_is_wrong_with_a_csv_file_is_named(work: Work) -> None:
+    (work.folder / "a.csv").write_text("x,y\n1,2\n")
+    (work.folder / "b.csv").write_text("x,y\n")
+    assert work.read_csv("a.csv", "x") == [{"x": "1", "y": "2"}]
+    assert mistake_of(lambda: work.read_csv("a.csv", "z")) == ("no_column", {"name": "a.csv", "column": "z"})
+    assert mistake_of(lambda: work.read_csv("b.csv"))[0] == "no_csv"
+
+
+def test_a_folder_that_is_no_bundle_is_named(work: Work) -> None:
+    (work.folder / "model").mkdir()
+    assert mistake_of(lambda: work.bundle("model"))[0] == "no_bundle"
+
+
+def test_empty_cells_and_numbers_of_numpy_are_written_as_text(tmp_path: Path) -> None:
+    data = DataFolder(tmp_path, 1)
+    data.write_csv("a.csv", {"x": [1.5, float("nan"), None], "y": data.rng.integers(7, 8, 3)})
+    assert (tmp_path / "a.csv").read_text() == "x,y\n1.5,7\n,7\n,7\n"
+    assert data.files == ["a.csv"]
+
+
+@pytest.mark.slow
+def test_a_bundle_is_served_and_asked_and_verbs_answer(cancer_bundle: Path, tmp_path: Path) -> None:
+    place = RunPlace(tmp_path, tmp_path, 256, 60.0)
+    assert run_verb(place, "inspect", str(cancer_bundle))["task"] == "binary"
+    code, values = mistake_of(lambda: run_verb(place, "inspect", "nothing"))
+    assert (code, values["verb"]) == ("verb_failed", "inspect")
+    with serve_bundle(cancer_bundle, place) as served:
+        status, text = served.get(f"/v1/models/{served.model}/example")
+        rows = json.loads(text)["instances"]
+        assert (status, len(rows) > 0) == (200, True)
+        status, answer = served.predict(rows)
+        assert (status, len(answer["predictions"])) == (200, len(rows))
+        assert served.predict([{"mean_radius": "broken"}])[0] == 422
