@@ -79,7 +79,7 @@ def test_the_command_measures_the_judge_and_says_whether_it_is_used(files: Path,
         "--out", str(out), "--json",
     ])  # fmt: skip
     assert status == 0
-    assert not verify_bundle(out).problems
+    assert not verify_bundle(out)
     evidence = json.loads((out / "evidence" / "metrics.json").read_text())["pairs"]
     settings = json.loads((out / "assistant.json").read_text())
     assert evidence["figures"]["num_pairs"] + evidence["num_learned"][0] == 150
