@@ -62,12 +62,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "pairs.csv").open("w", newline="") as file:
         write = csv.writer(file)
         write.writerow(["a", "b", "c"])
-        for number in range(150):
+        for number in range(300):
             one, other = (("happy", "bad")[side] for side in draw.integers(2, size=2))
             write.writerow([f"{kinds[one][number % 3]} {number}", f"{kinds[other][0]} {number}", int(one == other)])
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_measures_the_judge_and_says_whether_it_is_used(files: Path, tmp_path: Path) -> None:
     from deepseek.bundle import verify_bundle
     from deepseek.cli import main
@@ -82,11 +83,12 @@ def test_the_command_measures_the_judge_and_says_whether_it_is_used(files: Path,
     assert not verify_bundle(out)
     evidence = json.loads((out / "evidence" / "metrics.json").read_text())["pairs"]
     settings = json.loads((out / "assistant.json").read_text())
-    assert evidence["figures"]["num_pairs"] + evidence["num_learned"][0] == 150
+    assert evidence["figures"]["num_pairs"] + evidence["num_learned"][0] == 300
     assert set(evidence["figures"]["accuracy"]) == {"value", "low", "high"}
     assert evidence["use"]["helps"] == (settings["pairs"] is not None)
 
 
+@pytest.mark.slow
 def test_a_judge_that_helps_is_served_from_the_bundle_as_it_was_fitted(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,7 +141,8 @@ def _with_pairs(
     name = pairs.judge.settings.encoder
     kernel = held.heads[name].head
     assert isinstance(kernel, KernelHead)  # noqa: S101
-    head, use = None, PairUse(False, 0, 0, 0, 0, 0, f"more than {MAX_KNOWN} questions are known: too many to try it")
+    head: HeldPairs | None = None
+    use = PairUse(False, 0, 0, 0, 0, 0, f"more than {MAX_KNOWN} questions are known: too many to try it")
     if len(known.questions) <= MAX_KNOWN:
         folds = stratified_folds(held.labels, options.num_folds, options.seed)
         reader = cast("TokenEncoder", encoders[name])

@@ -96,9 +96,18 @@ class QuestionStates:
     states: NDArray[np.float16]  # (T, H)
     ends: NDArray[np.int64]  # (Q,) rising
 
-    def __getitem__(self, question: str) -> NDArray[np.float16]:
+    def __getitem__(self, question: str) -> Float32:
+        start, end = self._span(question)
+        return self.states[start:end].astype(np.float32)
+
+    def _span(self, question: str) -> tuple[int, int]:
         place = self.place_of[question]
-        return self.states[int(self.ends[place - 1]) if place else 0 : int(self.ends[place])]
+        return int(self.ends[place - 1]) if place else 0, int(self.ends[place])
+
+    def num_tokens(self, question: str) -> int:
+        """Of a question, as far as it is read."""
+        start, end = self._span(question)
+        return end - start
 
     def of(self, pairs: LabelledPairs, rows: Sequence[int]) -> tuple[Float32, NDArray[np.int64]]:
         """States (N, L, H) of both questions of these pairs, and which is whose (N, L)."""
@@ -106,11 +115,13 @@ class QuestionStates:
 
     def lengths(self, pairs: LabelledPairs) -> list[int]:
         """Of each pair how many tokens both questions have."""
-        return [len(self[one]) + len(self[other]) for one, other in zip(pairs.first, pairs.second, strict=True)]
+        return [
+            self.num_tokens(one) + self.num_tokens(other) for one, other in zip(pairs.first, pairs.second, strict=True)
+        ]
 
     def cosines(self, pairs: LabelledPairs) -> Float32:
         """(N,) of the means of the states."""
-        means = np.stack([self[question].astype(np.float32).mean(axis=0) for question in self.place_of])
+        means = np.stack([self[question].mean(axis=0) for question in self.place_of])
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
         sides = [[self.place_of[text] for text in side] for side in (pairs.first, pairs.second)]
         return np.asarray((means[sides[0]] * means[sides[1]]).sum(axis=1), np.float32)

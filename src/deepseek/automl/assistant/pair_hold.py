@@ -123,4 +123,4 @@ def sign_test(num_better: int, num_worse: int) -> float:
     (0.03125, 1.0)
     """
     num = num_better + num_worse
-    return sum(comb(num, count) for count in range(num_better, num + 1)) / 2**num
+    return float(sum(comb(num, count) for count in range(num_better, num + 1)) / 2**num)

@@ -11,14 +11,14 @@ Shapes: N questions, B known questions, C intents, L tokens, H numbers of a toke
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.contracts import Arrays, Float32
+from deepseek.contracts import Arrays, Float32, JsonObject
 from deepseek.engines.assistant.heads import nearest_of_each
 from deepseek.engines.assistant.pair_judge import MAX_TOKENS, PREFIX, PairJudge
 
@@ -84,7 +84,7 @@ class PairHead:
         return {**self.judge.to_arrays(), BANK_NAME: self.bank.states, ENDS_NAME: self.bank.ends}
 
     @classmethod
-    def from_arrays(cls, settings: Mapping[str, Any], arrays: Arrays) -> PairHead:
+    def from_arrays(cls, settings: JsonObject, arrays: Arrays) -> PairHead:
         """What judge.settings.to_dict() and to_arrays() gave. Errors as those of PairJudge.from_arrays()."""
         weights = {name: values for name, values in arrays.items() if name not in (BANK_NAME, ENDS_NAME)}
         return cls(PairJudge.from_arrays(settings, weights), StateBank(arrays[BANK_NAME], arrays[ENDS_NAME]))

