@@ -30,7 +30,7 @@ SCRIPTS = (
     "multimodal_photos", "multimodal_ct", "multimodal_autogluon", "first_hour", "fraud_stream", "fraud_stream_trees",
     "fraud_stream_server", "encrypted", "federated", "federated_trees", "private_training", "process",
     "maintenance", "defects", "assistant_server",
-    "assistant", "checklist", "judgment", "fraud_graph", "fraud_rings", "fraud_threshold", "fraud_snapshot",
+    "assistant", "question_pairs", "checklist", "judgment", "fraud_graph", "fraud_rings", "fraud_threshold", "fraud_snapshot",
     "ship_fraud", "ship_quality",
 )  # fmt: skip
 HEADER = """# Benchmarks
