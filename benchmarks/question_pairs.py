@@ -33,6 +33,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from deepseek.automl.assistant.frozen_layers import open_tower
+from deepseek.automl.assistant.labelled_pairs import LabelledPairs
 from deepseek.automl.assistant.pair_fit import (
     PairOptions,
     QuestionStates,
@@ -41,7 +42,6 @@ from deepseek.automl.assistant.pair_fit import (
     fit_pairs,
     read_states,
 )
-from deepseek.automl.assistant.pairs import LabelledPairs
 from deepseek.contracts import Float32
 from deepseek.engines.assistant.pair_judge import PairJudge
 from deepseek.errors import InputError
@@ -149,7 +149,7 @@ def share_right(logits: Float32, pairs: LabelledPairs) -> float:
     return float(((logits > 0) == pairs.same).mean())
 
 
-def measured(name: str) -> dict[str, Any]:
+def measure_set(name: str) -> dict[str, Any]:
     """Learn the development pairs of a set, and score its test pairs once."""
     train, test = labelled_pairs(f"{name}_dev"), labelled_pairs(f"{name}_test")
     folder = encoder_folder()
@@ -160,8 +160,9 @@ def measured(name: str) -> dict[str, Any]:
     judge, train_cpu_s = kept_judge(folder, name, train, learned)
     accuracy = share_right(kept_logits(judge_path(name, train), judge, asked, test), test)
     start_s = cpu_seconds()
-    judge_pairs(judge, asked, test, range(NUM_TIMED))
-    ask_cpu_ms = 1000 * (cpu_seconds() - start_s) / NUM_TIMED
+    num_timed = min(NUM_TIMED, len(test))
+    judge_pairs(judge, asked, test, range(num_timed))
+    ask_cpu_ms = 1000 * (cpu_seconds() - start_s) / num_timed
     by_cosine = asked.cosines(test) - best_threshold(learned.cosines(train), train.same)
     note = (
         f"{len(train)} pairs teach, {len(test)} test; {train_cpu_s:.0f} CPU s of training, {states_cpu_s:.0f} of states"
@@ -194,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     claims: list[dict[str, Any]] = []
     status = 0
     for name in wanted:
-        claims.append(measured(name))
+        claims.append(measure_set(name))
         status = finish("question_pairs", claims, not_run=not_run)
     return status
 

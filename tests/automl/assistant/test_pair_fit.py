@@ -12,6 +12,7 @@ pytest.importorskip("openvino")
 pytest.importorskip("tokenizers")
 
 from deepseek.automl.assistant.frozen_layers import open_tower  # noqa: E402
+from deepseek.automl.assistant.labelled_pairs import LabelledPairs  # noqa: E402
 from deepseek.automl.assistant.pair_fit import (  # noqa: E402
     PairBatches,
     PairOptions,
@@ -20,7 +21,6 @@ from deepseek.automl.assistant.pair_fit import (  # noqa: E402
     read_states,
     to_judge,
 )
-from deepseek.automl.assistant.pairs import LabelledPairs  # noqa: E402
 from deepseek.engines.assistant.pair_judge import MAX_TOKENS, PairJudge  # noqa: E402
 from deepseek.engines.text.serve.embedding import FolderEncoder  # noqa: E402
 from deepseek.nn.question_pairs import PairNet  # noqa: E402

@@ -100,7 +100,7 @@ def test_a_judge_that_helps_is_served_from_the_bundle_as_it_was_fitted(
 
     monkeypatch.setattr(pair_hold, "LEVEL", 1.0)  # whatever it says
     options = AssistantOptions(tmp_path / "help", encoders=(files / "bert",))
-    from deepseek.automl.assistant.pairs import PairColumns
+    from deepseek.automl.assistant.labelled_pairs import PairColumns
 
     result = run_assistant(
         options, intents=read_table(files / "train.csv"), pairs=[read_table(files / "pairs.csv")],
@@ -121,8 +121,8 @@ def test_a_judge_that_helps_is_served_from_the_bundle_as_it_was_fitted(
 
 
 def test_pairs_without_an_encoder_are_refused(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from deepseek.automl.assistant.labelled_pairs import PairColumns
     from deepseek.automl.assistant.options import AssistantOptions
-    from deepseek.automl.assistant.pairs import PairColumns
     from deepseek.data import read_table
     from deepseek.errors import InputError
     from deepseek.recipes.assistant import run

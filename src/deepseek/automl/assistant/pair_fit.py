@@ -5,7 +5,7 @@
 
 The lower layers of the encoder read each question once and stay as they are; the upper ones read both questions of a
 pair together and learn (nn/question_pairs.py). The first table is the one that counts: figures are of a part of it,
-cut between components (pairs.py); others teach beside it.
+cut between components (labelled_pairs.py); others teach beside it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.automl.assistant.frozen_layers import frozen_states, open_tower, token_ids
+from deepseek.automl.assistant.labelled_pairs import LabelledPairs, held_rows, take_pairs, without_questions
 from deepseek.automl.assistant.measure import Figure, share_figure
-from deepseek.automl.assistant.pairs import LabelledPairs, held_rows, take_pairs, without_questions
 from deepseek.contracts import Float32, JsonObject
 from deepseek.engines.assistant.pair_judge import (
     LINEAR_PARTS,

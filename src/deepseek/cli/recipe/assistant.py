@@ -83,8 +83,8 @@ def command(
     has_data = any(each is not None for each in (faq, intents, docs))
     if has_data == example:
         raise click.UsageError("give an FAQ, --intents or --docs, or --example alone")
+    from deepseek.automl.assistant.labelled_pairs import PairColumns
     from deepseek.automl.assistant.options import AssistantOptions
-    from deepseek.automl.assistant.pairs import PairColumns
     from deepseek.automl.assistant.questions import QuestionColumns
     from deepseek.bundle import check_target
     from deepseek.data import read_table

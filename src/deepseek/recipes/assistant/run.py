@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepseek.automl.assistant.fit import FittedAssistant, fit_assistant, limit_questions
+from deepseek.automl.assistant.labelled_pairs import LabelledPairs, PairColumns, read_pairs
 from deepseek.automl.assistant.measure import AssistantFigures, measure
 from deepseek.automl.assistant.options import AssistantOptions
 from deepseek.automl.assistant.pack import held_metrics, pack
 from deepseek.automl.assistant.pair_fit import FittedPairs, PairOptions, fit_pairs
 from deepseek.automl.assistant.pair_hold import PairReport
-from deepseek.automl.assistant.pairs import LabelledPairs, PairColumns, read_pairs
 from deepseek.automl.assistant.questions import KnownQuestions, QuestionColumns, read_labelled, read_questions
 from deepseek.automl.shipped import RunClock
 from deepseek.contracts import JsonObject

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deepseek.automl.assistant.pairs import LabelledPairs, PairColumns, held_rows, read_pairs, without_questions
+from deepseek.automl.assistant.labelled_pairs import (
+    LabelledPairs,
+    PairColumns,
+    held_rows,
+    read_pairs,
+    without_questions,
+)
 from deepseek.data.table.table import Table
 from deepseek.errors import InputError
 
