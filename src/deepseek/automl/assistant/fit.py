@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ from deepseek.automl.assistant.judge_fit import (
     start_pool,
 )
 from deepseek.automl.assistant.options import AssistantOptions
+from deepseek.automl.assistant.pair_fit import FittedPairs
+from deepseek.automl.assistant.pair_hold import MAX_KNOWN, HeldPairs, PairReport, PairUse, hold_pairs, measure_use
 from deepseek.automl.assistant.questions import KnownQuestions, split_by_scope
 from deepseek.automl.assistant.tune import TunedEncoders
 from deepseek.contracts import Float32, Float64
@@ -46,6 +48,7 @@ from deepseek.engines.assistant.model import (
     pool_heads,
     question_digest,
 )
+from deepseek.engines.assistant.pair_head import TokenEncoder
 from deepseek.engines.assistant.terms import TermWeights
 from deepseek.errors import CheckError
 from deepseek.train.detect.miss_bound import choose_threshold
@@ -79,6 +82,7 @@ class FittedAssistant:
     answer_bound: PrecisionBound | None  # None: nothing could be proven, so it never answers alone
     warnings: tuple[str, ...]
     rows: str = HELD_FOLDS  # what judges and thresholds were set on, in words
+    pairs: PairReport | None = None  # of a judge of pairs of questions, where there is one
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +93,8 @@ class HeldHeads:
     groups: list[NDArray[np.int64]]  # rows of each group of intents that was left out
     terms: TermWeights
     heads: Mapping[str, HeldHead]  # by encoder, "" for the terms
+    pairs: HeldPairs | None = None  # where they help
+    pair_report: PairReport | None = None
 
 
 def fit_assistant(
@@ -98,11 +104,15 @@ def fit_assistant(
     *,
     tuned: TunedEncoders | None = None,
     calibration: Sequence[tuple[str, str]] = (),
+    pairs: FittedPairs | None = None,
 ) -> FittedAssistant:
     """`known` as limit_questions() gives it; `encoders` by name, in their order; `tuned`: encoders that learned the
     same rows; `calibration`: (question, intent) that teach no head, for judges and thresholds in place of the held
-    folds."""
+    folds; `pairs`: a judge of pairs, which reads the first encoder: that one gives the states of its tokens."""
     held = hold_heads(known, encoders, options)
+    if pairs is not None:
+        options.tell("pairs of held questions", 0.75)
+        held = _with_pairs(held, known, encoders, pairs, options, [] if tuned is None else [tuned.held])
     options.tell("judges", 0.8)
     return fit_judges(known, held, encoders, options, tuned=tuned, calibration=calibration)
 
@@ -120,6 +130,27 @@ def hold_heads(known: KnownQuestions, encoders: Mapping[str, Encoder], options: 
         options.tell(f"embeddings of {name}", 0.2 + 0.5 * place / len(encoders))
         heads[name] = hold_kernel(encoder.embed(questions), labels, len(names), folds, groups)
     return HeldHeads(labels, groups, terms, heads)
+
+
+def _with_pairs(
+    held: HeldHeads, known: KnownQuestions, encoders: Mapping[str, Encoder], pairs: FittedPairs,
+    options: AssistantOptions, others: Sequence[Float32],
+) -> HeldHeads:  # fmt: skip
+    """The heads with the judge of pairs beside them, where held questions say that it helps. `others`: held scores of
+    encoders that were tuned."""
+    name = pairs.judge.settings.encoder
+    kernel = held.heads[name].head
+    assert isinstance(kernel, KernelHead)  # noqa: S101
+    head: HeldPairs | None = None
+    use = PairUse(False, 0, 0, 0, 0, 0, f"more than {MAX_KNOWN} questions are known: too many to try it")
+    if len(known.questions) <= MAX_KNOWN:
+        folds = stratified_folds(held.labels, options.num_folds, options.seed)
+        reader = cast("TokenEncoder", encoders[name])
+        head = hold_pairs(pairs.judge, reader, kernel, known.questions, folds, held.groups)
+        scores = [each for one in held.heads.values() for each in one.inside]
+        use = measure_use([*scores, *others], head.inside, held.labels)
+    report = PairReport(pairs.figures, pairs.num_learned, use)
+    return replace(held, pairs=head if use.helps else None, pair_report=report)
 
 
 def limit_questions(known: KnownQuestions, most: int = MAX_QUESTIONS) -> KnownQuestions:
@@ -148,13 +179,14 @@ def _draft_model(known: KnownQuestions, held: HeldHeads, tuned: TunedEncoders | 
     settings = [EncoderSettings(name, f"encoders/{name}", head.gamma) for name, head in kernel_heads.items()] + [
         EncoderSettings(name, f"encoders/{name}", 0.0, is_tuned=True) for name in (tuned.encoders if tuned else ())
     ]
-    num_heads = 1 + 2 * len(kernel_heads) + (tuned is not None)
+    num_heads = 1 + 2 * len(kernel_heads) + (tuned is not None) + (held.pairs is not None)
     flat = fit_judge(np.zeros((0, num_signals(num_heads))), np.zeros(0, bool))
     term_head = held.heads[""].head
     assert isinstance(term_head, TermHead)  # noqa: S101
     return AssistantModel(
         known.names, known.answers, held.terms, term_head, tuple(settings), kernel_heads, tuned.heads if tuned else {},
         start_pool(num_heads), flat, flat, Thresholds(NEVER, 0.0), _exact_questions(known),
+        None if held.pairs is None else held.pairs.head,
     )  # fmt: skip
 
 
@@ -179,6 +211,9 @@ def fit_judges(
         all_inside.append(tuned.held)
         all_hidden.append(_without_own_group(tuned.held, labels, held_heads.groups))
         encoders = {**encoders, **tuned.encoders}
+    if held_heads.pairs is not None:
+        all_inside.append(held_heads.pairs.inside)
+        all_hidden.append(held_heads.pairs.hidden)
     rows = np.flatnonzero(np.isfinite(all_inside[0]).all(axis=1))
     inside = [each[rows] for each in all_inside]
     warnings = list(known.warnings)
@@ -201,7 +236,7 @@ def fit_judges(
     thresholds = Thresholds(NEVER if bound is None else bound.threshold, scope_threshold)
     return FittedAssistant(
         replace(model, thresholds=thresholds), encoders, held, bound, tuple(warnings),
-        CALIBRATION_ROWS if calibration else HELD_FOLDS,
+        CALIBRATION_ROWS if calibration else HELD_FOLDS, held_heads.pair_report,
     )  # fmt: skip
 
 

@@ -59,6 +59,7 @@ def pack(
                 "recipe": "assistant", "precision": options.precision, "confidence": options.confidence,
                 "keep": options.keep, "tune": options.tune, "encoders": [each.name for each in model.encoders],
                 "num_questions": len(known.questions), "num_out_of_scope": len(known.out_of_scope),
+                "num_pairs": [] if fitted.pairs is None else list(fitted.pairs.num_learned),
             },
         ),
     )  # fmt: skip
@@ -78,6 +79,7 @@ def held_metrics(fitted: FittedAssistant, test: AssistantFigures | None) -> Json
         "answer_bound": None if fitted.answer_bound is None else fitted.answer_bound.to_dict(),
         "scope_threshold": fitted.model.thresholds.scope, "warnings": list(fitted.warnings),
         "test": None if test is None else test.to_dict(),
+        "pairs": None if fitted.pairs is None else fitted.pairs.to_dict(),
     }  # fmt: skip
 
 

@@ -109,7 +109,7 @@ def split_by_scope(rows: Iterable[tuple[str, str]]) -> tuple[list[tuple[str, str
     return inside, outside
 
 
-def column_texts(table: Table, wanted: str, usual: Sequence[str], what: str) -> list[str]:
+def column_texts(table: Table, wanted: str, usual: Sequence[str], what: str, *, option: str = "") -> list[str]:
     """A column as texts, "" where it is missing: the one that is `wanted`, else the first of the `usual` names.
     InputError where there is none."""
     by_name = {name.strip().casefold(): name for name in table.names}
@@ -122,7 +122,7 @@ def column_texts(table: Table, wanted: str, usual: Sequence[str], what: str) -> 
     if not name:
         raise InputError(
             f"no column holds {what}: there are {', '.join(table.names)}", expected=f"a column {usual[0]}",
-            fix=f"rename the column, or name it with --{usual[0]}",
+            fix=f"rename the column, or name it with --{option or usual[0]}",
         )  # fmt: skip
     return [_text_of(value) for value in table.column(name).tolist()]
 

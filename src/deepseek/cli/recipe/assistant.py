@@ -23,6 +23,7 @@ Examples:
   deepseek recipe assistant faq.csv --out help
   deepseek recipe assistant --intents train.csv --test test.csv --out help
   deepseek recipe assistant faq.csv --intents train.csv --docs manuals --encoder all-MiniLM --tune --out help
+  deepseek recipe assistant faq.csv --pairs pairs.csv --encoder e5-small --out help
   deepseek predict help questions.csv --out understood.csv
   deepseek evaluate help labelled.csv
 """
@@ -39,6 +40,11 @@ Examples:
     help="Text model as Hugging Face saves it. May be given again.  [default: the one that is installed]",
 )  # fmt: skip
 @click.option("--tune", is_flag=True, help="Let the first encoder learn the intents: minutes of CPU for 10,000 rows.")
+@click.option(
+    "--pairs", type=FILE, multiple=True,
+    help="Pairs of questions that ask the same or not: the first encoder learns to judge them, and the judge is used "
+    "where held questions say that it helps. May be given again: figures are of the first.",
+)  # fmt: skip
 @click.option("--precision", type=share, metavar="SHARE",
               help="Share of right answers among those given alone.  [default: 0.98; 0.9 with --example]")  # fmt: skip
 @click.option("--confidence", default="0.95", show_default=True, type=share, metavar="SHARE", help="Of that promise.")
@@ -49,6 +55,14 @@ Examples:
 @click.option("--question", default="", metavar="COL", help="Column of questions.  [default: question, text, 问题 ...]")
 @click.option("--intent", default="", metavar="COL", help="Column of intents.  [default: intent, category, 意图 ...]")
 @click.option("--answer", default="", metavar="COL", help="Column of answers.  [default: answer, reply, 答案 ...]")
+@click.option(
+    "--question-a", default="", metavar="COL", help="Column of --pairs.  [default: question_a, sentence1 ...]"
+)
+@click.option(
+    "--question-b", default="", metavar="COL", help="Column of --pairs.  [default: question_b, sentence2 ...]"
+)
+@click.option("--same", default="", metavar="COL",
+              help="Column of --pairs: 1 or 0, yes or no.  [default: same, is_duplicate, label ...]")  # fmt: skip
 @click.option("--dialogue", type=FILE, help="Slots and flows for `serve`, kept in the bundle.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31 - 1), help="Of draws.")
 @click.option("--key", type=FILE, help="Sign the bundle with this private key.")
@@ -57,7 +71,7 @@ Examples:
 def command(
     faq: Path | None, intents: Path | None, docs: Path | None, example: bool, out: Path, test: Path | None,
     calibrate: Path | None, precision: float | None, question: str, intent: str, answer: str, as_json: bool,
-    **choices: Any,
+    pairs: tuple[Path, ...], question_a: str, question_b: str, same: str, **choices: Any,
 ) -> None:  # fmt: skip
     """Learn which intent or answer a question asks for, from an FAQ (columns question, answer), from --intents (columns
     question, intent), from --docs, or from all of them.
@@ -69,6 +83,7 @@ def command(
     has_data = any(each is not None for each in (faq, intents, docs))
     if has_data == example:
         raise click.UsageError("give an FAQ, --intents or --docs, or --example alone")
+    from deepseek.automl.assistant.labelled_pairs import PairColumns
     from deepseek.automl.assistant.options import AssistantOptions
     from deepseek.automl.assistant.questions import QuestionColumns
     from deepseek.bundle import check_target
@@ -90,6 +105,7 @@ def command(
             options, intents=tables[0], faq=tables[1], documents=docs, columns=columns,
             test=None if test is None else read_table(test),
             calibration=None if calibrate is None else read_table(calibrate),
+            pairs=[read_table(path) for path in pairs], pair_columns=PairColumns(question_a, question_b, same),
         )  # fmt: skip
     output.warn(list(result.warnings))
     output.emit(result, as_json, result.summary_parts)

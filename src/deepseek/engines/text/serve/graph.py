@@ -13,7 +13,8 @@ then costs what it is long. A group that is not needed has a row without a token
     mask0 (N0, L0), mask1 ...          1 for a token, 0 behind the end of a text
     back (T,)                          where in N0 * L0 + N1 * L1 + ... a token of the list stands
 
-Outputs: "embedding" (N0 + N1 + ..., D), "logits" (N0 + N1 + ..., C), or (T, C) where each token has a label.
+Outputs: "embedding" (N0 + N1 + ..., D), "logits" (N0 + N1 + ..., C), or (T, C) where each token has a label; "states"
+(T, H) behind one of the layers, where they are asked for.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ MASKED_SCORE = -30_000.0
 #: which the nearest in length were chosen, as servers do, -3 %, 32 of mixed lengths +2 %; with one group +4 % for the
 #: nearest, and mixed ones run at .82 of sorted ones.
 NUM_GROUPS = 2
+STATES_OUTPUT = "states"
 RANGE_PREFIX = "range."  # names the outputs of a graph that measures what goes into its dense layers
 
 
@@ -196,11 +198,12 @@ def build_encoder(
     *,
     ranges: Mapping[str, ActivationRange] | None = None,
     observe: bool = False,
+    states_depth: int = 0,
 ) -> Any:
     """An openvino.Model. `weights` must live as long as it does: constants share their memory.
 
     `observe` adds outputs "range.LAYER.low" and ".high", the least and the largest value (1, in) that goes into each
-    dense layer.
+    dense layer. `states_depth` adds the output "states" behind so many layers, from 1; 0: none.
     """
     openvino = need("openvino", extra="text")
     builder = GraphBuilder(architecture, names, weights, ranges, observe=observe)
@@ -216,8 +219,11 @@ def build_encoder(
         )
         inputs[f"bias{group}"] = ops.unsqueeze(absent, ops.constant(np.array([1, 2])))  # (N, 1, 1, L)
     x = builder.embed(inputs["ids"], inputs["positions"])
+    states = {}
     for index in range(architecture.num_layers):
         x = builder.layer(x, index, inputs)
+        if index + 1 == states_depth:
+            states = {STATES_OUTPUT: x}
     if architecture.task == "embedding":
         pooled = [
             builder.pool(x, pooling, inputs[f"index{group}"], inputs[f"mask{group}"]) for group in range(NUM_GROUPS)
@@ -226,6 +232,7 @@ def build_encoder(
     else:
         outputs = {"logits": builder.classify(x, inputs)}
     check_ranges(builder.ranges, builder.sizes)  # none is left over
+    outputs |= states
     outputs |= {f"{RANGE_PREFIX}{name}": node for name, node in builder.range_outputs.items()}
     results = []
     for name, node in outputs.items():

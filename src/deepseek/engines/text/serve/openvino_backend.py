@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from deepseek.contracts import Arrays
 from deepseek.engines.openvino import cpu_settings, openvino_core
 from deepseek.engines.text.serve.backend import Precision, TextBackend, ThreadRequests, TokenArray, row_lengths
-from deepseek.engines.text.serve.graph import NUM_GROUPS, RANGE_PREFIX, build_encoder
+from deepseek.engines.text.serve.graph import NUM_GROUPS, RANGE_PREFIX, STATES_OUTPUT, build_encoder
 from deepseek.engines.text.serve.length_groups import group_by_length, padded_width
 from deepseek.engines.text.serve.quantize import ActivationRange, merge_ranges
 from deepseek.engines.text.source.architecture import Architecture, TensorNames
@@ -47,16 +47,20 @@ class OpenVinoBackend(TextBackend):
         ranges: Mapping[str, ActivationRange] | None = None,
         observe: bool = False,
         weights: Weights | None = None,
+        states_depth: int = 0,
     ) -> None:
         """`ranges`: dense layers to run in int8. `observe`: a graph that observe() can read. `weights` stand for those
-        of the folder."""
+        of the folder. `states_depth`: run() also gives "states" (N, L, H), those of the tokens behind so many layers.
+        """
         super().__init__(Architecture.read(folder), precision)
         weights = weights or Weights.open(folder)
         self._weights: Weights | None = weights  # the compiled model may share their memory
         names = TensorNames.find(self.architecture, weights)
         model = build_encoder(
-            self.architecture, Pooling.read(folder), names, weights, ranges=ranges, observe=observe
+            self.architecture, Pooling.read(folder), names, weights, ranges=ranges, observe=observe,
+            states_depth=states_depth,
         )  # fmt: skip
+        self._states_depth = states_depth
         settings = cpu_settings(num_threads, bf16=precision != "f32")
         self._requests = ThreadRequests(openvino_core(extra="text").compile_model(model, "CPU", settings))
 
@@ -70,7 +74,10 @@ class OpenVinoBackend(TextBackend):
             return {self.output_name: output[packed.token_index]}
         rows = np.empty((len(ids), output.shape[1]), np.float32)
         rows[packed.order] = output[: len(ids)]
-        return {self.output_name: rows}
+        if not self._states_depth:
+            return {self.output_name: rows}
+        states = np.asarray(request.get_tensor(STATES_OUTPUT).data)[packed.token_index]
+        return {self.output_name: rows, STATES_OUTPUT: states}
 
     def observe(self, arrays: Arrays, ranges: dict[str, ActivationRange]) -> None:
         """Widen `ranges` by the values that this batch sends into the dense layers of a graph that observes."""
