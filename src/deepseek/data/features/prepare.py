@@ -24,7 +24,7 @@ from deepseek.bundle.fields import parse_value
 from deepseek.bundle.manifest import Input
 from deepseek.contracts import Batch, Float32, JsonObject, Record
 from deepseek.data.features.datetimes import DatetimeEncoder
-from deepseek.data.features.kinds import identifier_reason
+from deepseek.data.features.kinds import group_reason, identifier_reason
 from deepseek.data.features.modality import ColumnEncoder, ColumnProfile, FeatureKind, Modality
 from deepseek.data.features.numerics import NumberEncoder
 from deepseek.data.features.registry import modality, modality_of_kind
@@ -243,7 +243,9 @@ def fit_preprocessor(
         if coding is None:
             notes.append(_note_left_out(ColumnProfile.from_table(table, name), kind))
         else:
-            used.append(_fit_column(ColumnProfile.from_table(table, name), kind, coding))
+            profile = ColumnProfile.from_table(table, name)
+            notes += _note_group(profile)
+            used.append(_fit_column(profile, kind, coding))
     used, pairs = _join_texts(table, used)
     if not any(column.coder.parts for column in used):
         raise InputError(
@@ -287,6 +289,18 @@ def _note_left_out(profile: ColumnProfile, kind: str) -> str:
         return f"{start}it is of the kind {kind!r}, which this model does not read"
     option = shlex.quote(f"{profile.name}={kept}")
     return f"{start}{why}; to use it as a category: kinds={{{profile.name!r}: {kept!r}}} (in the shell --kind {option})"
+
+
+def _note_group(profile: ColumnProfile) -> list[str]:
+    """That a column that is read names groups of rows, and what to do where new rows are of new groups."""
+    why = group_reason(profile)
+    if not why:
+        return []
+    by_group = f"group:{profile.name}"
+    start = f"column {profile.name!r} is read, though {why}: where new rows are of groups that training did not have,"
+    return [
+        f"{start} split={by_group!r} (in the shell --split {shlex.quote(by_group)}) leaves it out and measures that"
+    ]
 
 
 def _fit_column(profile: ColumnProfile, kind: str, coding: Modality) -> Column:

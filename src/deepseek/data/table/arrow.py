@@ -150,7 +150,7 @@ def check_names(names: list[str]) -> list[str]:
             expected=f"at most {MAX_COLUMNS}",
             fix="keep the columns that matter, or reduce them first (principal components, sums by group)",
         )
-    stripped = [name.strip() or f"unnamed_{position}" for position, name in enumerate(names, 1)]
+    stripped = [name.strip() or f"Unnamed: {place}" for place, name in enumerate(names)]
     seen: set[str] = set()
     for position, name in enumerate(stripped, 1):
         if name in seen:

@@ -164,6 +164,22 @@ _DATA: Final = {
     ),
     "its name is that of an identifier ({num} values in {all} rows), and a new row may have a value that no row had "
     "before": "其名称像标识（{all} 行中有 {num} 个取值），新的一行可能出现从未有过的取值",
+    "its numbers are as long as those of telephones and accounts, and hardly repeat ({num} values in {all} rows)": (
+        "其数字与电话、账号一样长，几乎不重复（{all} 行中有 {num} 个取值）"
+    ),
+    "column {name} is read, though it names groups of rows ({num} values in {all} rows): where new rows are of groups "
+    "that training did not have, {split} (in the shell {option}) leaves it out and measures that": (
+        "列 {name} 表示行的分组（{all} 行中有 {num} 个取值），但仍被读取：若新行属于训练中没有的分组，"
+        "{split}（命令行 {option}）会将其排除并据此评估"
+    ),
+    "{code} stands in {num} rows, far from all others; to keep it as a number: {how}": (
+        "{code} 出现在 {num} 行中，远离其他取值；若要保留为数字：{how}"
+    ),
+    "column {name}: {words} counts as missing": "列 {name}：{words} 按缺失处理",
+    "{words} counts as missing": "{words} 按缺失处理",
+    "column {name}: {num} cells cannot be read as training was and count as missing: {cells}": (
+        "列 {name}：{num} 个单元格无法按训练时的方式读取，按缺失处理：{cells}"
+    ),
     "to use it as a category: {how}": "若要作为类别使用：{how}",
     "column {name} is read as numbers: {text} is {value}": "列 {name} 按数字读取：{text} 即 {value}",
     "column {name} is read as dates: {text} is {value}": "列 {name} 按日期读取：{text} 即 {value}",
