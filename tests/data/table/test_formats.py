@@ -182,7 +182,7 @@ def test_numbers_that_mean_not_known_are_said_or_read_so() -> None:
     table = Table({"x": values}, {"x": "number"})
     for read in (read_formats(table), read_formats(table, missing_words=["999"])):
         assert int(np.isnan(read.column("x")).sum()) == 10
-        assert "999 counts as missing" in read.notes[0]
+        assert "999 count as missing" in read.notes[0]
         assert read.formats["x"].parse(999) != read.formats["x"].parse(999)
     assert "--kind x=numeric" in read_formats(table).notes[0]
     kept = read_formats(table, kinds={"x": "numeric"})

@@ -83,7 +83,7 @@ def find_kind(profile: ColumnProfile) -> str:
         return "constant"
     if identifier_reason(profile):
         return "identifier"
-    if group_reason(profile) and len(profile.counts) <= MAX_LEVELS:
+    if group_reason(profile):
         return "category"
     claims = (modality.claims(profile) for modality in modalities())
     return next((kind for kind in claims if kind is not None), "text")
@@ -103,8 +103,13 @@ def identifier_reason(profile: ColumnProfile) -> str:
         reason = f"its values hardly repeat ({counts}), so that they say nothing of a new row" if nearly_all else ""
     if not can_be_one:
         return ""
-    if reason or not _is_named(profile) or group_reason(profile):
+    groups = group_reason(profile)
+    if reason or not _is_named(profile) or (groups and num_distinct <= MAX_LEVELS):
         return reason
+    if groups:
+        return (
+            f"{groups}, more than a category has levels; split by group:{profile.name} where new rows are of new ones"
+        )
     if nearly_all:
         return f"its values hardly repeat ({counts}) and its name is that of an identifier"
     return f"its name is that of an identifier ({counts}), and a new row may have a value that no row had before"

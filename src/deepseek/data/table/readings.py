@@ -65,7 +65,7 @@ class ColumnReading:
             return ""
         parts = [f"{start} is read as {self.read_as}: {self.example}"] if self.example else []
         if self.missing_words:
-            words = f"{', '.join(self.missing_words)} count{'s' * (len(self.missing_words) == 1)} as missing"
+            words = f"{', '.join(self.missing_words)} count as missing"
             parts.append(words if parts else f"{start}: {words}")
         start = "" if parts else f"{start}: "
         if self.num_odd:

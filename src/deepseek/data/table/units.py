@@ -161,7 +161,7 @@ def relative_units(usual: str, units: Iterable[str]) -> dict[str, float]:
 
 def is_known_unit(unit: str) -> bool:
     """Whether a unit is one of a dimension, a currency or a share, and no word that a name ends with."""
-    return unit[:1] in "%‰°" or is_currency(unit) or any(_plain(unit) in each for each in _DIMENSIONS)
+    return unit[:1] in {"%", "‰", "°"} or is_currency(unit) or any(_plain(unit) in each for each in _DIMENSIONS)
 
 
 def _plain(unit: str) -> str:
