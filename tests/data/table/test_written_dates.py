@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from deepseek.data.table.formats import apply_formats, read_formats
-from deepseek.data.table.months import month_number
 from deepseek.data.table.table import Table
+from deepseek.data.table.words.months import month_number
 from deepseek.data.table.written_dates import DateOrder, parse_written
 
 DAYS = [datetime(2019, 3, 1) + timedelta(days=int(day)) for day in np.random.default_rng(5).integers(0, 1_200, 150)]

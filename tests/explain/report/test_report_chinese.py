@@ -92,7 +92,23 @@ NOTES = (
     "the model was not shuffled, to keep to the time limit",
     NO_SENSITIVITY_NOTE,
 )
-NAMES = {*COLUMNS, "yes", "no", "late", "loans", "note", "day", "id", "time", "drop=", "kinds=", "integer_category"}
+NAMES = {
+    *COLUMNS,
+    "yes",
+    "no",
+    "late",
+    "loans",
+    "note",
+    "day",
+    "id",
+    "time",
+    "drop=",
+    "kinds=",
+    "integer_category",
+    "numeric",
+    "group",
+    "missing=",
+}
 
 
 def figure(value: float) -> dict[str, float]:

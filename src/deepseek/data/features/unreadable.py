@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.data.table.missing_words import is_missing_word
 from deepseek.data.table.table import ColumnFormat
 from deepseek.data.table.values import Values
+from deepseek.data.table.words.missing_words import is_missing_word
 
 Value = TypeVar("Value")
 

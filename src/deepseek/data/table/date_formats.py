@@ -17,8 +17,8 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from deepseek.data.table.date_numbers import parse_number_date
-from deepseek.data.table.missing_words import FormatSearch, is_missing_word, split_missing
 from deepseek.data.table.values import epoch_ms, parse_timestamp, to_python
+from deepseek.data.table.words.missing_words import FormatSearch, is_missing_word, split_missing
 from deepseek.data.table.written_dates import DateOrder, numeric_parts, parse_written
 from deepseek.look.words import Text
 from deepseek.null_words import NULL_WORDS
@@ -28,6 +28,7 @@ NUM_SAMPLED = 300  # different texts that are tried before all are
 MIN_SAMPLED_SHARE = 0.6  # of them that must be dates
 MIN_IN_ORDER = 0.95  # of the steps from row to row that go one way, from which an order is that of time
 MIN_ORDERED_DATES = 10
+NUM_ORDERED_TEXTS = 5_000  # that the orders are tried on first
 
 _PART_OF_YEAR = re.compile(r"[0-9]{4}[-/. ][1-4]")  # 2020-1: terms and quarters, where no other number comes behind
 _ORDERS: tuple[DateOrder, ...] = ("month", "day", "year")  # what may come first; the most usual first
@@ -113,17 +114,24 @@ def find_date_format(
         return nothing
     if sum(any(_reads(text, order) for order in _ORDERS) for text in sample) < MIN_SAMPLED_SHARE * len(sample):
         return nothing
-    dates = {order: {text for text in texts if _reads(text, order)} for order in _ORDERS}
-    num_odd = {order: sum(texts[text] for text in texts if text not in dates[order]) for order in _ORDERS}
-    tied = [order for order in _ORDERS if num_odd[order] == min(num_odd.values())]
-    order, doubt = tied[0], ""
-    if len(tied) > 1 and (numeric := [text for text in texts if numeric_parts(text) is not None]):
-        order, doubt = _choose_order(numeric, tied)
+    numeric = [text for text in texts if numeric_parts(text) is not None]
+    likely = _likely_orders(numeric) if numeric else _ORDERS[:1]
+    dates = {order: {text for text in texts if _reads(text, order)} for order in likely}
+    num_odd = {order: sum(texts[text] for text in texts if text not in dates[order]) for order in likely}
+    tied = [order for order in likely if num_odd[order] == min(num_odd.values())]
+    order, doubt = _choose_order(numeric, tied) if len(tied) > 1 else (tied[0], "")
     if len(dates[order]) < min_dates:
         return nothing
     odd = {text: count for text, count in texts.items() if text not in dates[order]}
     form = replace(_format_of(order), missing=missing)
     return FormatSearch(form, odd, sum(texts.values()), len(dates[order]), doubt)
+
+
+def _likely_orders(texts: list[str]) -> list[DateOrder]:
+    """The orders in which most of a sample of dates of three numbers can be read: all texts are read in these alone."""
+    sample = texts[:: len(texts) // NUM_ORDERED_TEXTS + 1]
+    num_read = {order: sum(_reads(text, order) for text in sample) for order in _ORDERS}
+    return [order for order in _ORDERS if num_read[order] == max(num_read.values())]
 
 
 def _format_of(order: DateOrder) -> DateFormat:

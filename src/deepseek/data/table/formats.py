@@ -23,7 +23,6 @@ from deepseek.bundle.fields import parse_value
 from deepseek.contracts import JsonObject
 from deepseek.data.table.date_formats import DateFormat, find_date_format
 from deepseek.data.table.date_numbers import find_number_dates
-from deepseek.data.table.missing_words import FormatSearch
 from deepseek.data.table.number_formats import (
     NumberFormat,
     find_clock_format,
@@ -33,6 +32,7 @@ from deepseek.data.table.number_formats import (
 from deepseek.data.table.readings import MAX_SAID_CELLS, ColumnReading, name_cells, shorten_cell
 from deepseek.data.table.table import ColumnFormat, ColumnType, Table
 from deepseek.data.table.values import are_timestamps, format_timestamp, map_distinct, parse_number
+from deepseek.data.table.words.missing_words import FormatSearch
 
 #: Kinds of columns, as a user may call them, whose texts are read as numbers or dates.
 READ_KINDS = ("numeric", "integer_category", "datetime")

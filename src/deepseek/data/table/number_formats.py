@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from deepseek.data.table.missing_words import FormatSearch, is_missing_word, split_missing
-from deepseek.data.table.units import (
+from deepseek.data.table.values import MAX_DIGITS, MAX_EXACT_INTEGER, parse_number
+from deepseek.data.table.words.missing_words import FormatSearch, is_missing_word, split_missing
+from deepseek.data.table.words.units import (
     CURRENCY,
     DOUBTFUL_SCALES,
     UNIT,
@@ -28,7 +29,6 @@ from deepseek.data.table.units import (
     relative_units,
     split_scale,
 )
-from deepseek.data.table.values import MAX_DIGITS, MAX_EXACT_INTEGER, parse_number
 from deepseek.look.words import Text
 from deepseek.null_words import NULL_WORDS
 
@@ -222,6 +222,9 @@ def find_clock_format(counts: Mapping[str, int], missing_words: Iterable[str] = 
     """Whether a column's texts (rows of each, by text) are times of the day. `missing_words`: as in
     find_number_format()."""
     missing, texts = split_missing(counts, missing_words)
+    sample = list(texts)[:NUM_SAMPLED]
+    if sum(map(_is_clock, sample)) < MIN_SAMPLED_SHARE * len(sample):
+        return FormatSearch(None, {}, sum(texts.values()))
     odd = {text: count for text, count in texts.items() if not _is_clock(text)}
     num_clocks = len(texts) - len(odd)
     form = NumberFormat(missing=missing, is_clock=True) if num_clocks >= max(MIN_NUMBERS, len(odd)) else None

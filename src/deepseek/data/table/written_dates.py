@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from deepseek.data.table.months import NAME_PATTERN, month_number
+from deepseek.data.table.words.months import NAME_PATTERN, month_number
 
 DateOrder = Literal["month", "day", "year"]  # what comes first in 03/04/05
 
@@ -103,6 +103,9 @@ def parse_written(text: str, order: DateOrder) -> dt.datetime:
 
 def _parse_moment(text: str, order: DateOrder) -> dt.datetime | None:
     """None for a text of no form; ValueError for a moment that does not exist."""
+    date = _parse_date(text, order)
+    if date is not None:
+        return dt.datetime.combine(date, dt.time())
     for form in (_DATE_THEN_TIME, _TIME_THEN_DATE):
         match = form.fullmatch(text)
         date = None if match is None else _parse_date(match["date"].strip(), order)

@@ -205,7 +205,9 @@ _DATA: Final = {
         "列 {name} 保持文本：{all} 个单元格中有 {num} 个不是日期：{cells}"
     ),
     "mend them, or name the words that mean missing": "请修正，或指明表示缺失的词",
-    "mend them, or name the words that mean missing ({how})": "请修正，或指明表示缺失的词（{how}）",
+    "mend them, or name the words that mean missing (missing=[...]; in the shell --missing WORD)": (
+        "请修正，或指明表示缺失的词（missing=[...]；命令行 --missing 词）"
+    ),
     "column {name}: {code} stands in {num} rows, far from all others": (
         "列 {name}：{code} 出现在 {num} 行中，远离其他取值"
     ),
