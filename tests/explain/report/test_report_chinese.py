@@ -93,22 +93,9 @@ NOTES = (
     NO_SENSITIVITY_NOTE,
 )
 NAMES = {
-    *COLUMNS,
-    "yes",
-    "no",
-    "late",
-    "loans",
-    "note",
-    "day",
-    "id",
-    "time",
-    "drop=",
-    "kinds=",
-    "integer_category",
-    "numeric",
-    "group",
-    "missing=",
-}
+    *COLUMNS, "yes", "no", "late", "loans", "note", "day", "id", "time", "drop=", "kinds=", "integer_category", "numeric",
+    "group", "missing=", "split",
+}  # fmt: skip
 
 
 def figure(value: float) -> dict[str, float]:

@@ -246,7 +246,10 @@ def _without_pandas_types(values: Any) -> Any:
     """A series of pandas whose type Arrow does not have, in one that it has: periods are the moments of their starts,
     intervals texts."""
     kind = str(getattr(values, "dtype", ""))
+    if kind == "category":
+        kind = str(values.dtype.categories.dtype)
     if kind.startswith("period["):
+        values = values.astype(kind)
         return values.dt.to_timestamp() if hasattr(values, "dt") else values.to_timestamp()
     return values.astype(str) if kind.startswith("interval[") else values
 
