@@ -30,7 +30,7 @@ class Flag:
 
     row: int
     column: str
-    what: Literal["imputed", "unseen", "truncated", "outside", "far"]
+    what: Literal["imputed", "unseen", "truncated", "unreadable", "outside", "far"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now, 
 from deepseek.bundle.promises import Promises
 from deepseek.contracts import Figure, Float64, JsonObject, Task
 from deepseek.data.table.formats import TARGET_FORMAT
+from deepseek.data.table.readings import ColumnReading
 from deepseek.engines.decide import Decision
 from deepseek.train.tabular.contradictions import find_contradictions
 from deepseek.train.tabular.decide import Threshold, check_costs, choose_threshold
@@ -152,7 +153,7 @@ def pack_bundle(run: FinishedRun, clock: RunClock) -> ShipResult:
         engine=run.engines[0].kind, metrics=run.test.metrics, baseline=run.test.baseline, size_bytes=bundle.size_bytes,
         cpu_s=clock.cpu_s(), wall_s=clock.wall_s(), seed=options.seed, num_trials=run.num_trials,
         warnings=(*run.warnings, *(against.warnings if against else ())), against=against,
-        operating_point=promises.operating_point, alarms=alarms,
+        operating_point=promises.operating_point, alarms=alarms, columns=_readings(run),
     )  # fmt: skip
 
 
@@ -207,11 +208,21 @@ def _documents(run: FinishedRun, promises: Promises) -> dict[str, object]:
         "evidence/data.json": {
             "warnings": run.warnings,
             "kinds": run.kinds,
+            "columns": [reading.to_dict() for reading in _readings(run)],
             "digest": data.development.digest(),
             **({"rows": data.sample.to_dict()} if data.sample else {}),
             **run.data_details,
         },
     }
+
+
+def _readings(run: FinishedRun) -> tuple[ColumnReading, ...]:
+    """How each column was read, with the kind as which it enters the model."""
+    target = run.options.target
+    return tuple(
+        replace(reading, kind=run.kinds.get(reading.name, "target" if reading.name == target else ""))
+        for reading in run.data.table.readings
+    )
 
 
 def _metrics_report(run: FinishedRun, promises: Promises) -> JsonObject:

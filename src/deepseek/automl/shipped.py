@@ -8,6 +8,8 @@ from pathlib import Path
 
 from deepseek.automl.comparison.results import ComparisonResult
 from deepseek.contracts import Figure, JsonObject, Task
+from deepseek.data.table.readings import ColumnReading
+from deepseek.data.view.readings_table import reading_parts
 from deepseek.look import numbers
 from deepseek.look.summary import (
     fact_table,
@@ -58,6 +60,7 @@ class ShipResult(Result):
     against: ComparisonResult | None = None  # with an older bundle on the test rows, where one was named
     operating_point: OperatingPoint | None = None  # of two classes, on the test rows
     privacy: PrivacySpent | None = None  # of the rows, where the run had a budget
+    columns: tuple[ColumnReading, ...] = ()  # how each column of the training rows was read
     alarms: tuple[str, ...] = ()  # those warnings that say what the bundle does not keep; they lead the summary
 
     def to_dict(self) -> JsonObject:
@@ -67,6 +70,7 @@ class ShipResult(Result):
         }
         plain["bundle"] = str(self.path)
         plain["warnings"] = list(self.warnings)
+        plain["columns"] = [reading.to_dict() for reading in self.columns]
         plain["operating_point"] = self.operating_point and self.operating_point.to_dict()
         for name in ("metrics", "baseline"):
             plain[name] = {metric: asdict(figure) for metric, figure in getattr(self, name).items()}
@@ -88,6 +92,7 @@ class ShipResult(Result):
             *([line.en for line in self.against.headlines()] if self.against else []),
             figure_table(json_object["metrics"], json_object["baseline"]),
             *operating_point_parts(self.operating_point),
+            *reading_parts(self.columns),
             fact_table(
                 [
                     ("engine", self.engine),

@@ -135,7 +135,7 @@ def _read_and_split(source: Any, options: ShipOptions) -> tuple[Table, Split | N
         return table, None, sample, method
     tables = [table]
     for name, (_, own) in zip(names[1:], parts[1:], strict=True):
-        own_rows = None if own is None else check_rows(apply_formats(read_table(own), table.formats), name)
+        own_rows = None if own is None else check_rows(_apply_formats(read_table(own), table, options), name)
         tables.append(table.take(np.arange(0)) if own_rows is None else own_rows)
     ends = np.cumsum([part.num_rows for part in tables])
     train, validation, test = (np.arange(end - part.num_rows, end) for end, part in zip(ends, tables, strict=True))
@@ -155,7 +155,17 @@ def _read_formats(table: Table, options: ShipOptions) -> Table:
     if options.target in table.columns and options.task != "regression":
         values = set(table.column(options.target).tolist())
         leave += [options.target] if options.task is not None or len(values) <= MAX_NUMBER_CLASSES else []
-    return read_formats(table, missing_words=options.missing, kinds=options.kinds, leave=leave)
+    return read_formats(
+        table, missing_words=options.missing, kinds=options.kinds, leave=leave, keep_numbers=[options.target]
+    )
+
+
+def _apply_formats(own: Table, table: Table, options: ShipOptions) -> Table:
+    """Rows of the user's own as those of `table` were read: a cell that cannot be read so counts as missing, and is
+    told; one of the target stays, and is refused."""
+    columns = {name: form for name, form in table.formats.items() if name != options.target}
+    target = {name: form for name, form in table.formats.items() if name == options.target}
+    return apply_formats(apply_formats(own, columns, by_force=True), target)
 
 
 def _source_name(role: str, source: Any) -> str:

@@ -43,7 +43,7 @@ class FlagEntry(TypedDict):
 
     row: int
     column: str
-    what: Literal["imputed", "unseen", "truncated", "outside", "far"]
+    what: Literal["imputed", "unseen", "truncated", "unreadable", "outside", "far"]
 
 
 @dataclass(frozen=True, slots=True)

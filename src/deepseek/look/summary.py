@@ -35,6 +35,7 @@ _FLAG_WORDS = {
     "imputed": ("value was missing and was replaced", "values were missing and were replaced"),
     "unseen": ("value was never seen in training", "values were never seen in training"),
     "truncated": ("text was longer than the model reads", "texts were longer than the model reads"),
+    "unreadable": ("text could not be read and counts as missing", "texts could not be read and count as missing"),
     "outside": ("number is outside of the training range", "numbers are outside of the training range"),
     "far": ("row is far from every training row, mostly by", "rows are far from every training row, mostly by"),
 }

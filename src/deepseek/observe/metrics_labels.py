@@ -13,7 +13,7 @@ LABELS: dict[str, str] = {
     "code": "codes of the error classes of this package, and names of Python's exceptions",
     "stage": "decode, prepare, wait, compute, encode",
     "column": "columns of the bundle",
-    "what": "imputed, unseen, truncated, outside, far",
+    "what": "imputed, unseen, truncated, unreadable, outside, far",
     "digest": "one for each loaded version",
     "same": "yes, no",
     "process": "front_end, engine, explainer, generator",

@@ -24,7 +24,7 @@ def kind(values: Any, name: str = "column") -> str:
     [
         (RNG.normal(size=N), "numeric"),
         (RNG.integers(0, 100, N), "numeric"),
-        (RNG.permutation(N) * 3, "numeric"),
+        (RNG.permutation(N) * 300, "numeric"),
         (RNG.integers(3, 9, N), "integer_category"),
         (RNG.integers(3, 9, 30), "numeric"),
         (RNG.integers(3, 9, N) / 2, "numeric"),

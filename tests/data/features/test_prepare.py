@@ -399,3 +399,9 @@ def test_a_column_that_is_left_out_gives_its_true_reason_and_the_option_that_kee
         kind = words[1].rpartition("=")[2]
         kept = fit_preprocessor(table, find_kinds(table, target="y", overrides={name: kind}), target="y")
         assert name in {column.name for column in kept.columns}
+
+
+def test_a_column_without_a_name_is_known_to_bundles_that_called_it_otherwise() -> None:
+    prepared = fit({"unnamed_1": [1.5, 2.5, 9.5], "age": [1.5, 2.5, 9.5]})  # as an earlier version named it
+    table = read_table({"Unnamed: 0": [1.5], "age": [2.5]})
+    assert cells(prepared.table(table)) == [[1.5, 2.5]]

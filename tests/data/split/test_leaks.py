@@ -50,9 +50,16 @@ def test_a_few_equal_rows_are_a_warning() -> None:
     assert "5 of 100" in leaks[0].message
 
 
+def test_rows_that_repeat_because_columns_have_few_values_are_no_finding() -> None:
+    assert check({"c": RNG.choice(["u", "v", "w"], N), "d": RNG.choice(["p", "q", "r"], N), "y": Y}) == []
+
+
 def test_rows_that_repeat_everywhere_are_a_warning() -> None:
-    leaks = check({"c": RNG.choice(["u", "v", "w"], N), "d": RNG.choice(["p", "q", "r"], N), "y": Y})
-    assert {finding.level for finding in leaks} == {"warn"}
+    twice = {name: np.concatenate([values[: N // 2]] * 2) for name, values in clean().items()}
+    order = RNG.permutation(N)
+    leaks = check({name: values[order] for name, values in twice.items()})
+    assert {finding.level for finding in leaks} <= {"warn", "refuse"}
+    assert {finding.name for finding in leaks} == {"validation rows", "test rows"}
 
 
 def test_an_identifier_does_not_hide_equal_rows() -> None:
@@ -245,3 +252,38 @@ def test_a_column_that_is_dropped_is_not_looked_at() -> None:
     del kinds["copy"]
     split = split_table(table, target="y", task="binary")
     assert check_leaks(table, split, target="y", task="binary", kinds=kinds) == []
+
+
+def test_a_number_that_parts_few_rows_without_an_exception_is_refused() -> None:
+    classes = np.repeat(["no", "yes"], 14)
+    told = np.where(classes == "yes", 5.0, 1.0) + RNG.random(28)
+    table = {"told": told, "x": RNG.normal(size=28), "y": classes.astype(object)}
+    (finding,) = check(table, parts(20, 0, 8))
+    assert finding.column == "told"
+    assert "parts all 28 rows" in finding.message
+    told[0] = 5.5  # one exception: a strong feature of few rows
+    assert check(table, parts(20, 0, 8)) == []
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_two_columns_that_add_up_to_the_target_are_refused_together(sign: int) -> None:
+    casual, registered = RNG.gamma(2, 50, N), RNG.gamma(2, 150, N)
+    y = casual + sign * registered + RNG.normal(size=N)
+    (finding,) = check({"casual": casual, "x": RNG.normal(size=N), "registered": registered, "y": y}, task="regression")
+    assert ("sum" if sign > 0 else "difference") in finding.message
+    assert "'casual', 'registered'" in finding.fix
+
+
+def test_two_good_predictors_are_no_sum() -> None:
+    a, b = RNG.normal(size=(2, N))
+    assert check({"a": a, "b": b, "y": 3 * a + b + 0.01 * RNG.normal(size=N)}, task="regression") == []
+    assert check({"a": a, "b": b, "y": a + b + 0.2 * RNG.normal(size=N)}, task="regression") == []
+
+
+def test_a_column_that_is_filled_in_after_the_answer_is_refused_though_not_always_filled() -> None:
+    filled = np.where((Y == 1) & (RNG.random(N) < 0.3), RNG.random(N), np.nan)
+    (finding,) = check({**clean(), "boat": filled})
+    assert finding.column == "boat"
+    assert "as if filled in after it" in finding.message
+    by_chance = np.where(RNG.random(N) < 0.3, RNG.random(N), np.nan)
+    assert check({**clean(), "cabin": by_chance}) == []

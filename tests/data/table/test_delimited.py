@@ -107,7 +107,7 @@ def test_a_duplicate_column_is_refused_by_name() -> None:
 
 def test_the_index_of_a_saved_frame_gets_a_name() -> None:
     table = read(",a\n0,5\n1,6\n")
-    assert table.names == ("unnamed_1", "a")
+    assert table.names == ("Unnamed: 0", "a")
     assert "no name" in table.notes[0]
 
 

@@ -91,7 +91,7 @@ def test_many_odd_cells_leave_a_column_text_and_it_is_said() -> None:
         ["small", "large", "medium", "none"],
         ["1", "2", "A", "B"] * 10,
         ["10-20", "20-30", "30-40"] * 10,
-        ["1 year", "2 years", "3 years"] * 10,  # two units
+        ["1 apple", "2 pears", "3 apples"] * 10,  # two units
         ["5 kg", "5 lb", "7 kg", "9 lb"] * 10,
         ["12A", "12B", "13A", "14C"] * 10,
         [f"192.168.0.{row}" for row in range(100)],
@@ -180,10 +180,16 @@ def test_a_later_text_of_another_form_leaves_the_column_as_it_is() -> None:
 def test_numbers_that_mean_not_known_are_said_or_read_so() -> None:
     values = np.array([1.0, 2, 3, 4, 5, 6] * 20 + [999.0] * 10)
     table = Table({"x": values}, {"x": "number"})
-    assert "--missing 999" in read_formats(table).notes[0]
-    read = read_formats(table, missing_words=["999"])
-    assert int(np.isnan(read.column("x")).sum()) == 10
-    assert read.formats["x"].parse(999) != read.formats["x"].parse(999)
+    for read in (read_formats(table), read_formats(table, missing_words=["999"])):
+        assert int(np.isnan(read.column("x")).sum()) == 10
+        assert "999 count as missing" in read.notes[0]
+        assert read.formats["x"].parse(999) != read.formats["x"].parse(999)
+    assert "--kind x=numeric" in read_formats(table).notes[0]
+    kept = read_formats(table, kinds={"x": "numeric"})
+    assert int(np.isnan(kept.column("x")).sum()) == 0
+    target = read_formats(table, keep_numbers=["x"])
+    assert int(np.isnan(target.column("x")).sum()) == 0
+    assert "--missing 999" in target.notes[0]
     assert find_missing_code(np.arange(1_500.0)) is None  # 999 among its like
 
 

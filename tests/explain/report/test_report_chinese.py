@@ -51,6 +51,38 @@ FORMATS = (
     "column 'debt' stays text: 9 of 90 cells are no numbers: '!'; mend them, or name the words that mean missing",
     "column 'debt' has 999 in 12 rows, far from all others; if it means not known, say --missing 999",
     "column 'debt': 999 counts as missing",
+    (
+        "column 'debt': 999 count as missing; 999 stands in 12 rows, far from all others; to keep it as a number: "
+        "kinds={'debt': 'numeric'} (in the shell --kind debt=numeric)"
+    ),
+    "column 'debt': 999 stands in 12 rows, far from all others; if it means not known, say --missing 999",
+    (
+        "column 'debt' stays text: 9 of 90 cells are no numbers: '!'; mend them, or name the words that mean missing "
+        "(missing=[...]; in the shell --missing WORD)"
+    ),
+    "column 'debt': 2 cells cannot be read as training was and count as missing: '!'",
+    (
+        "column 'id' is read, though it names groups of rows (120 values in 400 rows): where new rows are of groups "
+        "that training did not have, split='group:id' (in the shell --split group:id) leaves it out and measures that"
+    ),
+    (
+        "column 'id' was left out: it names groups of rows (300 values in 900 rows), more than a category has levels; "
+        "split by group:id where new rows are of new ones; to use it as a category: kinds={'id': 'integer_category'} "
+        "(in the shell --kind id=integer_category)"
+    ),
+    (
+        "the target 'late' is the sum of the columns 'debt' and 'age' (R² 1.00000 over 400 rows, with equal weights); "
+        "leave them out (drop=['debt', 'age']; in the shell --drop debt --drop age) unless both are known before the "
+        "target is"
+    ),
+    (
+        "column 'note' has a value in 120 rows, 120 of them of the class 'yes' of 'late', as if filled in after it; "
+        "leave it out (drop=['note']; in the shell --drop note) unless it is known before the target is"
+    ),
+    (
+        "column 'age' alone parts all 28 rows by the classes of 'late', which would happen by chance in 5e-08 of such "
+        "tables; leave it out (drop=['age']; in the shell --drop age) unless it is known before the target is"
+    ),
 )  # fmt: skip
 NOTES = (
     "there are so few columns, and orders of them, that hardly one lies beyond 95 % of random ones",
@@ -60,7 +92,10 @@ NOTES = (
     "the model was not shuffled, to keep to the time limit",
     NO_SENSITIVITY_NOTE,
 )
-NAMES = {*COLUMNS, "yes", "no", "late", "loans", "note", "day", "id", "time", "drop=", "kinds=", "integer_category"}
+NAMES = {
+    *COLUMNS, "yes", "no", "late", "loans", "note", "day", "id", "time", "drop=", "kinds=", "integer_category", "numeric",
+    "group", "missing=", "split",
+}  # fmt: skip
 
 
 def figure(value: float) -> dict[str, float]:

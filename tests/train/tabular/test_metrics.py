@@ -182,3 +182,11 @@ def test_lower_is_better_for_every_loss() -> None:
     better = 0.5 * output + 0.5 * np.eye(2)[target]
     for info in METRICS["binary"].values():
         assert info.loss(target, better, weight) < info.loss(target, output, weight)
+
+
+def test_macro_f1_is_over_the_classes_that_some_row_has_or_is_given() -> None:
+    target, guess = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0])
+    output = np.eye(4)[guess]  # two of four classes are nowhere
+    value = find_metric("multiclass", "macro_f1").function(target, output, np.ones(4))
+    assert value == pytest.approx(reference.f1_score(target, guess, average="macro"))
+    assert value > 0.7

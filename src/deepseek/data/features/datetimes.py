@@ -21,6 +21,7 @@ from deepseek.data.features.modality import (
     ReplacedRows,
     ReplacementReason,
 )
+from deepseek.data.features.unreadable import find_unreadable, parse_or_missing
 from deepseek.data.table.date_formats import DateFormat
 from deepseek.data.table.values import (
     DAY_MS,
@@ -67,8 +68,11 @@ class DatetimeEncoder:
             out[:, index] = _calendar_feature(name, known_ms, self.start_ms)
         if self.seen_missing:
             out[:, -1] = missing
+        unreadable = find_unreadable(values, missing, self.format)
+        if unreadable:
+            missing[unreadable] = False
         imputed = () if self.seen_missing or not missing.any() else np.flatnonzero(missing).tolist()
-        return ReplacedRows(imputed)
+        return ReplacedRows(imputed, unreadable=unreadable)
 
     def quick(self) -> Callable[[Any], FeatureValues | None]:
         def moment(value: Any) -> FeatureValues | None:
@@ -86,13 +90,15 @@ class DatetimeEncoder:
         timestamp_ms = self._parse(value)
         if timestamp_ms is not None:
             return self._cells(timestamp_ms, 0.0), None
+        if find_unreadable([value], np.array([True]), self.format):
+            return self._cells(self.median_ms, 1.0), "unreadable"
         return self._cells(self.median_ms, 1.0), None if self.seen_missing else "imputed"
 
     def example(self) -> Any:
         return format_timestamp(self.median_ms)
 
     def _parse(self, value: Any) -> int | None:
-        return parse_timestamp(value) if self.format is None else self.format.parse(value)
+        return parse_or_missing(value, parse_timestamp, None) if self.format is None else self.format.parse(value)
 
     def _cells(self, moment_ms: int, missing: float) -> FeatureValues:
         dates = (_calendar_feature(name, moment_ms, self.start_ms) for name in self.used)

@@ -29,7 +29,7 @@ FeatureKind = Literal[
     "word", "word_weight", "pair", "pair_weight", "ngram", "ngram_weight",
 ]  # fmt: skip
 FeatureValues = tuple[float, ...]  # the features of one value
-ReplacementReason = Literal["imputed", "unseen", "truncated"]
+ReplacementReason = Literal["imputed", "unseen", "truncated", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,12 @@ class EncodedFeature:
 @dataclass(frozen=True, slots=True)
 class ReplacedRows:
     """The rows, by number, whose value was replaced: missing ones were imputed, unknown levels are unseen, long texts
-    are truncated."""
+    are truncated, texts that say nothing in a column of numbers or dates are unreadable."""
 
     imputed: Sequence[int] = ()
     unseen: Sequence[int] = ()
     truncated: Sequence[int] = ()
+    unreadable: Sequence[int] = ()
 
 
 class ColumnEncoder(Protocol):

@@ -18,6 +18,7 @@ from deepseek.data.features.modality import (
     ReplacedRows,
     ReplacementReason,
 )
+from deepseek.data.features.unreadable import find_unreadable, parse_or_missing
 from deepseek.data.table.number_formats import NumberFormat
 from deepseek.data.table.table import is_integral
 from deepseek.data.table.values import FLOAT32_MAX, Values, parse_number, parse_numbers
@@ -58,7 +59,11 @@ class NumberEncoder:
         if self.seen_missing:
             out[:, -1] = unusable
             unusable = unusable & ~np.isnan(parsed)
-        return ReplacedRows(imputed=np.flatnonzero(unusable).tolist() if unusable.any() else ())
+        unreadable = find_unreadable(values, np.isnan(parsed), self.format)
+        if unreadable:
+            unusable[unreadable] = False
+        imputed = np.flatnonzero(unusable).tolist() if unusable.any() else ()
+        return ReplacedRows(imputed=imputed, unreadable=unreadable)
 
     def quick(self) -> Callable[[Any], FeatureValues | None]:
         offset, largest, missing_numbers = self.offset, FLOAT32_MAX, self.missing_numbers
@@ -79,6 +84,8 @@ class NumberEncoder:
         parsed = self._parse(value)
         if abs(parsed - self.offset) <= FLOAT32_MAX:
             return self._cells(parsed, 0.0), None
+        if find_unreadable([value], np.isnan([parsed]), self.format):
+            return self._cells(self.median, 1.0), "unreadable"
         flagged = not self.seen_missing or not math.isnan(parsed)
         return self._cells(self.median, 1.0), "imputed" if flagged else None
 
@@ -96,7 +103,7 @@ class NumberEncoder:
         return np.where(np.isin(parsed, list(self.missing_numbers)), np.nan, parsed)
 
     def _parse(self, value: Any) -> float:
-        return parse_number(value) if self.format is None else self.format.parse(value)
+        return parse_or_missing(value, parse_number, math.nan) if self.format is None else self.format.parse(value)
 
     def _cells(self, value: float, missing: float) -> FeatureValues:
         onehots = (float(value == level) for level in self.levels)

@@ -11,6 +11,7 @@ Rows are counted from 0 in errors and flags, as in the row_id of an answer.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +25,7 @@ from deepseek.bundle.fields import parse_value
 from deepseek.bundle.manifest import Input
 from deepseek.contracts import Batch, Float32, JsonObject, Record
 from deepseek.data.features.datetimes import DatetimeEncoder
-from deepseek.data.features.kinds import identifier_reason
+from deepseek.data.features.kinds import group_reason, identifier_reason
 from deepseek.data.features.modality import ColumnEncoder, ColumnProfile, FeatureKind, Modality
 from deepseek.data.features.numerics import NumberEncoder
 from deepseek.data.features.registry import modality, modality_of_kind
@@ -38,6 +39,7 @@ from deepseek.errors import InputError, IntegrityError, TooLargeError
 
 VERSION = 1
 MAX_FEATURES = 20_000
+_UNNAMED = re.compile(r"Unnamed: ([0-9]{1,4})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +98,13 @@ class Preprocessor:
     def table(self, table: Table, first_row: int = 0) -> Batch:
         """Features (N, F) of a table's rows. InputError names a column that is missing or unknown, or the value that
         does not fit, by its row: `first_row` is the number of the table's first."""
+        known = {column.name for column in self.columns} | set(self.ignored)
+        table = _rename_unnamed(table, known)
         for column in self.columns:
             if column.name not in table.columns:
                 raise unknown_column_error(
                     column.name, table.names, where="the data", fix=f"add {column.name!r} to the data"
                 )
-        known = {column.name for column in self.columns} | set(self.ignored)
         for name in table.names:
             if name not in known:
                 raise unknown_column_error(
@@ -243,7 +246,9 @@ def fit_preprocessor(
         if coding is None:
             notes.append(_note_left_out(ColumnProfile.from_table(table, name), kind))
         else:
-            used.append(_fit_column(ColumnProfile.from_table(table, name), kind, coding))
+            profile = ColumnProfile.from_table(table, name)
+            notes += _note_group(profile)
+            used.append(_fit_column(profile, kind, coding))
     used, pairs = _join_texts(table, used)
     if not any(column.coder.parts for column in used):
         raise InputError(
@@ -289,6 +294,18 @@ def _note_left_out(profile: ColumnProfile, kind: str) -> str:
     return f"{start}{why}; to use it as a category: kinds={{{profile.name!r}: {kept!r}}} (in the shell --kind {option})"
 
 
+def _note_group(profile: ColumnProfile) -> list[str]:
+    """That a column that is read names groups of rows, and what to do where new rows are of new groups."""
+    why = group_reason(profile)
+    if not why:
+        return []
+    by_group = f"group:{profile.name}"
+    start = f"column {profile.name!r} is read, though {why}: where new rows are of groups that training did not have,"
+    return [
+        f"{start} split={by_group!r} (in the shell --split {shlex.quote(by_group)}) leaves it out and measures that"
+    ]
+
+
 def _fit_column(profile: ColumnProfile, kind: str, coding: Modality) -> Column:
     try:
         return Column(profile.name, kind, coding.name, coding.fit(profile, kind))
@@ -304,6 +321,23 @@ def _fit_column(profile: ColumnProfile, kind: str, coding: Modality) -> Column:
 def _column_from_json(item: Any) -> Column:
     name, coding = str(item["name"]), modality(str(item["modality"]))
     return Column(name, str(item["kind"]), coding.name, parse_value(coding.coder, item["coder"], f"column {name!r}"))
+
+
+def _rename_unnamed(table: Table, known: Collection[str]) -> Table:
+    """The table with columns that have no name in their file called as earlier versions called them (`unnamed_1`),
+    where a bundle of such a version knows them so."""
+    old_names = {}
+    for name in table.names:
+        match = _UNNAMED.fullmatch(name)
+        old_name = f"unnamed_{int(match[1]) + 1}" if match else ""
+        if name not in known and old_name in known:
+            old_names[name] = old_name
+    if not old_names:
+        return table
+    columns = {old_names.get(name, name): values for name, values in table.columns.items()}
+    return replace(
+        table, columns=columns, types={old_names.get(name, name): kind for name, kind in table.types.items()}
+    )
 
 
 def _column_values(table: Table, column: Column) -> Values:

@@ -210,6 +210,7 @@ class RowEncoder:
             raise _bad_value_error(name, coder, first_row + error.row, error.value) from error
         flags = [Flag(row, name, "imputed") for row in replaced.imputed]
         flags += [Flag(row, name, "unseen") for row in replaced.unseen]
+        flags += [Flag(row, name, "unreadable") for row in replaced.unreadable]
         return flags + [Flag(row, name, "truncated") for row in replaced.truncated]
 
     def _encode_unusual(self, value: Any, index: int, row: int, flags: list[Flag]) -> FeatureValues:

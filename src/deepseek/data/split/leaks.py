@@ -27,6 +27,9 @@ from deepseek.errors import InputError
 
 NO_INPUTS = ("identifier", "constant", "text")  # kinds of columns that are left out of the features, or are content
 LEAKING_PARTS = ("test rows", "validation rows")  # names of findings that are no column's
+MIN_SHARED_ROWS_SHARE = 0.005  # of test rows that are training rows, below which they change no figure
+MIN_REPEATS = 20  # rows for each different row, from which equal rows are what the table is made of
+MAX_CHANCE_RATIO = 3.0  # times as many such rows as columns of few values make by chance
 MAX_SHARED_ROWS_SHARE = 0.2  # of test rows that are training rows, beyond what rows repeat within the training part
 
 
@@ -44,7 +47,8 @@ def check_leaks(
     drops are not in it. `method` is how the rows were split; `own_files` says that the user did it."""
     findings = _find_shared_rows(table, split, kinds)
     inputs = [name for name, kind in kinds.items() if kind not in NO_INPUTS]
-    findings += find_target_leaks(table, inputs, target=target, task=task)
+    texts = [name for name, kind in kinds.items() if kind == "text"]
+    findings += find_target_leaks(table, inputs, target=target, task=task, texts=texts)
     findings += _find_time_leaks(table, split, kinds, method, own_files) + _find_shared_groups(table, split, method)
     return sorted(findings, key=lambda finding: finding.level)
 
@@ -56,6 +60,7 @@ def _find_shared_rows(table: Table, split: Split, kinds: Mapping[str, str]) -> l
         return []
     hashes = hash_rows(table, names)
     train = hashes[split.train]
+    by_chance = _chance_of_equal_rows(table, names, hashes, len(train))
     _, inverse, counts = np.unique(train, return_inverse=True, return_counts=True)
     repeats = float(np.mean(counts[inverse] > 1)) if len(train) else 0.0  # training rows that have a twin among them
     findings = []
@@ -64,10 +69,25 @@ def _find_shared_rows(table: Table, split: Split, kinds: Mapping[str, str]) -> l
         if not num_same:
             continue
         share = num_same / len(rows)
+        if share < MIN_SHARED_ROWS_SHARE or share <= MAX_CHANCE_RATIO * by_chance:
+            continue
         level: Literal["refuse", "warn"] = "refuse" if share - repeats > MAX_SHARED_ROWS_SHARE else "warn"
         message = f"{num_same} of {len(rows)} {name} ({share:.1%}) equal training rows in every column that is read"
         findings.append(Finding(level, name, message, "remove the copies, or split by group:COLUMN"))
     return findings
+
+
+def _chance_of_equal_rows(table: Table, names: list[str], hashes: NDArray[np.uint64], num_train: int) -> float:
+    """How likely a new row equals one of the training rows because its columns have few values: each column drawn by
+    itself from the values of the different rows."""
+    different = np.unique(hashes, return_index=True)[1]
+    if len(different) * MIN_REPEATS <= len(hashes):
+        return 1.0
+    equal = 1.0  # the chance that two rows are equal
+    for name in names:
+        counts = np.unique(value_bits(table.column(name)[different]), return_counts=True)[1].astype(np.float64)
+        equal *= float((counts * (counts - 1)).sum()) / max(1, len(different) * (len(different) - 1))
+    return -float(np.expm1(num_train * np.log1p(-min(equal, 1 - 1e-12))))
 
 
 def _parse_dates(name: str, texts: NDArray[Any]) -> NDArray[Any]:

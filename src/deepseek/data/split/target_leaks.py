@@ -19,9 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float64, Task
+from deepseek.data.split.column_sums import find_sum
 from deepseek.data.split.findings import Finding
+from deepseek.data.split.presence import describe_presence
 from deepseek.data.split.row_hashes import value_bits
 from deepseek.data.table.table import Table
+from deepseek.data.table.values import level_names
 from deepseek.extras import need
 
 REFUSED_ACCURACY = 0.985  # balanced, by one column alone, from which it is taken for the target; 1 / classes is chance
@@ -43,10 +46,14 @@ MAX_TOKENS = 20  # of one value
 Codes = NDArray[np.int64]
 
 
-def find_target_leaks(table: Table, names: Iterable[str], *, target: str, task: Task) -> list[Finding]:
-    """A refusal for each column of `names` that tells the target, worded by how it does."""
+def find_target_leaks(
+    table: Table, names: Iterable[str], *, target: str, task: Task, texts: Iterable[str] = ()
+) -> list[Finding]:
+    """A refusal for each column of `names` that tells the target, worded by how it does; of `texts` only whether they
+    have a value is looked at."""
     if table.num_rows < MIN_ROWS:
         return []
+    names = list(names)
     judge = _RegressionJudge(table, target) if task == "regression" else _ClassJudge(table, target)
     findings = []
     for name in names:
@@ -57,6 +64,13 @@ def find_target_leaks(table: Table, names: Iterable[str], *, target: str, task: 
             if MAX_LEVELS < len(set(values[:MAX_ROWS].tolist())) <= len(values) // MIN_LEVEL_ROWS:
                 fix += f", split by group:{name} where its values name groups,"
             findings.append(Finding("refuse", name, message, f"{fix} unless it is known before the target is", name))
+    if isinstance(judge, _RegressionJudge):
+        return findings + judge.find_sums(table, [name for name in names if name not in {f.name for f in findings}])
+    for name in texts:
+        message = judge.describe_presence(table, name)
+        if message:
+            fix = f"leave it out (drop=[{name!r}]; in the shell --drop {shlex.quote(name)}) unless it is known before"
+            findings.append(Finding("refuse", name, message, f"{fix} the target is", name))
     return findings
 
 
@@ -67,22 +81,28 @@ class _ClassJudge:
         self.target = target
         self.classes: Codes = np.unique(value_bits(table.column(target)), return_inverse=True)[1].astype(np.int64)
         self.num_classes = int(self.classes.max()) + 1
+        first = np.unique(self.classes, return_index=True)[1]
+        self.class_names = [str(name) for name in level_names(table.column(target)[first])]
         self.few, self.many = (self._draw_rows(num_rows) for num_rows in (SAMPLE_ROWS, MAX_ROWS))
 
     def describe(self, table: Table, name: str) -> str:
         """How the column tells the class, in words; "" where it does not."""
         values = table.column(name)
         accuracy = self._accuracy(values, self.few)
-        if accuracy is None:  # too few rows for anything but an exact copy
-            return self._describe_exact(values, name)
+        if accuracy is None:  # too few rows for what is not exact
+            return (
+                self._describe_exact(values, name)
+                or self._describe_separation(values, name)
+                or self.describe_presence(table, name)
+            )
         if accuracy < REFUSED_ACCURACY - SCREENING_MARGIN:
-            return self._describe_presence(table.missing_mask(name)[self.many], name)
+            return self.describe_presence(table, name)
         exact = self._describe_exact(values, name)
         if exact:
             return exact
         accuracy = self._accuracy(values, self.many)
         if accuracy is None or accuracy < REFUSED_ACCURACY:
-            return self._describe_presence(table.missing_mask(name)[self.many], name)
+            return self.describe_presence(table, name)
         return (
             f"column {name!r} alone nearly tells the target {self.target!r}: it gives the class of {accuracy:.1%} of "
             "the rows, each class weighing the same"
@@ -117,17 +137,32 @@ class _ClassJudge:
             return f"each value of column {name!r} has one class of {self.target!r} only"
         return ""
 
-    def _describe_presence(self, missing: NDArray[np.bool_], name: str) -> str:
-        """Whether one class of several alone has a value there, or alone has none."""
-        classes = self.classes[self.many]
-        for number in np.flatnonzero(np.bincount(classes) >= MIN_CLASS_ROWS):
-            share, others = missing[classes == number].mean(), missing[classes != number].mean()
-            if (1 + abs(share - others)) / 2 >= REFUSED_ACCURACY:
-                what = "no value" if share > others else "a value"
-                return (
-                    f"column {name!r} has {what} in the rows of one class of {self.target!r}, and in hardly any other"
-                )
-        return ""
+    def describe_presence(self, table: Table, name: str) -> str:
+        """Whether it tells the class that the column has a value, or none, in words; "" where it does not."""
+        missing, classes = table.missing_mask(name)[self.many], self.classes[self.many]
+        words = describe_presence(missing, classes, self.class_names, repr(self.target))
+        return words and f"column {name!r} {words}"
+
+    def _describe_separation(self, values: NDArray[Any], name: str) -> str:
+        """Whether a number of few rows parts the classes without an exception, which chance would hardly do."""
+        if values.dtype == object or len(values) >= MIN_NEAR_ROWS:
+            return ""
+        numbers = _as_numbers(values)
+        sizes = np.bincount(self.classes)
+        if not np.isfinite(numbers).all() or sizes[sizes > 0].min() < MIN_CLASS_ROWS:
+            return ""
+        order = np.lexsort((self.classes, numbers))
+        changes = np.flatnonzero(np.diff(self.classes[order]) != 0)
+        if len(changes) != self.num_classes - 1 or (numbers[order][changes] == numbers[order][changes + 1]).any():
+            return ""
+        log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, len(values) + 1)))])
+        log_chance = log_factorial[self.num_classes] + log_factorial[sizes].sum() - log_factorial[len(values)]
+        if log_chance > MAX_LOG_CHANCE:
+            return ""
+        return (
+            f"column {name!r} alone parts all {len(values)} rows by the classes of {self.target!r}, which would happen "
+            f"by chance in {np.exp(log_chance):.1g} of such tables"
+        )
 
     def _accuracy(self, values: NDArray[Any], rows: Codes) -> float | None:
         """Balanced accuracy of the best simple rule by this column alone; None where too few rows judge."""
@@ -216,6 +251,22 @@ class _RegressionJudge:
         if self._shares_out(missing[known].astype(np.int64)):
             return f"whether {column} has a value tells whether the target {self.target!r} is large or small"
         return ""
+
+    def find_sums(self, table: Table, names: Sequence[str]) -> list[Finding]:
+        """A refusal for two columns whose sum or difference is the target."""
+        numbers = {name: table.column(name)[self.rows] for name in names if table.types[name] == "number"}
+        pair = find_sum(numbers, self.values)
+        if pair is None:
+            return []
+        how = "sum" if pair.sign > 0 else "difference"
+        message = (
+            f"the target {self.target!r} is the {how} of the columns {pair.left!r} and {pair.right!r} "
+            f"(R² {pair.r2:.5f} over {pair.num_rows:,} rows, with equal weights)"
+        )
+        both = [pair.left, pair.right]
+        shell = " ".join(f"--drop {shlex.quote(name)}" for name in both)
+        fix = f"leave them out (drop={both!r}; in the shell {shell}) unless both are known before the target is"
+        return [Finding("refuse", pair.left, message, fix, pair.left)]
 
     def _describe_numbers(self, x: Float64) -> str:
         y = self.values

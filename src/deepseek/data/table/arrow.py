@@ -32,6 +32,7 @@ from deepseek.errors import InputError, TooLargeError
 from deepseek.extras import need
 
 MAX_COLUMNS = 5_000
+_UNITS_PER_HOUR = {"s": 3_600, "ms": 3_600_000, "us": 3_600_000_000, "ns": 3_600_000_000_000}
 MAX_NAME_CHARACTERS = 500  # letters in the name of a column
 
 
@@ -150,7 +151,7 @@ def check_names(names: list[str]) -> list[str]:
             expected=f"at most {MAX_COLUMNS}",
             fix="keep the columns that matter, or reduce them first (principal components, sums by group)",
         )
-    stripped = [name.strip() or f"unnamed_{position}" for position, name in enumerate(names, 1)]
+    stripped = [name.strip() or f"Unnamed: {place}" for place, name in enumerate(names)]
     seen: set[str] = set()
     for position, name in enumerate(stripped, 1):
         if name in seen:
@@ -194,7 +195,7 @@ class TypedColumnReader:
         elif not _is_readable(chunked.type):
             raise InputError(
                 f"column {self._name!r} is of type {chunked.type}",
-                expected="numbers, true or false, text, dates or times with a date",
+                expected="numbers, true or false, text, dates, times or durations",
                 fix=f"turn {self._name!r} into such columns, or leave it out of the file",
             )
         elif _is_text(chunked.type):
@@ -218,15 +219,30 @@ class TypedColumnReader:
             return "number", values, overflow_note(values)
         if pa.types.is_decimal(kind):
             return "number", to_float64(chunked.cast(pa.float64())), ""
-        if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-            return read_timestamps(chunked)
+        if any(is_one(kind) for is_one in (pa.types.is_date, pa.types.is_timestamp, *_clock_types())):
+            return _read_times(chunked)
         return "text", to_text_array(trim_cells(_to_utf8(self._name, chunked))), ""
 
 
 def _is_readable(kind: Any) -> bool:
     types = need("pyarrow", extra="tabular").types
     plain = (types.is_null, types.is_boolean, types.is_floating, types.is_decimal, types.is_date, types.is_timestamp)
-    return any(is_one(kind) for is_one in plain) or _is_text(kind)
+    return any(is_one(kind) for is_one in (*plain, *_clock_types())) or _is_text(kind)
+
+
+def _clock_types() -> tuple[Any, Any]:
+    """What asks whether a type is a duration, or a time of the day."""
+    types = need("pyarrow", extra="tabular").types
+    return types.is_duration, types.is_time
+
+
+def _read_times(chunked: Any) -> ReadColumn:
+    """Dates and timestamps as moments, durations and times of the day as hours."""
+    pa, kind = need("pyarrow", extra="tabular"), chunked.type
+    if not any(is_one(kind) for is_one in _clock_types()):
+        return read_timestamps(chunked)
+    whole = chunked.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64())
+    return "number", to_float64(whole) / _UNITS_PER_HOUR[kind.unit], "has times without a date; they are hours"
 
 
 def _decode_array(chunked: Any) -> Any:

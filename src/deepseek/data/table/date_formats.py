@@ -1,4 +1,4 @@
-"""How the texts of a column say dates: 14.05.2022, 5/14/22 2:30 PM, 14-May-2022, Feb 1 2000, 2022年5月14日.
+"""How the texts of a column say dates: 14.05.2022, 5/14/22 2:30 PM, 14-May-2022, 14 mai 2022, 2022年5月14日, 20220514.
 
     search = find_date_format({"14/05/2022": 1, "02/06/2022": 1, "03/07/2022": 1})
     search.format                        # DateFormat(day_first=True)
@@ -9,51 +9,29 @@ Which of two numbers is the day is decided by the whole training column, and kep
 
 from __future__ import annotations
 
-import datetime as dt
+import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Literal
 
-from deepseek.data.table.missing_words import FormatSearch, split_missing
-from deepseek.data.table.values import epoch_ms, parse_timestamp
+from deepseek.data.table.date_numbers import parse_number_date
+from deepseek.data.table.values import epoch_ms, parse_timestamp, to_python
+from deepseek.data.table.words.missing_words import FormatSearch, is_missing_word, split_missing
+from deepseek.data.table.written_dates import DateOrder, numeric_parts, parse_written
+from deepseek.look.words import Text
 from deepseek.null_words import NULL_WORDS
 
 MIN_DATES = 3  # different ones, from which a column of texts is read as dates
 NUM_SAMPLED = 300  # different texts that are tried before all are
 MIN_SAMPLED_SHARE = 0.6  # of them that must be dates
-MAX_DATE_LETTERS = 60
-CENTURY_PIVOT = 69  # 68 is 2068 and 69 is 1969, as the C library has it
+MIN_IN_ORDER = 0.95  # of the steps from row to row that go one way, from which an order is that of time
+MIN_ORDERED_DATES = 10
+NUM_ORDERED_TEXTS = 5_000  # that the orders are tried on first
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTH = (
-    r"(?P<name>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
-    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
-)
-_YEAR, _DAY = r"(?P<year>[0-9]{4}|[0-9]{2})", r"(?P<day>[0-9]{1,2})"
-_WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? )?"
-_SECONDS = r"(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]{1,9}))?)?"
-_HALF = r" ?(?P<half>[ap]\.?m\.?)?"
-_CLOCK = rf"(?P<hour>[0-9]{{1,2}})(?::(?P<minute>[0-9]{{2}}){_SECONDS})?{_HALF}"
-_CHINESE_CLOCK = r"(?: ?(?P<hour>[0-9]{1,2})[时点:](?:(?P<minute>[0-9]{1,2})分?(?::?(?P<second>[0-9]{1,2})秒?)?)?)?"
-_LATER = rf"(?:(?:,? |T){_CLOCK})?"
-#: Two numbers before the year: which of them is the day, the text does not say.
-_NUMERIC = re.compile(
-    rf"(?P<first>[0-9]{{1,2}})(?P<mark>[./-])(?P<second_number>[0-9]{{1,2}})(?P=mark){_YEAR}{_LATER}", re.IGNORECASE
-)
-#: Other forms, whose parts have names.
-_FORMS = tuple(
-    re.compile(form, re.IGNORECASE)
-    for form in (
-        rf"{_WEEKDAY}{_DAY}(?:st|nd|rd|th)?[ .-]? ?{_MONTH},?[ -]?{_YEAR}{_LATER}",
-        rf"{_WEEKDAY}{_MONTH}[ -]?{_DAY}(?:st|nd|rd|th)?,?[ -]{_YEAR}{_LATER}",
-        rf"(?P<year>[0-9]{{4}})[ -]{_MONTH}[ -]{_DAY}{_LATER}",
-        rf"(?P<year>[0-9]{{4}}) ?年 ?(?P<month>[0-9]{{1,2}}) ?月(?: ?{_DAY} ?[日号])?{_CHINESE_CLOCK}",
-        r"(?P<year>[0-9]{4})[-/.](?P<month>[0-9]{1,2})",
-        r"(?P<month>[0-9]{1,2})[/.](?P<year>[0-9]{4})",
-        rf"{_MONTH}[ -](?P<year>[0-9]{{4}})",
-    )
-)
+_PART_OF_YEAR = re.compile(r"[0-9]{4}[-/. ][1-4]")  # 2020-1: terms and quarters, where no other number comes behind
+_ORDERS: tuple[DateOrder, ...] = ("month", "day", "year")  # what may come first; the most usual first
 
 
 @dataclass(frozen=True)
@@ -62,85 +40,137 @@ class DateFormat:
 
     day_first: bool = False  # 03/04/2020 is the third of April
     missing: tuple[str, ...] = ()  # texts of the training column that count as missing, beside NULL_WORDS
+    year_first: bool = False  # 22-04-03 is the third of April 2022
+    numbers: Literal[
+        "", "yyyymmdd", "yyyymmddhhmmss", "epoch seconds", "epoch milliseconds", "years", "spreadsheet days"
+    ] = ""  # what numbers, and texts of digits alone, say
+    is_tolerant: bool = False  # training had texts that say nothing: later ones count as missing, and are flagged
+
+    def __post_init__(self) -> None:
+        if self.day_first and self.year_first:
+            raise ValueError(f"two orders: {self}")
+
+    @property
+    def order(self) -> DateOrder:
+        """What comes first in 03/04/05."""
+        return "year" if self.year_first else "day" if self.day_first else "month"
 
     def parse(self, value: Any) -> int | None:
         """Milliseconds since 1970 of a text, None for a missing one; any other value as parse_timestamp() reads it.
-        ValueError for a text of another form, a time alone among them.
+        ValueError for a text of another form, a time alone among them, which a tolerant column has as None.
 
         >>> DateFormat().parse("Jan 2, 1970"), DateFormat(day_first=True).parse("02.01.1970")
         (86400000, 86400000)
         """
         if not isinstance(value, str):
-            return parse_timestamp(value)
+            return self._parse_number(value) if self.numbers else parse_timestamp(value)
         text = value.strip()
-        if text in NULL_WORDS or text in self.missing:
+        if self.knows_as_missing(text) or is_missing_word(text):
             return None
+        try:
+            return self._parse_text(text)
+        except (ValueError, OverflowError):
+            if self.is_tolerant:
+                return None
+            raise
+
+    def knows_as_missing(self, text: str) -> bool:
+        """Whether a text is one that stood for "not known" in training."""
+        return text in NULL_WORDS or text in self.missing
+
+    def describe(self) -> Text:
+        """Its parts in words."""
+        if self.numbers:
+            return Text(self.numbers, self.numbers)
+        zh = {"day": "日", "month": "月", "year": "年"}[self.order]
+        return Text(f"the {self.order} first, where a date is three numbers", f"日期为三个数字时，{zh}在前")
+
+    def _parse_number(self, value: Any) -> int | None:
+        value = to_python(value)
+        if value is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+            return parse_timestamp(value)
+        if math.isnan(value) or (self.missing and f"{value:.0f}" in self.missing):
+            return None
+        return parse_number_date(value, self.numbers)
+
+    def _parse_text(self, text: str) -> int | None:
+        if self.numbers and text.isdigit() and text.isascii():
+            return parse_number_date(float(text), self.numbers)
         try:
             return parse_timestamp(text)
         except ValueError:
-            return epoch_ms(_parse_written(text, self.day_first))
+            return epoch_ms(parse_written(text, self.order))
 
 
 def find_date_format(
     counts: Mapping[str, int], missing_words: Iterable[str] = (), min_dates: int = MIN_DATES
 ) -> FormatSearch[DateFormat]:
-    """How a column's texts (rows of each, by text) say dates. `missing_words`: what the user says means missing;
-    `min_dates`: different ones without which there is no format."""
+    """How a column's texts (rows of each, by text, in the order of the rows) say dates. `missing_words`: what the user
+    says means missing; `min_dates`: different ones without which there is no format."""
     missing, texts = split_missing(counts, missing_words)
     nothing: FormatSearch[DateFormat] = FormatSearch(None, {}, sum(texts.values()))
     sample = list(texts)[:NUM_SAMPLED]
-    if sum(_reads(text, False) or _reads(text, True) for text in sample) < MIN_SAMPLED_SHARE * len(sample):
+    if all(_PART_OF_YEAR.fullmatch(text) for text in sample):
         return nothing
-    dates = {day_first: {text for text in texts if _reads(text, day_first)} for day_first in (False, True)}
-    num_odd = {day_first: sum(texts[text] for text in texts if text not in dates[day_first]) for day_first in dates}
-    day_first = num_odd[True] < num_odd[False]
-    doubt = ""
-    if num_odd[True] == num_odd[False] and any(_NUMERIC.fullmatch(text) for text in texts):
-        day_first = not any("/" in text for text in texts)
-        first = "day" if day_first else "month"
-        doubt = f"nothing in it tells the day from the month: the {first} is taken to come first"
-    if len(dates[day_first]) < min_dates:
+    if sum(any(_reads(text, order) for order in _ORDERS) for text in sample) < MIN_SAMPLED_SHARE * len(sample):
         return nothing
-    odd = {text: count for text, count in texts.items() if text not in dates[day_first]}
-    return FormatSearch(DateFormat(day_first, missing), odd, sum(texts.values()), len(dates[day_first]), doubt)
+    numeric = [text for text in texts if numeric_parts(text) is not None]
+    likely = _likely_orders(numeric) if numeric else _ORDERS[:1]
+    dates = {order: {text for text in texts if _reads(text, order)} for order in likely}
+    num_odd = {order: sum(texts[text] for text in texts if text not in dates[order]) for order in likely}
+    tied = [order for order in likely if num_odd[order] == min(num_odd.values())]
+    order, doubt = _choose_order(numeric, tied) if len(tied) > 1 else (tied[0], "")
+    if len(dates[order]) < min_dates:
+        return nothing
+    odd = {text: count for text, count in texts.items() if text not in dates[order]}
+    form = replace(_format_of(order), missing=missing)
+    return FormatSearch(form, odd, sum(texts.values()), len(dates[order]), doubt)
 
 
-def _reads(text: str, day_first: bool) -> bool:
+def _likely_orders(texts: list[str]) -> list[DateOrder]:
+    """The orders in which most of a sample of dates of three numbers can be read: all texts are read in these alone."""
+    sample = texts[:: len(texts) // NUM_ORDERED_TEXTS + 1]
+    num_read = {order: sum(_reads(text, order) for text in sample) for order in _ORDERS}
+    return [order for order in _ORDERS if num_read[order] == max(num_read.values())]
+
+
+def _format_of(order: DateOrder) -> DateFormat:
+    return DateFormat(day_first=order == "day", year_first=order == "year")
+
+
+def _choose_order(texts: list[str], orders: list[DateOrder]) -> tuple[DateOrder, str]:
+    """Which of the orders that all fit a person would take, and what to say of it. `texts`: dates of three numbers, in
+    the order of their rows. The year is not first where no day would vary more than the year; then the order by which
+    rows follow each other in time; then the number that is the same in all is the day, as of months; then habit."""
+    first, second, third = (len(set(values)) for values in zip(*filter(None, map(numeric_parts, texts)), strict=True))
+    doubt = "nothing in it tells the {} from the {}: the {} is taken to come first"
+    if "year" in orders:
+        if third > first:
+            return "year", doubt.format("year", "day", "year") if third < 2 * first else ""
+        orders = [order for order in orders if order != "year"]
+        if len(orders) == 1:
+            return orders[0], doubt.format("year", "day", "day") if first < 2 * third else ""
+    in_time = [order for order in orders if _is_in_order(texts, order)]
+    if len(in_time) == 1:
+        return in_time[0], ""
+    if (first == 1) != (second == 1) and len(texts) >= MIN_DATES:
+        return ("day", "") if first == 1 else ("month", "")
+    order: DateOrder = "month" if any("/" in text for text in texts) else "day"
+    return order, doubt.format("day", "month", order)
+
+
+def _is_in_order(texts: list[str], order: DateOrder) -> bool:
+    """Whether the dates rise, or fall, from row to row."""
+    if len(texts) < MIN_ORDERED_DATES:
+        return False
+    moments = [_format_of(order).parse(text) or 0 for text in texts if _reads(text, order)]
+    rises = sum(later > earlier for earlier, later in pairwise(moments))
+    return max(rises, len(moments) - 1 - rises) >= MIN_IN_ORDER * (len(moments) - 1)
+
+
+def _reads(text: str, order: DateOrder) -> bool:
     try:
-        DateFormat(day_first).parse(text)
+        _format_of(order).parse(text)
     except (ValueError, OverflowError):
         return False
     return True
-
-
-def _parse_written(text: str, day_first: bool) -> dt.datetime:
-    """ValueError for a text of no form, and for a day or a time that does not exist."""
-    if len(text) > MAX_DATE_LETTERS:
-        raise ValueError(text[:MAX_DATE_LETTERS])
-    match = _NUMERIC.fullmatch(text)
-    if match is not None:
-        first, other = int(match["first"]), int(match["second_number"])
-        day, month = (first, other) if day_first else (other, first)
-    else:
-        match = next(filter(None, (form.fullmatch(text) for form in _FORMS)), None)
-        if match is None:
-            raise ValueError(text)
-        parts = match.groupdict()
-        day = int(parts.get("day") or 1)
-        month = _MONTHS.index(parts["name"][:3].lower()) + 1 if parts.get("name") else int(parts.get("month") or 1)
-    parts = match.groupdict()
-    year = int(parts["year"] or 0)
-    if len(parts["year"] or "") == 2:
-        year += 2000 if year < CENTURY_PIVOT else 1900
-    return dt.datetime(year, month, day, *_clock(parts))
-
-
-def _clock(parts: Mapping[str, str | None]) -> tuple[int, int, int, int]:
-    """Hour of 24, minute, second and microsecond. ValueError for 13 PM."""
-    hour, half = int(parts.get("hour") or 0), (parts.get("half") or "").lower()
-    if half:
-        if not 1 <= hour <= 12:
-            raise ValueError(f"{hour} {half}")
-        hour = hour % 12 + (12 if half.startswith("p") else 0)
-    fraction = int((parts.get("fraction") or "0").ljust(9, "0")[:6])
-    return hour, int(parts.get("minute") or 0), int(parts.get("second") or 0), fraction

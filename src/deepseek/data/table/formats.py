@@ -1,6 +1,6 @@
-"""Columns of texts that say numbers or dates, read as a person would, with a note on each.
+"""Columns of texts that say numbers or dates, read as a person would, with a reading and a note of each.
 
-    table = read_formats(table)                     # of training rows; table.formats says what was found
+    table = read_formats(table)                     # of training rows: table.formats, table.readings
     table = apply_formats(later, table.formats)     # rows of later, by the same formats
 
 A column of which a few cells are neither is read all the same: these count as missing, and the note names them. One
@@ -9,11 +9,12 @@ with more of them stays text, and a note says what it looked like.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,92 +22,144 @@ from numpy.typing import NDArray
 from deepseek.bundle.fields import parse_value
 from deepseek.contracts import JsonObject
 from deepseek.data.table.date_formats import DateFormat, find_date_format
-from deepseek.data.table.missing_words import FormatSearch
-from deepseek.data.table.number_formats import NumberFormat, find_clock_format, find_number_format
+from deepseek.data.table.date_numbers import find_number_dates
+from deepseek.data.table.number_formats import (
+    NumberFormat,
+    find_clock_format,
+    find_number_format,
+    mixed_units,
+)
+from deepseek.data.table.readings import MAX_SAID_CELLS, ColumnReading, name_cells, shorten_cell
 from deepseek.data.table.table import ColumnFormat, ColumnType, Table
 from deepseek.data.table.values import are_timestamps, format_timestamp, map_distinct, parse_number
+from deepseek.data.table.words.missing_words import FormatSearch
 
 #: Kinds of columns, as a user may call them, whose texts are read as numbers or dates.
 READ_KINDS = ("numeric", "integer_category", "datetime")
 TARGET_FORMAT = "target_format"  # where the lineage of a bundle keeps it
-MAX_SAID_CELLS = 3  # of the odd ones that a note names
-MAX_SAID_LETTERS = 40
 NUM_LOOKED_AT = 1_000  # different texts, among which the example of a note is sought
 MISSING_CODES = frozenset((99.0, 999.0, 9999.0, 99999.0, -99.0, -999.0, -9999.0, -99999.0))
 MIN_CODE_ROWS, MIN_CODE_SHARE = 5, 0.005  # rows of such a number, and different numbers beside it
 MIN_CODE_GAP = 3.0  # from the others, in widths of their range
+_TYPE_WORDS: dict[ColumnType, str] = {
+    "number": "numbers", "boolean": "true or false", "text": "text", "datetime": "dates",
+}  # fmt: skip
+Form = TypeVar("Form", NumberFormat, DateFormat)
+Found = tuple[ColumnFormat | None, ColumnReading | None]  # None: the column is as every reader takes it
 
 
 def read_formats(
     table: Table, *, missing_words: Iterable[str] = (), kinds: Mapping[str, str] | None = None,
-    leave: Collection[str] = (),
+    leave: Collection[str] = (), keep_numbers: Collection[str] = (),
 ) -> Table:  # fmt: skip
-    """The table with its texts that say numbers or dates read as such, and a note on each such column.
+    """The table with its texts that say numbers or dates read as such, and a reading of each column.
 
     `missing_words`: texts that mean "not known" in this table. `kinds`: of columns, as the user calls them; one that is
     called numbers or dates is read so where half of its cells are, and one that is called otherwise stays as it is, as
-    do those of `leave`.
+    do those of `leave`. A number of nines that stands apart, such as 999, counts as missing, but in columns that the
+    user calls numbers. Numbers of the columns `keep_numbers`, such as the target, stay what they are.
     """
     words, kinds = tuple(missing_words), kinds or {}
     formats: dict[str, ColumnFormat] = {}
-    notes: list[str] = []
+    readings: list[ColumnReading] = []
     for name in table.names:
-        kind = kinds.get(name)
+        kind, values = kinds.get(name), table.column(name)
+        form, reading = None, None
         if name in leave or (kind is not None and kind not in READ_KINDS):
-            continue
-        if table.types[name] == "number":
-            form, note = _find_missing_numbers(name, table.column(name), words)
+            pass
+        elif table.types[name] == "number":
+            form, reading = _find_in_numbers(name, values, words, kind, name in keep_numbers)
         elif table.types[name] == "text":
-            form, note = _find_format(name, table.column(name), words, kind)
-        else:
-            continue
+            form, reading = _find_format(name, values, words, kind)
         formats |= {} if form is None else {name: form}
-        notes += [note] if note else []
+        readings.append(reading or ColumnReading(name, _TYPE_WORDS[table.types[name]]))
     read = apply_formats(table, formats)
-    return replace(read, notes=(*read.notes, *notes))
+    notes = [note for reading in readings if (note := reading.note())]
+    return replace(read, notes=(*read.notes, *notes), readings=tuple(readings))
 
 
-def _find_format(
-    name: str, texts: NDArray[Any], words: tuple[str, ...], kind: str | None
-) -> tuple[ColumnFormat | None, str]:
-    """How a column of texts is read, if not as text, and a note on it."""
+def _find_format(name: str, texts: NDArray[Any], words: tuple[str, ...], kind: str | None) -> Found:
+    """How a column of texts is read, if not as text."""
     search = _search(texts, words, kind)
-    if search is None or search.format is None:
-        return None, ""
-    if search.is_accepted:
-        form = replace(search.format, missing=tuple(sorted({*search.format.missing, *search.odd})))
-        return form, _note_read(name, texts, form, search)
-    return None, _note_near(name, search) if search.is_near else ""
+    if search is None:
+        return None, None
+    num_cells, num_odd, odd = search.num_rows, search.num_odd, name_cells(search.odd)
+    if search.format is not None and search.is_accepted:
+        form = replace(
+            search.format, missing=tuple(sorted({*search.format.missing, *search.odd})), is_tolerant=bool(search.odd)
+        )
+        return form, _describe_read(name, texts, form, search)
+    what = "dates" if isinstance(search.format, DateFormat) else "numbers"
+    if search.is_near:
+        reading = ColumnReading(name, "text", num_cells=num_cells, num_odd=num_odd, odd_cells=odd, looks_like=what)
+        return None, reading
+    units = mixed_units(Counter(text for text in texts.tolist() if text is not None)) if kind is None else {}
+    if units:
+        usual, *others = units
+        num_others = sum(units[unit] for unit in others)
+        cells = name_cells({f"... {unit}": units[unit] for unit in others})
+        what = f"numbers of {usual!r}"
+        return None, ColumnReading(
+            name, "text", num_cells=sum(units.values()), num_odd=num_others, odd_cells=cells, looks_like=what
+        )
+    return None, None
 
 
-def _find_missing_numbers(name: str, values: NDArray[Any], words: tuple[str, ...]) -> tuple[ColumnFormat | None, str]:
-    """The format of a column of numbers some of which mean "not known", and a note on it."""
+def _find_in_numbers(name: str, values: NDArray[Any], words: tuple[str, ...], kind: str | None, is_kept: bool) -> Found:
+    """The format of a column of numbers that are dates, or some of which mean "not known"."""
+    how = find_number_dates(values, is_wanted=kind == "datetime") if kind in (None, "datetime") and not is_kept else ""
+    if how:
+        dates = DateFormat(numbers=how)
+        first = next(value for value in values.tolist() if value == value)  # noqa: PLR0124 - NaN
+        example = f"{first:.15g} is {format_timestamp(dates.parse(first) or 0)}"
+        return dates, ColumnReading(name, "dates", dates.describe(), example, int(np.sum(~np.isnan(values))))
     form = _with_missing_numbers(values, words)
-    if form is not None:
-        return form, f"column {name!r}: {', '.join(form.missing)} counts as missing"
     code = find_missing_code(values)
-    if code is None:
-        return None, ""
-    return None, (
-        f"column {name!r} has {code:g} in {int(np.sum(values == code))} rows, far from all others; "
-        f"if it means not known, say --missing {code:g}"
-    )
+    doubt = ""
+    if code is not None and not is_kept and kind is None and (form is None or code not in form.missing_numbers):
+        text = f"{code:g}"
+        form = NumberFormat(missing=tuple(sorted({*(form.missing if form else ()), text})))
+        doubt = (
+            f"{text} stands in {int(np.sum(values == code))} rows, far from all others; to keep it as a number: "
+            f"kinds={{{name!r}: 'numeric'}} (in the shell --kind {shlex.quote(f'{name}=numeric')})"
+        )
+    elif code is not None and kind is None and form is None:
+        doubt = (
+            f"{code:g} stands in {int(np.sum(values == code))} rows, far from all others; "
+            f"if it means not known, say --missing {code:g}"
+        )
+    if form is None and not doubt:
+        return None, None
+    missing = () if form is None else form.missing
+    num_cells = int(np.sum(~np.isnan(values)))
+    return form, ColumnReading(name, "numbers", num_cells=num_cells, missing_words=missing, doubt=doubt)
 
 
-def apply_formats(table: Table, formats: Mapping[str, ColumnFormat]) -> Table:
-    """The table with the columns of `formats` that are text in it read by them. A text that does not fit stays, and so
-    does its whole column: who encodes it says which row it is."""
-    columns, types = dict(table.columns), dict(table.types)
+def apply_formats(table: Table, formats: Mapping[str, ColumnFormat], *, by_force: bool = False) -> Table:
+    """The table with the columns of `formats` read by them. A text that does not fit stays, and so does its whole
+    column: who encodes it says which row it is. `by_force`: it counts as missing, and a note counts and names it."""
+    columns, types, notes = dict(table.columns), dict(table.types), list(table.notes)
     applied = {name: form for name, form in formats.items() if name in columns}
-    for name, form in formats.items():
-        if types.get(name) == "text":
+    for name, form in applied.items():
+        if types[name] == "text":
             values = _read_column(columns[name], form)
+            if values is None and by_force:
+                values, odd = _read_by_force(columns[name], form)
+                notes.append(
+                    f"column {name!r}: {sum(odd.values())} cells cannot be read as training was and count as missing: "
+                    f"{', '.join(name_cells(odd))}"
+                )
             if values is not None:
                 columns[name], types[name] = values, _type_of(form)
-        elif types.get(name) == "number" and isinstance(form, NumberFormat) and form.missing_numbers:
+        elif types[name] == "number" and isinstance(form, DateFormat) and form.numbers:
+            values = _read_column(columns[name], form)
+            if values is not None:
+                columns[name], types[name] = values, "datetime"
+        elif types[name] == "number" and isinstance(form, NumberFormat) and form.missing_numbers:
             is_missing = np.isin(columns[name], list(form.missing_numbers))
             columns[name] = np.where(is_missing, np.nan, columns[name])
-    return replace(table, columns=columns, types=types, formats={**table.formats, **applied})
+    formats = {**table.formats, **applied}
+    return replace(table, columns=columns, types=types, notes=tuple(notes), formats=formats)
 
 
 def target_format(manifest_config: JsonObject) -> ColumnFormat | None:
@@ -119,15 +172,31 @@ def _type_of(form: ColumnFormat) -> ColumnType:
     return "number" if isinstance(form, NumberFormat) else "datetime"
 
 
-def _read_column(texts: NDArray[Any], form: ColumnFormat) -> NDArray[Any] | None:
-    """Values (N,) of the type of the format; None where a text does not fit."""
+def _read_column(cells: NDArray[Any], form: ColumnFormat) -> NDArray[Any] | None:
+    """Values (N,) of the type of the format; None where a text does not fit, also in a tolerant column: it is to be
+    told."""
     try:
-        values = map_distinct(texts.tolist(), form.parse)
+        values = map_distinct(cells.tolist(), replace(form, is_tolerant=False).parse)
     except ValueError:
         return None
-    if isinstance(form, NumberFormat):
-        return np.array(values, np.float64)
-    return np.array(values, "datetime64[ms]")
+    return _to_array(values, form)
+
+
+def _read_by_force(cells: NDArray[Any], form: ColumnFormat) -> tuple[NDArray[Any], Counter[str]]:
+    """Values (N,) of the type of the format, missing where a text does not fit, and the rows of each such text."""
+    strict, tolerant = replace(form, is_tolerant=False), replace(form, is_tolerant=True)
+    odd = Counter(text for text in cells.tolist() if text is not None)
+    for text in list(odd):
+        try:
+            strict.parse(text)
+            del odd[text]
+        except (ValueError, OverflowError):
+            continue
+    return _to_array(map_distinct(cells.tolist(), tolerant.parse), form), odd
+
+
+def _to_array(values: list[Any], form: ColumnFormat) -> NDArray[Any]:
+    return np.array(values, np.float64 if isinstance(form, NumberFormat) else "datetime64[ms]")
 
 
 def _search(texts: NDArray[Any], words: tuple[str, ...], kind: str | None) -> FormatSearch[Any] | None:
@@ -135,8 +204,10 @@ def _search(texts: NDArray[Any], words: tuple[str, ...], kind: str | None) -> Fo
     `kind`: what the user calls it, if anything."""
     counts = Counter(text for text in texts.tolist() if text is not None)
     sample = list(islice(counts, 1_000))
-    if not sample or (_are_plain_numbers(sample) and _are_plain_numbers(counts)):
+    if not sample:
         return None
+    if _are_plain_numbers(sample) and _are_plain_numbers(counts):
+        return _search_digits(counts, is_wanted=kind == "datetime") if kind in (None, "datetime") else None
     if kind is not None and kind != "datetime" and not find_clock_format(counts, words).is_accepted:
         return replace(find_number_format(counts, words, min_numbers=1), is_wanted=True)
     clocks = find_clock_format(counts, words)
@@ -151,6 +222,12 @@ def _search(texts: NDArray[Any], words: tuple[str, ...], kind: str | None) -> Fo
         return replace(find_date_format(counts, words, min_dates=1), is_wanted=True)
     dates = find_date_format(counts, words)
     return dates if dates.is_accepted or (dates.is_near and not numbers.is_near) else numbers
+
+
+def _search_digits(counts: Mapping[str, int], *, is_wanted: bool) -> FormatSearch[Any] | None:
+    """Texts of digits alone, as a frame has them, that are dates; None where they are numbers."""
+    how = find_number_dates(np.array([parse_number(text) for text in counts]), is_wanted=is_wanted)
+    return FormatSearch(DateFormat(numbers=how), {}, sum(counts.values()), len(counts)) if how else None
 
 
 def _are_plain_numbers(texts: Iterable[str]) -> bool:
@@ -188,9 +265,9 @@ def _with_missing_numbers(values: NDArray[Any], words: tuple[str, ...]) -> Numbe
     return NumberFormat(missing=kept) if kept else None
 
 
-def _note_read(name: str, texts: NDArray[Any], form: ColumnFormat, search: FormatSearch[Any]) -> str:
+def _describe_read(name: str, texts: NDArray[Any], form: Form, search: FormatSearch[Form]) -> ColumnReading:
     """How a column of texts is read, by an example, and what counts as missing in it."""
-    what = "numbers" if isinstance(form, NumberFormat) else "dates"
+    is_number = isinstance(form, NumberFormat)
     distinct = dict.fromkeys(text for text in texts.tolist() if text is not None)
     values = [text for text in islice(distinct, NUM_LOOKED_AT) if _is_value(text, form)] or [
         next(text for text in distinct if _is_value(text, form))
@@ -198,17 +275,13 @@ def _note_read(name: str, texts: NDArray[Any], form: ColumnFormat, search: Forma
     example = max(values, key=lambda text: (_tells(text, form), len(text)))
     value = form.parse(example)
     shown = f"{value:.12g}" if isinstance(form, NumberFormat) else format_timestamp(int(value or 0))
-    parts = [f"column {name!r} is read as {what}: {_shorten(example)} is {shown}"]
+    how = form.describe()
+    hours = " hours" if isinstance(form, NumberFormat) and form.is_clock else ""
     words = [word for word in form.missing if word not in search.odd]
-    if words:
-        parts.append(f"{', '.join(map(repr, words[:MAX_SAID_CELLS]))} count as missing")
-    if search.odd:
-        parts.append(
-            f"{search.num_odd} of {search.num_rows} cells are no {what} and count as missing: {_cells(search)}"
-        )
-    if search.doubt:
-        parts.append(search.doubt)
-    return "; ".join(parts)
+    return ColumnReading(
+        name, "numbers" if is_number else "dates", how, f"{shorten_cell(example)} is {shown}{hours}", search.num_rows,
+        tuple(map(repr, words[:MAX_SAID_CELLS])), name_cells(search.odd), search.num_odd, search.doubt,
+    )  # fmt: skip
 
 
 def _is_value(text: str, form: ColumnFormat) -> bool:
@@ -224,21 +297,3 @@ def _tells(text: str, form: ColumnFormat) -> bool:
         return DateFormat(not form.day_first).parse(text) != form.parse(text)
     except ValueError:
         return True
-
-
-def _note_near(name: str, search: FormatSearch[Any]) -> str:
-    what = "numbers" if isinstance(search.format, NumberFormat) else "dates"
-    return (
-        f"column {name!r} stays text: {search.num_odd} of {search.num_rows} cells are no {what}: {_cells(search)}; "
-        "mend them, or name the words that mean missing"
-    )
-
-
-def _cells(search: FormatSearch[Any]) -> str:
-    """The most frequent odd cells, in quotes."""
-    texts = sorted(search.odd, key=lambda text: (-search.odd[text], text))
-    return ", ".join(map(_shorten, texts[:MAX_SAID_CELLS])) + (" ..." if len(texts) > MAX_SAID_CELLS else "")
-
-
-def _shorten(text: str) -> str:
-    return repr(text if len(text) <= MAX_SAID_LETTERS else text[:MAX_SAID_LETTERS] + "...")

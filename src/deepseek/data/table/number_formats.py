@@ -18,8 +18,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from deepseek.data.table.missing_words import FormatSearch, split_missing
 from deepseek.data.table.values import MAX_DIGITS, MAX_EXACT_INTEGER, parse_number
+from deepseek.data.table.words.missing_words import FormatSearch, is_missing_word, split_missing
+from deepseek.data.table.words.units import (
+    CURRENCY,
+    DOUBTFUL_SCALES,
+    UNIT,
+    is_known_unit,
+    may_be_unit,
+    relative_units,
+    split_scale,
+)
+from deepseek.look.words import Text
 from deepseek.null_words import NULL_WORDS
 
 MIN_NUMBERS = 3  # different ones, from which a column of texts is read as numbers
@@ -27,12 +37,13 @@ MIN_LEADING_ZEROS_SHARE = 0.01  # of the texts; from there on they are codes, su
 NUM_SAMPLED = 300  # different texts that are tried before all are
 MIN_SAMPLED_SHARE = 0.6  # of them that must be numbers
 MIN_CODE_DIGITS = 7  # of texts with blanks between their digits and all equally long: telephone numbers, not amounts
-SCALES = {"k": 1e3, "K": 1e3, "M": 1e6, "mn": 1e6, "B": 1e9, "bn": 1e9, "万": 1e4, "亿": 1e8}
-
-_CURRENCY = r"(?:US|HK|CA|AU|NT|C|A)?\$|[€£¥￥₹₩₽₺]|USD|EUR|GBP|JPY|CNY|RMB|CHF|HKD|INR|KRW|Rs\.?"
-_UNIT = rf"[%‰]|°[CF]?|{_CURRENCY}|[^\W\d_]{{1,12}}[²³]?(?:/[^\W\d_]{{1,8}}[²³]?)?"
-#: Minus signs, blanks and apostrophes as typographers write them.
-_PLAIN_MARKS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'"})
+#: Minus signs, blanks and apostrophes as typographers write them; digits and marks of East Asian and Arabic writing.
+_PLAIN_MARKS = str.maketrans(
+    {"\u2212": "-", "\u2013": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u3000": " ", "\u2019": "'"}
+    | {"\u066b": ".", "\u066c": ",", "\u066a": "%"}
+    | {chr(0xFF01 + place): chr(0x21 + place) for place in range(94)}
+    | {chr(first + digit): str(digit) for first in (0x0660, 0x06F0, 0x0966) for digit in range(10)}
+)  # fmt: skip
 #: The decimal mark and the mark between thousands, the most usual first: where several fit, the first is taken.
 _MARKS = ((".", ""), (".", ","), (",", ""), (",", "."), (".", " "), (".", "'"), (",", " "))
 _PLAIN_NUMBER = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
@@ -40,8 +51,19 @@ _CLOCK = re.compile(
     r"(?P<hour>[0-9]{1,3}):(?P<minute>[0-5][0-9])(?::(?P<second>[0-5][0-9](?:\.[0-9]{1,9})?))? ?(?P<half>[ap]\.?m\.?)?",
     re.IGNORECASE,
 )
+_DURATION = re.compile(
+    r"(?:(?P<day>[0-9]{1,4}) ?d(?:ays?)? ?)?(?:(?P<hour>[0-9]{1,3}) ?(?:h|hrs?|hours?|小时)\.? ?)"
+    r"(?:(?P<minute>[0-9]{1,2}) ?(?:m|mins?|minutes?|分钟?)?\.? ?)?"
+    r"(?:(?P<second>[0-9]{1,2}) ?(?:s|secs?|seconds?|秒)\.?)?",
+    re.IGNORECASE,
+)
 NOON = 12
-_NAMES = {",": "commas", ".": "points", " ": "blanks", "'": "apostrophes"}
+_NAMES = {
+    ",": Text("commas", "逗号"),
+    ".": Text("points", "点"),
+    " ": Text("blanks", "空格"),
+    "'": Text("apostrophes", "撇号"),
+}
 
 
 @dataclass(frozen=True)
@@ -54,15 +76,20 @@ class NumberFormat:
     unit: str = ""
     has_scales: bool = False  # 2.6k is 2600
     is_clock: bool = False  # 10:30 is 10.5 hours; other forms are none then
+    other_units: tuple[str, ...] = ()  # that measure the same, as g beside kg,
+    unit_factors: tuple[float, ...] = ()  # and how many of `unit` each of them is
+    is_tolerant: bool = False  # training had texts that say nothing: later ones count as missing, and are flagged
     missing: tuple[str, ...] = ()  # texts of the training column that count as missing, beside NULL_WORDS
 
     def __post_init__(self) -> None:
         if (self.decimal, self.thousands) not in _MARKS:
             raise ValueError(f"no format of numbers: {self}")
+        if len(self.other_units) != len(self.unit_factors):
+            raise ValueError(f"no factor for each unit: {self}")
 
     def parse(self, value: Any) -> float:
         """The number in a text, NaN for a missing one; any other value as parse_number() reads it. ValueError for a
-        text of another form.
+        text of another form, which a tolerant column has as NaN.
 
         >>> NumberFormat(thousands=",", prefix="$").parse("($1,499.50)")
         -1499.5
@@ -71,32 +98,60 @@ class NumberFormat:
             number = parse_number(value)
             return math.nan if number in self.missing_numbers else number
         text = value.strip()
-        if text in NULL_WORDS or text in self.missing:
+        if self.knows_as_missing(text) or is_missing_word(text):
             return math.nan
-        if self.is_clock:
-            return parse_clock(text)
+        try:
+            return parse_clock(text) if self.is_clock else self._parse_number(text)
+        except ValueError:
+            if self.is_tolerant:
+                return math.nan
+            raise
+
+    def knows_as_missing(self, text: str) -> bool:
+        """Whether a text is one that stood for "not known" in training."""
+        return text in NULL_WORDS or text in self.missing
+
+    def _parse_number(self, text: str) -> float:
         cell = split_cell(text, self.decimal, self.thousands)
         if cell is None or not self.fits(cell):
-            raise ValueError(value[:MAX_DIGITS])
-        return cell.number * SCALES[cell.unit] if self.has_scales and cell.unit else cell.number
+            raise ValueError(text[:MAX_DIGITS])
+        if self.has_scales:
+            return cell.number * split_scale(cell.unit)[0]
+        return cell.number * self._factors.get(cell.unit, 1.0)
 
     def fits(self, cell: NumberCell) -> bool:
         """Whether a number has beside it what this format knows."""
-        units = SCALES if self.has_scales else (self.unit,)
-        return cell.prefix in ("", self.prefix) and (not cell.unit or cell.unit in units)
+        unit = split_scale(cell.unit)[1] if self.has_scales else cell.unit
+        return cell.prefix in ("", self.prefix) and (not unit or unit == self.unit or unit in self._factors)
+
+    @cached_property
+    def _factors(self) -> dict[str, float]:
+        return dict(zip(self.other_units, self.unit_factors, strict=True))
 
     @cached_property
     def missing_numbers(self) -> frozenset[float]:
         """Numbers that count as missing, such as 999: words of `missing` that are numbers to every reader."""
         return frozenset(float(word) for word in self.missing if _PLAIN_NUMBER.fullmatch(word))
 
-    def describe(self) -> str:
+    def describe(self) -> Text:
         """Its parts in words."""
-        parts = [f"{_NAMES[self.thousands]} between thousands"] if self.thousands else []
-        parts += ["decimal commas"] if self.decimal == "," else []
-        parts += [f"{mark!r} beside the number" for mark in (self.prefix, self.unit) if mark]
-        parts += ["k, M and the like as factors"] if self.has_scales else []
-        return ", ".join(parts)
+        marks = [mark for mark in (self.prefix, self.unit) if mark]
+        parts = [Text(f"{mark!r} beside the number", f"数字旁有 {mark!r}") for mark in marks]
+        if self.thousands:
+            mark = _NAMES[self.thousands]
+            parts.append(Text(f"{mark.en} between thousands", f"千位以{mark.zh}分隔"))
+        if self.decimal == ",":
+            parts.append(Text("decimal commas", "小数点为逗号"))
+        if self.other_units:
+            units = ", ".join(map(repr, self.other_units))
+            parts.append(Text(f"{units} turned into {self.unit!r}", f"{units} 折算为 {self.unit!r}"))
+        if self.has_scales:
+            parts.append(Text("k, M and the like as factors", "k、M、万等作为倍数"))
+        if self.is_clock:
+            parts.append(Text("hours of times and durations", "时刻与时长以小时计"))
+        if not parts:
+            return Text("plain numbers beside words", "数字与文字混杂")
+        return Text(", ".join(part.en for part in parts), "，".join(part.zh for part in parts))
 
 
 @dataclass(frozen=True)
@@ -117,8 +172,8 @@ def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
     whole = rf"{groups}|[0-9]+" if thousands else "[0-9]+"
     number = rf"(?:(?:{whole})(?:{point}[0-9]+)?|{point}[0-9]+)(?:[eE][-+]?[0-9]{{1,3}})?"
     return re.compile(
-        rf"(?P<open>\()?(?P<sign>[-+])? ?(?P<prefix>{_CURRENCY})? ?(?P<inner>[-+])?(?P<number>{number}) ?"
-        rf"(?P<unit>{_UNIT})?(?P<behind>-)?(?P<close>\))?"
+        rf"(?:[~\u2248] ?)?(?P<open>\()?(?P<sign>[-+])? ?(?P<prefix>{CURRENCY})? ?(?P<within>\()?(?P<inner>[-+])?"
+        rf"(?P<number>{number})(?P<blank> ?)(?P<unit>{UNIT})?(?P<behind>-)?(?P<close>\))?"
     )
 
 
@@ -129,22 +184,29 @@ def split_cell(text: str, decimal: str = ".", thousands: str = "") -> NumberCell
     NumberCell(number=-33.5, prefix='', unit='kg')
     """
     match = _pattern(decimal, thousands).fullmatch(text.translate(_PLAIN_MARKS)) if len(text) <= MAX_DIGITS else None
-    if match is None or (match["open"] is None) != (match["close"] is None):
+    if match is None or ((match["open"] or match["within"]) is None) != (match["close"] is None):
         return None
-    signs = [sign for sign in match.group("open", "sign", "inner", "behind") if sign]
+    unit = match["unit"] or ""
+    if unit and not may_be_unit(unit, is_glued=not match["blank"]):
+        return None
+    signs = [sign for sign in match.group("open", "within", "sign", "inner", "behind") if sign]
     if len(signs) > 1:
         return None
     digits = match["number"].replace(thousands, "") if thousands else match["number"]
     number = float(digits.replace(decimal, "."))
-    return NumberCell(-number if signs and signs[0] != "+" else number, match["prefix"] or "", match["unit"] or "")
+    return NumberCell(-number if signs and signs[0] != "+" else number, match["prefix"] or "", unit)
 
 
 def parse_clock(text: str) -> float:
     """Hours of a time of the day, or of a duration. ValueError for a text of another form.
 
-    >>> parse_clock("10:30"), parse_clock("2:45 PM"), parse_clock("36:00:36")
-    (10.5, 14.75, 36.01)
+    >>> parse_clock("10:30"), parse_clock("2:45 PM"), parse_clock("36:00:36"), parse_clock("1h 45m")
+    (10.5, 14.75, 36.01, 1.75)
     """
+    duration = _DURATION.fullmatch(text)
+    if duration is not None:
+        days, hours, minutes, seconds = (int(duration[name] or 0) for name in ("day", "hour", "minute", "second"))
+        return 24 * days + hours + minutes / 60 + seconds / 3600
     match = _CLOCK.fullmatch(text)
     if match is None:
         raise ValueError(text[:MAX_DIGITS])
@@ -160,6 +222,9 @@ def find_clock_format(counts: Mapping[str, int], missing_words: Iterable[str] = 
     """Whether a column's texts (rows of each, by text) are times of the day. `missing_words`: as in
     find_number_format()."""
     missing, texts = split_missing(counts, missing_words)
+    sample = list(texts)[:NUM_SAMPLED]
+    if sum(map(_is_clock, sample)) < MIN_SAMPLED_SHARE * len(sample):
+        return FormatSearch(None, {}, sum(texts.values()))
     odd = {text: count for text, count in texts.items() if not _is_clock(text)}
     num_clocks = len(texts) - len(odd)
     form = NumberFormat(missing=missing, is_clock=True) if num_clocks >= max(MIN_NUMBERS, len(odd)) else None
@@ -206,14 +271,40 @@ def _try_format(texts: Mapping[str, int], tried: NumberFormat, min_numbers: int)
             prefixes[cell.prefix] += texts[text]
             units[cell.unit] += texts[text]
     del prefixes[""], units[""]
-    has_scales = bool(units) and set(units) <= set(SCALES)
-    usual = [counter.most_common(1)[0][0] if counter else "" for counter in (prefixes, units)]
-    completed = replace(tried, prefix=usual[0], unit="" if has_scales else usual[1], has_scales=has_scales)
+    prefix = prefixes.most_common(1)[0][0] if prefixes else ""
+    completed = _with_units(replace(tried, prefix=prefix), units)
     numbers = {text: cell for text, cell in cells.items() if cell is not None and completed.fits(cell)}
     if len({cell.number for cell in numbers.values()}) < min_numbers:
         return None
     odd = {text: count for text, count in texts.items() if text not in numbers}
     return FormatSearch(completed, odd, sum(texts.values()), len(numbers))
+
+
+def _with_units(tried: NumberFormat, units: Counter[str]) -> NumberFormat:
+    """The format with the units that its column has, rows of each: what multiplies, or one unit and those that measure
+    the same."""
+    if not units:
+        return tried
+    rests = {split_scale(unit)[1] for unit in units}
+    scales = {unit for unit in units if split_scale(unit)[0] != 1.0}
+    if scales and len(rests) == 1 and (tried.prefix or not scales <= DOUBTFUL_SCALES):
+        return replace(tried, has_scales=True, unit=rests.pop())
+    usual = units.most_common(1)[0][0]
+    factors = relative_units(usual, sorted(unit for unit in units if unit != usual))
+    return replace(tried, unit=usual, other_units=tuple(factors), unit_factors=tuple(factors.values()))
+
+
+def mixed_units(counts: Mapping[str, int]) -> dict[str, int]:
+    """Rows of each unit, the most frequent first, of a column whose texts all say numbers with known units that do not
+    measure the same; empty where that is not so."""
+    units: Counter[str] = Counter()
+    for text, count in split_missing(counts, ())[1].items():
+        cell = split_cell(text) or split_cell(text, ".", ",") or split_cell(text, ",", ".")
+        beside = "" if cell is None else cell.unit or cell.prefix
+        if not is_known_unit(beside):
+            return {}
+        units[beside] += count
+    return dict(units.most_common()) if len(units) > 1 else {}
 
 
 def _are_codes(texts: Mapping[str, int]) -> bool:

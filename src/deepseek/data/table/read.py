@@ -232,7 +232,7 @@ def _to_arrow_array(name: str, values: Any) -> Any:
         )
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return values
-    values = values if hasattr(values, "__len__") else list(values)
+    values = _without_pandas_types(values if hasattr(values, "__len__") else list(values))
     try:
         array = pa.array(values, from_pandas=True)
         if pa.types.is_date(array.type) and any(isinstance(value, datetime) for value in values):
@@ -240,6 +240,18 @@ def _to_arrow_array(name: str, values: Any) -> Any:
         return array
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         return _mixed_to_arrow(name, values)
+
+
+def _without_pandas_types(values: Any) -> Any:
+    """A series of pandas whose type Arrow does not have, in one that it has: periods are the moments of their starts,
+    intervals texts."""
+    kind = str(getattr(values, "dtype", ""))
+    if kind == "category":
+        kind = str(values.dtype.categories.dtype)
+    if kind.startswith("period["):
+        values = values.astype(kind)
+        return values.dt.to_timestamp() if hasattr(values, "dt") else values.to_timestamp()
+    return values.astype(str) if kind.startswith("interval[") else values
 
 
 def _parse_dates(values: list[Any]) -> NDArray[Any]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from deepseek.contracts import Record
 from deepseek.data.table.date_formats import DateFormat
 from deepseek.data.table.number_formats import NumberFormat
+from deepseek.data.table.readings import ColumnReading
 from deepseek.data.table.values import MAX_EXACT_INTEGER, format_timestamp
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean_column
@@ -51,6 +52,7 @@ class Table:
     types: Mapping[str, ColumnType]
     notes: tuple[str, ...] = ()
     formats: Mapping[str, ColumnFormat] = field(default_factory=dict)
+    readings: tuple[ColumnReading, ...] = ()  # of the columns, in their order, where the table was read by formats.py
 
     def __post_init__(self) -> None:
         for name, values in self.columns.items():
@@ -154,7 +156,7 @@ def concat(tables: Sequence[Table], called: Sequence[str]) -> Table:
         types[name] = next(iter(file_by_type), tables[0].types[name])
         columns[name] = np.concatenate([_as_type(table.columns[name], types[name]) for table in tables])
     notes = tuple(dict.fromkeys(note for table in tables for note in table.notes))
-    return Table(columns, types, notes, tables[0].formats)
+    return Table(columns, types, notes, tables[0].formats, tables[0].readings)
 
 
 def _check_same_columns(table: Table, called: str, first: Table, first_called: str) -> None:

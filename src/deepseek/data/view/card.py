@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.data.features.modality import ColumnProfile
+from deepseek.data.table.readings import ColumnReading
 from deepseek.data.table.table import Table
 from deepseek.data.table.values import NAT_MS, BadValueError, format_timestamp, parse_numbers, parse_timestamps
-from deepseek.data.view.card_schema import ColumnCard, ColumnFigures, DataCard
+from deepseek.data.view.card_schema import ColumnCard, ColumnFigures, ColumnReadingCard, DataCard, ReadingCard
 from deepseek.data.view.drift import make_bins
 
 VERSION = 1
@@ -37,11 +38,24 @@ def make_card(
     have bins, too: what later values are compared in.
     categories and classes: levels [{level, num_rows}], the most frequent first; the rest is in num_other.
     """
+    readings = {reading.name: reading for reading in table.readings if not reading.is_plain}
     columns = [
         _describe_column(ColumnProfile.from_table(table, name), kinds.get(name, _target_kind(table, name)), withhold)
+        | _describe_reading(readings.get(name))
         for name in table.names
     ]
     return {"version": VERSION, "num_rows": table.num_rows, "target": target, "columns": columns}
+
+
+def _describe_reading(reading: ColumnReading | None) -> ColumnReadingCard:
+    """How a column was read, without a cell of it; nothing where every reader would read it so."""
+    if reading is None:
+        return {}
+    how: ReadingCard = {
+        "read_as": reading.read_as, "how": reading.how.en, "how_zh": reading.how.zh,
+        "fitting_share": round(reading.fitting_share, 6), "looks_like": reading.looks_like,
+    }  # fmt: skip
+    return {"reading": how}
 
 
 def _target_kind(table: Table, name: str) -> str:

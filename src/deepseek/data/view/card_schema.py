@@ -75,7 +75,21 @@ class ColumnFigures(TypedDict, total=False):
     facts: dict[str, FactSummary]
 
 
-class ColumnCard(ColumnFigures):
+class ReadingCard(TypedDict):
+    """How the cells of a column were read, where not every reader would read them so; no cell is in it."""
+
+    read_as: str  # numbers, dates, true or false, text
+    how: str  # the marks of its format, in words
+    how_zh: str
+    fitting_share: float  # of the cells that are not missing
+    looks_like: str  # what most of its cells are, where it was left as text
+
+
+class ColumnReadingCard(TypedDict, total=False):
+    reading: ReadingCard
+
+
+class ColumnCard(ColumnFigures, ColumnReadingCard):
     """One column of a table."""
 
     name: str

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
 from deepseek import look
-from deepseek.data.view.card_schema import BrokenFile, ColumnCard, DataCard, FactSummary
+from deepseek.data.view.card_schema import BrokenFile, ColumnCard, DataCard, FactSummary, ReadingCard
 from deepseek.data.view.personal import describe_reason
 from deepseek.look import Column, Html, Text, numbers
 from deepseek.look.chinese.page_texts import in_both_languages
@@ -34,6 +34,7 @@ _FACT_UNITS = {
     "rows_mm": " mm", "columns_mm": " mm",
 }  # fmt: skip
 _PLANES_ZH = {"axial": "横断面", "coronal": "冠状面", "sagittal": "矢状面"}
+_READ_AS_ZH = {"numbers": "数字", "dates": "日期", "text": "文本", "true or false": "是否"}
 _KIND_NAMES_ZH = {
     "image": "图像", "audio": "声音", "video": "视频", "volume": "扫描", "series": "序列", "text": "文本",
     "numeric": "数值", "integer_category": "整数类别", "category": "类别", "boolean": "布尔", "datetime": "日期时间",
@@ -74,6 +75,28 @@ def describe_facts(facts: Mapping[str, FactSummary]) -> Text:
 
 
 def describe_entry(entry: ColumnCard) -> Text:
+    """The content of a column as one line of text, and how it was read where that is not plain."""
+    content = _describe_content(entry)
+    if "reading" not in entry:
+        return content
+    read = _describe_reading(entry["reading"])
+    return Text(f"{content.en}; {read.en}", f"{content.zh}；{read.zh}")
+
+
+def _describe_reading(reading: ReadingCard) -> Text:
+    """What the cells were taken for, by which marks, and how many of them fit."""
+    share = f"{reading['fitting_share']:.1%}"
+    if reading["looks_like"]:
+        kind = _READ_AS_ZH.get(reading["looks_like"], reading["looks_like"])
+        return Text(
+            f"left as text, though {share} look like {reading['looks_like']}", f"保留为文本，但 {share} 像{kind}"
+        )
+    how_en, how_zh = (f" ({reading['how']})", f"（{reading['how_zh']}）") if reading["how"] else ("", "")
+    kind = _READ_AS_ZH.get(reading["read_as"], reading["read_as"])
+    return Text(f"read as {reading['read_as']}{how_en}, {share} of its cells", f"按{kind}读取{how_zh}，符合 {share}")
+
+
+def _describe_content(entry: ColumnCard) -> Text:
     """The content of a column as one line of text; of a withheld one how many values it has, and why no more."""
     if "withheld" in entry:
         num, reason = numbers.count(entry["num_distinct"]), describe_reason(entry["withheld"])

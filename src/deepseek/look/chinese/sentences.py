@@ -164,9 +164,27 @@ _DATA: Final = {
     ),
     "its name is that of an identifier ({num} values in {all} rows), and a new row may have a value that no row had "
     "before": "其名称像标识（{all} 行中有 {num} 个取值），新的一行可能出现从未有过的取值",
+    "it names groups of rows ({num} values in {all} rows), more than a category has levels": (
+        "它表示行的分组（{all} 行中有 {num} 个取值），多于一个类别列的取值上限"
+    ),
+    "split by group:{name} where new rows are of new ones": "若新行属于新的分组，按 group:{name} 划分",
+    "its numbers are as long as those of telephones and accounts, and hardly repeat ({num} values in {all} rows)": (
+        "其数字与电话、账号一样长，几乎不重复（{all} 行中有 {num} 个取值）"
+    ),
+    "column {name} is read, though it names groups of rows ({num} values in {all} rows): where new rows are of groups "
+    "that training did not have, {split} (in the shell {option}) leaves it out and measures that": (
+        "列 {name} 表示行的分组（{all} 行中有 {num} 个取值），但仍被读取：若新行属于训练中没有的分组，"
+        "{split}（命令行 {option}）会将其排除并据此评估"
+    ),
+    "column {name}: {num} cells cannot be read as training was and count as missing: {cells}": (
+        "列 {name}：{num} 个单元格无法按训练时的方式读取，按缺失处理：{cells}"
+    ),
     "to use it as a category: {how}": "若要作为类别使用：{how}",
     "column {name} is read as numbers: {text} is {value}": "列 {name} 按数字读取：{text} 即 {value}",
     "column {name} is read as dates: {text} is {value}": "列 {name} 按日期读取：{text} 即 {value}",
+    "column {name}: {words} counts as missing": "列 {name}：{words} 按缺失处理",
+    "column {name}: {words} count as missing": "列 {name}：{words} 按缺失处理",
+    "column {name} has {code} in {num} rows, far from all others": "列 {name} 有 {num} 行为 {code}，与其他取值相差很远",
     "{words} count as missing": "{words} 按缺失处理",
     "{num} of {all} cells are no numbers and count as missing: {cells}": (
         "{all} 个单元格中有 {num} 个不是数字，按缺失处理：{cells}"
@@ -175,6 +193,9 @@ _DATA: Final = {
         "{all} 个单元格中有 {num} 个不是日期，按缺失处理：{cells}"
     ),
     "its commas could be decimal commas, too": "其中的逗号也可能是小数点",
+    "nothing in it tells the year from the day: the {first} is taken to come first": (
+        "无法区分年和日：按 {first} 在前读取"
+    ),
     "nothing in it tells the day from the month: the day is taken to come first": "无法区分日和月：按日在前读取",
     "nothing in it tells the day from the month: the month is taken to come first": "无法区分日和月：按月在前读取",
     "column {name} stays text: {num} of {all} cells are no numbers: {cells}": (
@@ -184,8 +205,14 @@ _DATA: Final = {
         "列 {name} 保持文本：{all} 个单元格中有 {num} 个不是日期：{cells}"
     ),
     "mend them, or name the words that mean missing": "请修正，或指明表示缺失的词",
-    "column {name}: {words} counts as missing": "列 {name}：{words} 按缺失处理",
-    "column {name} has {code} in {num} rows, far from all others": "列 {name} 有 {num} 行为 {code}，与其他取值相差很远",
+    "mend them, or name the words that mean missing (missing=[...]; in the shell --missing WORD)": (
+        "请修正，或指明表示缺失的词（missing=[...]；命令行 --missing 词）"
+    ),
+    "column {name}: {code} stands in {num} rows, far from all others": (
+        "列 {name}：{code} 出现在 {num} 行中，远离其他取值"
+    ),
+    "{code} stands in {num} rows, far from all others": "{code} 出现在 {num} 行中，远离其他取值",
+    "to keep it as a number: {how}": "若要保留为数字：{how}",
     "if it means not known, say {how}": "若表示未知，请写 {how}",
     "{num} rows without {name} were left out": "去掉了 {num} 行没有 {name} 的数据",
     "class {label} of {name} has a single row: it is learned from, never tested": (
@@ -233,6 +260,20 @@ _DATA: Final = {
     "no value": "无值",
     "each value of column {name} has a range of the target {target} of its own": (
         "列 {name} 的每个取值各对应目标 {target} 的一段范围"
+    ),
+    "column {name} alone parts all {num} rows by the classes of {target}, which would happen by chance in {share} of "
+    "such tables": "仅列 {name} 即可将全部 {num} 行按 {target} 的类别分开，随机情况下这样的表只占 {share}",
+    "column {name} has a value in {num} rows, {own} of them of the class {label} of {target}, as if filled in after "
+    "it": ("列 {name} 在 {num} 行中有值，其中 {own} 行属于 {target} 的类别 {label}，像是事后才填写的"),
+    "column {name} has no value in {num} rows, {own} of them of the class {label} of {target}, as if filled in after "
+    "it": ("列 {name} 在 {num} 行中没有值，其中 {own} 行属于 {target} 的类别 {label}，像是事后才填写的"),
+    "the target {target} is the sum of the columns {left} and {right} (R² {r2} over {num} rows, with equal weights)": (
+        "目标 {target} 是列 {left} 与 {right} 之和（{num} 行上 R² 为 {r2}，权重相等）"
+    ),
+    "the target {target} is the difference of the columns {left} and {right} (R² {r2} over {num} rows, with equal "
+    "weights)": "目标 {target} 是列 {left} 与 {right} 之差（{num} 行上 R² 为 {r2}，权重相等）",
+    "leave them out (drop={names}; in the shell {option}) unless both are known before the target is": (
+        "请去掉这两列（drop={names}；命令行 {option}），除非二者在目标已知之前就已知"
     ),
     "whether column {name} has a value tells whether the target {target} is large or small": (
         "列 {name} 是否有值即可判断目标 {target} 的大小"

@@ -63,15 +63,15 @@ def _row_hits(target: NDArray[Any], output: Float64) -> Float64:
 
 
 def macro_f1(target: NDArray[Any], output: Float64, weight: Float64) -> float:
-    """Mean over classes of the harmonic mean of precision and recall."""
+    """Mean of the harmonic mean of precision and recall over the classes that some row has or is given, as
+    scikit-learn's f1_score(average="macro"): a class that is not there has no say."""
     predicted, num_classes = output.argmax(axis=1), output.shape[1]
     hits = np.bincount(target, weights=weight * (predicted == target), minlength=num_classes)
     true_plus_predicted = np.bincount(target, weights=weight, minlength=num_classes) + np.bincount(
         predicted, weights=weight, minlength=num_classes
     )
-    return float(
-        np.mean(np.divide(2 * hits, true_plus_predicted, out=np.zeros(num_classes), where=true_plus_predicted > 0))
-    )
+    there = true_plus_predicted > 0
+    return float(np.mean(2 * hits[there] / true_plus_predicted[there]))
 
 
 def auc(target: NDArray[Any], output: Float64, weight: Float64) -> float:

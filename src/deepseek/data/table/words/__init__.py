@@ -1,0 +1,1 @@
+"""Lists of words and marks that stand beside numbers and in dates: units, currencies, months, "not known"."""
