@@ -70,10 +70,9 @@ def draw_box(page: Page) -> None:
 
 
 SHOTS = (
-    Shot("console", "console", height=1500, start_at="#try", prepare=explain_example),
+    Shot("console", "console", top=-70, height=860, start_at="#result", prepare=explain_example),
     Shot("report", "report", height=900),
     Shot("citations", "citations", height=770),
-    Shot("process", "process", height=860),
     Shot("fleet", "fleet", height=790),
     Shot("rings", "rings", height=830),
     Shot("label", "label", height=760, prepare=draw_box),
@@ -101,8 +100,8 @@ def take(browser: Browser, shot: Shot, address: str, language: str, theme: str) 
             shot.prepare(page)
         top = shot.top
         if shot.start_at:
-            box = page.locator(shot.start_at).first.bounding_box()
-            top += int(box["y"]) if box else 0
+            box = page.locator(shot.start_at).first
+            top += int(box.evaluate("(part) => part.getBoundingClientRect().top + scrollY"))
         high = min(shot.height, int(page.evaluate("document.documentElement.scrollHeight")) - top)
         clip = {"x": 0.0, "y": float(top), "width": float(shot.width), "height": float(high)}
         return page.screenshot(full_page=True, clip=clip)  # type: ignore[arg-type]
