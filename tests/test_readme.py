@@ -1,4 +1,4 @@
-"""The two READMEs: one tour whose blocks are run, figures that stand in the results, two languages that say the same."""
+"""The two READMEs: a tour whose blocks are run, figures that stand in the results, two languages that say the same."""
 
 from __future__ import annotations
 
