@@ -46,8 +46,10 @@ class Shot:
 def explain_example(page: Page) -> None:
     """Asks the console's example and waits for the reasons."""
     page.wait_for_selector("#fields input")
-    page.click("button[value=explain]")
-    page.wait_for_selector("#why svg")
+    for _ in range(3):  # the first answers wait for what is read once
+        page.click("button[value=explain]")
+        page.wait_for_selector("#why svg")
+        page.wait_for_load_state("networkidle")
     page.mouse.move(0, 0)
 
 
