@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 from studio.rooms import draw
@@ -20,6 +21,7 @@ def first_line(path: Path) -> str:
     return " ".join(text.split("\n\n")[0].split()).split(". ")[0].rstrip(".:")
 
 
+@cache
 def rooms_used(room: Path) -> set[str]:
     """Which other rooms a room imports, in functions and for types, too."""
     found = set()

@@ -75,6 +75,7 @@ SHOTS = (
     Shot("console", "console", top=-70, height=860, start_at="#result", prepare=explain_example),
     Shot("report", "report", height=900),
     Shot("citations", "citations", height=770),
+    Shot("process", "process", top=-20, height=800, start_at="#front"),
     Shot("fleet", "fleet", height=790),
     Shot("rings", "rings", height=830),
     Shot("label", "label", height=760, prepare=draw_box),
