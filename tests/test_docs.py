@@ -35,6 +35,7 @@ def test_the_map_is_current_and_names_only_files_that_are_there() -> None:
     make_map = script("make_map")
     text = make_map.PAGE.read_text("utf-8")
     assert text == make_map.page(), "To mend it: make docs"
+    assert make_map.PICTURE.read_text("utf-8") == make_map.picture(), "To mend it: make docs"
     source = ROOT / "src" / "deepseek"
     (table,) = re.findall(r"^## Twenty questions.*?\n(.*?)^## ", text, re.M | re.S)
     for path in re.findall(r"`([a-z_0-9/]+(?:\.py|/))`", table):

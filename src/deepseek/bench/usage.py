@@ -10,7 +10,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-FRONT_ENDS, ENGINES = "front_ends", "engines"
+#: Processes of a server that take requests, as a part of what LoadResult.cpu_s() counts.
+FRONT_ENDS = "front_ends"
+#: Processes of a server that compute, as a part of what LoadResult.cpu_s() counts.
+ENGINES = "engines"
 _ENGINE_MODULES = ("deepseek.engines.", "deepseek.explain.")  # in the command line of a process that computes
 CpuByProcess = dict[int, tuple[str, float]]  # process -> its part of the server, seconds of CPU
 

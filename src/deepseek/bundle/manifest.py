@@ -27,6 +27,7 @@ from deepseek.errors import InputError, IntegrityError, TooLargeError
 if TYPE_CHECKING:
     from deepseek.contracts import JsonObject
 
+#: The format of bundles that this release writes; `deepseek migrate` brings older ones to it.
 FORMAT = 2
 MAX_MANIFEST_BYTES = 2**20
 SEAL_FIELD = "manifest_sha256"

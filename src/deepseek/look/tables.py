@@ -96,6 +96,7 @@ def bullet_list(items: Sequence[Words | Html], *, plain: bool = False) -> Html:
 
 
 def paragraph(words: Words | Html, *, note: bool = False) -> Html:
+    """A paragraph of text in both languages; a note is small and gray."""
     kind = ' class="note"' if note else ""
     return Html(f"<p{kind}>{inline(words)}</p>")
 

@@ -50,7 +50,9 @@ class FolderEmbedder:
         self.name = self._encoder.name
 
     def queries(self, texts: Sequence[str]) -> Float32:
+        """(N, D) of length one, with the prefix that the folder's model wants before a question."""
         return self._encoder.embed(texts, role="query")
 
     def passages(self, texts: Sequence[str]) -> Float32:
+        """(N, D) of length one, with the prefix that the folder's model wants before a clause."""
         return self._encoder.embed(texts, role="passage")

@@ -49,9 +49,11 @@ class SentenceEncoder:
         self._tokenizer = _build_tokenizer(read_wheel_member(path, USE, PIECES_FILE))
 
     def queries(self, texts: Sequence[str]) -> Float32:
+        """(N, D) of length one: this encoder reads questions and clauses in the same way."""
         return self.passages(texts)
 
     def passages(self, texts: Sequence[str]) -> Float32:
+        """(N, D) of length one, a row for each text."""
         if not texts:
             return np.zeros((0, self._weights["d3"].shape[1]), np.float32)
         return np.stack([self._embed(encoding.ids) for encoding in self._tokenizer.encode_batch(list(texts))])

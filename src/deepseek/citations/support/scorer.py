@@ -64,6 +64,7 @@ class TermScorer:
         self._index = index
 
     def scores(self, sentence: str, clauses: Sequence[Clause]) -> Float64:
+        """(N,) from 0 to 1 for N clauses: how much of what the sentence says, by the weight of its terms, each has."""
         stripped = strip_references(sentence)
         weights = {term: self._index.weight(term) ** 2 for term in set(extract_terms(stripped))}
         total = sum(weights.values())

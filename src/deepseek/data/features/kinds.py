@@ -25,10 +25,12 @@ from deepseek.data.table.table import Table, is_integral
 from deepseek.errors import InputError
 from deepseek.plugins import did_you_mean
 
+#: What a column holds, as the preprocessor treats it.
 Kind = Literal[
     "numeric", "integer_category", "category", "boolean", "datetime", "text", "identifier", "constant",
     "image", "audio", "video", "volume", "series",
 ]  # fmt: skip
+#: Every Kind.
 KINDS: tuple[str, ...] = get_args(Kind)
 
 MIN_IDENTIFIER_ROWS = 20  # below that, values that are all different say nothing

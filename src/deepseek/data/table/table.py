@@ -65,10 +65,12 @@ class Table:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Columns, in the order of the file."""
         return tuple(self.columns)
 
     @property
     def num_rows(self) -> int:
+        """How many rows each column has; 0 for a table without columns."""
         return len(next(iter(self.columns.values()))) if self.columns else 0
 
     def __len__(self) -> int:

@@ -211,10 +211,12 @@ class MultimodalRuntime:
 
     @property
     def name(self) -> str:
+        """What the bundle is called where it is served."""
         return self.manifest.name
 
     @property
     def version(self) -> str:
+        """The bundle's own version, as its manifest says it."""
         return self.manifest.version
 
     @property

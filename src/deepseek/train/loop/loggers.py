@@ -75,14 +75,17 @@ class TensorBoard:
         self._writer = need("torch.utils.tensorboard", extra="train").SummaryWriter(str(folder))
 
     def start(self, config: Settings) -> None:
+        """Writes the configuration as a text."""
         lines = "\n".join(f"    {key} = {value}" for key, value in config.items())
         self._writer.add_text("config", lines)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds a point to the curve of each figure; what is drawn may lie two minutes behind."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
+        """Writes what waits, and ends the file."""
         self._writer.close()
 
 
@@ -114,11 +117,13 @@ class MLflow:
             ) from error
 
     def start(self, config: Settings) -> None:
+        """Sends the configuration as parameters of the run; InputError where the server does not take them."""
         params = [self._entities.Param(key, str(value)) for key, value in config.items()]
         with self._client_errors("write to"):
             self._client.log_batch(self.run_id, params=params)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Sends the figures of a step in one request; InputError where the server does not take them."""
         import time
 
         now_ms = int(1e3 * time.time())
@@ -127,6 +132,7 @@ class MLflow:
             self._client.log_batch(self.run_id, metrics=metrics)
 
     def close(self) -> None:
+        """Marks the run as finished, unless the server was lost before."""
         if not self._is_lost:  # it would be asked for minutes again
             with self._client_errors("write to"):
                 self._client.set_terminated(self.run_id)

@@ -1,0 +1,136 @@
+"""The site as it is built: every link and anchor, both languages, search and themes, no request to another host."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import cache, partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from playwright.sync_api import expect
+from website.pages import ROOT
+
+from support.servers.browser import OpenPage, browser, open_page
+
+__all__ = ["browser", "open_page"]  # fixtures
+
+ZENSICAL = [Path(sys.executable).with_name("zensical"), ROOT / ".venv-docs" / "bin" / "zensical"]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not any(path.is_file() for path in ZENSICAL), reason="no Zensical: make test-docs"),
+]
+
+
+class _References(HTMLParser):
+    """What a page links to, and which anchors it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.anchors |= {values[name] or "" for name in ("id", "name") if name in values}
+        self.links += [value for name in ("href", "src") if (value := values.get(name))]
+
+
+@cache
+def references(page: Path) -> _References:
+    parser = _References()
+    parser.feed(page.read_text("utf-8"))
+    return parser
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    out = tmp_path_factory.mktemp("site") / "html"
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "make_site.py"), "--out", str(out)],
+        capture_output=True, text=True, check=False, timeout=1_200,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    yield out
+    shutil.rmtree(out)
+
+
+@pytest.fixture
+def address(site: Path) -> Iterator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_every_link_and_anchor_leads_somewhere(site: Path) -> None:
+    broken = []
+    for page in sorted(site.rglob("*.html")):
+        for link in references(page).links:
+            if re.match(r"[a-z]+:", link) or link.startswith("//") or page.name == "404.html":
+                continue
+            name, _, anchor = unquote(link).partition("#")
+            file = (page.parent / name.partition("?")[0]).resolve() if name else page
+            if file.is_dir():
+                file /= "index.html"
+            if not file.is_file():
+                broken.append(f"{page.relative_to(site)}: {link}")
+            elif anchor and file.suffix == ".html" and anchor not in references(file).anchors:
+                broken.append(f"{page.relative_to(site)}: {link} (anchor)")
+    assert broken == []
+
+
+def test_every_page_is_there_in_both_languages(site: Path) -> None:
+    names = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
+    chinese = {name.removeprefix("zh/") for name in names if name.startswith("zh/")}
+    assert {name for name in names if not name.startswith("zh/")} == chinese
+
+
+def test_nothing_is_loaded_from_another_host(site: Path) -> None:
+    for page in sorted(site.rglob("*.html")):
+        text = page.read_text("utf-8")
+        loaded = re.findall(r"<(?:link|script|img|iframe)[^>]*(?:href|src)=[\"']?((?:https?:)?//[^\"' >]+)", text)
+        assert loaded == [], page
+
+
+def test_a_reader_switches_language_and_theme_searches_and_no_request_leaves(
+    site: Path, address: str, open_page: OpenPage
+) -> None:
+    page = open_page(f"{address}/guides/ship.html", allow=address)
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    page.locator(".language-switch a").click()
+    expect(page).to_have_url(f"{address}/zh/guides/ship.html")
+    expect(page.locator("html")).to_have_attribute("lang", "zh")
+    page.locator(".language-switch a").click()
+    expect(page).to_have_url(f"{address}/guides/ship.html")
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "default")
+    page.locator("label[for=__palette_1]").click()
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
+
+
+@pytest.mark.parametrize(
+    ("start", "task"),
+    [
+        ("index.html", "guides/ship.html"),
+        ("index.html", "reference/errors.html"),
+        ("index.html", "guides/serving.html#models-that-come-and-go"),
+        ("index.html", "guides/compress.html"),
+        ("index.html", "guides/watching.html#the-alerts"),
+    ],
+)
+def test_the_five_tasks_of_a_newcomer_are_one_click_away(site: Path, start: str, task: str) -> None:
+    assert task in references(site / start).links
