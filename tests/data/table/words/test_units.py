@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import unicodedata
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from deepseek.data.table.formats import read_formats
 from deepseek.data.table.number_formats import NumberFormat, mixed_units
 from deepseek.data.table.table import Table
+from deepseek.data.table.words.units import is_currency
 
 AMOUNTS = np.random.default_rng(3).gamma(2, 1_000, 120).round(1)
 
@@ -87,3 +90,8 @@ def test_words_of_many_languages_say_not_known(word: str) -> None:
     table = read([word if row % 25 == 0 else str(row % 9) for row in range(200)])
     assert table.types["x"] == "number"
     assert int(np.isnan(table.column("x")).sum()) == 8
+
+
+def test_every_symbol_of_a_currency_is_known() -> None:
+    symbols = [letter for letter in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(letter) == "Sc"]
+    assert [letter for letter in symbols if not is_currency(letter)] == []
