@@ -43,9 +43,9 @@ def check_own(work: Work) -> None:
 
 
 def check_learns(work: Work) -> None:
-    pixels, digits = scanned(work.rng("learns"), 1_100)
-    (said,) = digits_of(work, [pixels[:800], digits[:800], pixels[800:], 1])
-    share = (said == digits[800:]).mean()
+    pixels, digits = scanned(work.rng("learns"), 1_000)
+    (said,) = digits_of(work, [pixels[:700], digits[:700], pixels[700:], 1])
+    share = (said == digits[700:]).mean()
     if share < MIN_SHARE:
         raise Mistake("weak", share=f"{share:.2f}", wanted=MIN_SHARE)
 
