@@ -37,6 +37,13 @@ net = keras.Sequential([keras.Input((4,), name="x"), keras.layers.Dense(8, "relu
 net.export(f"{folder}/saved", verbose=False)
 np.savez(f"{folder}/rows.npz", x=rows)
 np.savez(f"{folder}/fresh.npz", x=fresh, net=net(fresh).numpy())
+double = keras.Sequential([keras.Input((4,), name="x"), keras.layers.Lambda(lambda x: 2 * x), keras.layers.Dense(2)])
+double.export(f"{folder}/lambda", verbose=False)
+np.savez(f"{folder}/fresh_lambda.npz", x=fresh, double=double(fresh).numpy())
+texts = keras.Input((1,), dtype="string", name="text")
+split = keras.layers.TextVectorization(vocabulary=["red", "fox"], output_sequence_length=4)
+keras.Model(texts, split(texts)).save(f"{folder}/texts.keras")
+np.savez(f"{folder}/texts.npz", text=np.array([["red fox"], ["a fox"]] * 4))
 words = keras.Input((1,), dtype="string", name="color")
 look_up = keras.layers.StringLookup(vocabulary=["red", "blue", "green"], output_mode="one_hot")
 colors = keras.Model(words, keras.layers.Dense(2)(look_up(words)))
@@ -117,6 +124,14 @@ def test_a_net_by_its_formats_answers_as_keras_does(folder: Path, source: str, t
 
 
 @has_tensorflow
+def test_a_lambda_layer_of_a_saved_model_is_a_graph_like_any_other(folder: Path, tmp_path: Path) -> None:
+    done = convert(folder, "lambda", "rows.npz", tmp_path / "out")
+    fresh = np.load(folder / "fresh_lambda.npz")
+    (answer,) = served_answers(tmp_path / "out", {done.inputs[0].partition(":")[0]: fresh["x"]})
+    np.testing.assert_allclose(answer, fresh["double"], atol=1e-5)
+
+
+@has_tensorflow
 def test_texts_are_looked_up_in_the_bundle(folder: Path, tmp_path: Path) -> None:
     done = convert(folder, "colors.keras", "colors.npz", tmp_path / "out")
     assert done.inputs == ("color: str [?, 1]",)
@@ -143,6 +158,7 @@ def test_a_signature_of_two_inputs_and_two_outputs(folder: Path, tmp_path: Path)
         ("two", "rows.npz", {"signature": "anything"}, "no known number of axes"),
         ("two", "rows.npz", {"signature": "other"}, "has no signature 'other'"),
         ("int8.tflite", "rows.npz", {}, "is quantized to int8"),
+        ("texts.keras", "texts.npz", {}, "text_vectorization.*StaticRegexReplace"),
     ],
 )
 def test_what_is_not_converted_is_named(
