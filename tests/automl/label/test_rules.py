@@ -21,6 +21,7 @@ from deepseek.automl.label.rules import code
 from deepseek.automl.label.rules.apply import run_rules
 from deepseek.automl.label.rules.definition import Rule, read_rules
 from deepseek.automl.label.rules.label_model import fit_label_model, majority_vote
+from deepseek.automl.label.rules.learned_votes import weigh_votes
 from deepseek.automl.label.rules.patterns import Search, search_rows
 from deepseek.automl.label.rules.votes import vote
 from deepseek.automl.label.training import training_rows
@@ -225,6 +226,51 @@ def test_rules_that_copy_each_other_do_not_outvote_the_rest() -> None:
     ours = (model.probabilities(votes).argmax(axis=1) == truth)[rest].mean()
     plain = (majority_vote(votes, 3).argmax(axis=1) == truth)[rest].mean()
     assert ours > plain + 0.05
+
+
+def draw_one_sided_votes(seed: int) -> tuple[Any, Any, Any]:
+    """Votes of rules that know one class each: three of class 0 that speak often and err, two of class 1 that do not;
+    the classes; and numbers that tell them apart, if not sharply."""
+    draw = np.random.default_rng(seed)
+    truth = np.arange(600) % 2
+    dense = draw.normal(size=(600, 4))
+    dense[:, 0] += np.where(truth == 1, 1.6, -1.6)
+    votes = np.full((600, 5), -1)
+    for rule, (label, right, wrong) in enumerate(
+        [(0, 0.5, 0.25), (0, 0.5, 0.25), (0, 0.4, 0.2), (1, 0.3, 0.03), (1, 0.3, 0.03)]
+    ):
+        votes[draw.random(600) < np.where(truth == label, right, wrong), rule] = label
+    return votes, truth, dense
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_class_of_many_rules_does_not_win_all_conflicts_and_a_model_of_the_items_helps(seed: int) -> None:
+    votes, truth, dense = draw_one_sided_votes(seed)
+    covered = (votes >= 0).any(axis=1)
+    ways = (
+        majority_vote(votes, 2), fit_label_model(votes, 2).probabilities(votes),
+        weigh_votes(votes, 2, dense=dense).chances,
+    )  # fmt: skip
+    plain, alone, together = ((way.argmax(axis=1) == truth)[covered].mean() for way in ways)
+    assert alone > plain + 0.03
+    assert together > plain + 0.06
+
+
+def test_nothing_is_learned_from_what_is_held_back() -> None:
+    votes, truth, dense = draw_one_sided_votes(0)
+    is_held = np.arange(600) >= 400
+    first = weigh_votes(votes, 2, gold=truth, dense=dense, is_held=is_held)
+    changed = weigh_votes(votes, 2, gold=np.where(is_held, 1 - truth, truth), dense=dense, is_held=is_held)
+    assert (first.chances == changed.chances).all()
+    few = weigh_votes(votes[:20], 2, dense=dense[:20])  # too few to learn from: the rules alone
+    assert (few.chances == fit_label_model(votes[:20], 2).probabilities(votes[:20])).all()
+
+
+def test_rules_of_one_class_alone_say_that_class() -> None:
+    votes = np.where(np.arange(120) % 2 == 0, 0, -1)[:, None]
+    chances = weigh_votes(votes, 2, dense=np.random.default_rng(0).normal(size=(120, 3))).chances
+    assert (chances[::2, 0] > 0.6).all()
+    assert np.isfinite(chances).all()
 
 
 def test_no_votes_say_nothing() -> None:

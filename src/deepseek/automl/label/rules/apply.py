@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.automl.label.choose.agreement import decide_labels
+from deepseek.automl.label.choose.cache import load_features
 from deepseek.automl.label.project.project import Project
 from deepseek.automl.label.project.records import Item
 from deepseek.automl.label.project.values import check_class
 from deepseek.automl.label.rules.code import find_functions, run_function
 from deepseek.automl.label.rules.definition import ABSTAIN, read_rules
-from deepseek.automl.label.rules.label_model import LabelModel, fit_label_model, majority_vote
+from deepseek.automl.label.rules.label_model import LabelModel, majority_vote
+from deepseek.automl.label.rules.learned_votes import weigh_votes
 from deepseek.automl.label.rules.votes import vote
 from deepseek.contracts import Float64, JsonObject
 from deepseek.errors import InputError
@@ -96,8 +98,10 @@ def run_rules(project: Project, path: Path, *, allow_code: bool = False, keep: b
     tests = np.array([item.is_test for item in items])
     known = _known_classes(project, items)
     gold = np.where(tests, ABSTAIN, known)
-    model = fit_label_model(votes[~tests], len(classes), gold[~tests])
-    chances = model.probabilities(votes)
+    weighed = weigh_votes(
+        votes, len(classes), gold=gold, dense=_numbers_of(project, items), is_held=tests, seed=project.definition.seed
+    )
+    model, chances = weighed.model, weighed.chances
     reports = [_report_rule(name, rule, votes, known, model, *faults[rule]) for rule, name in enumerate(names)]
     judged = np.flatnonzero(tests & (known >= 0) & (votes >= 0).any(axis=1))
     accuracy = majority = None
@@ -115,6 +119,18 @@ def rule_labels(project: Project) -> dict[int, tuple[str, float]]:
     """The labels that rules gave, with their chance, by item."""
     rows = project.store.connection.execute("SELECT item, value, probability FROM rule_labels").fetchall()
     return {item: (value, probability) for item, value, probability in rows}
+
+
+def _numbers_of(project: Project, items: Sequence[Item]) -> Float64 | None:
+    """(N, D) of the items; None where no column says anything, and where there are more than are looked at."""
+    try:
+        features = load_features(project)
+    except InputError:
+        return None
+    places = features.place_of()
+    if any(item.number not in places for item in items):
+        return None
+    return features.dense[[places[item.number] for item in items]]
 
 
 def _collect_votes(

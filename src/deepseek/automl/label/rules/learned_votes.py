@@ -1,0 +1,78 @@
+"""Rules and a model of the items together: what each item is, when rules that know little of it are not alone.
+
+    weighed = weigh_votes(votes, num_classes, dense=features.dense)
+    weighed.chances                                # (N, C)
+
+A linear model learns from what the rules say and is asked about items that it has not learned from; as one vote more it
+tells which of two rules that contradict each other is right here. (Raykar et al. 2010 learn a classifier and how right
+annotators are together so.) How right a rule is, it is not asked: it has learned from that rule, and would praise those
+that speak most. For the same reason its chances are drawn half way to the prior of the classes: it would else repeat
+which class rules speak of most, and conflicts would all be won by that class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepseek.automl.label.choose.learner import fit_learner
+from deepseek.automl.label.rules.label_model import LabelModel, fit_label_model
+from deepseek.contracts import Float64
+
+NUM_PASSES = 2
+NUM_FOLDS = 3
+LEAST_ROWS = 30  # items with a vote, below which rules are alone
+BALANCE = 0.5  # 0: its chances as they are; 1: of all items together, those of the prior
+LEAST_CHANCE = 0.02  # of a class of an item, below which it is not learned from
+
+
+@dataclass(frozen=True, slots=True)
+class WeighedVotes:
+    """What is believed of rules and of items."""
+
+    model: LabelModel
+    chances: Float64  # (N, C)
+
+
+def weigh_votes(
+    votes: NDArray[np.int64], num_classes: int, *, gold: NDArray[np.int64] | None = None, dense: Float64 | None = None,
+    is_held: NDArray[np.bool_] | None = None, seed: int = 0,
+) -> WeighedVotes:  # fmt: skip
+    """`votes` (N, J), -1 for none; `gold` (N,) what people said, -1 for nothing; `dense` (N, D) numbers of the items;
+    `is_held` (N,) items that nothing is learned from."""
+    num_items = len(votes)
+    held = np.zeros(num_items, bool) if is_held is None else is_held
+    known = np.full(num_items, -1) if gold is None else np.where(held, -1, gold)
+    taught = np.flatnonzero(~held)
+    model = fit_label_model(votes[taught], num_classes, known[taught])
+    chances = model.probabilities(votes)
+    rows = np.flatnonzero(~held & ((votes >= 0).any(axis=1) | (known >= 0)))
+    if dense is None or len(rows) < LEAST_ROWS:
+        return WeighedVotes(model, chances)
+    fold_of = np.random.default_rng(seed).integers(0, NUM_FOLDS, num_items)
+    people = np.flatnonzero(known >= 0)
+    for _ in range(NUM_PASSES):
+        lessons = chances.copy()
+        lessons[people] = np.eye(num_classes)[known[people]]
+        learned = _ask_learner(dense, lessons, rows, fold_of)
+        learned *= (model.prior / np.maximum(learned[rows].mean(axis=0), 1e-6)) ** BALANCE
+        chances = model.probabilities(votes, learned / learned.sum(axis=1, keepdims=True))
+    return WeighedVotes(model, chances)
+
+
+def _ask_learner(
+    dense: Float64, chances: Float64, rows: NDArray[np.int64], fold_of: NDArray[np.int64]
+) -> Float64:  # fmt: skip
+    """(N, C): what models of the other folds' rows say of each item."""
+    num_classes = chances.shape[1]
+    learned = np.empty_like(chances)
+    for fold in range(NUM_FOLDS):
+        others = rows[fold_of[rows] != fold]
+        places, codes = np.nonzero(chances[others] >= LEAST_CHANCE)
+        weight = chances[others[places], codes]
+        learner = fit_learner(dense[others[places]], codes.astype(np.int64), weight, num_classes)
+        asked = fold_of == fold
+        learned[asked] = learner.probabilities(dense[asked])
+    return learned
