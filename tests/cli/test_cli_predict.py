@@ -160,7 +160,18 @@ def test_a_wrong_suffix_is_refused_before_the_bundle_is_opened(tmp_path: Path, c
     assert ".parquet" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("late", ["unknown", "1.5.2"])
+def test_a_word_for_not_known_is_a_missing_value_that_is_counted(
+    cancer_bundle: Path, rows: Path, tmp_path: Path, capsys
+) -> None:
+    frame = pd.read_parquet(rows).astype({"mean_radius": object})
+    frame.loc[44, "mean_radius"] = "unknown"
+    data, out = tmp_path / "rows.csv", tmp_path / "scores.csv"
+    frame.to_csv(data, index=False)
+    assert main(["predict", str(cancer_bundle), str(data), "--out", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["flags"]["imputed"] == 1
+
+
+@pytest.mark.parametrize("late", ["broken", "1.5.2"])
 def test_a_value_that_does_not_fit_is_named_by_its_row_in_the_file(
     cancer_bundle: Path, rows: Path, tmp_path: Path, capsys, monkeypatch, late: str
 ) -> None:

@@ -37,6 +37,20 @@ def rows_of(path: Path) -> list[tuple[object, ...]]:
     return [tuple(row.values()) for row in table.to_pylist()]
 
 
+@pytest.mark.parametrize("label", ["yes", 'with "quotes"', "two\nlines", "a,b", ""])
+def test_a_csv_is_what_the_standard_library_writes(label: str, tmp_path: Path) -> None:
+    numbers = [0.1, 1.0, -2.0, 1e-8, 12345678.0]
+    with open_writer(tmp_path / "out.csv") as writer:
+        writer.write(chunk([0, 1, 2, 3, 4], [label] * 5, numbers))
+        writer.write(chunk([], [], []))
+    with (tmp_path / "expected.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(
+            [["row_id", "prediction", "probability_好"]]
+            + [[str(row), label, text] for row, text in enumerate(["0.1", "1.0", "-2.0", "1e-8", "12345678.0"])]
+        )
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "expected.csv").read_bytes()
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_kind_of_file_holds_the_same_rows(tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"scores{suffix}"

@@ -93,8 +93,8 @@ NOTES = (
     NO_SENSITIVITY_NOTE,
 )
 NAMES = {
-    *COLUMNS, "yes", "no", "late", "loans", "note", "day", "id", "time", "drop=", "kinds=", "integer_category", "numeric",
-    "group", "missing=", "split",
+    *COLUMNS, "yes", "no", "late", "loans", "note", "day", "id", "time", "drop=", "kinds=", "integer_category",
+    "numeric", "group", "missing=", "split",
 }  # fmt: skip
 
 

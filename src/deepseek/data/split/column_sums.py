@@ -69,7 +69,7 @@ def _filled(values: Float64) -> Float64:
 def _likely_pairs(matrix: Float64, target: Float64) -> list[tuple[int, int]]:
     """The pairs of columns (P, N) with the largest R2 of a plane through the target (N,), from their correlations."""
     with np.errstate(all="ignore"):
-        correlations = np.corrcoef(np.vstack([matrix, target]))
+        correlations: Float64 = np.asarray(np.corrcoef(np.vstack([matrix, target])))
         own, between = correlations[:-1, -1], correlations[:-1, :-1]
         r2 = own[:, None] ** 2 + own[None, :] ** 2 - 2 * own[:, None] * own[None, :] * between
         r2 = np.triu(r2 / (1 - between**2), 1)

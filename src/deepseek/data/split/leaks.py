@@ -27,7 +27,7 @@ from deepseek.errors import InputError
 
 NO_INPUTS = ("identifier", "constant", "text")  # kinds of columns that are left out of the features, or are content
 LEAKING_PARTS = ("test rows", "validation rows")  # names of findings that are no column's
-MIN_SHARED_ROWS_SHARE = 0.005  # of test rows that are training rows, below which they change no figure
+MIN_SHARED_ROWS, MIN_SHARED_ROWS_SHARE = 5, 0.005  # test rows that are training rows; fewer change no figure
 MIN_REPEATS = 20  # rows for each different row, from which equal rows are what the table is made of
 MAX_CHANCE_RATIO = 3.0  # times as many such rows as columns of few values make by chance
 MAX_SHARED_ROWS_SHARE = 0.2  # of test rows that are training rows, beyond what rows repeat within the training part
@@ -69,7 +69,7 @@ def _find_shared_rows(table: Table, split: Split, kinds: Mapping[str, str]) -> l
         if not num_same:
             continue
         share = num_same / len(rows)
-        if share < MIN_SHARED_ROWS_SHARE or share <= MAX_CHANCE_RATIO * by_chance:
+        if num_same < MIN_SHARED_ROWS or share < MIN_SHARED_ROWS_SHARE or share <= MAX_CHANCE_RATIO * by_chance:
             continue
         level: Literal["refuse", "warn"] = "refuse" if share - repeats > MAX_SHARED_ROWS_SHARE else "warn"
         message = f"{num_same} of {len(rows)} {name} ({share:.1%}) equal training rows in every column that is read"

@@ -39,9 +39,13 @@ def make_card(
     categories and classes: levels [{level, num_rows}], the most frequent first; the rest is in num_other.
     """
     readings = {reading.name: reading for reading in table.readings if not reading.is_plain}
-    columns = [
-        _describe_column(ColumnProfile.from_table(table, name), kinds.get(name, _target_kind(table, name)), withhold)
-        | _describe_reading(readings.get(name))
+    columns: list[ColumnCard] = [
+        {
+            **_describe_column(
+                ColumnProfile.from_table(table, name), kinds.get(name, _target_kind(table, name)), withhold
+            ),
+            **_describe_reading(readings.get(name)),
+        }
         for name in table.names
     ]
     return {"version": VERSION, "num_rows": table.num_rows, "target": target, "columns": columns}
