@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+import deepseek
 from deepseek.cli import VERBS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -103,6 +105,12 @@ def test_autogluon_is_better_on_one_table_by_the_share_that_is_said() -> None:
 @pytest.mark.parametrize("text", [ENGLISH, CHINESE], ids=["english", "chinese"])
 def test_a_readme_is_short(text: str) -> None:
     assert len(text.splitlines()) < MOST_LINES
+
+
+def test_the_citation_names_the_release() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == deepseek.__version__
+    assert citation["license"] == "Apache-2.0"
 
 
 def test_both_languages_have_the_same_code() -> None:
