@@ -77,7 +77,7 @@ SHOTS = (
     Shot("citations", "citations", height=770),
     Shot("process", "process", top=-20, height=800, start_at="#front"),
     Shot("fleet", "fleet", height=790),
-    Shot("rings", "rings", height=830),
+    Shot("rings", "rings", height=866),
     Shot("label", "label", height=760, prepare=draw_box),
     Shot("card", "card", width=860, height=560),
 )
