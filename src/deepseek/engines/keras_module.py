@@ -74,7 +74,7 @@ def _separate_inputs(model: Any) -> Any:
     them."""
     torch = need("torch", extra="explain")
 
-    class KerasModule(torch.nn.Module):  # type: ignore[misc]
+    class KerasModule(torch.nn.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.model = model

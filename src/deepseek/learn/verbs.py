@@ -164,7 +164,13 @@ def overview(path: LearningPath) -> Overview:
     for lab in path.catalog.labs:
         last = lasts.get(lab.id)
         states.append(
-            LabState(lab, passed.get(lab.id), folders.get(lab.id), counts.get(lab.id, 0), last and last.score)
+            LabState(
+                lab,
+                passed.get(lab.id),
+                folders.get(lab.id),
+                counts.get(lab.id, 0),
+                None if last is None else last.score,
+            )
         )
     levels = {level: path.catalog.levels[level] for level in LEVELS if level in path.catalog.levels}
     return Overview(tuple(states), path.catalog.next_lab(passed), levels, aside)

@@ -52,7 +52,9 @@ class Agreement:
 
 def read_signature(path: Path, operators: OperatorLibrary | None = None) -> Signature:
     """Inputs and outputs of a graph as onnxruntime reads them. IntegrityError, InputError."""
-    session = open_session(str(path), path.name, num_threads=1, configure=operators and operators.register)
+    session = open_session(
+        str(path), path.name, num_threads=1, configure=None if operators is None else operators.register
+    )
     signature = Signature(tensor_specs(path, session.get_inputs()), tensor_specs(path, session.get_outputs()))
     return Signature(signature.inputs, signature.outputs, row_mode_by_shape(signature))
 

@@ -88,7 +88,11 @@ class OnnxruntimeGraph:
         self, path: Path, signature: Signature, providers: Sequence[Any], operators: OperatorLibrary | None = None
     ) -> None:
         self._session: Any = open_session(
-            str(path), path.name, num_threads=1, providers=providers, configure=operators and operators.register
+            str(path),
+            path.name,
+            num_threads=1,
+            providers=providers,
+            configure=None if operators is None else operators.register,
         )
         self._names = [spec.name for spec in signature.outputs]
         runtime = need("onnxruntime", extra="serve")

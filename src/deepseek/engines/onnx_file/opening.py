@@ -123,7 +123,7 @@ class OnnxFile:
             "engines": list(self.engines),
             "tried": self.measured.probed.to_dict(),
             "int8": self.int8,
-            "operators": self.operators and self.operators.to_dict(),
+            "operators": None if self.operators is None else self.operators.to_dict(),
         }
 
 

@@ -15,7 +15,7 @@ import platform
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from deepseek.bundle import open_bundle
 from deepseek.bundle.fields import parse_json_object, parse_value
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 OPERATORS_FILE = "operators.json"
 FOLDER = "operators"  # of the library in a bundle
-FORMAT = 1
+FORMAT: Final = 1
 MAX_LIBRARY_BYTES = 256 << 20
 _PRIVATE_FOLDER_MODE, _READ_ONLY_MODE = 0o700, 0o500
 #: "themselves": the graph defines them nowhere, so nothing else says what is right.
@@ -96,9 +96,10 @@ class OperatorLibrary:
         """Load the library into this process. IntegrityError when it is another than it was, or onnxruntime does not
         take it."""
         self.read_bytes()
+        refusals: tuple[type[Exception], ...] = (RuntimeError, *runtime_errors(need("onnxruntime", extra="serve")))
         try:
             session_options.register_custom_ops_library(str(self.path))
-        except (RuntimeError, *runtime_errors(need("onnxruntime", extra="serve"))) as error:
+        except refusals as error:
             raise IntegrityError(
                 f"{self.path.name} cannot be loaded: {' '.join(str(error).split())[:300]}",
                 expected=f"{_WHAT}, with RegisterCustomOps and for {platform_name()}", fix=_BUILD,

@@ -100,7 +100,9 @@ def measure_file(
     IntegrityError for a graph that onnxruntime does not take, InputError for one that is not served: no tensors, or
     none that it can be tried on.
     """
-    session = open_session(str(path), str(path), num_threads=1, configure=operators and operators.register)
+    session = open_session(
+        str(path), str(path), num_threads=1, configure=None if operators is None else operators.register
+    )
     signature = Signature(tensor_specs(path, session.get_inputs()), tensor_specs(path, session.get_outputs()))
     reference = OnnxruntimeGraph(path, signature, ("CPUExecutionProvider",), operators)
     mixed = why_mixed(path) if row_mode_by_shape(signature) == "joined" else ""

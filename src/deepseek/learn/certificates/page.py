@@ -6,6 +6,7 @@ from deepseek import look
 from deepseek.learn.certificates.credential import Claim
 from deepseek.learn.definition.catalog import Catalog
 from deepseek.look import Column, Section, Text
+from deepseek.look.tables import Cell
 
 
 def certificate_page(claim: Claim, catalog: Catalog, public_key: str, file_name: str) -> str:
@@ -22,7 +23,7 @@ def certificate_page(claim: Claim, catalog: Catalog, public_key: str, file_name:
         Column(Text("Lab", "实验"), "text"), Column(Text("Points of 100", "得分（满分 100）")),
         Column(Text("Hints read", "查看提示数")), Column(Text("Passed on", "通过日期"), "text"),
     ]  # fmt: skip
-    facts = {
+    facts: dict[look.Words, Cell] = {
         Text("Holder", "持有人"): claim.holder,
         Text("Issuer", "颁发者"): claim.issuer_name or Text("named by the key alone", "仅以密钥标识"),
         Text("Issued on", "颁发日期"): day,

@@ -27,7 +27,7 @@ def matrix_table(matrix: Matrix, catalog: Catalog, passed: Collection[str]) -> H
     """Modules down, layers across; each cell with what one can do and the labs that prove it."""
     columns = [Column(Text("Module", "模块"), "text")]
     columns += [Column(matrix.layers[layer].text, "text") for layer in LAYERS]
-    rows = [
+    rows: list[tuple[Text | Html, ...]] = [
         (
             matrix.modules[module].text,
             *(_cell(matrix.cell(module, layer), catalog, passed) for layer in LAYERS),

@@ -81,7 +81,7 @@ def check_quality(work: Work) -> None:
     table, names, words = load_tumours(work.truth["unit"])
     held = np.array(work.truth["held"])
     answers = deepseek.load(work.bundle("model")).predict(frame_of(table[held], names))
-    if "malignant" not in answers.labels_known:
+    if answers.probabilities is None or "malignant" not in answers.labels_known:
         raise Mistake("wrong_target", target=", ".join(map(str, answers.labels_known)))
     scores = answers.probabilities[:, list(answers.labels_known).index("malignant")]
     auc = roc_auc_score(words[held] == "malignant", scores)
@@ -99,6 +99,8 @@ def check_predictions(work: Work) -> None:
     import deepseek
 
     answers = deepseek.load(work.bundle("model")).predict(pd.read_csv(work.path("new.csv")))
+    if answers.labels is None:
+        raise Mistake("wrong_target", target="a number")
     for place, (row, label) in enumerate(zip(rows, answers.labels, strict=True)):
         if row["prediction"] != label:
             raise Mistake("other_predictions", row=place + 1, said=row["prediction"][:40], answer=label)

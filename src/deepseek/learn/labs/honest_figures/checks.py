@@ -70,7 +70,9 @@ def check_confusion(work: Work) -> None:
             value = said.get(key)
             if truth[key] is not None and not is_near(value, truth[key]):
                 why = (
-                    reason(key, float(value), truth) if is_number(value) else Text("a number is asked for", "应为数字")
+                    reason(key, float(value or 0.0), truth)
+                    if is_number(value)
+                    else Text("a number is asked for", "应为数字")
                 )
                 raise Mistake("wrong_figure", key=key, said=str(value)[:40], why=why)
 

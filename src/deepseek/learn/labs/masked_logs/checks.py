@@ -58,12 +58,12 @@ def _written(rng: np.random.Generator, kind: str) -> str:
         return f"{country}{mark}{digits[:3]}{mark}{digits[3:7]}{mark}{digits[7:]}"
     if kind == "amount":
         return f"{rng.integers(10, 90_000)}.{rng.integers(10, 99)}"
-    digits = [int(digit) for digit in rng.integers(0, 10, 15)]
-    digits[0] = int(rng.choice([4, 5]))
-    check = -luhn_sum([*digits, 0]) % 10
-    digits.append(check if kind == "card" else (check + int(rng.integers(1, 10))) % 10)
+    number = [int(digit) for digit in rng.integers(0, 10, 15)]
+    number[0] = int(rng.choice([4, 5]))
+    check = -luhn_sum([*number, 0]) % 10
+    number.append(check if kind == "card" else (check + int(rng.integers(1, 10))) % 10)
     mark = str(rng.choice(["", " ", "-"])) if kind == "card" else ""
-    text = "".join(map(str, digits))
+    text = "".join(map(str, number))
     return mark.join(text[start : start + 4] for start in range(0, 16, 4))
 
 

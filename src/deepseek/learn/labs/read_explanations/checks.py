@@ -102,8 +102,8 @@ def check_adds_up(work: Work) -> None:
     for place, explanation in enumerate(explanations):
         explanation["residual"] = 0.3
         explanation["output"] = round(off_by(explanation | {"output": 0.0}) * -1 + (0.02, -0.02, 0.0)[place % 3], 6)
-    calls = [[each, tolerance] for each in explanations for tolerance in (0.01, 0.05)]
-    for (each, tolerance), said in zip(calls, work.call("reasons.py", "adds_up", *calls), strict=True):
+    cases = [(each, tolerance) for each in explanations for tolerance in (0.01, 0.05)]
+    for (each, tolerance), said in zip(cases, work.call("reasons.py", "adds_up", *map(list, cases)), strict=True):
         off = off_by(each)
         if bool(said) != (abs(off) <= tolerance):
             why = Text("compare the size of the difference", "请比较差的绝对值")
