@@ -15,7 +15,9 @@ class Mistake(Exception):  # noqa: N818  (what it is called in a lab)
     def __init__(self, code: str, /, **values: object) -> None:
         super().__init__(code)
         self.code = code
-        self.values = {name: value if isinstance(value, Text) else str(value) for name, value in values.items()}
+        self.values: dict[str, str | Text] = {
+            name: value if isinstance(value, Text) else str(value) for name, value in values.items()
+        }
 
     @classmethod
     def from_child(cls, code: str, values: Mapping[str, object]) -> Self:

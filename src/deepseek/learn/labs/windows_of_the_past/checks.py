@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.contracts import JsonObject
 from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
@@ -46,7 +47,8 @@ def features(events: list[JsonObject]) -> list[JsonObject]:
     by_card: dict[str, list[tuple[int, float]]] = {}
     for event in events:
         by_card.setdefault(event["card"], []).append((event["time"], event["amount"]))
-    sorted_times, sums = {}, {}
+    sorted_times: dict[str, list[int]] = {}
+    sums: dict[str, NDArray[np.float64]] = {}
     for card, pairs in by_card.items():
         pairs.sort()
         sorted_times[card] = [time for time, _ in pairs]
