@@ -221,3 +221,17 @@ def test_pictures_with_edges_of_different_directions_differ() -> None:
     a, b, c = (describe_picture(each) for each in (stripes, turned, flat))
     assert np.abs(a - b).max() > 0.5
     assert np.abs(c[: -3 * 16]).max() == 0
+
+
+def test_two_rows_and_labels_of_one_class_are_no_reason_to_stop(tmp_path: Path) -> None:
+    (tmp_path / "two.csv").write_text("note\nthe pipe broke\nthe roof burned\n")
+    options = ProjectOptions("binary", ("fire", "water"), num_test=1)
+    new_project(tmp_path / "two.csv", tmp_path / "project", options, kinds={"note": "text"})
+    with Project.open(tmp_path / "project") as project:
+        assert next_batch(project).num_queued == 1
+        [item] = [item for item in project.store.items() if not item.is_test]
+        project.store.record(change("a", item.number, "fire"))
+        assert next_batch(project).num_queued == 0
+        now = status(project)
+        assert (now.forecast, now.is_worth_it) == (None, None)
+        assert "there are 0 and 1" in now.summary()
