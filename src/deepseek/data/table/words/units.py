@@ -48,7 +48,10 @@ _LOCAL_CURRENCIES = (
     "руб",
     "лв",
 )
-CURRENCY = rf"R(?= [0-9])|(?:[A-Z]{{1,3}})?[{_SYMBOLS}]|(?:{'|'.join(_CODES)})(?![A-Za-z])|{'|'.join(map(re.escape, _LOCAL_CURRENCIES))}"
+CURRENCY = (
+    rf"R(?= [0-9])|(?:[A-Z]{{1,3}})?[{_SYMBOLS}]|(?:{'|'.join(_CODES)})(?![A-Za-z])|"
+    rf"{'|'.join(map(re.escape, _LOCAL_CURRENCIES))}"
+)
 
 _WORD = r"[^\W\d_]{1,14}\.?"
 _POWER = r"(?:[²³]|\^?-?[1-4](?![0-9]))?"
