@@ -147,7 +147,8 @@ def is_right(values: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> bo
     if values.dtype.kind != expected.dtype.kind:
         return False
     if expected.dtype.kind == "M":
-        return bool(np.array_equal(values.astype("datetime64[ms]"), expected))
+        moments = values.astype("datetime64[ms]")
+        return bool(np.all((moments == expected) | (np.isnat(moments) & np.isnat(expected))))
     return bool(np.allclose(values, expected, rtol=1e-9, equal_nan=True))
 
 

@@ -172,8 +172,9 @@ def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
     whole = rf"{groups}|[0-9]+" if thousands else "[0-9]+"
     number = rf"(?:(?:{whole})(?:{point}[0-9]+)?|{point}[0-9]+)(?:[eE][-+]?[0-9]{{1,3}})?"
     return re.compile(
-        rf"(?:[~\u2248] ?)?(?P<open>\()?(?P<sign>[-+])? ?(?P<prefix>{CURRENCY})? ?(?P<within>\()?(?P<inner>[-+])?"
-        rf"(?P<number>{number})(?P<blank> ?)(?P<unit>{UNIT})?(?P<behind>-)?(?P<close>\))?"
+        r"(?:(?:[~\u2248\u00b1\u7ea6]|ca\.|circa|approx\.|about|etwa) ?)?"
+        rf"(?P<open>\()?(?P<sign>[-+])? ?(?P<prefix>{CURRENCY})? ?(?P<within>\()?(?P<inner>[-+])?"
+        rf"(?P<number>{number})(?:[.,]-(?![0-9]))?(?P<blank> ?)(?P<unit>{UNIT})?(?P<behind>-)?(?P<close>\))?"
     )
 
 

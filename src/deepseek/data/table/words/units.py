@@ -49,7 +49,8 @@ _LOCAL_CURRENCIES = (
     "лв",
 )
 CURRENCY = (
-    rf"(?:[A-Z]{{1,3}})?[{_SYMBOLS}]|(?:{'|'.join(_CODES)})(?![A-Za-z])|{'|'.join(map(re.escape, _LOCAL_CURRENCIES))}"
+    rf"R(?= [0-9])|(?:[A-Z]{{1,3}})?[{_SYMBOLS}]|(?:{'|'.join(_CODES)})(?![A-Za-z])|"
+    rf"{'|'.join(map(re.escape, _LOCAL_CURRENCIES))}"
 )
 
 _WORD = r"[^\W\d_]{1,14}\.?"
@@ -57,7 +58,7 @@ _POWER = r"(?:[²³]|\^?-?[1-4](?![0-9]))?"
 _PLAIN_UNIT = rf"°[CFKRN]?|(?:{_WORD}){_POWER}(?:[ ·*]{_WORD}{_POWER}){{0,2}}"
 UNIT = (
     rf"[%‰‱\"″'′+](?![%‰‱\"″'′+])|[%‰] ?{_WORD}|(?:{CURRENCY})(?:/{_WORD})?|/ ?{_WORD}{_POWER}|"
-    rf"(?:{_PLAIN_UNIT})(?: ?/ ?(?:[0-9]{{1,4}} ?)?{_WORD}{_POWER}){{0,2}}"
+    rf"(?:{_PLAIN_UNIT})(?: ?/ ?(?:[0-9]{{1,4}}(?:\.[0-9]{{1,3}})? ?)?{_WORD}{_POWER}){{0,2}}"
 )
 #: Latin letters that may stand alone right behind the digits: others there are parts of names, as in seat 16A.
 _GLUED_LETTERS = frozenset("gmshdtlLVWKMBkCFNJy")
@@ -125,7 +126,7 @@ def split_scale(unit: str) -> tuple[float, str]:
         rest = unit[len(scale) :]
         if unit.startswith(scale) and (rest[:1] == " " or not scale.isascii() or is_currency(rest)):
             return SCALES[scale], rest.strip()
-    if unit[:1] in "kKMB" and is_currency(unit[1:].strip()):
+    if unit[:1] in "kKMB" and (unit[1:2] == " " or is_currency(unit[1:])):
         return SCALES[unit[0]], unit[1:].strip()
     return 1.0, unit
 
