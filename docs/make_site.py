@@ -3,7 +3,7 @@
 1. Each page is taken from its home in the repository (website/pages.py), its links are turned into links between pages
    (website/links.py), and the reference is made from the code (website/reference.py).
 2. Zensical, which has an environment of its own (.venv-docs), makes HTML of that, once for each language: English at
-   the root, Chinese in zh/. The site makes no request to any other host, and opens from the disk as well.
+   the root, Chinese in zh/. The site makes no request to any other host.
 
 A link that leads to no page, or an error of Zensical, ends it.
 """
