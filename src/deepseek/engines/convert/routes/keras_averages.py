@@ -7,7 +7,7 @@ elsewhere would answer wrongly, and agree with itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from deepseek.errors import InputError
@@ -28,7 +28,8 @@ def check_averages(model: Any) -> None:
 
 def _operations_of(model: Any) -> Iterator[Any]:
     """Layers and bare operations, those of models within models, too."""
-    for operation in getattr(model, "operations", None) or getattr(model, "layers", ()):
+    parts: Iterable[Any] = getattr(model, "operations", None) or getattr(model, "layers", ())
+    for operation in parts:
         yield operation
         yield from _operations_of(operation)
 
@@ -42,15 +43,14 @@ def _pads_one_end(operation: Any) -> bool:
 def _is_uneven(shape: tuple[int | None, ...], operation: Any) -> bool:
     num_axes = len(shape) - 2
     sizes = shape[1:-1] if operation.data_format != "channels_first" else shape[2:]
-    windows, steps = (_per_axis(value, num_axes) for value in (operation.pool_size, operation.strides))
-    return any(
-        _is_odd_padding(size, window, step or window) for size, window, step in zip(sizes, windows, steps, strict=True)
-    )
+    windows = _per_axis(operation.pool_size, num_axes)
+    steps = _per_axis(operation.strides or operation.pool_size, num_axes)
+    return any(map(_is_odd_padding, sizes, windows, steps))
 
 
-def _per_axis(value: Any, num_axes: int) -> tuple[int | None, ...]:
-    """A number for each axis of what may be one for all; None for strides that are the windows."""
-    return (value,) * num_axes if value is None or isinstance(value, int) else tuple(value)
+def _per_axis(value: int | tuple[int, ...], num_axes: int) -> tuple[int, ...]:
+    """A number for each axis of what may be one for all."""
+    return (value,) * num_axes if isinstance(value, int) else tuple(value)
 
 
 def _is_odd_padding(size: int | None, window: int, step: int) -> bool:
