@@ -7,7 +7,7 @@ elsewhere would answer wrongly, and agree with itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from deepseek.errors import InputError
@@ -28,8 +28,8 @@ def check_averages(model: Any) -> None:
 
 def _operations_of(model: Any) -> Iterator[Any]:
     """Layers and bare operations, those of models within models, too."""
-    operations: Sequence[Any] = getattr(model, "operations", None) or getattr(model, "layers", ())
-    for operation in operations:
+    parts: Iterable[Any] = getattr(model, "operations", None) or getattr(model, "layers", ())
+    for operation in parts:
         yield operation
         yield from _operations_of(operation)
 
@@ -43,14 +43,12 @@ def _pads_one_end(operation: Any) -> bool:
 def _is_uneven(shape: tuple[int | None, ...], operation: Any) -> bool:
     num_axes = len(shape) - 2
     sizes = shape[1:-1] if operation.data_format != "channels_first" else shape[2:]
-    # strides that are None are the windows
-    windows, steps = (
-        _per_axis(value, num_axes) for value in (operation.pool_size, operation.strides or operation.pool_size)
-    )
-    return any(_is_odd_padding(size, window, step) for size, window, step in zip(sizes, windows, steps, strict=True))
+    windows = _per_axis(operation.pool_size, num_axes)
+    steps = _per_axis(operation.strides or operation.pool_size, num_axes)
+    return any(map(_is_odd_padding, sizes, windows, steps))
 
 
-def _per_axis(value: int | Sequence[int], num_axes: int) -> tuple[int, ...]:
+def _per_axis(value: int | tuple[int, ...], num_axes: int) -> tuple[int, ...]:
     """A number for each axis of what may be one for all."""
     return (value,) * num_axes if isinstance(value, int) else tuple(value)
 
