@@ -23,6 +23,7 @@ from deepseek.automl.label.formats.label_studio import Size, read_annotations, t
 from deepseek.automl.label.project.people import check_name
 from deepseek.automl.label.project.project import Project
 from deepseek.automl.label.project.records import Item, LabelValue, NewChange
+from deepseek.contracts import JsonObject
 from deepseek.data.labels import LabeledPicture, LabelSet, read_labels, write_coco, write_yolo
 from deepseek.data.labels.pictures import picture_size
 from deepseek.data.labels.read import SLACK_PX
@@ -207,6 +208,7 @@ def _read_boxes(project: Project, path: Path, items: list[Item]) -> ImportedRows
 
 
 def _read_masks(project: Project, path: Path, items: list[Item], form: Format) -> ImportedRows:
+    masks: dict[str, list[JsonObject]]
     if form == "yolo":
         if not path.is_dir():
             raise InputError(f"{path.name} is no folder", expected="a folder of .txt files", fix="name the folder")

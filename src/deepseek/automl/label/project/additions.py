@@ -40,10 +40,10 @@ class ServedRow:
 
 
 def count_waiting(store: LabelStore) -> int:
-    """How many items came from a server and have no label yet."""
-    run = store.connection
-    run.execute(SCHEMA)
-    return int(run.execute(WAITING).fetchone()[0])
+    """How many items came from a server and have no label yet. StorageError where the project cannot be read."""
+    with store.transaction() as run:
+        run.execute(SCHEMA)
+        return int(run.execute(WAITING).fetchone()[0])
 
 
 def add_served(store: LabelStore, rows: Iterable[ServedRow], most_waiting: int) -> int:
