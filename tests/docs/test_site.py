@@ -1,4 +1,4 @@
-"""The site as it is built: every link and anchor, both languages, search and themes, no request to another host."""
+"""The site as it is built: every link and anchor, both languages, themes, no request to another host."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_nothing_is_loaded_from_another_host(site: Path) -> None:
         assert loaded == [], page
 
 
-def test_a_reader_switches_language_and_theme_searches_and_no_request_leaves(
+def test_a_reader_switches_language_and_theme_and_no_request_leaves(
     site: Path, address: str, open_page: OpenPage
 ) -> None:
     page = open_page(f"{address}/guides/ship.html", allow=address)
