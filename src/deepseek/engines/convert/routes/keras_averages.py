@@ -28,7 +28,7 @@ def check_averages(model: Any) -> None:
 
 def _operations_of(model: Any) -> Iterator[Any]:
     """Layers and bare operations, those of models within models, too."""
-    parts: Iterable[Any] = getattr(model, "operations", None) or getattr(model, "layers", ())
+    parts: Iterable[Any] = getattr(model, "operations", None) or getattr(model, "layers", None) or ()
     for operation in parts:
         yield operation
         yield from _operations_of(operation)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deepseek.contracts import JsonObject
-from deepseek.learn.grading.kit import DataFolder, Mistake, Work
+from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 
 NUM_TRAIN, NUM_NEW = 380, 60
 MIN_AUC = 0.96
@@ -100,7 +100,7 @@ def check_predictions(work: Work) -> None:
 
     answers = deepseek.load(work.bundle("model")).predict(pd.read_csv(work.path("new.csv")))
     if answers.labels is None:
-        raise Mistake("wrong_target", target="a number")
+        raise Mistake("wrong_target", target=Text("a number", "数值"))
     for place, (row, label) in enumerate(zip(rows, answers.labels, strict=True)):
         if row["prediction"] != label:
             raise Mistake("other_predictions", row=place + 1, said=row["prediction"][:40], answer=label)
