@@ -70,6 +70,7 @@ ARGUMENTS = {
     "federate": ("init", "KEY", "--sample", "loans.csv", "--target", "default"),
     "recipe": ("--list",),
     "operator": ("new", "robust_gate", "--out", "KEY"),
+    "learn": ("labs",),
     "plan": ("100b", "--gpus", "H100x8"),
     "keygen": ("KEY",),
     "migrate": ("loans",),
