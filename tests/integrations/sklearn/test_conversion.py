@@ -223,3 +223,11 @@ def test_boosted_trees_of_other_packages_in_a_pipeline(
     path = to_bundle(model, frame, out=tmp_path / "loans").path
     later, _ = loans(500, seed=2)
     np.testing.assert_allclose(answers(path, later), model.predict_proba(later), atol=1e-5)
+
+
+def test_the_function_stays_a_function_whatever_was_imported_before() -> None:
+    """A module of its name would take its place in the package as soon as somebody imports it."""
+    import deepseek.integrations.sklearn as package
+
+    modules = {path.stem for path in Path(package.__file__).parent.glob("*.py")}
+    assert modules.isdisjoint(package.__all__)
