@@ -55,8 +55,6 @@ def stage(language: str, generated: dict[str, str], work: Path = WORK) -> Path:
         shutil.copytree(PICTURES, folder / "docs" / "pictures")
     shutil.copytree(PARTS / "theme", folder / "theme")
     (folder / "docs" / "assets").mkdir()
-    for file in (PARTS / "theme" / "assets").iterdir():
-        shutil.move(folder / "theme" / "assets" / file.name, folder / "docs" / "assets" / file.name)
     (folder / "docs" / "assets" / "site.css").write_text(site_css(), encoding="utf-8")
     config = folder / "zensical.toml"
     config.write_text(configuration(language, titles), encoding="utf-8")
