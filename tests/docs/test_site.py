@@ -120,6 +120,9 @@ def test_a_reader_switches_language_and_theme_and_no_request_leaves(
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "default")
     page.locator("label[for=__palette_1]").click()
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
+    page.get_by_role("button", name="Search").first.click()
+    page.keyboard.type("threshold")
+    expect(page.get_by_text(re.compile(r"^\d+ results$"))).to_be_visible()
 
 
 @pytest.mark.parametrize(
