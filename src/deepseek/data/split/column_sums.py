@@ -50,10 +50,10 @@ def find_sum(columns: Mapping[str, Float64], target: Float64) -> SumOfColumns | 
         return None
     matrix = np.stack([_filled(columns[name][rows]) for name in names])
     for left, right in _likely_pairs(matrix, target[rows]):
-        found = _fit_pair(columns[names[left]][rows], columns[names[right]][rows], target[rows])
-        if found is not None:
-            weights_sign, r2, num_rows = found
-            return SumOfColumns(names[left], names[right], weights_sign, r2, num_rows)
+        fit = _fit_pair(columns[names[left]][rows], columns[names[right]][rows], target[rows])
+        if fit is not None:
+            sign, r2, num_rows = fit
+            return SumOfColumns(names[left], names[right], sign, r2, num_rows)
     return None
 
 

@@ -73,6 +73,6 @@ def _ask_learner(
         places, codes = np.nonzero(chances[others] >= LEAST_CHANCE)
         weight = chances[others[places], codes]
         learner = fit_learner(dense[others[places]], codes.astype(np.int64), weight, num_classes)
-        asked = fold_of == fold
-        learned[asked] = learner.probabilities(dense[asked])
+        is_held = fold_of == fold
+        learned[is_held] = learner.probabilities(dense[is_held])
     return learned

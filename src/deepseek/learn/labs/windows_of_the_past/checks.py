@@ -21,10 +21,10 @@ def make(data: DataFolder) -> object:
     events = payments(rng, 1_500, 40)
     names = ("event", "card", "time", "amount")
     data.write_csv("payments.csv", {name: [event[name] for event in events] for name in names})
-    asked = sorted(rng.choice(len(events), 25, replace=False).tolist())
-    data.write_json("asked.json", [events[place]["event"] for place in asked])
+    places = sorted(rng.choice(len(events), 25, replace=False).tolist())
+    data.write_json("asked.json", [events[place]["event"] for place in places])
     truth = features(events)
-    return {events[place]["event"]: truth[place] for place in asked}
+    return {events[place]["event"]: truth[place] for place in places}
 
 
 def payments(rng: np.random.Generator, num: int, num_cards: int) -> list[JsonObject]:
