@@ -19,6 +19,7 @@ from deepseek.automl.assistant.questions import column_texts
 from deepseek.data.table.table import Table
 from deepseek.engines.assistant.terms import question_form, split_words
 from deepseek.errors import InputError
+from deepseek.extras import need
 
 FIRST_NAMES = ("question_a", "question1", "sentence1", "text_a", "text1", "问题1", "句子1")
 SECOND_NAMES = ("question_b", "question2", "sentence2", "text_b", "text2", "问题2", "句子2")
@@ -127,19 +128,13 @@ def held_rows(pairs: LabelledPairs, *, share: float, seed: int) -> NDArray[np.bo
 
 def _components(pairs: LabelledPairs) -> NDArray[np.int64]:
     """(N,) a number of each pair's component."""
-    parent: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while parent.setdefault(name, name) != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    forms = [(question_form(one), question_form(other)) for one, other in zip(pairs.first, pairs.second, strict=True)]
-    for one, other in forms:
-        parent[root(one)] = root(other)
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(root(one), len(numbers)) for one, _ in forms], np.int64)
+    sides = [list(map(question_form, side)) for side in (pairs.first, pairs.second)]
+    names, place_of = np.unique([*sides[0], *sides[1]], return_inverse=True)
+    first, second = np.split(place_of, 2)
+    sparse = need("scipy.sparse", extra="tabular")
+    edges = sparse.coo_array((np.ones(len(first), bool), (first, second)), shape=(len(names), len(names)))
+    _, label = need("scipy.sparse.csgraph", extra="tabular").connected_components(edges, directed=False)
+    return np.asarray(label[first], np.int64)
 
 
 def without_questions(pairs: LabelledPairs, questions: Sequence[str]) -> LabelledPairs:

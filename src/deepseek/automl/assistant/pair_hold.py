@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from deepseek.engines.assistant.heads import KernelHead
 from deepseek.engines.assistant.model import pool_heads
 from deepseek.engines.assistant.pair_head import PairHead, StateBank, TokenEncoder
 from deepseek.engines.assistant.pair_judge import MAX_TOKENS, PairJudge
+from deepseek.extras import need
 
 MAX_KNOWN = 5_000  # questions: each is laid beside the nearest twice, some 10 ms of CPU a time
 LEVEL = 0.05  # of the sign test
@@ -123,4 +123,6 @@ def sign_test(num_better: int, num_worse: int) -> float:
     (0.03125, 1.0)
     """
     num = num_better + num_worse
-    return float(sum(comb(num, count) for count in range(num_better, num + 1)) / 2**num)
+    if not num:
+        return 1.0
+    return float(need("scipy.stats", extra="tabular").binomtest(num_better, num, 0.5, alternative="greater").pvalue)
