@@ -69,7 +69,8 @@ def _strangers(most: int) -> Text:
         )
     if not most:
         return Text("No other card paid during a meeting: no crowd.", "会合期间没有其他卡支付：不是人群。")
+    payments = "1 payment of another card stands" if most == 1 else f"{most} payments of other cards stand"
     return Text(
-        f"At most {most} payments of other cards stand in a meeting: no crowd.",
+        f"At most {payments} in a meeting: no crowd.",
         f"会合期间其他卡的支付至多 {most} 笔：不是人群。",
     )

@@ -125,12 +125,12 @@ function summary() {
   const [seconds, minutes] = [Math.round(state.stats.window_s || 0), Math.round((state.stats.window_s || 0) / 60)];
   const window = seconds < 90 ? said(`${seconds}\u00a0s`, `${seconds} 秒`) : said(`${minutes}\u00a0minutes`, `${minutes} 分钟`);
   if (!rate && seconds < 1) return said(`${en}. No requests yet.`, `${zh}。尚无请求。`);
-  if (!rate) return said(`${en}. No requests in the last ${window.en}.`, `${zh}。最近${window.zh}没有请求。`);
+  if (!rate) return said(`${en}. No requests in the last ${window.en}.`, `${zh}。最近 ${window.zh}没有请求。`);
   const slowest = Math.max(...all.map((one) => one.latency.predict.p99_s || 0));
   const late = slowest ? said(`, p99 of predictions ${duration(slowest)}`, `，预测延迟 p99 ${duration(slowest)}`) : said("", "");
   return said(
     `${en}. ${number(rate)} requests/s${late.en}, over the last ${window.en}.`,
-    `${zh}。最近${window.zh}：每秒 ${number(rate)} 次请求${late.zh}。`);
+    `${zh}。最近 ${window.zh}：每秒 ${number(rate)} 次请求${late.zh}。`);
 }
 
 // A model that has not been asked yet has no entry in the statistics.
