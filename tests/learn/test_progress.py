@@ -71,7 +71,7 @@ def test_hints_come_in_steps_and_are_counted(learning_path: LearningPath, folder
     solve(folder)
     check(learning_path, "counting")
     with Progress.open(learning_path.place) as progress:
-        assert progress.passed()["counting"].num_hints == 2
+        assert progress.best_gradings()["counting"].num_hints == 2
 
 
 @pytest.mark.slow
@@ -100,7 +100,7 @@ def test_a_database_of_another_program_is_kept_aside(tmp_path: Path) -> None:
     connection.close()
     with Progress.open(place) as progress:
         assert progress.set_aside is not None
-        assert progress.passed() == {}
+        assert progress.best_gradings() == {}
 
 
 def test_a_learner_whose_number_was_changed_is_told(tmp_path: Path) -> None:

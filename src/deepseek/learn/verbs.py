@@ -157,7 +157,7 @@ def open_path(place: LearnerPlace | None = None) -> LearningPath:
 def overview(path: LearningPath) -> Overview:
     """Where the learner is."""
     with Progress.open(path.place) as progress:
-        passed, folders, counts = progress.passed(), progress.folders(), progress.num_gradings()
+        passed, folders, counts = progress.best_gradings(), progress.folders(), progress.num_gradings()
         lasts = {lab: progress.last(lab) for lab in counts}
         aside = progress.set_aside
     states = []
@@ -209,7 +209,7 @@ def check(
         failed = grade.first_failed
         if failed is not None:
             progress.show_hint(lab.id, failed.id, 1)
-        next_lab = path.catalog.next_lab(progress.passed())
+        next_lab = path.catalog.next_lab(progress.best_gradings())
         hint = None if failed is None else lab.check(failed.id).hints[0].text
         return Checked(grade, workspace.folder, hint, next_lab, progress.set_aside)
 

@@ -19,7 +19,7 @@ from collections import Counter
 from scipy.stats import chi2_contingency, ks_2samp
 
 
-def drifted(reference, current):
+def find_drift(reference, current):
     limit = 0.05 / (2 * len(reference))
     return [name for name in reference if smallest(reference[name], current[name]) < limit]
 
@@ -43,9 +43,9 @@ def counts_differ(before, after):
 
 def reference(folder: Path) -> None:
     (folder / "drift.py").write_text(DRIFT)
-    drifted = runpy.run_path(str(folder / "drift.py"))["drifted"]
+    find_drift = runpy.run_path(str(folder / "drift.py"))["find_drift"]
     sides = [read(folder / name) for name in ("reference.csv", "week.csv")]
-    (folder / "answers.json").write_text(json.dumps({"drifted": drifted(*sides)}))
+    (folder / "answers.json").write_text(json.dumps({"drifted": find_drift(*sides)}))
 
 
 def read(path: Path) -> dict[str, list[float | str | None]]:

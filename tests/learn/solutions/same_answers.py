@@ -27,7 +27,7 @@ def fit(frame):
     return pipeline.fit(frame[names].astype(float), frame["cultivar"])
 
 
-def chances(train, new):
+def predict_proba(train, new):
     return fit(pd.DataFrame(train)).predict_proba(pd.DataFrame(new).astype(float)).tolist()
 """
 MAKE = """

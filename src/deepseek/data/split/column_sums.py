@@ -48,7 +48,7 @@ def find_sum(columns: Mapping[str, Float64], target: Float64) -> SumOfColumns | 
     ][:MAX_COLUMNS]  # fmt: skip
     if len(rows) < MIN_ROWS or len(names) < 2 or np.ptp(target[rows]) == 0:
         return None
-    matrix = np.stack([_filled(columns[name][rows]) for name in names])
+    matrix = np.stack([_with_means(columns[name][rows]) for name in names])
     for left, right in _likely_pairs(matrix, target[rows]):
         fit = _fit_pair(columns[names[left]][rows], columns[names[right]][rows], target[rows])
         if fit is not None:
@@ -61,7 +61,7 @@ def _finite(values: Float64) -> Float64:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _filled(values: Float64) -> Float64:
+def _with_means(values: Float64) -> Float64:
     finite = _finite(values)
     return np.where(np.isnan(finite), np.nanmean(finite), finite)
 

@@ -57,7 +57,7 @@ def issue(path: LearningPath, level: Level, holder: str, key: Path, out: Path, i
     check_writable(out)
     check_writable(page)
     with Progress.open(path.place) as progress:
-        passed = progress.passed()
+        passed = progress.best_gradings()
     labs = _passed_labs(path, level, passed)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     claim = Claim(level, holder.strip(), now, labs, issuer.strip())

@@ -47,11 +47,11 @@ def main(request_path: str, descriptor: str, parent_pid: str) -> None:
     end_with_parent(int(parent_pid))
     request = SolutionRequest(**json.loads(Path(request_path).read_bytes()))
     report = _Report(int(descriptor), request.file)
-    sys.excepthook = report.raised
+    sys.excepthook = report.end_by_error
     set_limits(request.memory_mb, request.cpu_s)
     restrict_writes([Path(path) for path in request.writable])
     rules = GuardRules(tuple(request.writable), tuple(request.private), tuple(request.readable))
-    sys.addaudithook(Guard(rules, report.touched).watch)
+    sys.addaudithook(Guard(rules, report.end_by_guard).watch)
     function = _load_function(request, report)
     results = []
     for arguments in request.calls:
@@ -103,12 +103,12 @@ class _Report:
         self.write({"mistake": mistake, "values": values})
         os._exit(0)
 
-    def touched(self, mistake: str, what: str) -> None:
+    def end_by_guard(self, mistake: str, what: str) -> None:
         """Of the guard: something that is not to be touched was."""
         place = "address" if mistake == "solution_network" else "path"
         self.end(mistake, **{"file": self._file, place: what})
 
-    def raised(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    def end_by_error(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         """sys.excepthook: the kind, the text and the line in the learner's own file, and no traceback."""
         text = str(error)[:MAX_ERROR]
         if isinstance(error, MemoryError) or any(words in text for words in NO_MEMORY):

@@ -2,7 +2,7 @@
 
     with Progress.open(LearnerPlace.default()) as progress:
         progress.record(grade, folder)                  # on the disk when it returns
-        progress.passed()                               # {"first_bundle": Passed(score=100, ...)}
+        progress.best_gradings()                               # {"first_bundle": Passed(score=100, ...)}
 
 A file that cannot be read is kept aside under another name, and a new one is begun: what lies in the folders can be
 graded again. Nothing is sent anywhere.
@@ -117,7 +117,7 @@ class Progress:
         rows = self._connection.execute("SELECT lab, folder FROM folders ORDER BY time DESC, lab").fetchall()
         return {lab: Path(folder) for lab, folder in rows}
 
-    def passed(self) -> dict[str, Passed]:
+    def best_gradings(self) -> dict[str, Passed]:
         """The best grading of each lab that was passed, by lab."""
         rows = self._connection.execute(
             "SELECT lab, score, time, digest, (SELECT COALESCE(SUM(num), 0) FROM hints WHERE hints.lab = gradings.lab) "

@@ -68,17 +68,17 @@ def task_html(lab: Lab) -> Html:
 
 def render_markdown(text: str) -> Html:
     """Markdown as markup, its own HTML escaped and its headings below those of the page."""
-    tokens = _markdown().parse(text)
+    tokens = _parser().parse(text)
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(6, int(token.tag[1]) + 2)}"
         if token.type in ("fence", "code_block"):
             token.attrSet("tabindex", "0")
-    return Html(_markdown().renderer.render(tokens, _markdown().options, {}))
+    return Html(_parser().renderer.render(tokens, _parser().options, {}))
 
 
 @cache
-def _markdown() -> MarkdownIt:
+def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
     return MarkdownIt("commonmark", {"html": False}).enable("table")

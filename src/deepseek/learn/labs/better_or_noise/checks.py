@@ -78,7 +78,7 @@ def check_quiet(work: Work) -> None:
     for _ in range(NUM_PAIRS):
         only_first = int(rng.binomial(40, 0.5))
         calls.append(call_of(rng, 300, only_first, 40 - only_first))
-    num = sum(said["verdict"] != "none" for said in compared(work, calls))
+    num = sum(said["verdict"] != "none" for said in answers_of(work, calls))
     if num > 3:
         raise Mistake("false_winner", num=num, total=NUM_PAIRS)
 
@@ -87,7 +87,7 @@ def check_pairs(work: Work) -> None:
     rng = work.rng("pairs")
     cases = ((2, 14, "second"), (15, 2, "first"))
     calls = [call_of(rng, 400, only_first, only_second) for only_first, only_second, _ in cases]
-    for (only_first, only_second, wanted), said in zip(cases, compared(work, calls), strict=True):
+    for (only_first, only_second, wanted), said in zip(cases, answers_of(work, calls), strict=True):
         if said["verdict"] != wanted:
             better, worse = max(only_first, only_second), min(only_first, only_second)
             low, high = f"{said['low']:.3f}", f"{said['high']:.3f}"
@@ -103,14 +103,14 @@ def check_groups(work: Work) -> None:
         first, second = answers_with(rng, num_groups, only_first, 10 - only_first)
         groups = [f"p{number}" for number in range(num_groups) for _ in range(10)]
         calls.append([np.repeat(first, 10).tolist(), np.repeat(second, 10).tolist(), groups])
-    num = sum(said["verdict"] != "none" for said in compared(work, calls))
+    num = sum(said["verdict"] != "none" for said in answers_of(work, calls))
     if num > 3:
         raise Mistake("copies_counted", groups=num_groups, num=num, total=NUM_PAIRS)
 
 
 def check_swapped(work: Work) -> None:
     first, second, groups = call_of(work.rng("swapped"), 200, 3, 21)
-    said, other = compared(work, [[first, second, groups], [second, first, groups]])
+    said, other = answers_of(work, [[first, second, groups], [second, first, groups]])
     wanted = {"difference": -said["difference"], "low": -said["high"], "high": -said["low"]}
     for key, value in wanted.items():
         if abs(other[key] - value) > 1e-6:
@@ -121,7 +121,7 @@ def check_swapped(work: Work) -> None:
 
 def check_equal(work: Work) -> None:
     first, _, groups = call_of(work.rng("equal"), 100, 0, 0)
-    (said,) = compared(work, [[first, first, groups]])
+    (said,) = answers_of(work, [[first, first, groups]])
     for key in ("difference", "low", "high"):
         if abs(said[key]) > 1e-9:
             raise Mistake("wrong_equal", key=key, said=f"{said[key]:g}")
@@ -134,7 +134,7 @@ def call_of(rng: np.random.Generator, num: int, only_first: int, only_second: in
     return [first.tolist(), second.tolist(), [f"p{row}" for row in range(num)]]
 
 
-def compared(work: Work, calls: list[list[Any]]) -> list[JsonObject]:
+def answers_of(work: Work, calls: list[list[Any]]) -> list[JsonObject]:
     answers = work.call("compare.py", "compare", *calls)
     for said in answers:
         good = isinstance(said, dict) and said.get("verdict") in VERDICTS

@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def planned(*plan: int, for_good: bool = False) -> Iterator[PlannedServer]:
+def serve_plan(*plan: int, for_good: bool = False) -> Iterator[PlannedServer]:
     server = PlannedServer(plan, for_good=for_good)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -119,12 +119,12 @@ def check_own(work: Work) -> None:
 
 
 def check_answers(work: Work) -> None:
-    with planned() as server:
+    with serve_plan() as server:
         compare(work, server, 250)
 
 
 def check_busy(work: Work) -> None:
-    with planned(429, 503) as server:
+    with serve_plan(429, 503) as server:
         try:
             compare(work, server, 20)
         except Mistake as error:
@@ -137,7 +137,7 @@ def check_busy(work: Work) -> None:
 
 
 def check_wrong(work: Work) -> None:
-    with planned(422, 422, 422) as server:
+    with serve_plan(422, 422, 422) as server:
         said = failure(work, server)
         if len(server.times_s) > 1:
             raise Mistake("asked_again", num=len(server.times_s))
@@ -146,7 +146,7 @@ def check_wrong(work: Work) -> None:
 
 
 def check_lost(work: Work) -> None:
-    with planned(200, LOST, LOST) as server:
+    with serve_plan(200, LOST, LOST) as server:
         try:
             compare(work, server, 150)
         except Mistake as error:
@@ -156,7 +156,7 @@ def check_lost(work: Work) -> None:
 
 
 def check_gives_up(work: Work) -> None:
-    with planned(503, for_good=True) as server:
+    with serve_plan(503, for_good=True) as server:
         try:
             said = failure(work, server)
         except Mistake as error:

@@ -83,7 +83,7 @@ def check_own(work: Work) -> None:
 
 def check_quiet(work: Work) -> None:
     pairs = [two_weeks(work.rng(f"quiet {number}")) for number in range(NUM_QUIET)]
-    num = sum(bool(said) for said in named(work, pairs))
+    num = sum(bool(said) for said in columns_named(work, pairs))
     if num > 2:
         raise Mistake("wolf", num=num, total=NUM_QUIET)
 
@@ -117,13 +117,13 @@ def must_find(work: Work, name: str, change: Change, column: str, what: Text) ->
         reference, week = two_weeks(rng)
         change(rng, week, column)
         pairs.append((reference, week))
-    num = sum(column not in said for said in named(work, pairs))
+    num = sum(column not in said for said in columns_named(work, pairs))
     if num:
         raise Mistake("missed", what=what, num=num, total=NUM_DRIFTED)
 
 
-def named(work: Work, pairs: list[tuple[Columns, Columns]]) -> list[list[str]]:
-    answers = work.call("drift.py", "drifted", *([reference, week] for reference, week in pairs))
+def columns_named(work: Work, pairs: list[tuple[Columns, Columns]]) -> list[list[str]]:
+    answers = work.call("drift.py", "find_drift", *([reference, week] for reference, week in pairs))
     for said in answers:
         if not isinstance(said, list):
             raise Mistake("no_list", kind=type(said).__name__)

@@ -14,7 +14,7 @@ NOISE = 1.2
 
 
 def make(data: DataFolder) -> object:
-    pixels, digits = scanned(data.rng, NUM_TRAIN + NUM_NEW)
+    pixels, digits = make_scans(data.rng, NUM_TRAIN + NUM_NEW)
     columns = {f"p{place}": pixels[:, place] for place in range(64)}
     data.write_csv("train.csv", {name: values[:NUM_TRAIN] for name, values in columns.items()}
                    | {"digit": digits[:NUM_TRAIN]})  # fmt: skip
@@ -22,7 +22,7 @@ def make(data: DataFolder) -> object:
     return {"new": digits[NUM_TRAIN:].tolist()}
 
 
-def scanned(rng: np.random.Generator, num: int) -> tuple[Any, Any]:
+def make_scans(rng: np.random.Generator, num: int) -> tuple[Any, Any]:
     """Pictures (num, 64) and their digits, through the noise of a scanner."""
     from sklearn.datasets import load_digits
 
@@ -43,7 +43,7 @@ def check_own(work: Work) -> None:
 
 
 def check_learns(work: Work) -> None:
-    pixels, digits = scanned(work.rng("learns"), 1_000)
+    pixels, digits = make_scans(work.rng("learns"), 1_000)
     (said,) = digits_of(work, [pixels[:700], digits[:700], pixels[700:], 1])
     share = (said == digits[700:]).mean()
     if share < MIN_SHARE:
@@ -51,7 +51,7 @@ def check_learns(work: Work) -> None:
 
 
 def check_repeats(work: Work) -> None:
-    pixels, digits = scanned(work.rng("repeats"), 500)
+    pixels, digits = make_scans(work.rng("repeats"), 500)
     call = [pixels[:200], digits[:200], pixels[200:] + 2.0, 5]  # few rows, so that nets differ in their answers
     first, second = (digits_of(work, call)[0] for _ in range(2))  # a process each
     if (first != second).any():
@@ -60,7 +60,7 @@ def check_repeats(work: Work) -> None:
 
 def check_alone(work: Work) -> None:
     rng = work.rng("alone")
-    pixels, digits = scanned(rng, 500)
+    pixels, digits = make_scans(rng, 500)
     # The others come first: dropout that was left on draws other numbers for the same pictures then.
     few, dark = pixels[200:260], np.clip(pixels[260:] * 0.2, 0, 16)
     alone, among = digits_of(
@@ -72,7 +72,7 @@ def check_alone(work: Work) -> None:
 
 
 def check_scale(work: Work) -> None:
-    pixels, digits = scanned(work.rng("scale"), 1_000)
+    pixels, digits = make_scans(work.rng("scale"), 1_000)
     pixels = np.round(pixels / 16 * 255)
     (said,) = digits_of(work, [pixels[:700], digits[:700], pixels[700:], 2])
     share = (said == digits[700:]).mean()

@@ -155,7 +155,7 @@ def compare_worst(said: JsonObject, truth: JsonObject) -> None:
 
 def check_report(work: Work) -> None:
     lines, truth = simulate_day(work.rng("report"), 2_000)
-    said = summarized(work, [line for line in lines if line.endswith("}")])
+    said = summary_by_learner(work, [line for line in lines if line.endswith("}")])
     compare_requests(said, truth)
     compare_slow(said, truth)
     compare_worst(said, truth)
@@ -163,7 +163,7 @@ def check_report(work: Work) -> None:
 
 def check_broken_lines(work: Work) -> None:
     lines, truth = simulate_day(work.rng("broken"), 800)
-    said = summarized(work, lines)
+    said = summary_by_learner(work, lines)
     if said.get("num_broken") != truth["num_broken"]:
         why = Text("lines that are no JSON object", "不是 JSON 对象的行")
         raise Mistake("wrong_count", key="num_broken", said=said.get("num_broken"), wanted=truth["num_broken"], why=why)
@@ -171,7 +171,7 @@ def check_broken_lines(work: Work) -> None:
 
 
 def check_nothing(work: Work) -> None:
-    said = summarized(work, [json.dumps({"time": "2026-03-02T00:00:00+00:00", "event": "start"})])
+    said = summary_by_learner(work, [json.dumps({"time": "2026-03-02T00:00:00+00:00", "event": "start"})])
     if said.get("num_requests") != 0:
         raise Mistake(
             "wrong_count",
@@ -185,7 +185,7 @@ def check_nothing(work: Work) -> None:
             raise Mistake("invented", key=key, said=said.get(key))
 
 
-def summarized(work: Work, lines: list[str]) -> JsonObject:
+def summary_by_learner(work: Work, lines: list[str]) -> JsonObject:
     (said,) = work.call("report.py", "summarize", [lines])
     if not isinstance(said, dict):
         raise Mistake("no_object", kind=type(said).__name__, keys=", ".join(KEYS))

@@ -85,7 +85,7 @@ def differing(work: Work, rows: list[JsonObject]) -> tuple[int, float]:
         for row in work.read_csv("train.csv")
     ]
     bare = [{name: value for name, value in row.items() if name != "cultivar"} for row in rows]
-    (said,) = work.call("pipeline.py", "chances", [train, bare], seconds=60)
+    (said,) = work.call("pipeline.py", "predict_proba", [train, bare], seconds=60)
     try:
         pipeline = np.asarray(said, float)
     except (TypeError, ValueError):

@@ -1,6 +1,8 @@
 """Which columns have drifted."""
 
+Columns = dict[str, list[float | str | None]]
 
-def drifted(reference: dict[str, list[float | str | None]], current: dict[str, list[float | str | None]]) -> list[str]:
+
+def find_drift(reference: Columns, current: Columns) -> list[str]:
     """The columns whose values come from another distribution now."""
     return []
