@@ -17,6 +17,21 @@ ROLES: tuple[HouseRole, HouseRole] = ("labels", "columns")
 MOST_SUMS_A_ROW = 0.25  # sums over rows that one house learns of the other's, of the rows that they are over
 
 
+WHAT_LEAVES = {
+    "ids": "ids as points of a curve under secret exponents: how many there are, and which both houses have",
+    "keys": "a public key of CKKS, and a digest of the shared ids",
+    "errors": "scores, or scores less the target, of the training rows, encrypted; columns times those, under masks",
+    "sums": "one sum over all training rows for each of the other's inputs, under a mask that the other alone knows",
+    "scores": "partial scores of the rows held back, in clear, once; from the house with the target nothing",
+}  # fmt: skip
+WHAT_IS_SEEN = {
+    "labels": "which ids both have and how many the other has; in each round, of each of its own inputs, the sum over "
+    "all training rows of it times the other's partial score; the other's partial scores of the rows held back",
+    "columns": "which ids both have and how many the other has; in each round, of each of its own inputs, the sum over "
+    "all training rows of it times the other's partial score less the target",
+}  # fmt: skip
+
+
 def vertical_columns(study: Study) -> VerticalColumns:
     """InputError for a study that is none of two houses with other columns."""
     if study.vertical is None:

@@ -24,6 +24,7 @@ from deepseek.extras import need
 from deepseek.privacy.bundles.pack import pack_study
 from deepseek.privacy.rounds.answer import answer_size
 from deepseek.privacy.study.definition import StudyFolder
+from deepseek.privacy.study.vertical import refuse_vertical
 from deepseek.privacy.transport.certificates import public_key_of, trusted_certificates
 from deepseek.privacy.transport.coordinator import Coordinator
 from deepseek.privacy.transport.messages import Place, SignedMessage, check_request, message_path
@@ -184,6 +185,7 @@ def _json(value: JsonObject) -> Response:
 def serve_study(folder: StudyFolder, options: ServeOptions) -> JsonObject:
     """Serve until the study is over, and write the bundle. InputError or CheckError before anything is opened: a study
     without a coordinator, another key, fewer signatures than a round needs, papers that do not fit."""
+    refuse_vertical(folder.study)
     coordinator, certificates = _open_coordinator(folder, options)
     server = StudyServer(coordinator)
     asyncio.run(_serve(server, certificates, options))

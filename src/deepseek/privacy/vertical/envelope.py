@@ -43,7 +43,7 @@ class HouseSigner:
     key: Ed25519PrivateKey | None  # None in a simulation
 
     @classmethod
-    def simulated(cls, study: Study, role: HouseRole) -> HouseSigner:
+    def for_simulation(cls, study: Study, role: HouseRole) -> HouseSigner:
         """Of a house in a simulation, where nobody signs."""
         return cls(study, party_of(study, role) if study.parties else Party(role, ""), None)
 

@@ -28,27 +28,21 @@ from deepseek.nn.model import Model, Part, sigmoid
 from deepseek.privacy.bundles.pack import GRAPH, schema_rows
 from deepseek.privacy.parties.inputs import joiner
 from deepseek.privacy.study.definition import Study
-from deepseek.privacy.study.vertical import HouseRole, half_study, other_role, vertical_columns
+from deepseek.privacy.study.vertical import (
+    ROLES,
+    WHAT_IS_SEEN,
+    WHAT_LEAVES,
+    HouseRole,
+    half_study,
+    other_role,
+    vertical_columns,
+)
 from deepseek.privacy.vertical.house import House
 from deepseek.train.tabular.calibrate import fit_slope
 from deepseek.train.tabular.metrics import measure_figures
 
 HALF = "vertical.json"
 MARGIN_OF_SCORE = 10.0  # fit_slope() looks for slopes up to 20, and scores of classes lie within about 0 and 1
-
-WHAT_LEAVES = {
-    "ids": "ids as points of a curve under secret exponents: how many there are, and which both houses have",
-    "keys": "a public key of CKKS, and a digest of the shared ids",
-    "errors": "scores, or scores less the target, of the training rows, encrypted; columns times those, under masks",
-    "sums": "one sum over all training rows for each of the other's inputs, under a mask that the other alone knows",
-    "scores": "partial scores of the rows held back, in clear, once; from the house with the target nothing",
-}  # fmt: skip
-WHAT_IS_SEEN = {
-    "labels": "which ids both have and how many the other has; in each round, of each of its own inputs, the sum over "
-    "all training rows of it times the other's partial score; the other's partial scores of the rows held back",
-    "columns": "which ids both have and how many the other has; in each round, of each of its own inputs, the sum over "
-    "all training rows of it times the other's partial score less the target",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +95,10 @@ def measure_joint(house: House) -> JointFigures:
     split = house.split
     if not house.is_over:
         raise CheckError("the study is not over", expected="all of its steps", fix="wait for the other house")
-    own = house.scores(split.held) + house.target_mean
+    own = house.scores(split.held_rows) + house.target_mean
     facts, metrics = measure_scores(house, own + house.memory.other_scores)
     weights = house.learner.learn_alone(house.study.settings.rounds.num_rounds)
-    alone = house.scaling.apply(house.shared.inputs[split.held]) @ weights + house.target_mean
+    alone = house.scaling.apply(house.shared_rows.inputs[split.held_rows]) @ weights + house.target_mean
     return JointFigures(facts, metrics, measure_scores(house, alone)[1])
 
 
@@ -189,12 +183,12 @@ def vertical_report(house: House, joint: JointFigures | None, comparison: JsonOb
         house.party("labels").name: {name: figure.value for name, figure in joint.alone.items()}}}  # fmt: skip
     return {
         "study": study.digest, "simulated": house.signer.key is None, "vertical": True, "role": house.role,
-        "parties": [asdict(house.party(role)) for role in ("labels", "columns")], "coordinator": None,
-        "num_shared_rows": len(house.shared), "num_training_rows": len(house.split.training),
+        "parties": [asdict(house.party(role)) for role in ROLES], "coordinator": None,
+        "num_shared_rows": len(house.shared_rows), "num_training_rows": len(house.split.training),
         "what_left_each_house": {kind: WHAT_LEAVES[kind] for kind in kinds},
-        "each_house_saw": {house.party(role).name: WHAT_IS_SEEN[role] for role in ("labels", "columns")},
+        "each_house_saw": {house.party(role).name: WHAT_IS_SEEN[role] for role in ROLES},
         "bytes_by_party": transcript.bytes_by_party(), "coordinator_saw": "nothing: there is none",
-        "rounds_by_party": {house.party(role).name: rounds for role in ("labels", "columns")},
+        "rounds_by_party": {house.party(role).name: rounds for role in ROLES},
         "figures": {} if joint is None else {name: figure.value for name, figure in joint.metrics.items()},
         "privacy": None, "comparison": own | comparison, "transcript_is_chained": transcript.is_chained(),
     }  # fmt: skip

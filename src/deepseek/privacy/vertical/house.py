@@ -113,24 +113,24 @@ class House:
         return PublicProductKey.read(self.memory.other_key)
 
     @cached_property
-    def shared(self) -> HouseRows:
+    def shared_rows(self) -> HouseRows:
         """The rows that both have."""
         return self.rows.take(self.memory.places)
 
     @cached_property
     def split(self) -> RowSplit:
-        return split_rows(self.study, len(self.shared))
+        return split_rows(self.study, len(self.shared_rows))
 
     @cached_property
     def scaling(self) -> HouseScaling:
-        return HouseScaling.of(self.shared.inputs[self.split.training])
+        return HouseScaling.of(self.shared_rows.inputs[self.split.training])
 
     @property
     def shared_target(self) -> NDArray[Any]:
         """Of the shared rows. InputError in the house that does not have it."""
-        if self.shared.target is None:
+        if self.shared_rows.target is None:
             raise InputError("this house has no target", expected="the house that has it", fix="ask the other house")
-        return self.shared.target
+        return self.shared_rows.target
 
     @property
     def target_mean(self) -> float:
@@ -141,7 +141,7 @@ class House:
     def learner(self) -> HouseLearner:
         settings, training = self.study.settings, self.split.training
         centered = self.shared_target[training] - self.target_mean if self.role == "labels" else None
-        inputs = self.scaling.apply(self.shared.inputs[training])
+        inputs = self.scaling.apply(self.shared_rows.inputs[training])
         return HouseLearner(inputs, centered, settings.model.weight_decay, settings.rounds.server_momentum)
 
     @property
@@ -154,7 +154,7 @@ class House:
 
     def scores(self, places: NDArray[np.int64]) -> Float64:
         """Partial scores of shared rows by this house's weights."""
-        return np.asarray(self.scaling.apply(self.shared.inputs[places]) @ self.memory.weights, np.float64)
+        return np.asarray(self.scaling.apply(self.shared_rows.inputs[places]) @ self.memory.weights, np.float64)
 
     def layout(self, role: HouseRole) -> ProductLayout:
         """Of products with the columns of a house."""
@@ -175,6 +175,10 @@ class House:
                 fix="make both tables of the same people, or a study without --same-ids",
             )  # fmt: skip
         check_enough_rows(self.study, len(split.training))
+
+    def forget_secrets(self) -> None:
+        """After the end of the study: nobody needs the keys any more."""
+        self.memory = self.file.write(replace(self.memory, key="", id_secrets=(), other_key=b""))
 
     def first_weights(self) -> HouseMemory:
         width = num_half_inputs(self.study, self.role)

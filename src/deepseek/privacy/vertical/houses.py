@@ -49,7 +49,7 @@ class RowSplit:
     test: NDArray[np.int64]  # held back from both: for figures
 
     @property
-    def held(self) -> NDArray[np.int64]:
+    def held_rows(self) -> NDArray[np.int64]:
         """Whose partial scores cross once, at the end."""
         return np.concatenate([self.calibration, self.test])
 

@@ -7,7 +7,7 @@ message that it sent last, which goes out again as it was. One file of mode 0600
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +114,6 @@ class MemoryFile:
                 os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
                 part.write_bytes(memory.to_bytes(self.study_sha256))
         return memory
-
-    def forget_secrets(self, memory: HouseMemory) -> HouseMemory:
-        """After the end of the study: nobody needs the keys and messages any more."""
-        return self.write(replace(memory, key="", id_secrets=(), message=b"", other_key=b"", mask_sums=_none()))
 
 
 def _foreign_error() -> IntegrityError:

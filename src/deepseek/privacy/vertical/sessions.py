@@ -79,7 +79,7 @@ class LabelHouse(House):
         if kind == "sums":
             after = self.take_step(arrays)
             return after, {"sums": self.decrypt_other_sums(arrays)}
-        scores = numbers_of(arrays, "scores", len(self.split.held))
+        scores = numbers_of(arrays, "scores", len(self.split.held_rows))
         return replace(memory, other_scores=scores), {"thanks": np.zeros(1, np.uint8)}
 
     def _agree(self, arrays: Arrays) -> tuple[HouseMemory, dict[str, NDArray[np.generic]]]:
@@ -142,7 +142,7 @@ class ColumnHouse(House):
         if kind == "sums":
             after = self.take_step(arrays)
             if self.steps[memory.step + 1] == "scores":
-                held = self.scaling.apply(self.shared.inputs[self.split.held]) @ after.weights
+                held = self.scaling.apply(self.shared_rows.inputs[self.split.held_rows]) @ after.weights
                 return after, {"scores": np.asarray(held, np.float64)}
             return after, dict(self.encrypted_errors(after))
         return memory, {}

@@ -78,7 +78,7 @@ def simulate_vertical(study: Study, table: Table, out: HalfTarget | None = None)
     alone = {name: {key: figure.value for key, figure in figures.items()}
              for name, figures in zip(names, (joint.alone, other), strict=True)}  # fmt: skip
     report = VerticalSimulation(
-        len(houses[0].shared), joint.metrics, central, alone,
+        len(houses[0].shared_rows), joint.metrics, central, alone,
         default_metric(study.task, houses[0].shared_target[houses[0].split.test]),
         houses[0].transcript.bytes_by_party(), 2 * len(houses[0].memory.records),
     )  # fmt: skip
@@ -97,7 +97,7 @@ def simulate_vertical(study: Study, table: Table, out: HalfTarget | None = None)
 def run_houses(study: Study, table: Table) -> tuple[LabelHouse, ColumnHouse]:
     """Both at the end of the study."""
     label_rows, column_rows = (read_house(study, role, table) for role in ROLES)
-    signers = [HouseSigner.simulated(study, role) for role in ROLES]
+    signers = [HouseSigner.for_simulation(study, role) for role in ROLES]
     nowhere = MemoryFile(None, study.digest)
     labels = LabelHouse(study, "labels", label_rows, signers[0], nowhere, intersects=False)
     columns = ColumnHouse(study, "columns", column_rows, signers[1], nowhere, intersects=False)
@@ -120,6 +120,6 @@ def _columns_alone(houses: tuple[LabelHouse, ColumnHouse]) -> dict[str, Figure]:
 
 
 def _learned_figures(labels: House, learner: HouseLearner, houses: list[House]) -> dict[str, Figure]:
-    held = np.concatenate([house.scaling.apply(house.shared.inputs[labels.split.held]) for house in houses], axis=1)
+    held = np.concatenate([house.scaling.apply(house.shared_rows.inputs[labels.split.held_rows]) for house in houses], axis=1)
     weights = learner.learn_alone(labels.study.settings.rounds.num_rounds)
     return measure_scores(labels, held @ weights + labels.target_mean)[1]
