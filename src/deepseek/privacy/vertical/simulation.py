@@ -120,6 +120,8 @@ def _columns_alone(houses: tuple[LabelHouse, ColumnHouse]) -> dict[str, Figure]:
 
 
 def _learned_figures(labels: House, learner: HouseLearner, houses: list[House]) -> dict[str, Figure]:
-    held = np.concatenate([house.scaling.apply(house.shared_rows.inputs[labels.split.held_rows]) for house in houses], axis=1)
+    held = np.concatenate(
+        [house.scaling.apply(house.shared_rows.inputs[labels.split.held_rows]) for house in houses], axis=1
+    )
     weights = learner.learn_alone(labels.study.settings.rounds.num_rounds)
     return measure_scores(labels, held @ weights + labels.target_mean)[1]
