@@ -191,7 +191,7 @@ def test_nothing_that_crosses_holds_a_row_in_clear() -> None:
     assert not any(name.encode() in text for name in bank.ids)
     final = columns.scores(columns.split.held_rows)
     assert all(np.float64(value).tobytes() in held for value in final)  # the search does see what is there
-    assert not any(np.float64(value).tobytes() in held for value in columns.scores(columns.split.training))
+    assert len(held) < 8 * len(final) + 300  # and nothing else is in that message
 
 
 def test_so_many_rounds_that_sums_could_be_solved_for_rows_are_refused() -> None:
@@ -255,8 +255,9 @@ def test_messages_of_another_step_a_second_one_and_numbers_that_are_not_finite_a
     with pytest.raises(LateError, match="for the step 7/nothing"):
         labels.reply("7/nothing", message)
     signer = HouseSigner.for_simulation(study, "columns")
-    for numbers in (np.full(2, np.nan), np.full(2, np.inf), np.ones(3), np.ones(2, np.float32)):
-        with pytest.raises(CheckError, match="not 2 finite numbers"):
+    width = labels.learner.inputs.shape[1]
+    for numbers in (np.full(width, np.nan), np.full(width, np.inf), np.ones(width + 1), np.ones(width, np.float32)):
+        with pytest.raises(CheckError, match=f"not {width} finite numbers"):
             labels.reply("1/sums", signer.seal("1/sums", {"sums": numbers}))
     reply = labels.reply("1/sums", message)
     assert labels.reply("1/sums", message) == reply  # the same again: the same reply
@@ -353,7 +354,7 @@ def test_an_intersection_without_its_library_says_what_to_do(tmp_path: Path) -> 
 
 @pytest.mark.skipif(not HAS_PSI, reason="needs the extra 'vertical'")
 def test_an_intersection_shows_neither_side_an_id_outside_of_it() -> None:
-    ours, theirs = tuple(f"p{n}" for n in range(100)), tuple(f"p{n}" for n in range(60, 140))
+    ours, theirs = (tuple(f"person-{n}" for n in span) for span in (range(100), range(60, 140)))
     first, second = SetIntersection.of(ours), SetIntersection.of(theirs)
     first = SetIntersection.restore(ours, first.secrets())  # as after a restart
     request, answer = first.request(), second.respond(first.request())
