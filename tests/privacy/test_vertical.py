@@ -28,7 +28,8 @@ from deepseek.privacy.study.definition import Party, Study, open_study
 from deepseek.privacy.study.refusals import ForeignError, LateError, OtherStudyError, ReplayError
 from deepseek.privacy.study.request import StudyRequest, VerticalRequest, make_study
 from deepseek.privacy.study.settings import StudySettings, read_settings
-from deepseek.privacy.vertical.envelope import HouseSigner
+from deepseek.privacy.vertical.answers import SCORES, AnsweringHouse, ScoredPeople
+from deepseek.privacy.vertical.envelope import Envelope, HouseSigner, parts_to_arrays
 from deepseek.privacy.vertical.halves import HalfFacts, HalfTarget
 from deepseek.privacy.vertical.houses import HouseRows, read_house
 from deepseek.privacy.vertical.intersection import SetIntersection, intersection_library
@@ -371,6 +372,30 @@ def test_an_intersection_shows_neither_side_an_id_outside_of_it() -> None:
     for data in (b"", b"no request", request[:-7]):
         with pytest.raises(CheckError, match="message about ids"):
             second.respond(data)
+
+
+def test_scores_are_given_to_the_other_house_alone_and_of_people_that_are_here(tmp_path: Path) -> None:
+    from deepseek.bundle.sign import load_private_key
+
+    houses = make_houses(tmp_path, ROUNDS)
+    study = houses.study
+    bank, shop = (HouseSigner(study, party, load_private_key(houses.keys[party.name])) for party in study.parties)
+    answering = AnsweringHouse(study, ScoredPeople(("p1", "p2", "p3"), np.array([0.1, 0.2, 0.3])), shop)
+
+    def ask(signer: HouseSigner, ids: str, step: str = SCORES) -> bytes:
+        return answering.reply(step, signer.seal(step, parts_to_arrays("ids", [ids.encode()])))
+
+    arrays = Envelope.open(study, study.parties[1], SCORES, ask(bank, "p3\np1")).arrays()
+    assert arrays["scores"].tolist() == [0.3, 0.1]
+    with pytest.raises(CheckError, match="1 of the 2 ids are not with shop") as caught:
+        ask(bank, "p3\np9")
+    assert "p9" not in str(caught.value)
+    with pytest.raises(ForeignError):
+        ask(shop, "p1")
+    with pytest.raises(CheckError, match="'keys' is no question"):
+        ask(bank, "p1", "keys")
+    with pytest.raises(DeepseekError, match="no ids"):
+        answering.reply(SCORES, bank.seal(SCORES, {"ids": np.zeros(3)}))
 
 
 @pytest.mark.slow

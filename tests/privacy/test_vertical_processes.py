@@ -23,6 +23,7 @@ from deepseek.privacy.transport.messages import SignedMessage, check_message
 from deepseek.privacy.transport.party import JoinOptions, open_client
 from deepseek.privacy.transport.server import ServeOptions
 from deepseek.privacy.vertical.envelope import METHOD
+from deepseek.privacy.vertical.halves import HalfFacts
 from deepseek.privacy.vertical.party import join_house
 from deepseek.privacy.vertical.server import serve_house
 from deepseek.privacy.vertical.simulation import run_houses
@@ -187,3 +188,37 @@ def test_papers_that_do_not_fit_are_refused_before_anything_is_opened(outcome: O
     unsigned.folder.signature_path("shop").unlink()
     with pytest.raises(CheckError, match="shop has not signed"):
         serve_house(unsigned.folder, read_table(bank_frame(frame)), ServeOptions(unsigned.keys["bank"]))
+
+
+def test_both_houses_answer_together_and_neither_alone(outcome: Outcome, tmp_path: Path) -> None:
+    folder, keys, halves = outcome.houses.folder.path, outcome.houses.keys, outcome.halves
+    frame = people(600)
+    shop_frame(frame[:300]).to_csv(tmp_path / "shop.csv", index=False)
+    bank_frame(frame[280:310]).drop(columns="default").to_csv(tmp_path / "new.csv", index=False)
+    server = start("serve", folder, "--key", keys["shop"], "--half", halves["shop"], "--data", tmp_path / "shop.csv",
+                   "--port", 0)  # fmt: skip
+    try:
+        url = read_until(server, "is served at", []).split()[-1]
+        words = [sys.executable, "-m", "deepseek", "predict", halves["bank"], tmp_path / "new.csv", "--with", url,
+                 "--study", folder, "--key", keys["bank"], "--json"]  # fmt: skip
+        refused = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False)
+        assert refused.returncode in (2, 3)
+        if ALIGNMENT == "same_ids":
+            assert "10 of the 30 ids are not with shop" in refused.stderr
+            return
+        assert "people of 10 of 30 rows, first row 20" in refused.stderr
+        done = subprocess.run([*map(str, words), "--broken", "skip"], capture_output=True, text=True, check=True)
+        report = json.loads(done.stdout)
+    finally:
+        server.kill()
+        with server:
+            server.wait()
+    assert [row["row_id"] for row in report["predictions"]] == list(range(20))
+    assert report["skipped"] == list(range(20, 30))
+    scores = []
+    for name, table in {"bank": bank_frame(frame).drop(columns="default"), "shop": shop_frame(frame)}.items():
+        with open_runtime(halves[name]) as runtime:
+            scores.append(runtime.predict(read_table(table[280:300].drop(columns="person"))).values)
+    expected = HalfFacts.read(open_bundle(halves["bank"])).output(scores[0].astype(float) + scores[1])[:, 1]
+    answers = [row["probability_yes"] for row in report["predictions"]]
+    assert np.allclose(answers, expected, atol=1e-5)

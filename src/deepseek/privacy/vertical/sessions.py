@@ -39,8 +39,8 @@ class LabelHouse(House):
         """To the message of a step. LateError or ReplayError for one of another step, and what is wrong with its
         content by name; then all is as it was."""
         digest = hashlib.sha256(data).hexdigest()
-        place = self.steps.index(step) if step in self.steps else -1
         memory = self.memory
+        place = self.steps.index(step) if step in self.steps else len(self.steps)
         if place == memory.step - 1 and digest == memory.asked_sha256:
             return memory.message
         if place == memory.step - 1 and step != "ids":
