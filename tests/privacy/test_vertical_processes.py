@@ -206,7 +206,7 @@ def test_both_houses_answer_together_and_neither_alone(outcome: Outcome, tmp_pat
         if ALIGNMENT == "same_ids":
             assert "10 of the 30 ids are not with shop" in refused.stderr
             return
-        assert "people of 10 of 30 rows, first row 20" in refused.stderr
+        assert "people of 10 of 30 rows, the first of which is row 20" in refused.stderr
         done = subprocess.run([*map(str, words), "--broken", "skip"], capture_output=True, text=True, check=True)
         report = json.loads(done.stdout)
     finally:

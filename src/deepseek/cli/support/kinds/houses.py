@@ -60,7 +60,8 @@ def predict_jointly(
     missing = np.setdiff1d(np.arange(table.num_rows), places)
     if len(missing) and (not may_skip or not len(places)):
         raise InputError(
-            f"the other house does not have the people of {len(missing)} of {table.num_rows} rows, first row {missing[0]}",
+            f"the other house does not have the people of {len(missing)} of {table.num_rows} rows, the first of which "
+            f"is row {missing[0]}",
             expected="people that both houses have", fix="leave them out: --broken skip",
         )  # fmt: skip
     with nullcontext(records) if as_json and out is None else open_writer(out) as writer:
