@@ -1,0 +1,17 @@
+"""A search for a good configuration within a budget of epochs."""
+
+from collections.abc import Callable
+from typing import Any
+
+Configuration = dict[str, Any]
+
+
+def search(
+    evaluate: Callable[[Configuration, int], float],
+    space: dict[str, dict[str, Any]],
+    budget: int,
+    max_epochs: int,
+    seed: int,
+) -> Configuration:
+    """The configuration that is kept."""
+    return {}
