@@ -128,8 +128,8 @@ the plain number.
 
 **Instead of** a change of the modality of numbers: every column of numbers would have to be asked whether it is a
 circle, and nobody can tell that from values between 0 and 360. **Instead of** bins, which forget what lies near at
-their borders and need many rows each. **Instead of** the distance to one chosen direction, which is the same for two places
-of the circle.
+their borders and need many rows each. **Instead of** the distance to one chosen direction, which is the same for two
+places of the circle.
 
 **Price.** One column becomes two features, so that explanations have to sum both, which they do by owner. A tree needs
 more than one split to say what one split of a plain number says within the circle. The period stands in the package and

@@ -27,8 +27,8 @@ class Problem:
         if not axis["low"] <= value <= axis["high"]:
             raise ValueError(f"{name} is {value}")
         if axis["scale"] == "log":
-            return math.log(value / axis["low"]) / math.log(axis["high"] / axis["low"])
-        return (value - axis["low"]) / (axis["high"] - axis["low"])
+            return float(math.log(value / axis["low"]) / math.log(axis["high"] / axis["low"]))
+        return float((value - axis["low"]) / (axis["high"] - axis["low"]))
 
     def floor(self, configuration: dict[str, Any]) -> float:
         """The error after an endless training, above that of the best configuration."""
