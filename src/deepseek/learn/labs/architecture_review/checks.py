@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from deepseek.contracts import JsonObject
 from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 
 BENCHMARK, PROBE = "benchmark.py", Path(__file__).with_name("probe.py")
@@ -30,7 +31,7 @@ def make(data: DataFolder) -> object:
     return {"name": name, "period": period}
 
 
-def make_rows(rng: np.random.Generator, num: int, period: float, phase: float) -> dict[str, Any]:
+def make_rows(rng: np.random.Generator, num: int, period: float, phase: float) -> JsonObject:
     direction, load = np.round(rng.uniform(0, period, num), 3), np.round(rng.uniform(1, 5, num), 3)
     output = 0.4 * load + np.cos(2 * np.pi * (direction / period - phase)) + rng.normal(0, 0.1, num)
     return {"direction": direction, "load": load, "yield": np.round(output, 4)}
@@ -63,7 +64,7 @@ def check_figures(work: Work) -> None:
         raise Mistake("bar_missed", ratio=f"{truth['ours'] / truth['rival']:.2f}")
 
 
-def error_of(train: dict[str, Any], held: dict[str, Any], features: Any, held_features: Any) -> float:
+def error_of(train: JsonObject, held: JsonObject, features: Any, held_features: Any) -> float:
     """The root of the mean squared error on held rows, by least squares."""
     first, second = (
         np.column_stack([np.ones(len(part["load"])), part["load"], values])

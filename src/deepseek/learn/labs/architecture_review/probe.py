@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from deepseek.contracts import JsonObject
 from deepseek.data.features.kinds import find_kinds
 from deepseek.data.features.modality import ColumnProfile
 from deepseek.data.features.prepare import Preprocessor, fit_preprocessor
@@ -38,7 +39,7 @@ def install(folder: Path) -> str:
     return ""
 
 
-def describe(_learner: Any, name: str) -> dict[str, Any]:
+def describe(_learner: Any, name: str) -> JsonObject:
     """Whether the modality is there under its name, and what is wrong with its form."""
     if problem := install(Path("plugin")):
         return {"problem": problem}
@@ -107,7 +108,7 @@ def contract(_learner: Any, name: str, train: Any, values: Any) -> str:
     return ""
 
 
-def bad_values(_learner: Any, name: str, train: Any) -> dict[str, Any]:
+def bad_values(_learner: Any, name: str, train: Any) -> JsonObject:
     """What becomes of values that are none."""
     install(Path("plugin"))
     preprocessor = fit(train, name)
@@ -134,7 +135,7 @@ def _error_of(call: Any) -> str:
     return ""
 
 
-def measure(learner: Any, name: str, train: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
+def measure(learner: Any, name: str, train: JsonObject, held: JsonObject) -> JsonObject:
     """What the learner's benchmark gives."""
     install(Path("plugin"))
     preprocessor = fit(train["direction"], name)

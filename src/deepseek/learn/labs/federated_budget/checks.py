@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from deepseek.contracts import JsonObject
 from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 
 FILE = "federated.py"
@@ -18,7 +19,7 @@ NUM_SEEDS = 400
 def make(data: DataFolder) -> object:
     weights = draw_weights(data.rng)
     owners = make_owners(data.rng, weights)
-    columns: dict[str, Any] = {"owner": np.repeat(np.arange(NUM_OWNERS), [len(each["labels"]) for each in owners])}
+    columns: JsonObject = {"owner": np.repeat(np.arange(NUM_OWNERS), [len(each["labels"]) for each in owners])}
     features = np.concatenate([each["features"] for each in owners])
     columns |= {f"x{place}": features[:, place] for place in range(NUM_FEATURES)}
     data.write_csv("owners.csv", columns | {"label": np.concatenate([each["labels"] for each in owners])})
@@ -39,7 +40,7 @@ def make_rows(rng: np.random.Generator, weights: Any, num: int) -> tuple[Any, An
     return features, (rng.random(num) < chance).astype(int)
 
 
-def make_owners(rng: np.random.Generator, weights: Any) -> list[dict[str, Any]]:
+def make_owners(rng: np.random.Generator, weights: Any) -> list[JsonObject]:
     rows = [make_rows(rng, weights, int(num)) for num in rng.integers(6, 13, NUM_OWNERS)]
     return [{"features": features, "labels": labels} for features, labels in rows]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from deepseek.contracts import JsonObject
 from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 
 FIELDS = {
@@ -48,7 +49,7 @@ def draw(rng: np.random.Generator, num: int, *, always: bool = False) -> Scenari
     return Scenario(conditions, int(rng.integers(2_000, 3_600)), usual)
 
 
-def make_rows(rng: np.random.Generator, scenario: Scenario) -> list[dict[str, Any]]:
+def make_rows(rng: np.random.Generator, scenario: Scenario) -> list[JsonObject]:
     times = np.sort(rng.integers(0, SPAN_S, NUM_ROWS)).tolist()
     columns = {field: rng.choice(values, NUM_ROWS) for field, values in FIELDS.items()}
     if scenario.always:  # a small part at first
@@ -130,7 +131,7 @@ def kind_of(scenario: Scenario) -> Text:
     return (Text("everything", "一切"), Text("one value", "单个取值"), Text("two values together", "两个取值共同"))[num]
 
 
-def reason(said: dict[str, Any], scenario: Scenario) -> Text:
+def reason(said: JsonObject, scenario: Scenario) -> Text:
     wanted = scenario.conditions or {}
     if scenario.always and said == dict([scenario.always]):
         return Text("it fails as often as it did in the first half hour", "它的失败率与前半小时相同")

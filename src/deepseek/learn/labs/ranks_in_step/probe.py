@@ -16,11 +16,13 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
+from deepseek.contracts import JsonObject
+
 PATIENCE_S = 120  # of a rank for another; a machine may be busy
 WAITING = "Timed out", "timed out", "timeout", "Timeout"
 
 
-def ranks(world: int, function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+def ranks(world: int, function: Callable[..., Any], *arguments: Any) -> JsonObject:
     """What the function returns in each rank; or the error of the first rank that failed, or that they wait."""
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
@@ -86,7 +88,7 @@ def make_model(seed: int, sizes: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def average(learner: Any, seed: int, inputs: Any, targets: Any, shares: Sequence[int]) -> dict[str, Any]:
+def average(learner: Any, seed: int, inputs: Any, targets: Any, shares: Sequence[int]) -> JsonObject:
     """Gradients on all ranks after average_gradients(), and those of one process with all rows."""
     x, y = torch.tensor(inputs), torch.tensor(targets)
     model = make_model(seed, (x.shape[1], 5, 1))
@@ -104,7 +106,7 @@ def _average(learner: Any, seed: int, x: Tensor, y: Tensor, shares: Sequence[int
     return numbers(model, of_gradients=True)
 
 
-def run_sharded(learner: Any, seed: int, world: int, num_steps: int, lr: float, momentum: float) -> dict[str, Any]:
+def run_sharded(learner: Any, seed: int, world: int, num_steps: int, lr: float, momentum: float) -> JsonObject:
     """Parameters on all ranks after some steps by the learner's optimizer and by torch's; numbers that are kept."""
     model = make_model(seed, (4, 5, 3))
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum)
@@ -147,7 +149,7 @@ def _count(value: Any, own: set[int], seen: set[int]) -> int:
     return 0
 
 
-def pipeline(learner: Any, seed: int, inputs: Any, targets: Any, num_stages: int, num_micro: int) -> dict[str, Any]:
+def pipeline(learner: Any, seed: int, inputs: Any, targets: Any, num_stages: int, num_micro: int) -> JsonObject:
     """Gradients of each stage, and those of the whole net on the whole batch."""
     x, y = torch.tensor(inputs), torch.tensor(targets)
     sizes = (x.shape[1], *(6 + stage for stage in range(num_stages - 1)), 2)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from deepseek.contracts import JsonObject
 from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 
 FILE, PROBE = "card_features.py", Path(__file__).with_name("probe.py")
@@ -29,7 +30,7 @@ def make(data: DataFolder) -> object:
 
 def make_payments(
     rng: np.random.Generator, num: int, window: int, *, num_cards: int = 8, span: int = 20
-) -> list[dict[str, Any]]:
+) -> list[JsonObject]:
     times = np.sort(rng.integers(0, span * window, num))
     for place in rng.choice(np.arange(4, num), num // 8, replace=False):  # one second, and a whole window apart
         times[place] = times[place - 1] if rng.random() < 0.5 else times[place - 3] + window
@@ -40,9 +41,9 @@ def make_payments(
     return sorted(rows, key=lambda row: (row["time"], row["id"]))
 
 
-def features_of(payments: Sequence[dict[str, Any]], window: int) -> list[dict[str, Any]]:
+def features_of(payments: Sequence[JsonObject], window: int) -> list[JsonObject]:
     """By the definition, payment by payment."""
-    rows, by_card = [], dict[int, list[dict[str, Any]]]()
+    rows, by_card = [], dict[int, list[JsonObject]]()
     for each in sorted(payments, key=lambda payment: (payment["time"], payment["id"])):
         past = by_card.setdefault(each["card"], [])
         past.append(each)
@@ -118,25 +119,25 @@ def check_memory(work: Work) -> None:
         raise Mistake("grows", num=len(payments), size=answer["largest"], limit=MAX_STATE)
 
 
-def fresh(work: Work, name: str) -> tuple[list[dict[str, Any]], int, int]:
+def fresh(work: Work, name: str) -> tuple[list[JsonObject], int, int]:
     rng = work.rng(name)
     window, lateness = int(rng.integers(200, 900)), int(rng.integers(40, 120))
     return make_payments(rng, 450, window), window, lateness
 
 
-def arrivals(rng: np.random.Generator, payments: list[dict[str, Any]], lateness: int) -> list[dict[str, Any]]:
+def arrivals(rng: np.random.Generator, payments: list[JsonObject], lateness: int) -> list[JsonObject]:
     """The payments as they arrive: each up to `lateness` seconds after its time."""
     delays = rng.integers(0, lateness + 1, len(payments))
     order = np.argsort([each["time"] + delay for each, delay in zip(payments, delays, strict=True)], kind="stable")
     return [payments[place] for place in order]
 
 
-def run(work: Work, payments: list[dict[str, Any]], window: int, lateness: int, restarts: Sequence[int] = ()) -> Any:
+def run(work: Work, payments: list[JsonObject], window: int, lateness: int, restarts: Sequence[int] = ()) -> Any:
     (answer,) = work.probe(PROBE, FILE, "run", [payments, window, lateness, list(restarts)])
     return answer
 
 
-def compare(rows: object, payments: list[dict[str, Any]], window: int) -> None:
+def compare(rows: object, payments: list[JsonObject], window: int) -> None:
     """Rows as they came out with those of the definition."""
     wanted, closed = features_of(payments, window), features_of(payments, window + 1)
     said = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
@@ -154,7 +155,7 @@ def compare(rows: object, payments: list[dict[str, Any]], window: int) -> None:
         compare_row(row, right, other)
 
 
-def compare_row(row: dict[str, Any], right: dict[str, Any], closed: dict[str, Any] | None) -> None:
+def compare_row(row: JsonObject, right: JsonObject, closed: JsonObject | None) -> None:
     for key in KEYS:
         value = row.get(key)
         if value == right[key] and isinstance(value, bool) is False and (value is None) == (right[key] is None):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from deepseek.contracts import JsonObject
 from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 
 FILE, PROBE = "search.py", Path(__file__).with_name("probe.py")
@@ -60,9 +60,9 @@ def check_own(work: Work) -> None:
         raise Mistake("wrong_choice", key=key, said=f"{said:g}", why=why)
 
 
-def make_problem(rng: np.random.Generator, *, other: bool = False, diverges: bool = False) -> dict[str, Any]:
+def make_problem(rng: np.random.Generator, *, other: bool = False, diverges: bool = False) -> JsonObject:
     """A space with its best configuration and how much each dimension matters."""
-    space: dict[str, Any] = {
+    space: JsonObject = {
         "rate": {"low": 1e-4, "high": 1.0, "scale": "log"}, "width": {"low": 8, "high": 512, "scale": "log"},
         "dropout": {"low": 0.0, "high": 0.6, "scale": "linear"},
         "layer": {"choices": ["relu", "tanh", "gelu"]},
@@ -73,7 +73,7 @@ def make_problem(rng: np.random.Generator, *, other: bool = False, diverges: boo
             "share": {"low": 0.2, "high": 1.0, "scale": "linear"}, "depth": {"low": 1, "high": 12, "scale": "linear"},
             "loss": {"choices": ["l1", "l2"]},
         }  # fmt: skip
-    best: dict[str, Any] = {}
+    best: JsonObject = {}
     for name, axis in space.items():
         choices = axis.get("choices")
         best[name] = choices[int(rng.integers(len(choices)))] if choices else float(rng.uniform(0.1, 0.7))
@@ -95,7 +95,7 @@ def race(work: Work, name: str, **kind: bool) -> None:
         raise Mistake("no_better", num=NUM_PROBLEMS, said=f"{said:.3f}", random=f"{by_chance:.3f}")
 
 
-def regret_of(answer: dict[str, Any]) -> float:
+def regret_of(answer: JsonObject) -> float:
     if answer["regret"] is None:
         raise Mistake("no_configuration", said=str(answer["configuration"])[:60])
     return float(answer["regret"])

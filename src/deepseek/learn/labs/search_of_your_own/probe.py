@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from deepseek.contracts import JsonObject
+
 WORST, NOISE = 0.9, 0.01
 
 
 class Problem:
     """A space, its best configuration, and what was asked of it."""
 
-    def __init__(self, document: dict[str, Any]) -> None:
+    def __init__(self, document: JsonObject) -> None:
         self.space, self.best, self.weights = document["space"], document["best"], document["weights"]
         self.max_epochs, self.diverges = document["max_epochs"], document["diverges"]
         self.spent, self.num_bad = 0, 0
@@ -30,7 +32,7 @@ class Problem:
             return float(math.log(value / axis["low"]) / math.log(axis["high"] / axis["low"]))
         return float((value - axis["low"]) / (axis["high"] - axis["low"]))
 
-    def floor(self, configuration: dict[str, Any]) -> float:
+    def floor(self, configuration: JsonObject) -> float:
         """The error after an endless training, above that of the best configuration."""
         total = 0.0
         for name, weight in self.weights.items():
@@ -40,7 +42,7 @@ class Problem:
             total += weight * distance**2
         return 0.6 * (1 - math.exp(-4 * total))
 
-    def evaluate(self, configuration: dict[str, Any], epochs: int) -> float:
+    def evaluate(self, configuration: JsonObject, epochs: int) -> float:
         if set(configuration) != set(self.space) or not 1 <= epochs <= self.max_epochs:
             self.num_bad += 1
             raise ValueError(f"{configuration} for {epochs} epochs")
@@ -55,7 +57,7 @@ class Problem:
         return floor + (WORST - floor) * math.exp(-epochs / slowness) + noise
 
 
-def run(learner: Any, document: dict[str, Any], budget: int, seed: int) -> dict[str, object]:
+def run(learner: Any, document: JsonObject, budget: int, seed: int) -> dict[str, object]:
     """The regret of what the learner's search keeps, and what it has spent."""
     problem = Problem(document)
     configuration = learner.search(problem.evaluate, problem.space, budget, problem.max_epochs, seed)
@@ -64,7 +66,7 @@ def run(learner: Any, document: dict[str, Any], budget: int, seed: int) -> dict[
     return {"regret": regret, "spent": problem.spent, "num_bad": problem.num_bad, "configuration": configuration}
 
 
-def random_search(document: dict[str, Any], budget: int, seed: int) -> float:
+def random_search(document: JsonObject, budget: int, seed: int) -> float:
     """The regret of random search on the same problem."""
     problem, rng = Problem(document), np.random.default_rng(seed)
     tries = []
@@ -84,7 +86,7 @@ def random_search(document: dict[str, Any], budget: int, seed: int) -> float:
     return min(tries)[1] if tries else problem.floor(configuration)
 
 
-def race(learner: Any, documents: list[dict[str, Any]], budget: int) -> dict[str, object]:
+def race(learner: Any, documents: list[JsonObject], budget: int) -> dict[str, object]:
     """Both searches on all problems."""
     own = [run(learner, document, budget, number) for number, document in enumerate(documents)]
     return {"own": own, "random": [random_search(each, budget, number) for number, each in enumerate(documents)]}

@@ -20,6 +20,6 @@ def release(updates: list[NDArray[Any]], bound: float, noise: float, seed: int) 
     return updates[0]
 
 
-def train(owners: list[dict[str, NDArray[Any]]], epsilon: float, delta: float, seed: int) -> dict[str, Any]:
+def train(owners: list[dict[str, NDArray[Any]]], epsilon: float, delta: float, seed: int) -> dict[str, object]:
     """Weights of a logistic model, and what was spent."""
     return {"weights": [0.0] * 7, "rounds": 1, "noise": 1.0, "bound": 1.0}

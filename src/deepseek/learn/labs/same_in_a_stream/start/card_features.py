@@ -1,11 +1,11 @@
 """Features of card payments, over a table and in a stream."""
 
-from typing import Any, Self
+from typing import Self
 
-Payment = dict[str, Any]
+Payment = dict[str, object]
 
 
-def offline(payments: list[Payment], window: int) -> list[dict[str, Any]]:
+def offline(payments: list[Payment], window: int) -> list[dict[str, object]]:
     """The features of each payment, in the order of time and id."""
     return []
 
@@ -16,15 +16,15 @@ class Stream:
     def __init__(self, window: int, lateness: int) -> None:
         self.window, self.lateness = window, lateness
 
-    def add(self, payment: Payment) -> list[dict[str, Any]]:
+    def add(self, payment: Payment) -> list[dict[str, object]]:
         return []
 
-    def finish(self) -> list[dict[str, Any]]:
+    def finish(self) -> list[dict[str, object]]:
         return []
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         return {}
 
     @classmethod
-    def restore(cls, state: dict[str, Any]) -> Self:
+    def restore(cls, state: dict[str, object]) -> Self:
         raise NotImplementedError

@@ -1,14 +1,13 @@
 """A search for a good configuration within a budget of epochs."""
 
 from collections.abc import Callable
-from typing import Any
 
-Configuration = dict[str, Any]
+Configuration = dict[str, object]
 
 
 def search(
     evaluate: Callable[[Configuration, int], float],
-    space: dict[str, dict[str, Any]],
+    space: dict[str, dict[str, object]],
     budget: int,
     max_epochs: int,
     seed: int,
