@@ -10,10 +10,10 @@ import pytest
 
 from deepseek.bundle.sign import generate_keys
 from deepseek.contracts import JsonObject
-from deepseek.learn.certificates.credential import LAB_NAME
+from deepseek.learn.certificates.credential import LAB_NAME, Claim
 from deepseek.learn.certificates.issue import issue
 from deepseek.learn.certificates.proof import add_proof
-from deepseek.learn.certificates.verify import claim_of, path_note, verify_certificate
+from deepseek.learn.certificates.verify import claim_of, verify_certificate
 from deepseek.learn.definition.catalog import Catalog, LevelTable, read_catalog
 from deepseek.learn.definition.lab import FIRST_PATH, Lab, Translated
 from deepseek.learn.grading.records import CheckResult, Grade
@@ -61,6 +61,7 @@ def sign_changed(certificate: Path, change: JsonObject, achievement: JsonObject 
 
 def test_a_certificate_says_which_labs_its_path_had_and_since_when(certificate: Path) -> None:
     claim = claim_of(certificate)
+    assert isinstance(claim, Claim)
     assert (claim.path_date, claim.path_labs) == (FIRST_PATH, ("counting_0", "counting_1"))
     assert all(len(lab.digest) == 64 for lab in claim.labs)
 
@@ -69,8 +70,9 @@ def test_a_certificate_of_an_older_path_is_true_and_says_so(certificate: Path, c
     now = path_of(counting, 1)
     report = verify_certificate(certificate, key=certificate.with_name("school.pub"), catalog=now)
     assert (report.problems, report.signature) == ((), "good")
-    assert path_note(claim_of(certificate), now) == f"of the path as it was on {FIRST_PATH}: 2 labs; it has 3 now"
-    assert path_note(claim_of(certificate), path_of(counting, 0)) == ""
+    assert report.notes == (f"of the path as it was on {FIRST_PATH}: 2 labs; it has 3 now",)
+    assert report.to_dict()["notes"] == list(report.notes)
+    assert verify_certificate(certificate, catalog=path_of(counting, 0)).notes == ()
 
 
 def test_a_level_that_was_not_passed_by_its_own_list_is_refused(certificate: Path, counting: Lab) -> None:

@@ -125,13 +125,21 @@ def read_claim(document: JsonObject) -> Claim:
         return Claim(
             level, str(subject["identifier"][0]["identityHash"]), str(document["validFrom"]), labs,
             str(subject["achievement"]["version"]), path, str(document["issuer"].get("name", "")),
-            tuple(document.get("endorsement", ())),
+            _read_endorsements(document),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise IntegrityError(
             f"it is no certificate of this learning path: {error}", expected="an Open Badges 3.0 credential of a level",
             fix="take the JSON that deepseek learn certify has written",
         ) from error  # fmt: skip
+
+
+def _read_endorsements(document: JsonObject) -> tuple[JsonObject, ...]:
+    """Signed reviews as they stand there; what they say is read by review.py."""
+    reviews = document.get("endorsement", [])
+    if not isinstance(reviews, list) or not all(isinstance(review, dict) for review in reviews):
+        raise TypeError("endorsement is no list of objects")
+    return tuple(reviews)
 
 
 def _read_lab(evidence: Any, scores: Mapping[str, int]) -> PassedLab:

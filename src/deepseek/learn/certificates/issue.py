@@ -86,11 +86,8 @@ def issue(
     """Write the certificate to `out` (JSON) and its page beside it. CheckError names the labs that are not passed or
     not reviewed, or says that this version has not all labs of the level. `reviews`: signed rubrics, of the labs that
     have one."""
-    for what, text in (("--name", holder), ("--issuer", issuer)):
-        if (what == "--name" and not text.strip()) or len(text) > MAX_NAME or not text.isprintable():
-            raise InputError(
-                f"{what} is {text[:40]!r}", expected=f"a name of at most {MAX_NAME} characters", fix="mend it"
-            )
+    _check_name("--name", holder)
+    _check_name("--issuer", issuer)
     public = load_private_key(key).public_key().public_bytes_raw()
     page = out.with_suffix(".html")
     check_writable(out)
@@ -111,6 +108,11 @@ def issue(
     with atomic_file(page) as part:
         part.write_text(certificate_page(claim, path.catalog, public.hex(), out.name), encoding="utf-8")
     return Issued(claim, out, page, public.hex())
+
+
+def _check_name(what: str, text: str) -> None:
+    if (what == "--name" and not text.strip()) or len(text) > MAX_NAME or not text.isprintable():
+        raise InputError(f"{what} is {text[:40]!r}", expected=f"a name of at most {MAX_NAME} characters", fix="mend it")
 
 
 def _passed_labs(path: LearningPath, level: Level, passed: dict[str, Passed]) -> tuple[PassedLab, ...]:
@@ -154,6 +156,8 @@ def _read_reviews(
         review = read_review(documents[lab.id])
         if not same_person(review.author, holder):
             raise _review_error(lab.id, f"the review is of the work of {review.author}, and not of {holder}")
+        if review.lab_digest != lab.digest:
+            raise _review_error(lab.id, "the review is of another version of this lab")
         with Progress.open(path.place) as progress:
             folder = progress.folder(lab.id)
         if folder is None or not folder.is_dir():
@@ -177,6 +181,7 @@ def issue_review(
     path: LearningPath, level: Level, folder: Path, rubric: Path, reviewer: str, key: Path, out: Path
 ) -> Reviewed:
     """Write the signed review of what lies in a learner's folder to `out`."""
+    _check_name("--name", reviewer)
     check_writable(out)
     workspace = find_workspace(folder)
     lab = path.catalog.lab(workspace.lab)

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepseek.bundle.report import VerificationReport
+from deepseek.bundle.report import Signature, VerificationReport
 from deepseek.bundle.sign import load_public_key
 from deepseek.errors import IntegrityError
 from deepseek.files import read_bounded
@@ -50,8 +48,7 @@ def verify_certificate(path: Path, *, key: Path | None = None, catalog: Catalog 
     try:
         document = _decode(content)
         signer = check_proof(document)
-        problems_of = _problems_by(document)
-        named = str(document["issuer"]["id"])
+        claim, issuer = _read_any(document), str(document["issuer"]["id"])
     except (KeyError, TypeError) as error:
         return VerificationReport((f"{path.name}: it names no issuer: {error}",))
     except IntegrityError as error:
@@ -61,24 +58,23 @@ def verify_certificate(path: Path, *, key: Path | None = None, catalog: Catalog 
     if public is not None and raw != public.public_bytes_raw():
         wanted = public.public_bytes_raw().hex()[:16]
         problems.append(f"{path.name} is signed by another key, {raw.hex()[:16]}..., and not by {wanted}...")
-    if named != verification_method(raw).partition("#")[0]:
+    if issuer != verification_method(raw).partition("#")[0]:
         problems.append(f"{path.name} names an issuer who has not signed it")
-    problems += problems_of(catalog or read_catalog())
+    catalog, notes = catalog or read_catalog(), list[str]()
+    if isinstance(claim, Review):
+        problems += review_problems(document, catalog)
+    else:
+        problems += _level_problems(claim, catalog)
+        notes = _notes(claim, catalog)
     if problems:
         return VerificationReport(tuple(problems))
-    return VerificationReport((), hashlib.sha256(content).hexdigest(), "not checked" if key is None else "good", 1)
+    signature: Signature = "not checked" if key is None else "good"
+    return VerificationReport((), hashlib.sha256(content).hexdigest(), signature, 1, tuple(notes))
 
 
-def is_review(document: JsonObject) -> bool:
-    """Whether a credential is a review and no certificate."""
-    return "EndorsementCredential" in str(document.get("type"))
-
-
-def _problems_by(document: JsonObject) -> Callable[[Catalog], list[str]]:
-    """What is asked of a credential beside its signature. IntegrityError for one of another kind."""
-    if is_review(document):
-        return partial(review_problems, document)
-    return partial(_level_problems, read_claim(document))
+def _read_any(document: JsonObject) -> Claim | Review:
+    """What a certificate or a review says. IntegrityError for another credential."""
+    return read_review(document) if "EndorsementCredential" in str(document.get("type")) else read_claim(document)
 
 
 def read_credential(path: Path) -> JsonObject:
@@ -88,14 +84,15 @@ def read_credential(path: Path) -> JsonObject:
 
 def claim_of(path: Path) -> Claim | Review:
     """What a certificate or a review says; whether it is true is asked of verify_certificate()."""
-    document = read_credential(path)
-    return read_review(document) if is_review(document) else read_claim(document)
+    return _read_any(read_credential(path))
 
 
-def graded_by_other_checks(claim: Claim, catalog: Catalog) -> list[str]:
-    """The labs whose checks are others here than those that graded them: of another version, or changed."""
+def _notes(claim: Claim, catalog: Catalog) -> list[str]:
+    """What is true and worth knowing: that the path has grown, and which labs other checks have graded."""
     digests = {lab.id: lab.digest for lab in catalog.labs}
-    return [each.lab for each in claim.labs if digests.get(each.lab, each.digest) != each.digest]
+    others = [each.lab for each in claim.labs if digests.get(each.lab, each.digest) != each.digest]
+    notes = [f"graded by other checks than those of this version: {', '.join(others)}"] if others else []
+    return [note for note in (path_note(claim, catalog), *notes) if note]
 
 
 def path_note(claim: Claim, catalog: Catalog) -> str:
