@@ -124,9 +124,14 @@ def check_damaged(work: Work) -> None:
 
 def truth_of(work: Work) -> tuple[Any, Any]:
     """Fresh scans, and the scores of the float32 net for them."""
-    hidden, hidden_bias, output, output_bias = (np.load(work.path(f"{name}.npy")).astype(float) for name in NAMES)
+    hidden, hidden_bias, output, output_bias = (read_array(work.path(f"{name}.npy")) for name in NAMES)
     rows = np.round(scans(work.rng("scans"), NUM_FRESH)[0])
     return rows, np.maximum(0, rows @ hidden.T + hidden_bias) @ output.T + output_bias
+
+
+def read_array(path: Path) -> Any:
+    with path.open("rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False).astype(float)
 
 
 def answers_of(work: Work, rows: Any) -> Any:

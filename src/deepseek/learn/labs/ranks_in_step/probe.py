@@ -60,14 +60,20 @@ def _rank(
         distributed.init_process_group(
             "gloo", init_method=f"file://{store}", rank=rank, world_size=world, timeout=timedelta(seconds=PATIENCE_S)
         )
-        result, error = function(*arguments), ""
+        result = function(*arguments)
         distributed.barrier()
-    except Exception as caught:  # noqa: BLE001  any error of the learner's is told
-        result, error = None, f"{type(caught).__name__}: {caught}"[:200]
+    except BaseException as error:
+        _tell(queue, rank, None, f"{type(error).__name__}: {error}"[:200])
+        raise
+    _tell(queue, rank, result, "")
+    os._exit(0)
+
+
+def _tell(queue: Any, rank: int, result: Any, error: str) -> None:
+    """Pass on what has become of a rank, before the process ends."""
     queue.put((rank, result, error))
     queue.close()
     queue.join_thread()
-    os._exit(0)
 
 
 def numbers(model: nn.Module, *, of_gradients: bool) -> list[list[float] | None]:
