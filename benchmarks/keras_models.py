@@ -80,7 +80,8 @@ def by_bundle(place: Path, held: dict[str, np.ndarray], python: Path) -> list[np
     convert_model(place / "model.keras", place / "data.npz", bundle, ConvertOptions(python=python))
     file = open_file(bundle / "model.onnx", cache_folder() / "onnx")
     engines = GraphEngines.open(file.with_engine("onnxruntime").spec())
-    rows = {spec.name: held[spec.name] for spec in file.signature.inputs}
+    names = [spec.name for spec in file.signature.inputs]
+    rows = dict(zip(names, held.values(), strict=True)) if len(names) == 1 else {name: held[name] for name in names}
     answers = engines.run(rows)
     engines.close()
     return [answers[spec.name] for spec in file.signature.outputs]

@@ -83,6 +83,19 @@ class Python(tf.Module):
     def python(self, x):
         return {"y": tf.ensure_shape(tf.py_function(lambda v: v, [x], tf.float32), (None, 4))}
 
+class Words(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec((None, 1), tf.string, name="text")])
+    def words(self, text):
+        return {"y": tf.strings.regex_replace(text, "[0-9]", "#")}
+
+class Ragged(tf.Module):
+    @tf.function(input_signature=[tf.RaggedTensorSpec((None, None), tf.float32)])
+    def ragged(self, x):
+        return {"y": tf.reduce_sum(x, 1)}
+
+words, ragged = Words(), Ragged()
+tf.saved_model.save(words, f"{folder}/words", signatures={"serving_default": words.words})
+tf.saved_model.save(ragged, f"{folder}/ragged", signatures={"serving_default": ragged.ragged})
 two, python = Two(), Python()
 tf.saved_model.save(two, f"{folder}/two", signatures={"score": two.score, "anything": two.anything})
 tf.saved_model.save(python, f"{folder}/python", signatures={"serving_default": python.python})
@@ -181,6 +194,8 @@ def test_a_signature_of_two_inputs_and_two_outputs(folder: Path, tmp_path: Path)
         ("two", "rows.npz", {"signature": "anything"}, "no known number of axes"),
         ("two", "rows.npz", {"signature": "other"}, "has no signature 'other'"),
         ("int8.tflite", "rows.npz", {}, "is quantized to int8"),
+        ("ragged", "rows.npz", {}, "works on ragged tensors in its operator RaggedTensorToTensor"),
+        ("words", "colors.npz", {}, "cannot be exported.*StaticRegexReplace"),
         ("letters.keras", "colors.npz", {}, "the TextVectorization 'text_vectorization.*' splits by character"),
     ],
 )
