@@ -40,7 +40,7 @@ from deepseek.files import cache_folder
 
 LIMIT = 1e-4
 MIN_SHARE = 0.95
-GROUP_SIZE, ARCHITECTURES_SIZE = 12, 4
+GROUP_SIZE = 12
 TENSORFLOW = ROOT / ".venv-tensorflow" / "bin" / "python"
 WHO = ("ours", "tf2onnx", "keras export")
 VERDICTS = ("same", "other", "refused", "not run")
@@ -144,13 +144,11 @@ def chosen_cases(arguments: argparse.Namespace) -> list[Case]:
 
 
 def groups_of(wanted: list[Case]) -> list[list[Case]]:
-    """Several at a time, since TensorFlow takes seconds to begin; fewer architectures, since their files are large."""
-    small, large = ([case for case in wanted if case.is_architecture == is_large] for is_large in (False, True))
-    return [
-        part[at : at + size]
-        for part, size in ((small, GROUP_SIZE), (large, ARCHITECTURES_SIZE))
-        for at in range(0, len(part), size)
-    ]
+    """Small nets by the dozen, since TensorFlow takes seconds to begin; architectures alone, since their files are
+    large."""
+    small = [case for case in wanted if not case.is_architecture]
+    dozens = [small[at : at + GROUP_SIZE] for at in range(0, len(small), GROUP_SIZE)]
+    return [*dozens, *([case] for case in wanted if case.is_architecture)]
 
 
 def main() -> int:

@@ -152,7 +152,9 @@ def _count_words(nodes: GraphNodes, words: str, rows: str, settings: TextSetting
 
 def look_up(nodes: GraphNodes, keys: str, known: list[Any], numbers: list[int], *, unknown: int) -> str:
     """Texts or int64 of any shape -> int64 of that shape: the number of each key, `unknown` for another one."""
-    name = "keys_strings" if isinstance(known[0], str) else "keys_int64s"
-    return nodes.add(
-        "LabelEncoder", keys, domain="ai.onnx.ml", values_int64s=numbers, default_int64=unknown, **{name: known}
-    )
+    domain = "ai.onnx.ml"
+    if isinstance(known[0], str):
+        return nodes.add("LabelEncoder", keys, domain=domain, keys_strings=known, values_int64s=numbers,
+                         default_int64=unknown)  # fmt: skip
+    return nodes.add("LabelEncoder", keys, domain=domain, keys_int64s=known, values_int64s=numbers,
+                     default_int64=unknown)  # fmt: skip
