@@ -92,8 +92,14 @@ def test_ciphertexts_that_do_not_fit_are_refused_by_name(damage: str) -> None:
     bad = {"cut": (parts[0][:1000],), "other": (b"x" * 1000,), "fewer": ()}[damage]
     with pytest.raises(CheckError, match="ciphertext"):
         multiply(public, bad, np.ones((100, 2)), layout)
-    with pytest.raises(CheckError, match="public key"):
-        PublicProductKey.read(key.public_bytes()[:500])
+    tenseal = pytest.importorskip("tenseal")
+    other = tenseal.context(tenseal.SCHEME_TYPE.CKKS, 4096, coeff_mod_bit_sizes=[40, 29, 40])
+    other.global_scale = 2**28
+    other.make_context_public()
+    secret = ProductKey.generate()._context.serialize(save_secret_key=True)
+    for data in (key.public_bytes()[:500], b"", b"x" * 500, other.serialize(), secret):
+        with pytest.raises(CheckError, match="public key"):
+            PublicProductKey.read(data)
     for factor in (9.0, np.nan):
         with pytest.raises(InputError, match="beyond 8, or not finite"):
             key.encrypt(np.full(100, factor), layout)
@@ -253,8 +259,9 @@ def test_messages_of_another_step_a_second_one_and_numbers_that_are_not_finite_a
     message = columns.message()
     with pytest.raises(LateError, match="for the step 2/errors"):
         labels.reply("2/errors", message)
-    with pytest.raises(LateError, match="for the step 7/nothing"):
-        labels.reply("7/nothing", message)
+    for step in ("7/nothing", "ids", "scores"):
+        with pytest.raises(LateError, match=f"for the step {step}"):
+            labels.reply(step, message)
     signer = HouseSigner.for_simulation(study, "columns")
     width = labels.learner.inputs.shape[1]
     for numbers in (np.full(width, np.nan), np.full(width, np.inf), np.ones(width + 1), np.ones(width, np.float32)):

@@ -97,7 +97,7 @@ class ProductKey:
             coeff_mod_bit_sizes=list(PARAMETERS.coeff_mod_bits), encryption_type=tenseal.ENCRYPTION_TYPE.ASYMMETRIC,
             n_threads=1,
         )  # fmt: skip
-        context.global_scale = 2**PARAMETERS.scale_bits
+        context.global_scale = PARAMETERS.scale
         return cls(_without_rescaling(context))
 
     @classmethod
@@ -143,11 +143,12 @@ class PublicProductKey:
         """CheckError for bytes that are none, or of other parameters."""
         try:
             context = need("tenseal", extra="privacy").context_from(data, n_threads=1)
-            is_fit = context.is_public() and context.has_public_key() and context.global_scale == 2**28
-        except (ValueError, RuntimeError) as error:
+            is_fit = context.is_public() and context.has_public_key() and context.global_scale == PARAMETERS.scale
+            # What is encrypted by it has the length that these parameters give, or it is of others.
+            probe = _encrypt_slots(context, np.ones(PARAMETERS.num_slots), PARAMETERS.scale) if is_fit else b""
+        except (ValueError, RuntimeError, TypeError) as error:
             raise _damaged_error() from error
-        # What was encrypted here has the length that these parameters give, or the context is of others.
-        if not is_fit or len(_encrypt_slots(context, np.ones(PARAMETERS.num_slots), 2.0**28)) < _LEAST_CIPHERTEXT_BYTES:
+        if not _LEAST_CIPHERTEXT_BYTES < len(probe) < 2 * _LEAST_CIPHERTEXT_BYTES:
             raise _damaged_error()
         return cls(_without_rescaling(context))
 
@@ -190,7 +191,7 @@ def multiply(
         factors[:, : len(group)] = np.stack(group, axis=1)
         mask = _draw_mask((per, layout.rows_per_block), layout.mask_bound)
         mask_sums += [math.fsum(row) for row in mask.tolist()][: len(group)]
-        scale = 4.0**PARAMETERS.scale_bits
+        scale = PARAMETERS.scale**2
         total = _load(key.context, _encrypt_slots(key.context, mask.ravel(), scale))
         for vector, slots in zip(vectors, factors.reshape(layout.num_blocks, -1), strict=True):
             if np.any(slots):  # SEAL refuses a product that is zero everywhere
