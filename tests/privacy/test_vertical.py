@@ -15,6 +15,7 @@ from deepseek.data import read_table
 from deepseek.engines import open_runtime
 from deepseek.errors import CheckError, DeepseekError, ExtraError, InputError
 from deepseek.extras import is_installed
+from deepseek.privacy.encrypted import cross_products
 from deepseek.privacy.encrypted.cross_products import (
     LARGEST_FACTOR,
     MASK_BITS,
@@ -75,6 +76,34 @@ def test_sums_of_products_are_those_of_the_rows_and_nobody_sees_the_products() -
     assert layout.mask_bound == LARGEST_FACTOR**2 * 2.0**MASK_BITS
     again = multiply(PublicProductKey.read(key.public_bytes()), key.encrypt(vector, layout), columns, layout)
     assert np.abs(key.decrypt_sums(again.ciphertexts, layout) - sums).min() > 1e6  # masks are new each time
+
+
+def test_the_noise_of_a_product_does_not_give_the_column_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has the key knows the noise of its own ciphertext of zeros, of which the imaginary part of a product's slots
+    is the column's multiple: a real mask leaves that as it is. The mask is small here, for doubles to show it."""
+    seal = pytest.importorskip("tenseal.sealapi")
+    tenseal = pytest.importorskip("tenseal")
+    monkeypatch.setattr(cross_products, "MASK_BITS", 0)
+    column, layout, key = (
+        np.random.default_rng(0).normal(size=(4000, 1)).clip(-8, 8),
+        ProductLayout(4000, 1),
+        ProductKey.generate(),
+    )
+    encrypted = key.encrypt(np.zeros(4000), layout)
+    products = multiply(PublicProductKey.read(key.public_bytes()), encrypted, column, layout)
+    context = key._context
+    parameters, plain = context.seal_context().data, seal.Plaintext()
+    decryptor, encoder = seal.Decryptor(parameters, context.secret_key().data), seal.CKKSEncoder(parameters)
+    slots = []
+    for data in (encrypted[0], products.ciphertexts[0]):
+        if data is encrypted[0]:
+            ciphertext = tenseal.ckks_vector_from(context, data).ciphertext()[0]
+        else:
+            ciphertext = cross_products.load_ciphertext(parameters, data)
+        decryptor.decrypt(ciphertext, plain)
+        slots.append(np.array(encoder.decode_complex(plain))[:4000])
+    guess = np.argsort(np.argsort(slots[1].imag / slots[0].imag))
+    assert abs(np.corrcoef(guess, np.argsort(np.argsort(column[:, 0])))[0, 1]) < 0.1  # 1.0 by a mask of reals
 
 
 def test_products_of_a_column_of_zeros_are_zero() -> None:
