@@ -42,7 +42,6 @@ LARGEST_FACTOR = 8.0  # of an entry of a column and of the vector
 MASK_BITS = 38
 #: A double has 53 bits: each part covers what the one before leaves open, down to the last bit of a coefficient.
 NUM_LAYERS, LAYER_BITS = 5, 14
-MAX_MESSAGE_PARTS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
