@@ -46,7 +46,7 @@ def check_own(work: Work) -> None:
     if np.allclose(numbers, truth["plain"], atol=1e-3):
         why = Text("that is without momentum", "这是没有动量的结果")
     for place, (number, right) in enumerate(zip(numbers, truth["right"], strict=True)):
-        if abs(number - right) > 1e-4:
+        if not abs(number - right) <= 1e-4:
             key = "bias" if place == NUM_FEATURES else f"weights[{place}]"
             raise Mistake("wrong_answer", key=key, said=f"{number:.5g}", steps=truth["steps"], why=why)
 
