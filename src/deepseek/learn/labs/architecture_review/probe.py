@@ -56,7 +56,7 @@ def _wrong_form(modality: Any, name: str) -> str:
     if getattr(modality, "name", None) != name or tuple(getattr(modality, "kinds", ())) != (name,):
         return f"name and kinds are {getattr(modality, 'name', None)!r} and {getattr(modality, 'kinds', None)!r}"
     coder = getattr(modality, "coder", None)
-    if not dataclasses.is_dataclass(coder) or not coder.__dataclass_params__.frozen:
+    if not dataclasses.is_dataclass(coder) or not getattr(coder, "__dataclass_params__").frozen:  # noqa: B009  (typed)
         return "coder is no frozen dataclass"
     return ""
 
