@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from deepseek.bundle.sign import is_public_key_file
 from deepseek.contracts import JsonObject
 from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 
@@ -195,6 +196,15 @@ def check_design(work: Work) -> None:
     for needed in (work.truth["name"], f"{work.truth['period']:g}", *figures):
         if needed not in text:
             raise Mistake("no_design", what=needed)
+
+
+def check_author(work: Work) -> None:
+    path = work.path("author.pub")
+    if not path.is_file() or not is_public_key_file(path):
+        raise Mistake("no_public_key")
+    for other in sorted(work.folder.rglob("*")):
+        if other.is_file() and other.stat().st_size < 1 << 16 and b"PRIVATE KEY" in other.read_bytes():
+            raise Mistake("key_in_folder", name=other.relative_to(work.folder))
 
 
 def directions(work: Work, name: str, num: int) -> Any:
