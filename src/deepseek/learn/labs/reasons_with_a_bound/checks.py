@@ -187,7 +187,7 @@ def ask(work: Work, case: tuple[Any, ...], num_rows: int, seeds: list[int]) -> l
         try:
             parts = {name: np.asarray(said[name], float).reshape(num) for name in ("values", "errors")}
             base = float(said["base"])
-            if not all(np.isfinite(part).all() for part in (*parts.values(), base)):
+            if not math.isfinite(base) or not all(np.isfinite(part).all() for part in parts.values()):
                 raise ValueError
         except (KeyError, TypeError, ValueError) as error:
             raise Mistake("no_explanation", said=str(said)[:60]) from error
