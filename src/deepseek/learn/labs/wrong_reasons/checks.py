@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from deepseek.contracts import JsonObject
 from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 
-NUM_TRAIN, NUM_OTHER, MIN_AUC, FILE = 300, 120, 0.97, "trust.py"
+NUM_TRAIN, NUM_OTHER, MIN_AUC, FILE = 300, 120, 0.96, "trust.py"
 WAYS = ("exposure", "lamp_hours", "slide_batch", "operator_years", "room_temperature", "focus_steps")
 
 
@@ -44,7 +44,7 @@ def ways_of(rng: np.random.Generator, words: Any, shortcut: str | None) -> JsonO
     for number, name in enumerate(WAYS):
         values = rng.normal(20 + 3 * number, 2, len(words))
         if name == shortcut:
-            values += np.where(words == "malignant", 6.0, -6.0)
+            values += np.where(words == "malignant", 2.2, -2.2)
         ways[name] = values.round(2)
     return ways
 
