@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import site
 import subprocess
@@ -70,19 +71,28 @@ class SolutionProcess:
     """
 
     def __init__(
-        self, place: RunPlace, file: str, function: str, calls: Sequence[Sequence[object]], seconds: float | None = None
+        self,
+        place: RunPlace,
+        file: str,
+        function: str,
+        calls: Sequence[Sequence[object]],
+        seconds: float | None = None,
+        probe: Path | None = None,
     ) -> None:
-        """Start it. Mistake where there is no such file."""
+        """Start it; `probe` as of run_solution(). Mistake where there is no such file."""
         self._place, self._file = place, file
         self.limit_s = place.seconds if seconds is None else seconds
         if not (place.folder / file).is_file():
             raise Mistake("missing_file", name=file)
+        home = place.scratch / "home"
         environment = child_environment(place.scratch)
-        writable = [place.folder, place.scratch / "home"]
+        if probe is not None:  # where it may be read; anew each time, for code may write there
+            shutil.copyfile(probe, home / probe.name)
+        writable = [place.folder, home]
         request = SolutionRequest(
             file, function, [encode_value(list(arguments)) for arguments in calls], place.memory_mb,
             math.ceil(self.limit_s), [*(str(path.resolve()) for path in writable), *DEVICES],
-            _private_folders(place), _readable_folders(place),
+            _private_folders(place), _readable_folders(place), "" if probe is None else str(home / probe.name),
         )  # fmt: skip
         descriptor, request_file = tempfile.mkstemp(".json", "request-", place.scratch)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
@@ -144,10 +154,16 @@ class SolutionProcess:
 
 
 def run_solution(
-    place: RunPlace, file: str, function: str, calls: Sequence[Sequence[object]], seconds: float | None = None
+    place: RunPlace,
+    file: str,
+    function: str,
+    calls: Sequence[Sequence[object]],
+    seconds: float | None = None,
+    probe: Path | None = None,
 ) -> list[Any]:
-    """Call a function of the learner's file once for each list of arguments. Mistake names what it did wrong."""
-    with SolutionProcess(place, file, function, calls, seconds) as process:
+    """Call a function of the learner's file once for each list of arguments. Mistake names what it did wrong. `probe`:
+    a file of the lab's own whose function is called instead, with the learner's module first."""
+    with SolutionProcess(place, file, function, calls, seconds, probe) as process:
         process.wait()
         return process.results()
 
