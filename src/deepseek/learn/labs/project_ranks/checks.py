@@ -6,7 +6,6 @@ import math
 import os
 import signal
 import time
-import zipfile
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import JsonObject
+from deepseek.data.table.npz import read_npz
+from deepseek.errors import DeepseekError
 from deepseek.learn.grading.chaos import kill_all, kill_one
 from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 from deepseek.learn.grading.runner import SolutionProcess
@@ -184,9 +185,9 @@ def rows_of(work: Work) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
 
 def read_own(work: Work) -> tuple[Array, Array]:
     try:
-        with np.load(work.path("own.npz"), allow_pickle=False) as file:
-            x, y = np.asarray(file["x"], np.float32), np.asarray(file["y"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_npz(work.path("own.npz"), "own.npz")
+        x, y = np.asarray(arrays["x"], np.float32), np.asarray(arrays["y"])
+    except (DeepseekError, ValueError, KeyError, TypeError) as error:
         raise Mistake("bad_own", problem=str(error)[:80]) from error
     problem = None
     if x.ndim != 2 or y.shape != (len(x),) or not OWN_ROWS[0] <= len(x) <= OWN_ROWS[1]:

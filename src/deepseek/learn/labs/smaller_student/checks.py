@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.data.table.npz import read_npz
+from deepseek.errors import DeepseekError
 from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 
 Array = NDArray[Any]
@@ -166,9 +167,9 @@ def read_net(work: Work, name: str) -> Net:
     """A net of the form of the task. Mistake where it is none."""
     problem: Text | str | None = None
     try:
-        with np.load(work.path(name), allow_pickle=False) as file:
-            net = {key: np.asarray(file[key], np.float64) for key in NAMES}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError, TypeError, AttributeError) as error:
+        arrays = read_npz(work.path(name), name)
+        net = {key: np.asarray(arrays[key], np.float64) for key in NAMES}
+    except (DeepseekError, ValueError, KeyError, TypeError) as error:
         raise Mistake("no_net", name=name, problem=str(error)[:80]) from error
     num = len(net["b1"]) if net["b1"].ndim == 1 else 0
     shapes = {"w1": (num, 64), "b1": (num,), "w2": (10, num), "b2": (10,)}
