@@ -87,8 +87,9 @@ def check_largest(work: Work) -> None:
 
 def check_nothing_lost(work: Work) -> None:
     rng = work.rng("lost")
-    calls = [[rng.normal(0, 1, 40), rng.normal(0, 1, 40), 4] for _ in range(20)]
-    for (gradient, memory, _), said in zip(calls, work.call("sparse.py", "compress", *calls), strict=True):
+    pairs = [(rng.normal(0, 1, 40), rng.normal(0, 1, 40)) for _ in range(20)]
+    answers = work.call("sparse.py", "compress", *([gradient, memory, 4] for gradient, memory in pairs))
+    for (gradient, memory), said in zip(pairs, answers, strict=True):
         places, values, rest = read_answer(said, 40)
         arrived = np.zeros(40)
         np.add.at(arrived, places, values)

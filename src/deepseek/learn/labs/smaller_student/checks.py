@@ -22,7 +22,7 @@ FILE = "prune.py"
 def make(data: DataFolder) -> object:
     x, y = load_digits_of(data.seed)
     teacher = teach(data.rng, x[: NUM_LABELLED + NUM_UNLABELLED], y[: NUM_LABELLED + NUM_UNLABELLED])
-    np.savez(data.path("teacher.npz"), **teacher)
+    np.savez(data.path("teacher.npz"), w1=teacher["w1"], b1=teacher["b1"], w2=teacher["w2"], b2=teacher["b2"])
     np.savez(data.path("labelled.npz"), x=x[:NUM_LABELLED], y=y[:NUM_LABELLED])
     np.savez(data.path("unlabelled.npz"), x=x[NUM_LABELLED : NUM_LABELLED + NUM_UNLABELLED])
     return {}

@@ -19,7 +19,7 @@ FILE = "quantize.py"
 
 def make(data: DataFolder) -> object:
     net, x, y = make_net(data.rng)
-    np.savez(data.path("net.npz"), **net)
+    np.savez(data.path("net.npz"), w1=net["w1"], b1=net["b1"], w2=net["w2"], b2=net["b2"])
     np.savez(data.path("held.npz"), x=x, y=y)
     one = {name: round_by(net[name], np.abs(net[name]).max() / 127) for name in ("w1", "w2")}
     rows = {name: round_by(net[name], np.abs(net[name]).max(1, keepdims=True) / 127) for name in ("w1", "w2")}
@@ -169,8 +169,9 @@ def rows_of(work: Work, weights: Array) -> tuple[Array, Array]:
 def range_of(work: Work, samples: Array) -> tuple[float, int]:
     (said,) = work.call(FILE, "input_range", [samples])
     scale, zero = (said.get("scale"), said.get("zero")) if isinstance(said, dict) else (None, None)
-    numbers = all(isinstance(each, int | float) and math.isfinite(each) for each in (scale, zero))
-    if not numbers or scale <= 0 or zero != int(zero) or not 0 <= zero <= 255:
+    if not isinstance(scale, int | float) or not math.isfinite(scale) or scale <= 0:
+        raise Mistake("no_range", said=str(said)[:60])
+    if not isinstance(zero, int | float) or zero not in range(256):
         raise Mistake("no_range", said=str(said)[:60])
     return float(scale), int(zero)
 
