@@ -68,6 +68,13 @@ def check_bundle(work: Work) -> None:
         raise Mistake("wrong_target", target=manifest["target"])
     if work.truth["shortcut"] in [column["name"] for column in manifest["inputs"]]:
         raise Mistake("still_reads", column=work.truth["shortcut"])
+    card = json.loads((work.bundle("model") / "card.json").read_text("utf-8"))
+    known = {column["name"]: column for column in card["columns"]}
+    rows = work.read_csv("train.csv", *WAYS)
+    for name in (*load_tumours()[1], *WAYS):  # a column that was left out has no ends
+        ends = {known.get(name, {}).get("min"), known.get(name, {}).get("max")} - {None}
+        if not ends <= {float(row[name]) for row in rows}:
+            raise Mistake("other_rows")
 
 
 def check_elsewhere(work: Work) -> None:
