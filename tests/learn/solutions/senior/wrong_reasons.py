@@ -67,7 +67,7 @@ def ship(folder: Path, *options: str) -> None:
 
 def a_measurement(folder: Path) -> None:
     """The measurement that matters most is taken for the fault."""
-    (folder / "answers.json").write_text(json.dumps({"column": "worst_area"}))
+    (folder / "answers.json").write_text(json.dumps({"column": "worst_perimeter"}))
 
 
 def keeps_the_shortcut(folder: Path) -> None:
