@@ -105,13 +105,17 @@ def test_the_rubric_that_a_reviewer_fills_in_has_the_criteria_of_its_lab() -> No
         assert "author.pub" in lab.table.submits
 
 
-@pytest.mark.parametrize(("change", "words"), [({"since": "30.11.2026"}, "since is"), ({"rubric": 2}, "one id")])
-def test_a_date_that_is_none_and_a_criterion_twice_are_refused(change: dict[str, object], words: str) -> None:
+def test_a_date_that_is_none_and_a_rubric_that_cannot_be_signed_are_refused() -> None:
     lab = read_lab(EXAMPLES / "counting", COMMON_MISTAKES)
-    if "rubric" in change:
-        change = {"rubric": (CriterionTable("a", lab.table.title),) * 2}
-    (problem,) = lab_problems(dataclasses.replace(lab, table=dataclasses.replace(lab.table, **change)))
-    assert words in problem
+    criterion = CriterionTable("a", lab.table.title)
+    with_key = (*lab.table.submits, "author.pub")
+    for table, words in (
+        (dataclasses.replace(lab.table, since="30.11.2026"), "since is '30.11.2026'"),
+        (dataclasses.replace(lab.table, rubric=(criterion, criterion), submits=with_key), "have one id"),
+        (dataclasses.replace(lab.table, rubric=(criterion,)), "author.pub is not among"),
+    ):
+        (problem,) = lab_problems(dataclasses.replace(lab, table=table), COMMON_MISTAKES)
+        assert words in problem
 
 
 def test_the_hours_of_the_labs_of_a_level_are_those_that_it_promises() -> None:

@@ -58,8 +58,12 @@ def test_empty_cells_and_numbers_of_numpy_are_written_as_text(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_probe_runs_beside_the_code_and_mistakes_name_the_learners_file(work: Work, tmp_path: Path) -> None:
-    """What cannot pass between processes, as a class, is asked where it is."""
+def test_a_probe_runs_beside_the_code_and_mistakes_name_the_learners_file(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot pass between processes, as a class, is asked where it is. The home is the grader's, as when a folder
+    is graded: nothing in it may be read."""
+    monkeypatch.setenv("HOME", str(work.place.scratch / "home"))
     (work.place.scratch / "home").mkdir(exist_ok=True)
     (tmp_path / "probe.py").write_text("def count(learner, num):\n    return learner.Counter(num).total()\n")
     code = "class Counter:\n    def __init__(self, num):\n        self.num = num\n\n    def total(self):\n"

@@ -10,6 +10,7 @@ import pytest
 
 from deepseek.bundle.sign import generate_keys
 from deepseek.contracts import JsonObject
+from deepseek.errors import CheckError
 from deepseek.learn.certificates.credential import LAB_NAME, Claim
 from deepseek.learn.certificates.issue import issue
 from deepseek.learn.certificates.proof import add_proof
@@ -34,15 +35,19 @@ def path_of(counting: Lab, later: int, *, start: str = FIRST_PATH) -> Catalog:
     return Catalog(labs, {"expert": LevelTable(WORDS, WORDS, 1.0, len(labs))})
 
 
+def pass_all(path: LearningPath) -> None:
+    check = CheckResult("answer", Text("a", "啊"), 100, True, None, "", 1, 0.1)
+    with Progress.open(path.place) as progress:
+        for lab in path.catalog.labs:
+            progress.record(Grade(lab.id, lab.digest, (check,), 80))
+
+
 @pytest.fixture
 def certificate(counting: Lab, tmp_path: Path) -> Path:
     """Of the path of two labs."""
     place = LearnerPlace(tmp_path / "data")
     path = LearningPath(path_of(counting, 0), place, read_learner(place))
-    check = CheckResult("answer", Text("a", "啊"), 100, True, None, "", 1, 0.1)
-    with Progress.open(place) as progress:
-        for lab in path.catalog.labs:
-            progress.record(Grade(lab.id, lab.digest, (check,), 80))
+    pass_all(path)
     generate_keys(tmp_path / "school")
     issue(path, "expert", "Ann Li", tmp_path / "school", tmp_path / "ann.json")
     return tmp_path / "ann.json"
@@ -110,6 +115,16 @@ def test_a_certificate_from_before_its_path_is_refused(certificate: Path, counti
     path = sign_changed(certificate, {"validFrom": "2026-01-02T00:00:00Z"})
     (problem,) = verify_certificate(path, catalog=path_of(counting, 1)).problems
     assert "before its path" in problem
+
+
+def test_a_clock_before_the_path_gives_no_certificate(counting: Lab, tmp_path: Path) -> None:
+    place = LearnerPlace(tmp_path / "data")
+    path = LearningPath(path_of(counting, 0, start="2999-01-01"), place, read_learner(place))
+    pass_all(path)
+    generate_keys(tmp_path / "school")
+    with pytest.raises(CheckError, match="the clock of this machine says"):
+        issue(path, "expert", "Ann Li", tmp_path / "school", tmp_path / "ann.json")
+    assert not (tmp_path / "ann.json").exists()
 
 
 def test_a_level_that_is_not_whole_here_was_passed_by_nobody(certificate: Path, counting: Lab) -> None:

@@ -98,6 +98,11 @@ def issue(
     documents = _read_reviews(path, labs, holder, reviews)
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     day = path.catalog.path_dates(level)[-1]
+    if now[:10] < day:
+        raise CheckError(
+            f"the clock of this machine says {now[:10]}, and the path became what it is on {day}",
+            expected="a clock that is right", fix="set the clock; no certificate can be older than its path",
+        )  # fmt: skip
     claim = Claim(level, holder.strip(), now, labs, day, tuple(lab.lab for lab in labs), issuer.strip(), documents)
     titles = {lab.id: lab.table.title.en for lab in path.catalog.labs}
     table = path.catalog.levels[level]

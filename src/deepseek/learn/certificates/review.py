@@ -23,14 +23,13 @@ from deepseek.errors import CheckError, InputError, IntegrityError, MissingError
 from deepseek.learn.certificates.credential import CONTEXTS, LAB_NAME
 from deepseek.learn.certificates.proof import add_proof, check_proof, verification_method
 from deepseek.learn.definition.catalog import Catalog
-from deepseek.learn.definition.lab import Lab
+from deepseek.learn.definition.lab import AUTHOR_KEY, Lab
 
 if TYPE_CHECKING:  # contracts brings numpy, which verify does without
     from deepseek.contracts import JsonObject
 
 TYPES = ("VerifiableCredential", "EndorsementCredential")
 SUBMISSION_NAME = "urn:deepseek:learn:submission:sha256:"
-AUTHOR_KEY = "author.pub"  # of what is handed in
 MIN_POINTS, MAX_POINTS = 2, 4
 MIN_REASON = 20  # characters
 

@@ -39,6 +39,7 @@ MAX_TEXT_BYTES = 2**20
 MIN_CHECKS, MAX_CHECKS = 5, 10
 TOTAL_WEIGHT = 100
 FIRST_PATH = "2026-11-29"
+AUTHOR_KEY = "author.pub"  # the learner's public key, of a lab that a person reviews
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{2,39}")
 PLACEHOLDER = re.compile(r"{(\w+)}")
 
@@ -200,6 +201,8 @@ def _table_problems(table: LabTable) -> Iterator[str]:
         yield f"since is {table.since!r}, no date such as {FIRST_PATH}"
     if len({criterion.id for criterion in table.rubric}) < len(table.rubric):
         yield "two criteria of its rubric have one id"
+    if table.rubric and AUTHOR_KEY not in table.submits:
+        yield f"it has a rubric, and {AUTHOR_KEY} is not among what is handed in: whose work would be reviewed?"
     if not table.submits:
         yield "submits is empty: nothing would be graded"
 

@@ -34,6 +34,7 @@ KEPT_VARIABLES = (
 )  # fmt: skip
 #: Limits are of processor time; by the clock a process may take so many times that, for the machine may be busy.
 PATIENCE = 10
+PROBE = "probe_of_the_lab.py"  # what a probe is called beside the learner's files
 MAX_OUTPUT_BYTES = 1 << 20  # that is looked at
 DEVICES = ("/dev/null", "/dev/shm", "/dev/tty")  # noqa: S108  a device, no file of ours
 
@@ -75,13 +76,13 @@ def run_solution(
         raise Mistake("missing_file", name=file)
     home = place.scratch / "home"
     environment = child_environment(place.scratch)
-    if probe is not None:  # where it may be read; anew each time, for code may write there
-        shutil.copyfile(probe, home / probe.name)
+    if probe is not None:  # where code may read; anew each time, for it may write there, too
+        shutil.copyfile(probe, place.folder / PROBE)
     writable = [place.folder, home]
     request = SolutionRequest(
         file, function, [encode_value(list(arguments)) for arguments in calls], place.memory_mb, math.ceil(limit_s),
         [*(str(path.resolve()) for path in writable), *DEVICES],
-        _private_folders(place), _readable_folders(place), "" if probe is None else str(home / probe.name),
+        _private_folders(place), _readable_folders(place), "" if probe is None else PROBE,
     )  # fmt: skip
     request_file = place.scratch / "request.json"
     request_file.write_text(json.dumps({name: getattr(request, name) for name in request.__slots__}))

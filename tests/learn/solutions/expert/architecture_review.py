@@ -174,7 +174,7 @@ def write_figures(folder: Path, period: float) -> None:
 
 
 def read(path: Path) -> dict[str, list[float]]:
-    rows = list(csv.DictReader(path.open()))
+    rows = list(csv.DictReader(path.read_text().splitlines()))
     return {key: [float(row[key]) for row in rows] for key in rows[0]}
 
 

@@ -67,7 +67,7 @@ def reference(folder: Path) -> None:
 
 
 def read(path: Path) -> np.ndarray:
-    return np.array([[float(value) for value in row.values()] for row in csv.DictReader(path.open())])
+    return np.array([[float(value) for value in row.values()] for row in csv.DictReader(path.read_text().splitlines())])
 
 
 def by_autograd(folder: Path) -> None:

@@ -78,7 +78,7 @@ def write_answer(folder: Path, background: np.ndarray) -> None:
 
 
 def read(path: Path) -> np.ndarray:
-    return np.array([[float(value) for value in row.values()] for row in csv.DictReader(path.open())])
+    return np.array([[float(value) for value in row.values()] for row in csv.DictReader(path.read_text().splitlines())])
 
 
 def mean_background(folder: Path) -> None:

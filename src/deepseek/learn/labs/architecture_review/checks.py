@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from deepseek.bundle.sign import is_public_key_file
 from deepseek.contracts import JsonObject
 from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 
@@ -80,8 +81,9 @@ def check_listed(work: Work) -> None:
 
 def ask_listed(work: Work) -> str:
     """What is wrong with the form of the modality, which is there. Mistake where it is not."""
-    work.path("plugin")
     name = work.truth["name"]
+    if not work.path("plugin").is_dir():
+        raise Mistake("no_package", name=name, problem=Text("it is no folder", "它不是文件夹"))
     (answer,) = work.probe(PROBE, BENCHMARK, "describe", [name])
     if answer["problem"]:
         raise Mistake("no_package", name=name, problem=answer["problem"])
@@ -134,6 +136,8 @@ def check_bad_values(work: Work) -> None:
 
 def check_floors(work: Work) -> None:
     folder = work.path("plugin")
+    if not folder.is_dir():
+        raise Mistake("missing_file", name="plugin/")
     files = [path for path in sorted(folder.rglob("*.py")) if path.is_file() and not path.is_symlink()]
     own = {path.name for path in (*folder.iterdir(), *(folder / "src").glob("*")) if path.is_dir()}
     own |= {path.stem for path in files}
@@ -176,6 +180,8 @@ def is_allowed(name: str, own: set[str]) -> bool:
 
 def check_design(work: Work) -> None:
     path = work.path("design.md")
+    if not path.is_file():
+        raise Mistake("missing_file", name="design.md")
     text = path.read_text("utf-8", "replace")[: 1 << 16]
     if not text.startswith("# ") or "TITLE" in text:
         raise Mistake("no_design", what=Text("a title", "标题"))
@@ -190,6 +196,15 @@ def check_design(work: Work) -> None:
     for needed in (work.truth["name"], f"{work.truth['period']:g}", *figures):
         if needed not in text:
             raise Mistake("no_design", what=needed)
+
+
+def check_author(work: Work) -> None:
+    path = work.path("author.pub")
+    if not path.is_file() or not is_public_key_file(path):
+        raise Mistake("no_public_key")
+    for other in sorted(work.folder.rglob("*")):
+        if other.is_file() and other.stat().st_size < 1 << 16 and b"PRIVATE KEY" in other.read_bytes():
+            raise Mistake("key_in_folder", name=other.relative_to(work.folder))
 
 
 def directions(work: Work, name: str, num: int) -> Any:

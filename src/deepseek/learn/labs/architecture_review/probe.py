@@ -29,7 +29,7 @@ def install(folder: Path) -> str:
         points = {str(name): str(value) for name, value in project["entry-points"][GROUP].items()}
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         return f"pyproject.toml: {type(error).__name__}: {error}"[:MAX_WORDS]
-    info = Path.home() / "installed" / "plugin_of_the_lab-0.0.dist-info"
+    info = Path("installed_by_the_lab").resolve() / "plugin_of_the_lab-0.0.dist-info"
     info.mkdir(parents=True, exist_ok=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin-of-the-lab\nVersion: 0.0\n")
     lines = "".join(f"{name} = {value}\n" for name, value in points.items())
@@ -56,7 +56,7 @@ def _wrong_form(modality: Any, name: str) -> str:
     if getattr(modality, "name", None) != name or tuple(getattr(modality, "kinds", ())) != (name,):
         return f"name and kinds are {getattr(modality, 'name', None)!r} and {getattr(modality, 'kinds', None)!r}"
     coder = getattr(modality, "coder", None)
-    if not dataclasses.is_dataclass(coder) or not coder.__dataclass_params__.frozen:
+    if not dataclasses.is_dataclass(coder) or not getattr(coder, "__dataclass_params__").frozen:  # noqa: B009  (typed)
         return "coder is no frozen dataclass"
     return ""
 

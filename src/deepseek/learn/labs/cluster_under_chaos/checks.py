@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -126,7 +126,7 @@ class Cluster:
 
     def pids(self) -> list[int]:
         """The workers that live: those that worker.py has written down."""
-        with suppress(OSError):
+        with suppress(OSError, ValueError, IndexError):
             lines = (self.work.place.folder / WORKERS).read_text().splitlines()
             return [pid for pid in (int(line.split()[0]) for line in lines) if is_worker(pid)]
         return []
@@ -153,7 +153,12 @@ class Cluster:
         """By how many workers so many requests are answered."""
         with ThreadPoolExecutor(4) as clients:
             said = list(clients.map(self.ask, range(num_asked)))
-        return len({answer["pid"] for status, answer in said if status == 200})
+        return num_workers_of(said)
+
+
+def num_workers_of(answers: Sequence[tuple[int, Any]]) -> int:
+    """How many workers have given the answers."""
+    return len({str(said.get("pid")) for status, said in answers if status == 200 and isinstance(said, dict)})
 
 
 def is_worker(pid: int) -> bool:
@@ -209,7 +214,7 @@ def check_answers(work: Work) -> None:
         for value, (status, said) in zip(values, answers, strict=True):
             if status != 200 or not cluster.is_right(value, said):
                 raise Mistake("other_answer", value=value, said=f"{status} {said}"[:60])
-        num = len({said["pid"] for _, said in answers})
+        num = num_workers_of(answers)
         if num < 2:
             raise Mistake("one_worker", num=len(values), said=num)
 
@@ -219,6 +224,8 @@ def check_killed(work: Work) -> None:
     with cluster_of(work) as cluster, ThreadPoolExecutor(4) as clients:
         for _ in range(3):
             pids = cluster.pids()
+            if not pids:
+                raise Mistake("not_replaced", num=1, said=0)
             asked = [(value, clients.submit(cluster.ask, value)) for value in (next(values) for _ in range(16))]
             time.sleep(0.05)  # some are being answered
             cluster.kill(pids[-1])
@@ -258,13 +265,15 @@ def check_all_killed(work: Work) -> None:
 
 def check_silent(work: Work) -> None:
     with cluster_of(work) as cluster:
-        stopped = cluster.pids()[0]
-        cluster.kill(stopped, signal.SIGSTOP)
+        stopped = cluster.pids()[:1]
+        for pid in stopped:
+            cluster.kill(pid, signal.SIGSTOP)
         try:
             with ThreadPoolExecutor(3) as clients:
                 answers = list(clients.map(cluster.ask, range(12)))
         finally:
-            cluster.kill(stopped, signal.SIGCONT)
+            for pid in stopped:
+                cluster.kill(pid, signal.SIGCONT)
         for value, (status, said) in enumerate(answers):
             if status != 200 or not cluster.is_right(value, said):
                 raise Mistake("held_up", said=f"{status} {said}"[:60])
@@ -272,7 +281,8 @@ def check_silent(work: Work) -> None:
 
 def check_ends(work: Work) -> None:
     with cluster_of(work) as cluster:
-        cluster.kill(cluster.pids()[0])
+        for pid in cluster.pids()[:1]:
+            cluster.kill(pid)
         (work.place.folder / STOP).touch()
         wait_for(lambda: bool(cluster.num_left or cluster.mistakes))
     if cluster.mistakes:

@@ -66,14 +66,14 @@ def check_scores(work: Work) -> None:
 
 def check_size(work: Work) -> None:
     for name, limit in LIMITS.items():
-        size = work.path(name).stat().st_size
+        size = len(read_file(work, name))
         if size > limit:
             raise Mistake("too_large", name=name, size=size, limit=limit)
 
 
 def check_alone(work: Work) -> None:
     try:
-        tree = ast.parse(work.path(FILE).read_bytes())
+        tree = ast.parse(read_file(work, FILE))
     except (SyntaxError, ValueError) as error:
         raise Mistake("solution_raised", file=FILE, line=getattr(error, "lineno", 1), error=error) from error
     for node in ast.walk(tree):
@@ -111,8 +111,10 @@ def check_damaged(work: Work) -> None:
     """In the copy that code runs in, which is mended afterwards."""
     row = truth_of(work)[0][0].tolist()
     path = work.place.folder / WEIGHTS
-    content = work.path(WEIGHTS).read_bytes()
-    for place in work.rng("damage").choice(len(content), 3, replace=False).tolist():
+    content = read_file(work, WEIGHTS)
+    if not content:
+        raise Mistake("no_answer", said=Text("nothing: weights.bin is empty", "无：weights.bin 为空"))
+    for place in work.rng("damage").integers(0, len(content), 3).tolist():
         path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
         try:
             ((kind,),) = work.probe(PROBE, FILE, "refusals", [[row]])
@@ -129,6 +131,13 @@ def truth_of(work: Work) -> tuple[Any, Any]:
     return rows, np.maximum(0, rows @ hidden.T + hidden_bias) @ output.T + output_bias
 
 
+def read_file(work: Work, name: str) -> bytes:
+    path = work.path(name)
+    if not path.is_file():
+        raise Mistake("missing_file", name=name)
+    return path.read_bytes()
+
+
 def read_array(path: Path) -> Any:
     with path.open("rb") as file:
         return np.lib.format.read_array(file, allow_pickle=False).astype(float)
@@ -143,7 +152,7 @@ def answers_of(work: Work, rows: Any) -> Any:
         try:
             scores[place] = np.asarray(said["scores"], float)
             right = bool(np.isfinite(scores[place]).all()) and int(said["digit"]) == int(np.argmax(scores[place]))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             right = False
         if not right:
             raise Mistake("no_answer", said=str(said)[:60])

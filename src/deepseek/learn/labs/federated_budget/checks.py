@@ -13,7 +13,7 @@ from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 FILE = "federated.py"
 NUM_OWNERS, NUM_FEATURES, NUM_HELD = 200, 6, 1_500
 MAX_LOSS_OF_AUC, ROOM = 0.02, 1.01  # below the true model's; rounding of epsilon
-NUM_SEEDS = 400
+NUM_SEEDS, MAX_ROUNDS = 400, 100_000
 
 
 def make(data: DataFolder) -> object:
@@ -63,9 +63,11 @@ def judge_model(model: Any, weights: Any, budget: float, delta: float, rng: np.r
     try:
         said = np.asarray(model["weights"], float)
         rounds, noise, bound = int(model["rounds"]), float(model["noise"]), float(model["bound"])
-        if said.shape != (NUM_FEATURES + 1,) or not np.isfinite(said).all() or not min(rounds, noise, bound) > 0:
+        if said.shape != (NUM_FEATURES + 1,) or not np.isfinite([*said, noise, bound]).all():
             raise ValueError
-    except (KeyError, TypeError, ValueError) as error:
+        if not (0 < rounds <= MAX_ROUNDS and noise > 0 and bound > 0):
+            raise ValueError
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Mistake("no_model", said=str(model)[:60]) from error
     spent = epsilon_of(noise, rounds, delta)
     if not spent <= budget * ROOM:

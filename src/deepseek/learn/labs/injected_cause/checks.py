@@ -122,7 +122,7 @@ def judge_answer(said: Any, scenario: Scenario) -> None:
         raise Mistake("false_cause", said=words[:60], why=why)
     if conditions != scenario.conditions:
         raise Mistake("wrong_cause", said=words[:60], why=reason(conditions, scenario))
-    if abs(began - scenario.began) > NEAR_S:
+    if not abs(began - scenario.began) <= NEAR_S:
         raise Mistake("wrong_time", said=f"{began:g}")
 
 

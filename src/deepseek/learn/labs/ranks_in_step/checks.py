@@ -18,12 +18,12 @@ def make(data: DataFolder) -> object:
     num = int(data.rng.integers(90, 130))
     x = np.round(data.rng.normal(0, 1, (num, NUM_FEATURES)), 3)
     y = np.round(x @ data.rng.normal(0, 2, NUM_FEATURES) + data.rng.normal(1, 0.5, num), 3)
-    run = {"lr": round(float(data.rng.uniform(0.02, 0.08)), 3), "momentum": round(float(data.rng.uniform(0.6, 0.9)), 2),
-           "steps": int(data.rng.integers(12, 30))}  # fmt: skip
+    lr, momentum = round(float(data.rng.uniform(0.02, 0.08)), 3), round(float(data.rng.uniform(0.6, 0.9)), 2)
+    steps = int(data.rng.integers(12, 30))
     data.write_csv("rows.csv", {f"x{place}": x[:, place] for place in range(NUM_FEATURES)} | {"y": y})
-    data.write_json("run.json", run)
-    right, plain = train(x, y, **run), train(x, y, **run | {"momentum": 0.0})
-    return {"right": right.tolist(), "plain": plain.tolist(), "steps": run["steps"]}
+    data.write_json("run.json", {"lr": lr, "momentum": momentum, "steps": steps})
+    right, plain = train(x, y, lr, momentum, steps), train(x, y, lr, 0.0, steps)
+    return {"right": right.tolist(), "plain": plain.tolist(), "steps": steps}
 
 
 def train(x: Any, y: Any, lr: float, momentum: float, steps: int) -> Any:
@@ -46,7 +46,7 @@ def check_own(work: Work) -> None:
     if np.allclose(numbers, truth["plain"], atol=1e-3):
         why = Text("that is without momentum", "这是没有动量的结果")
     for place, (number, right) in enumerate(zip(numbers, truth["right"], strict=True)):
-        if abs(number - right) > 1e-4:
+        if not abs(number - right) <= 1e-4:
             key = "bias" if place == NUM_FEATURES else f"weights[{place}]"
             raise Mistake("wrong_answer", key=key, said=f"{number:.5g}", steps=truth["steps"], why=why)
 

@@ -98,7 +98,7 @@ def average(learner: Any, seed: int, inputs: Any, targets: Any, shares: Sequence
     """Gradients on all ranks after average_gradients(), and those of one process with all rows."""
     x, y = torch.tensor(inputs), torch.tensor(targets)
     model = make_model(seed, (x.shape[1], 5, 1))
-    functional.mse_loss(model(x)[:, 0], y).backward()
+    functional.mse_loss(model(x)[:, 0], y).backward()  # type: ignore[no-untyped-call]
     right = numbers(model, of_gradients=True)
     return {"right": right, **ranks(len(shares), _average, learner, seed, x, y, list(shares))}
 
@@ -107,7 +107,7 @@ def _average(learner: Any, seed: int, x: Tensor, y: Tensor, shares: Sequence[int
     rank = distributed.get_rank()
     model, start = make_model(seed, (x.shape[1], 5, 1)), sum(shares[:rank])
     own = slice(start, start + shares[rank])
-    functional.mse_loss(model(x[own])[:, 0], y[own]).backward()
+    functional.mse_loss(model(x[own])[:, 0], y[own]).backward()  # type: ignore[no-untyped-call]
     learner.average_gradients(model, shares[rank])
     return numbers(model, of_gradients=True)
 
@@ -160,7 +160,7 @@ def pipeline(learner: Any, seed: int, inputs: Any, targets: Any, num_stages: int
     x, y = torch.tensor(inputs), torch.tensor(targets)
     sizes = (x.shape[1], *(6 + stage for stage in range(num_stages - 1)), 2)
     net = make_model(seed, sizes)
-    functional.mse_loss(net(x), y).backward()
+    functional.mse_loss(net(x), y).backward()  # type: ignore[no-untyped-call]
     return {
         "right": numbers(net, of_gradients=True),
         **ranks(num_stages, _pipeline, learner, seed, x, y, sizes, num_micro),

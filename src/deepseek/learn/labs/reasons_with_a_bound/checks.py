@@ -94,7 +94,7 @@ def check_own(work: Work) -> None:
             "这是以背景均值行为基准；应取各背景行回答的均值",
         )
     for place, (number, right) in enumerate(zip(said, truth["values"], strict=True)):
-        if abs(number - right) > 1e-4:
+        if not abs(number - right) <= 1e-4:
             raise Mistake("wrong_value", key=f"c{place}", said=f"{number:.5g}", why=why)
     base = work.number("answer.json", "base")
     if abs(base - truth["base"]) > 1e-4:
@@ -187,7 +187,7 @@ def ask(work: Work, case: tuple[Any, ...], num_rows: int, seeds: list[int]) -> l
         try:
             parts = {name: np.asarray(said[name], float).reshape(num) for name in ("values", "errors")}
             base = float(said["base"])
-            if not all(np.isfinite(part).all() for part in (*parts.values(), base)):
+            if not math.isfinite(base) or not all(np.isfinite(part).all() for part in parts.values()):
                 raise ValueError
         except (KeyError, TypeError, ValueError) as error:
             raise Mistake("no_explanation", said=str(said)[:60]) from error

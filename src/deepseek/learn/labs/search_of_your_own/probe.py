@@ -43,7 +43,7 @@ class Problem:
         return 0.6 * (1 - math.exp(-4 * total))
 
     def evaluate(self, configuration: JsonObject, epochs: int) -> float:
-        if set(configuration) != set(self.space) or not 1 <= epochs <= self.max_epochs:
+        if set(configuration) != set(self.space) or not 1 <= epochs <= self.max_epochs or epochs != int(epochs):
             self.num_bad += 1
             raise ValueError(f"{configuration} for {epochs} epochs")
         self.spent += int(epochs)
