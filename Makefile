@@ -23,7 +23,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   "$$p" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 
-.PHONY: help setup run test test-all test-slow test-soak test-docker test-ray test-flink test-tensorflow test-versions test-deploy test-docs check format bench bench-rivals docs docs-pages docs-serve pictures wheel chromium clean watchers
+.PHONY: help setup run test test-all test-slow test-soak test-docker test-ray test-flink test-tensorflow test-vertical test-versions test-deploy test-docs check format bench bench-rivals docs docs-pages docs-serve pictures wheel chromium clean watchers
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -65,6 +65,9 @@ test-flink: $(VENV)/dev.stamp .venv-flink/flink.stamp ## Run the tests on Apache
 
 test-tensorflow: $(VENV)/dev.stamp .venv-tensorflow/tensorflow.stamp ## Run the tests on TensorFlow and JAX, which have an environment of their own
 	@$(BIN)/python -m pytest -q tests/engines/convert/test_convert_tensorflow.py tests/optimizers/test_keras_compiled.py $(ARGS)
+
+test-vertical: .venv-vertical/vertical.stamp ## Run the tests of two houses with other columns of the same people, in an environment of its own
+	@.venv-vertical/bin/python -m pytest -q -m 'slow or not slow' tests/privacy/test_vertical.py tests/privacy/test_vertical_processes.py $(ARGS)
 
 test-docs: $(VENV)/dev.stamp .venv-docs/docs.stamp chromium ## Build the site and test it: links, search, both languages, no request to other hosts
 	@$(BIN)/python -m pytest -q tests/docs $(ARGS)
@@ -150,6 +153,12 @@ $(VENV)/dev.stamp: pyproject.toml
 	@$(call python); "$(PYTHON)" -m venv --clear .venv-tensorflow
 	@echo "Installing TensorFlow and JAX into .venv-tensorflow (some minutes, 1.6 GB) ..." >&2
 	@.venv-tensorflow/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tensorflow,jax]'
+	@touch $@
+
+# openmined-psi pins protobuf to a release that grpc does not take.
+.venv-vertical/vertical.stamp: pyproject.toml
+	@$(call python); "$(PYTHON)" -m venv --clear .venv-vertical
+	@.venv-vertical/bin/python -m pip install --disable-pip-version-check --quiet -e '.[privacy,tabular,vertical]' pytest
 	@touch $@
 
 # Every lower bound of pyproject.toml at once.

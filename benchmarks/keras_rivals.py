@@ -1,10 +1,10 @@
 """The part of keras_models.py that runs in the Python with TensorFlow: models, their answers, and the rival's graphs.
 
-    python benchmarks/keras_rivals.py FOLDER NAME [NAME ...]
+    python benchmarks/keras_rivals.py [--answers-alone] FOLDER NAME [NAME ...]
 
 For each net it writes FOLDER/NAME: model.keras, data.npz (rows that a conversion may see), held.npz and expected.npz
 (rows that judge, and Keras' own answers on TensorFlow), and rival.onnx, by tf2onnx as its documentation says
-(from_function), or rival.txt with why there is none.
+(from_function), or rival.txt with why there is none; neither with --answers-alone.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ NUM_SEEN = NUM_ROWS // 2
 
 
 def main() -> int:
-    folder, names = Path(sys.argv[1]), sys.argv[2:]
+    has_rival = sys.argv[1] != "--answers-alone"
+    folder, *names = sys.argv[1:] if has_rival else sys.argv[2:]
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     for case in cases():
         if case.name in names:
             keras.utils.set_random_seed(0)
-            write_case(case, folder / case.name.replace(" ", "_"))
+            write_case(case, Path(folder) / case.name.replace(" ", "_"), has_rival=has_rival)
             keras.backend.clear_session()
     return 0
 
 
-def write_case(case, place: Path) -> None:
+def write_case(case, place: Path, *, has_rival: bool) -> None:
     place.mkdir(parents=True)
     model, rows = case.build()
     model.save(place / "model.keras")
@@ -44,6 +45,8 @@ def write_case(case, place: Path) -> None:
     tensors = [tf.constant(rows[each.name][NUM_SEEN:]) for each in model.inputs]
     answers = keras.tree.flatten(model(keras.tree.pack_sequence_as(model._inputs_struct, tensors), training=False))
     np.savez(place / "expected.npz", **{str(number): each.numpy() for number, each in enumerate(answers)})
+    if not has_rival:
+        return
     try:
         write_by_tf2onnx(model, place / "rival.onnx")
     except Exception as error:  # noqa: BLE001 - whatever the rival raises

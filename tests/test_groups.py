@@ -33,7 +33,7 @@ GROUPS = {
     "observe": "lines metrics_table metrics_labels metrics_status metrics_histograms metrics_models "
     "metrics_decisions metrics compat traces rules dashboards shipping predictions "
     "reading system elastic why drift check live history",
-    "privacy": "study accounting parties rounds sums listening encrypted bundles owner simulation transport",
+    "privacy": "study accounting parties rounds sums listening encrypted bundles owner simulation transport vertical",
     "serve": "core batching models openai protocols openapi repository scoring fleet streams replay",
     "train": "distributed checkpoint run_folder private loop tabular multimodal candidates",
     "compress": "limits timing guard quantize distilling pruning targets edge",

@@ -84,6 +84,19 @@ def test_an_output_that_is_given_twice_has_both_names() -> None:
     assert [each.tolist() for each in outputs] == [[[3.0] * 4] * 2] * 2
 
 
+def test_whole_numbers_beside_floats_are_cast() -> None:
+    """torch.multiply gets no cast from the exporter, and onnxruntime loads no product of a float and a whole number."""
+    model = exported(Mixed(), torch.zeros(3, 4), ["y"])
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (answer,) = session.run(["y"], {"x": np.full((2, 4), 1.5, np.float32)})
+    np.testing.assert_array_equal(answer, np.full((2, 4), 7.5, np.float32))
+
+
+class Mixed(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.multiply(torch.multiply(x, torch.tensor(2, dtype=torch.int32)), torch.tensor(2.5))
+
+
 class Twice(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         value = x * 2 + 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import shutil
+import tomllib
 from importlib.metadata import Distribution
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from deepseek.errors import InputError, IntegrityError, MissingError
 from deepseek.learn.definition.catalog import read_catalog
 from deepseek.learn.definition.installed import check_unchanged
-from deepseek.learn.definition.lab import LAYERS, MODULES, lab_files, read_lab
+from deepseek.learn.definition.lab import LAYERS, MODULES, CriterionTable, lab_files, lab_problems, read_lab
 from deepseek.learn.definition.matrix import read_matrix
 from deepseek.learn.definition.mistakes import COMMON_MISTAKES
 from learn.conftest import EXAMPLES
@@ -92,6 +94,24 @@ def test_the_matrix_has_each_cell_and_says_which_no_lab_proves() -> None:
     proved = {skill for lab in catalog.labs for skill in lab.table.skills}
     assert {cell.name for cell in matrix.without_labs()} == {cell.name for cell in matrix.cells} - proved
     assert all(cell.can.en and cell.can.zh for cell in matrix.cells)
+
+
+def test_the_rubric_that_a_reviewer_fills_in_has_the_criteria_of_its_lab() -> None:
+    labs = [lab for lab in read_catalog(()).labs if lab.table.rubric]
+    assert labs
+    for lab in labs:
+        rubric = tomllib.loads((lab.folder / "start" / "rubric.toml").read_text("utf-8"))
+        assert [each["id"] for each in rubric["criteria"]] == [each.id for each in lab.table.rubric]
+        assert "author.pub" in lab.table.submits
+
+
+@pytest.mark.parametrize(("change", "words"), [({"since": "30.11.2026"}, "since is"), ({"rubric": 2}, "one id")])
+def test_a_date_that_is_none_and_a_criterion_twice_are_refused(change: dict[str, object], words: str) -> None:
+    lab = read_lab(EXAMPLES / "counting", COMMON_MISTAKES)
+    if "rubric" in change:
+        change = {"rubric": (CriterionTable("a", lab.table.title),) * 2}
+    (problem,) = lab_problems(dataclasses.replace(lab, table=dataclasses.replace(lab.table, **change)))
+    assert words in problem
 
 
 def test_the_hours_of_the_labs_of_a_level_are_those_that_it_promises() -> None:

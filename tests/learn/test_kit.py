@@ -58,6 +58,21 @@ def test_empty_cells_and_numbers_of_numpy_are_written_as_text(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+def test_a_probe_runs_beside_the_code_and_mistakes_name_the_learners_file(work: Work, tmp_path: Path) -> None:
+    """What cannot pass between processes, as a class, is asked where it is."""
+    (work.place.scratch / "home").mkdir(exist_ok=True)
+    (tmp_path / "probe.py").write_text("def count(learner, num):\n    return learner.Counter(num).total()\n")
+    code = "class Counter:\n    def __init__(self, num):\n        self.num = num\n\n    def total(self):\n"
+    (work.folder / "counter.py").write_text(f"{code}        return self.num + 1\n")
+    assert work.probe(tmp_path / "probe.py", "counter.py", "count", [3], [4]) == [4, 5]
+    assert not (work.folder / "probe.py").exists()
+    (work.folder / "counter.py").write_text(f"{code}        return self.nothing\n")
+    code, values = mistake_of(lambda: work.probe(tmp_path / "probe.py", "counter.py", "count", [3]))
+    assert (code, values["file"], values["line"]) == ("solution_raised", "counter.py", "6")
+    assert mistake_of(lambda: work.probe(tmp_path / "probe.py", "no.py", "count", [3]))[0] == "missing_file"
+
+
+@pytest.mark.slow
 def test_a_bundle_is_served_and_asked_and_verbs_answer(cancer_bundle: Path, tmp_path: Path) -> None:
     place = RunPlace(tmp_path, tmp_path, 256, 60.0)
     assert run_verb(place, "inspect", str(cancer_bundle))["task"] == "binary"

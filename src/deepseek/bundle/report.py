@@ -27,6 +27,7 @@ class VerificationReport(Result):
     digest: str = ""  # of the model; of a single file its sha256
     signature: Signature = "none"
     num_files: int = 0
+    notes: tuple[str, ...] = ()  # what is no problem and worth knowing, in words
 
     @property
     def is_ok(self) -> bool:
@@ -37,6 +38,8 @@ class VerificationReport(Result):
         document: JsonObject = {"ok": self.is_ok, "problems": list(self.problems)}
         if self.is_ok:
             document |= {"digest": self.digest, "signature": self.signature, "num_files": self.num_files}
+        if self.notes:
+            document["notes"] = list(self.notes)
         return document
 
     def summary(self) -> str:

@@ -65,12 +65,14 @@ def certificate_report(path: Path, result: VerificationReport) -> list[object]:
     """The verdict on a certificate and what it says, or each problem."""
     if result.problems:
         return report(path, result)
-    from deepseek.learn.certificates.verify import claim_of, graded_by_other_checks
-    from deepseek.learn.definition.catalog import read_catalog
+    from deepseek.learn.certificates.review import Review
+    from deepseek.learn.certificates.verify import claim_of
 
     claim = claim_of(path)
+    if isinstance(claim, Review):
+        says = f"of {claim.lab} by {output.escape_text(claim.author)}, reviewed by {output.escape_text(claim.reviewer)}"
+        return [f"{path}: a review as it was signed ({says}); {SIGNATURES[result.signature]}"]
     says = f"{claim.level}, {output.escape_text(claim.holder)}, {claim.issued[:10]}, {len(claim.labs)} labs"
     lines: list[object] = [f"{path}: a certificate as it was issued ({says}); {SIGNATURES[result.signature]}"]
-    if others := graded_by_other_checks(claim, read_catalog()):
-        lines.append(f"  graded by other checks than those of this version: {', '.join(others)}")
+    lines += [f"  {note}" for note in result.notes]
     return lines

@@ -6,6 +6,9 @@ The exporter's optimizer takes a number that it adds for nought where it is belo
 for 1 where it is near (onnxscript, rewriter/rules/common/_no_op.py with the tolerances of _pattern_ir.Constant). So
 log(x + 1e-10) became log(x), and x / (sum + 1e-12) became 0 / 0. While it works such numbers are inputs of the graph,
 about which it knows nothing; afterwards they are constants again.
+
+torch.multiply of a float and a whole number, which is what Keras calls for `x * 2`, is written without the cast that
+torch itself does (torch 2.13, exporter; torch.mul gets it), and no engine loads that: the cast is added here.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from deepseek.extras import need
 
 #: Wider than the optimizer's tolerances, so that a release that is less exact loses nothing either.
 ZERO_TOLERANCE, ONE_TOLERANCE = 1e-5, 1e-3
+#: Operators whose inputs have the type of what comes out.
+_ARITHMETIC = frozenset(["Add", "Div", "Max", "Min", "Mul", "Sub"])
 
 
 def export_torch_module(
@@ -44,6 +49,7 @@ def export_torch_module(
             dynamic_shapes=dynamic_shapes,
         )  # fmt: skip
         graph = program.model.graph
+        _cast_mixed_inputs(graph)
         hidden = _constants_to_inputs(graph)
         program.optimize()
         _inputs_to_constants(graph, hidden)
@@ -82,6 +88,23 @@ def _free_names(graph: Any, names: frozenset[str]) -> None:
         for value in node.outputs:
             if value.name in names and id(value) not in outputs:
                 value.name = f"{value.name}_within"
+
+
+def _cast_mixed_inputs(graph: Any) -> None:
+    """Cast the whole numbers that an arithmetic operator takes beside floats to the type of what comes out."""
+    ir = need("onnx_ir", extra="compress")
+    for node in list(graph):
+        target = node.outputs[0].dtype
+        if node.op_type not in _ARITHMETIC or node.domain or target is None or not target.is_floating_point():
+            continue
+        for place, value in enumerate(node.inputs):
+            if value is None or value.dtype is None or not value.dtype.is_integer():
+                continue
+            cast = ir.Node("", "Cast", [value], [ir.AttrInt64("to", target)])
+            cast.outputs[0].name, cast.outputs[0].type = f"{node.outputs[0].name}_cast_{place}", ir.TensorType(target)
+            cast.outputs[0].shape = value.shape
+            graph.insert_before(node, cast)
+            node.replace_input_with(place, cast.outputs[0])
 
 
 def _constants_to_inputs(graph: Any) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def text_problems(lab: Lab) -> list[str]:
     """Words that are missing in one language, and what a task does not say."""
     table, problems = lab.table, []
     texts = [table.title, table.summary, table.hours_reason, *table.mistakes.values()]
+    texts += [criterion.title for criterion in table.rubric]
     for check in table.checks:
         texts += [check.title, *check.hints]
     for text in texts:

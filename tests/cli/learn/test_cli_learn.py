@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from deepseek.cli import main
 from deepseek.cli.learn import SUBCOMMANDS
+from deepseek.learn.definition.catalog import read_catalog
 from learn.conftest import EXAMPLES, solve
 
 
@@ -84,6 +86,30 @@ def test_verify_knows_a_certificate_that_was_changed(tmp_path: Path, capsys: pyt
     assert main(["verify", "ann.json", "--json"]) == 3
     (problem,) = json.loads(capsys.readouterr().out)["problems"]
     assert "has no proof of the kind eddsa-jcs-2022" in problem
+
+
+def test_a_reviewer_signs_a_rubric_and_verify_reads_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is graded here: the certificate grades again."""
+    lab = read_catalog(()).lab("architecture_review")
+    folder = tmp_path / "work"
+    (folder / "plugin").mkdir(parents=True)
+    (folder / ".lab.json").write_text(json.dumps({"lab": lab.id, "owner": "0" * 16, "data": []}))
+    for name in ("plugin/pyproject.toml", "benchmark.py", "benchmark.json", "design.md"):
+        (folder / name).write_text(name)
+    for name in ("ann", "bo"):
+        assert main(["keygen", name]) == 0
+    shutil.copyfile("ann.pub", folder / "author.pub")
+    rubric = (lab.folder / "start" / "rubric.toml").read_text("utf-8")
+    filled = rubric.replace('author = ""', 'author = "Ann Li"').replace("points = 0", "points = 3")
+    (tmp_path / "rubric.toml").write_text(filled.replace('reason = ""', 'reason = "I have read and tried it."'))
+    capsys.readouterr()
+    sign = ("certify", "expert", "--name", "Bo Wu", "--key", "bo", "--rubric", "rubric.toml")
+    code, out = run(capsys, *sign, "--folder", "work", "--json")
+    assert (code, json.loads(out)["points"]["price"]) == (0, 3)
+    assert main(["verify", "review.json", "--key", "bo.pub"]) == 0
+    assert "of architecture_review by Ann Li, reviewed by Bo Wu); signed by the key you gave" in capsys.readouterr().out
+    assert main(["learn", *sign]) == 2
+    assert main(["verify", "review.json", "--key", "ann.pub"]) == 3
 
 
 def test_each_command_has_help_with_examples(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,10 +40,21 @@ np.savez(f"{folder}/fresh.npz", x=fresh, net=net(fresh).numpy())
 double = keras.Sequential([keras.Input((4,), name="x"), keras.layers.Lambda(lambda x: 2 * x), keras.layers.Dense(2)])
 double.export(f"{folder}/lambda", verbose=False)
 np.savez(f"{folder}/fresh_lambda.npz", x=fresh, double=double(fresh).numpy())
-texts = keras.Input((1,), dtype="string", name="text")
+texts, kinds = keras.Input((1,), dtype="string", name="text"), keras.Input((2,), dtype="int32", name="kind")
 split = keras.layers.TextVectorization(vocabulary=["red", "fox"], output_sequence_length=4)
-keras.Model(texts, split(texts)).save(f"{folder}/texts.keras")
-np.savez(f"{folder}/texts.npz", text=np.array([["red fox"], ["a fox"]] * 4))
+count = keras.layers.TextVectorization(vocabulary=["red", "fox"], output_mode="count")
+look_up = keras.layers.IntegerLookup(vocabulary=[2, 5], mask_token=0)
+read = keras.Model([texts, kinds], {"count": count(texts), "ids": split(texts), "kinds": look_up(kinds),
+                                    "score": keras.layers.Dense(2)(keras.layers.Embedding(4, 3)(split(texts)))})
+read.save(f"{folder}/texts.keras")
+np.savez(f"{folder}/texts.npz", text=np.array([["red fox"], ["a fox"]] * 4), kind=random.integers(0, 7, (8, 2)))
+odd = np.array([["Red, red\tFOX -- it's a fox! fox"], [""], ["!!!"], ["FOX red-fox"]])
+known = np.array([[0, 2], [5, 7], [2, 2], [-1, 5]], "int32")
+answers = read([tf.constant(odd), tf.constant(known)])
+expected = {f"expected_{name}": each.numpy() for name, each in answers.items()}
+np.savez(f"{folder}/fresh_texts.npz", text=odd, kind=known, **expected)
+letters = keras.layers.TextVectorization(vocabulary=["a"], split="character", output_sequence_length=3)
+keras.Model(texts, letters(texts)).save(f"{folder}/letters.keras")
 words = keras.Input((1,), dtype="string", name="color")
 look_up = keras.layers.StringLookup(vocabulary=["red", "blue", "green"], output_mode="one_hot")
 colors = keras.Model(words, keras.layers.Dense(2)(look_up(words)))
@@ -72,6 +83,19 @@ class Python(tf.Module):
     def python(self, x):
         return {"y": tf.ensure_shape(tf.py_function(lambda v: v, [x], tf.float32), (None, 4))}
 
+class Words(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec((None, 1), tf.string, name="text")])
+    def words(self, text):
+        return {"y": tf.strings.regex_replace(text, "[0-9]", "#")}
+
+class Ragged(tf.Module):
+    @tf.function(input_signature=[tf.RaggedTensorSpec((None, None), tf.float32)])
+    def ragged(self, x):
+        return {"y": tf.reduce_sum(x, 1)}
+
+words, ragged = Words(), Ragged()
+tf.saved_model.save(words, f"{folder}/words", signatures={"serving_default": words.words})
+tf.saved_model.save(ragged, f"{folder}/ragged", signatures={"serving_default": ragged.ragged})
 two, python = Two(), Python()
 tf.saved_model.save(two, f"{folder}/two", signatures={"score": two.score, "anything": two.anything})
 tf.saved_model.save(python, f"{folder}/python", signatures={"serving_default": python.python})
@@ -141,6 +165,18 @@ def test_texts_are_looked_up_in_the_bundle(folder: Path, tmp_path: Path) -> None
 
 
 @has_tensorflow
+def test_texts_are_split_and_whole_numbers_looked_up_in_the_bundle(folder: Path, tmp_path: Path) -> None:
+    done = convert(folder, "texts.keras", "texts.npz", tmp_path / "out")
+    assert done.export == "keras on tensorflow, look-up by operators of ONNX"
+    fresh = np.load(folder / "fresh_texts.npz")
+    answers = served_answers(tmp_path / "out", {"text": fresh["text"], "kind": fresh["kind"]})
+    for description, answer in zip(done.outputs, answers, strict=True):
+        expected = fresh[f"expected_{description.partition(':')[0]}"]
+        assert answer.dtype == expected.dtype
+        np.testing.assert_allclose(answer, expected, atol=1e-6)
+
+
+@has_tensorflow
 def test_a_signature_of_two_inputs_and_two_outputs(folder: Path, tmp_path: Path) -> None:
     done = convert(folder, "two", "two.npz", tmp_path / "out", signature="score")
     assert [each.partition(":")[0] for each in done.inputs] == ["k", "x"]
@@ -158,7 +194,9 @@ def test_a_signature_of_two_inputs_and_two_outputs(folder: Path, tmp_path: Path)
         ("two", "rows.npz", {"signature": "anything"}, "no known number of axes"),
         ("two", "rows.npz", {"signature": "other"}, "has no signature 'other'"),
         ("int8.tflite", "rows.npz", {}, "is quantized to int8"),
-        ("texts.keras", "texts.npz", {}, "text_vectorization.*StaticRegexReplace"),
+        ("ragged", "rows.npz", {}, "works on ragged tensors in its operator RaggedTensorToTensor"),
+        ("words", "colors.npz", {}, "cannot be exported.*StaticRegexReplace"),
+        ("letters.keras", "colors.npz", {}, "the TextVectorization 'text_vectorization.*' splits by character"),
     ],
 )
 def test_what_is_not_converted_is_named(

@@ -23,7 +23,11 @@ class Solutions(Protocol):
 
 
 def solutions_of(lab: str) -> Any:
-    return importlib.import_module(f"learn.solutions.{lab}")
+    """The solutions of a lab, which lie here or in the folder of a level."""
+    file = next(Path(__file__).parent.rglob(f"{lab}.py"))
+    return importlib.import_module(
+        ".".join(("learn.solutions", *file.relative_to(Path(__file__).parent).parent.parts, lab))
+    )
 
 
 def deepseek_verb(folder: Path, *arguments: str) -> JsonObject:

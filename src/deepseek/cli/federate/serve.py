@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from deepseek.cli.support import output
 from deepseek.cli.support.options import FILE, FOLDER
 
+if TYPE_CHECKING:
+    from deepseek.contracts import JsonObject
+    from deepseek.privacy.study.definition import StudyFolder
+    from deepseek.privacy.transport.server import ServeOptions
+
 EPILOG = """\b
 Examples:
   deepseek federate serve cards --key hub --port 8443 --out bundle
   deepseek federate serve cards --key hub --host 0.0.0.0 --port 8443 --out bundle --json
+  deepseek federate serve loans --key bank --data bank.csv --host 0.0.0.0 --out bank-half
 
 \b
 Killed at any moment, it goes on from its last step when it is started again. Ctrl-C stops it.
@@ -27,12 +34,17 @@ Killed at any moment, it goes on from its last step when it is started again. Ct
 @click.option("--out", type=FOLDER, help="Write the bundle there, signed by the same key.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle at --out.")
 @click.option("--module", metavar="FILE.py:NAME", help="Your own copy of the torch module that the study learns.")
+@click.option("--data", type=FILE, help="Of a vertical study: the table of the house with the target, which serves it.")
 @output.json_option
 def command(
-    study: Path, key: Path, host: str, port: int, out: Path | None, overwrite: bool, module: str | None, as_json: bool
+    study: Path, key: Path, host: str, port: int, out: Path | None, overwrite: bool, module: str | None,
+    data: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Coordinate STUDY: ask its parties task by task, add what they answer, and write the bundle at the end. It sees
-    what study.json says, and no row."""
+    what study.json says, and no row.
+
+    Of a study of two houses with other columns of the same people the house with the target serves, with --data: it
+    replies to the other house, and writes its half of the model."""
     from deepseek.bundle import check_target
     from deepseek.privacy.parties.module_source import provide_module
     from deepseek.privacy.study.definition import open_study
@@ -40,17 +52,37 @@ def command(
 
     if out is not None:
         check_target(out, overwrite=overwrite, key=key)
-    announce = lambda url: output.note(f"the study is served at {url}")  # noqa: E731
+    options = ServeOptions(
+        key, host, port, out, overwrite, announce=lambda url: output.note(f"the study is served at {url}")
+    )
     folder = open_study(study)
+    if folder.study.vertical is not None:
+        report = _serve_house(folder, data, options)
+        output.emit(report, as_json, lambda: serve_parts(report))
+        return
+    if data is not None:
+        raise click.UsageError("--data is for a vertical study; the coordinator of another has no rows")
     provide_module(folder.study, module)
-    report = serve_study(folder, ServeOptions(key, host, port, out, overwrite, announce=announce))
+    report = serve_study(folder, options)
     output.emit(report, as_json, lambda: serve_parts(report))
+
+
+def _serve_house(folder: StudyFolder, data: Path | None, options: ServeOptions) -> JsonObject:
+    """The house with the target of a vertical study."""
+    from deepseek.data import read_table
+    from deepseek.privacy.vertical.server import serve_house
+
+    if data is None:
+        raise click.UsageError("the study is vertical: name the table of the house with the target by --data")
+    return serve_house(folder, read_table(data), options)
 
 
 def serve_parts(report: dict[str, object]) -> list[object]:
     """What the terminal shows at the end."""
     figures = report.get("figures")
-    facts: list[tuple[str, object]] = [("study", report["name"]), ("parties in the last round", report["last_parties"])]
+    facts: list[tuple[str, object]] = [("study", report["name"])]
+    facts += [("parties in the last round", report["last_parties"])] if "last_parties" in report else []
+    facts += [("rows that both houses have", report["num_shared_rows"])] if "num_shared_rows" in report else []
     facts += [(name, f"{value:.4g}") for name, value in figures.items()] if isinstance(figures, dict) else []
     facts += [("bundle", report["bundle"])] if "bundle" in report else []
     return [output.fact_table(facts)]

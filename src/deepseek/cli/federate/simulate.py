@@ -14,6 +14,7 @@ Examples:
   deepseek federate simulate cards --data payments.csv --parties 10 --split by:CUSTOMER_ID
   deepseek federate simulate cards --data payments.parquet --parties 5 --out bundle --key release-key
   deepseek federate simulate speech --data digits.npz --parties 6 --split by:speaker --json
+  deepseek federate simulate loans --data both.csv --out halves
 """
 
 
@@ -37,7 +38,10 @@ def command(
     seed: int, module: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run STUDY with the rows of DATA cut into parties of uneven size. The model is measured on a fifth of the rows,
-    which no party has, beside each party alone and all data in one place."""
+    which no party has, beside each party alone and all data in one place.
+
+    Of a vertical study DATA has the columns of both houses: --parties and --split do not apply, and --out is a folder
+    with the half of each."""
     from deepseek.bundle import check_target
     from deepseek.data import read_table
     from deepseek.privacy.parties.module_source import provide_module
@@ -48,6 +52,14 @@ def command(
         check_target(out, overwrite=overwrite, key=key)
     options = SimulationOptions(num_parties, split, seed, out, key, overwrite)
     folder = open_study(study)
+    if folder.study.vertical is not None:
+        from deepseek.privacy.vertical.halves import HalfTarget
+        from deepseek.privacy.vertical.simulation import simulate_vertical
+
+        halves = None if out is None else HalfTarget(out, key, overwrite)
+        vertical = simulate_vertical(folder.study, read_table(data), halves)
+        output.emit(vertical, as_json, vertical.summary_parts)
+        return
     provide_module(folder.study, module)
     simulation = simulate(folder.study, read_table(data), options)
     output.emit(simulation, as_json, simulation.summary_parts)

@@ -20,14 +20,16 @@ import numpy as np
 
 from deepseek.contracts import Arrays, JsonObject
 from deepseek.data.table.npz import read_npz
-from deepseek.engines.convert.comparison import Agreement, compare_graph
+from deepseek.engines.convert.comparison import Agreement, compare_graph, read_signature
 from deepseek.engines.convert.routes.loaded import FRAMEWORK_ERRORS, Export, LoadedModel
 from deepseek.engines.convert.rows import ConversionRows, match_inputs
 from deepseek.engines.measuring import answer_stdin
+from deepseek.engines.onnx_file.mixing import why_mixed
 from deepseek.engines.onnx_file.operators import OperatorLibrary
 from deepseek.errors import DeepseekError, InputError
 
 GRAPH, ARRAYS, EXPECTED, ROWS = "model.onnx", "arrays.npz", "expected.npz", "rows.npz"
+SECOND_BEST = "whole.onnx"  # a graph that agrees, but takes all rows as one
 #: Names of ways to load a model -> the module in routes/ whose load() does it.
 LOADERS = {
     "keras-torch": "keras_torch", "keras-tensorflow": "keras_tensorflow", "saved-model": "saved_model",
@@ -90,18 +92,38 @@ def _answer(model: LoadedModel, arrays: Arrays) -> Arrays:
 
 
 def _export(model: LoadedModel, folder: Path, arrays: Arrays, expected: Arrays, num_rows: int) -> list[JsonObject]:
-    """What came of each export that was tried: one that agrees is the last, and its graph lies in the folder."""
+    """What came of each export that was tried: one that agrees is the last, and its graph lies in the folder.
+
+    Where a server could not compute rows of a graph together, since nothing shows that none changes another's answer,
+    the next ways are tried too, for one takes a row at a time; that graph is kept in case that none agrees."""
     attempts: list[JsonObject] = []
+    path, second = folder / GRAPH, folder / SECOND_BEST
+    mixed: JsonObject | None = None
     for export in model.exports:
-        path = folder / GRAPH
         path.unlink(missing_ok=True)
         agreement, problem = _try_export(export, path, arrays, expected, num_rows, model.operators)
-        attempts.append(
-            {"export": export.name, "problem": problem} | ({} if agreement is None else agreement.to_dict())
-        )
-        if agreement is not None and agreement.holds:
+        attempt = {"export": export.name, "problem": problem} | ({} if agreement is None else agreement.to_dict())
+        attempts.append(attempt)
+        if agreement is None or not agreement.holds:
+            continue
+        reason = _why_mixed(path, model.operators)
+        if not reason:
             return attempts
+        attempt["problem"] = f"rows may change each other's answers: {reason}"
+        if mixed is None:
+            mixed = attempt
+            path.replace(second)
+    if mixed is not None:
+        second.replace(path)
+        attempts.remove(mixed)
+        attempts.append(mixed)
     return attempts
+
+
+def _why_mixed(path: Path, operators: OperatorLibrary | None) -> str:
+    """Why a server would take all rows of a graph as one; "" where it takes them one by one."""
+    row_mode = read_signature(path, operators).rows
+    return {"single": "", "joined": why_mixed(path)}.get(row_mode, "its ends have no free axis of rows")[:500]
 
 
 def _try_export(

@@ -3,7 +3,9 @@
     document = make_credential(claim, issuer_method)
     read_claim(document).level               # IntegrityError names what is missing
 
-Source: Open Badges Specification 3.0 (1EdTech, 2024), B.1 AchievementCredential, B.2 Achievement, B.18 Result.
+What is signed says which labs the path had (resultDescription), since when (version), and which were passed (evidence,
+with the digest of each). Source: Open Badges Specification 3.0 (1EdTech, 2024), B.1 AchievementCredential, B.2
+Achievement, B.18 Result, B.8 EndorsementCredential.
 """
 
 from __future__ import annotations
@@ -46,7 +48,10 @@ class Claim:
     holder: str
     issued: str  # UTC, ISO 8601 with a Z
     labs: tuple[PassedLab, ...]
+    path_date: str  # the version of the path: when it became what it was
+    path_labs: tuple[str, ...]  # all labs of that path
     issuer_name: str = ""
+    reviews: tuple[JsonObject, ...] = ()  # signed rubrics (review.py), of labs that have one
 
 
 def make_credential(claim: Claim, method: str, level: LevelTable, titles: Mapping[str, str]) -> JsonObject:
@@ -54,6 +59,7 @@ def make_credential(claim: Claim, method: str, level: LevelTable, titles: Mappin
     issuer: JsonObject = {"id": method.partition("#")[0], "type": ["Profile"]}
     if claim.issuer_name:
         issuer["name"] = claim.issuer_name
+    endorsements: JsonObject = {"endorsement": list(claim.reviews)} if claim.reviews else {}
     return {
         "@context": list(CONTEXTS),
         "id": f"urn:uuid:{uuid.uuid4()}",
@@ -70,18 +76,20 @@ def make_credential(claim: Claim, method: str, level: LevelTable, titles: Mappin
                 "id": f"{LEVEL_NAME}{claim.level}",
                 "type": ["Achievement"],
                 "achievementType": "Certificate",
+                "version": claim.path_date,
                 "name": level.title.en,
                 "description": level.can.en,
                 "criteria": {
-                    "narrative": f"Each of {len(claim.labs)} labs passed: what was made was graded by deepseek "
+                    "narrative": f"Each of the {len(claim.path_labs)} labs that the path has since {claim.path_date} "
+                    f"passed: what was made was graded by deepseek "
                     f"{__version__} on inputs that the learner had not seen."
                 },
                 "resultDescription": [
                     {
-                        "id": f"{LAB_NAME}{lab.lab}", "type": ["ResultDescription"], "name": titles[lab.lab],
+                        "id": f"{LAB_NAME}{lab}", "type": ["ResultDescription"], "name": titles[lab],
                         "resultType": "RawScore", "valueMin": "0", "valueMax": "100",
                     }
-                    for lab in claim.labs
+                    for lab in claim.path_labs
                 ],
             },
             "result": [
@@ -97,6 +105,7 @@ def make_credential(claim: Claim, method: str, level: LevelTable, titles: Mappin
             }
             for lab in claim.labs
         ],
+        **endorsements,
     }  # fmt: skip
 
 
@@ -112,15 +121,25 @@ def read_claim(document: JsonObject) -> Claim:
             raise KeyError(name)
         scores = {result["resultDescription"]: int(result["value"]) for result in subject["result"]}
         labs = tuple(_read_lab(each, scores) for each in document["evidence"])
+        path = tuple(str(each["id"]).removeprefix(LAB_NAME) for each in subject["achievement"]["resultDescription"])
         return Claim(
             level, str(subject["identifier"][0]["identityHash"]), str(document["validFrom"]), labs,
-            str(document["issuer"].get("name", "")),
+            str(subject["achievement"]["version"]), path, str(document["issuer"].get("name", "")),
+            _read_endorsements(document),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise IntegrityError(
             f"it is no certificate of this learning path: {error}", expected="an Open Badges 3.0 credential of a level",
             fix="take the JSON that deepseek learn certify has written",
         ) from error  # fmt: skip
+
+
+def _read_endorsements(document: JsonObject) -> tuple[JsonObject, ...]:
+    """Signed reviews as they stand there; what they say is read by review.py."""
+    reviews = document.get("endorsement", [])
+    if not isinstance(reviews, list) or not all(isinstance(review, dict) for review in reviews):
+        raise TypeError("endorsement is no list of objects")
+    return tuple(reviews)
 
 
 def _read_lab(evidence: Any, scores: Mapping[str, int]) -> PassedLab:

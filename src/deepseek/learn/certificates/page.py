@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deepseek import look
 from deepseek.learn.certificates.credential import Claim
+from deepseek.learn.certificates.review import read_review
 from deepseek.learn.definition.catalog import Catalog
 from deepseek.look import Column, Section, Text
 from deepseek.look.tables import Cell
@@ -29,7 +30,10 @@ def certificate_page(claim: Claim, catalog: Catalog, public_key: str, file_name:
         Text("Issued on", "颁发日期"): day,
         Text("Labs", "实验数"): len(claim.labs),
         Text("Hours of work", "学时"): f"{hours:g}",
+        Text("Path as it was on", "课程版本"): claim.path_date,
     }
+    for review in map(read_review, claim.reviews):
+        facts[Text("Reviewed by", "评审人")] = f"{review.reviewer} ({review.lab}, {review.reviewer_did})"
     verify = [
         look.paragraph(
             Text(

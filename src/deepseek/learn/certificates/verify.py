@@ -1,4 +1,5 @@
-"""Whether a certificate is what its issuer wrote, who that is, and whether its level was passed.
+"""Whether a certificate is what its issuer wrote, who that is, and whether its level was passed: by the list of labs
+that the path had on the date that the certificate names.
 
 verify_certificate(Path("ann.json"), key=Path("school-key.pub")).problems
 """
@@ -11,12 +12,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepseek.bundle.report import VerificationReport
+from deepseek.bundle.report import Signature, VerificationReport
 from deepseek.bundle.sign import load_public_key
 from deepseek.errors import IntegrityError
 from deepseek.files import read_bounded
 from deepseek.learn.certificates.credential import Claim, read_claim
 from deepseek.learn.certificates.proof import check_proof, verification_method
+from deepseek.learn.certificates.review import Review, read_review, review_problems, same_person
 from deepseek.learn.definition.catalog import Catalog, read_catalog
 
 if TYPE_CHECKING:  # contracts brings numpy, which verify does without
@@ -46,7 +48,9 @@ def verify_certificate(path: Path, *, key: Path | None = None, catalog: Catalog 
     try:
         document = _decode(content)
         signer = check_proof(document)
-        claim = read_claim(document)
+        claim, issuer = _read_any(document), str(document["issuer"]["id"])
+    except (KeyError, TypeError) as error:
+        return VerificationReport((f"{path.name}: it names no issuer: {error}",))
     except IntegrityError as error:
         return VerificationReport((f"{path.name}: {error}",))
     problems = []
@@ -54,51 +58,117 @@ def verify_certificate(path: Path, *, key: Path | None = None, catalog: Catalog 
     if public is not None and raw != public.public_bytes_raw():
         wanted = public.public_bytes_raw().hex()[:16]
         problems.append(f"{path.name} is signed by another key, {raw.hex()[:16]}..., and not by {wanted}...")
-    if document["issuer"]["id"] != verification_method(raw).partition("#")[0]:
+    if issuer != verification_method(raw).partition("#")[0]:
         problems.append(f"{path.name} names an issuer who has not signed it")
-    problems += _level_problems(claim, catalog or read_catalog())
+    catalog, notes = catalog or read_catalog(), list[str]()
+    if isinstance(claim, Review):
+        problems += review_problems(document, catalog)
+    else:
+        problems += _level_problems(claim, catalog)
+        notes = _notes(claim, catalog)
     if problems:
         return VerificationReport(tuple(problems))
-    return VerificationReport((), hashlib.sha256(content).hexdigest(), "not checked" if key is None else "good", 1)
+    signature: Signature = "not checked" if key is None else "good"
+    return VerificationReport((), hashlib.sha256(content).hexdigest(), signature, 1, tuple(notes))
 
 
-def claim_of(path: Path) -> Claim:
-    """What a certificate says; whether it is true is asked of verify_certificate()."""
-    return read_claim(_decode(read_bounded(path, MAX_BYTES, what="a certificate", smaller="take the one issued")))
+def _read_any(document: JsonObject) -> Claim | Review:
+    """What a certificate or a review says. IntegrityError for another credential."""
+    return read_review(document) if "EndorsementCredential" in str(document.get("type")) else read_claim(document)
 
 
-def graded_by_other_checks(claim: Claim, catalog: Catalog) -> list[str]:
-    """The labs whose checks are others here than those that graded them: of another version, or changed."""
+def read_credential(path: Path) -> JsonObject:
+    """The JSON of a certificate or a review. IntegrityError for what is none."""
+    return _decode(read_bounded(path, MAX_BYTES, what="a certificate", smaller="take the one that was issued"))
+
+
+def claim_of(path: Path) -> Claim | Review:
+    """What a certificate or a review says; whether it is true is asked of verify_certificate()."""
+    return _read_any(read_credential(path))
+
+
+def _notes(claim: Claim, catalog: Catalog) -> list[str]:
+    """What is true and worth knowing: that the path has grown, and which labs other checks have graded."""
     digests = {lab.id: lab.digest for lab in catalog.labs}
-    return [each.lab for each in claim.labs if digests.get(each.lab, each.digest) != each.digest]
+    others = [each.lab for each in claim.labs if digests.get(each.lab, each.digest) != each.digest]
+    notes = [f"graded by other checks than those of this version: {', '.join(others)}"] if others else []
+    return [note for note in (path_note(claim, catalog), *notes) if note]
+
+
+def path_note(claim: Claim, catalog: Catalog) -> str:
+    """That the path has grown since, in a sentence; "" where it has not."""
+    num_now, later = len(catalog.of_level(claim.level)), _later_labs(claim, catalog)
+    if not later:
+        return ""
+    return f"of the path as it was on {claim.path_date}: {len(claim.path_labs)} labs; it has {num_now} now"
+
+
+def _later_labs(claim: Claim, catalog: Catalog) -> set[str]:
+    return {lab.id for lab in catalog.of_level(claim.level)} - set(claim.path_labs)
 
 
 def _level_problems(claim: Claim, catalog: Catalog) -> list[str]:
-    problems = []
-    known = {lab.id for lab in catalog.of_level(claim.level)}
-    lacking = sorted(known - {each.lab for each in claim.labs})
-    if lacking:
+    problems = [*_path_problems(claim, catalog), *_review_problems(claim, catalog)]
+    names = [each.lab for each in claim.labs]
+    if lacking := sorted(set(claim.path_labs) - set(names)):
         problems.append(f"the level {claim.level} was not passed: {', '.join(lacking)} are not among its labs")
-    table = catalog.levels.get(claim.level)
-    if table is not None and not lacking and len(claim.labs) < table.num_labs:
-        problems.append(
-            f"the level {claim.level} was not passed: it has {table.num_labs} labs, and {len(claim.labs)} are named"
-        )
-    if len({each.lab for each in claim.labs}) < len(claim.labs):
+    if len(set(names)) < len(names) or len(set(claim.path_labs)) < len(claim.path_labs):
         problems.append("a lab is named twice")
     scores = {lab.id: lab.table.pass_score for lab in catalog.labs}
     low = [each.lab for each in claim.labs if not scores.get(each.lab, 0) <= each.score <= 100]
     if low:
         problems.append(f"the level {claim.level} was not passed: {', '.join(low)} has too few points")
+    return problems + _date_problems(claim)
+
+
+def _path_problems(claim: Claim, catalog: Catalog) -> list[str]:
+    """Whether the list of labs is one that the path has had, by the dates on which it has grown."""
+    table, dates, num_labs = catalog.levels.get(claim.level), catalog.path_dates(claim.level), 0
+    num_labs = len(catalog.of_level(claim.level))
+    if table is None or num_labs < table.num_labs:
+        return [f"the level {claim.level} is not whole in this version of the path, so that nobody has passed it here"]
+    if claim.path_date not in dates:
+        when = f"{claim.path_date[:30]!r}"
+        if claim.path_date > dates[-1]:
+            return [f"it is of the path of {when}, and this version ends at {dates[-1]}: verify it with a later one"]
+        return [f"it is of the path of {when}, and there was no such path: it has changed on {', '.join(dates)}"]
+    if claim.issued[:10] < claim.path_date:
+        return [f"it was issued on {claim.issued[:10]}, before its path of {claim.path_date} was there"]
+    wanted = {lab.id for lab in catalog.path_on(claim.level, claim.path_date)}
+    if missing := sorted(wanted - set(claim.path_labs)):
+        return [f"its list is not that of the path of {claim.path_date}: {', '.join(missing)} is missing"]
+    return []
+
+
+def _review_problems(claim: Claim, catalog: Catalog) -> list[str]:
+    """Labs with a rubric, whose review must be there, whole, signed, and of this holder's work."""
+    problems: list[str] = []
+    reviewed = set()
+    digests = {each.lab: each.digest for each in claim.labs}
+    for document in claim.reviews:
+        if bad := review_problems(document, catalog):
+            problems += [f"a review in it: {problem}" for problem in bad]
+            continue
+        review = read_review(document)
+        if not same_person(review.author, claim.holder):
+            problems.append(f"the review of {review.lab} is of the work of {review.author}, and not of {claim.holder}")
+        elif digests.get(review.lab) != review.lab_digest:
+            problems.append(f"the review of {review.lab} is of other checks than those that graded it")
+        else:
+            reviewed.add(review.lab)
+    needed = [lab.id for lab in catalog.of_level(claim.level) if lab.table.rubric and lab.id in claim.path_labs]
+    if not problems:
+        problems = [f"{lab} has no signed review of another person" for lab in needed if lab not in reviewed]
+    return problems
+
+
+def _date_problems(claim: Claim) -> list[str]:
     try:
         issued = datetime.fromisoformat(claim.issued)
         is_future = issued > datetime.now(UTC) + CLOCK
     except (ValueError, TypeError):
-        problems.append(f"its date is {claim.issued[:30]!r}, which is none")
-    else:
-        if is_future:
-            problems.append(f"it is dated {claim.issued}, which is yet to come")
-    return problems
+        return [f"its date is {claim.issued[:30]!r}, which is none"]
+    return [f"it is dated {claim.issued}, which is yet to come"] if is_future else []
 
 
 def _decode(content: bytes) -> JsonObject:

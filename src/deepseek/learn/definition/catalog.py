@@ -63,6 +63,17 @@ class Catalog:
     def of_level(self, level: Level) -> tuple[Lab, ...]:
         return tuple(lab for lab in self.labs if lab.table.level == level)
 
+    def path_dates(self, level: Level) -> tuple[str, ...]:
+        """The dates on which the path of a level has grown, the first one first: its versions. Labs of organizations
+        make none, for others would not know it."""
+        labs = self.of_level(level)
+        own = [lab for lab in labs if lab.id in self.built_in]
+        return tuple(sorted({lab.table.since for lab in own or labs}))
+
+    def path_on(self, level: Level, day: str) -> tuple[Lab, ...]:
+        """The labs that the path of a level had on a date (ISO 8601)."""
+        return tuple(lab for lab in self.of_level(level) if lab.table.since <= day)
+
     def next_lab(self, passed: Iterable[str]) -> Lab | None:
         """The first lab that is not passed and whose prerequisites are; None when all are passed."""
         known = set(passed)

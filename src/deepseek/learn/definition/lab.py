@@ -15,6 +15,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
@@ -37,6 +38,7 @@ TASKS: Mapping[Language, str] = {"en": "task.en.md", "zh": "task.zh.md"}
 MAX_TEXT_BYTES = 2**20
 MIN_CHECKS, MAX_CHECKS = 5, 10
 TOTAL_WEIGHT = 100
+FIRST_PATH = "2026-11-29"
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{2,39}")
 PLACEHOLDER = re.compile(r"{(\w+)}")
 
@@ -82,6 +84,14 @@ class CheckTable:
 
 
 @dataclass(frozen=True, slots=True)
+class CriterionTable:
+    """One question of a rubric, which a person answers with 0 to 4 points and a reason."""
+
+    id: str
+    title: Translated
+
+
+@dataclass(frozen=True, slots=True)
 class LabTable:
     """lab.toml."""
 
@@ -101,6 +111,8 @@ class LabTable:
     place: int = 1000  # in its level: lower ones come first
     memory_mb: int = 2048  # that the learner's code may take
     pass_score: int = 80
+    since: str = FIRST_PATH  # date from which the path of its level has it
+    rubric: tuple[CriterionTable, ...] = ()  # where there is one, a certificate needs it filled in and signed
 
 
 @dataclass(frozen=True)
@@ -184,8 +196,23 @@ def _table_problems(table: LabTable) -> Iterator[str]:
         yield f"skills are {', '.join(table.skills) or 'missing'}, no cells of the matrix, such as data.foundation"
     if not 0 < table.hours <= 40 or not 0 < table.seconds <= 600:
         yield "hours are above 0 and at most 40, seconds at most 600"
+    if not is_date(table.since):
+        yield f"since is {table.since!r}, no date such as {FIRST_PATH}"
+    if len({criterion.id for criterion in table.rubric}) < len(table.rubric):
+        yield "two criteria of its rubric have one id"
     if not table.submits:
         yield "submits is empty: nothing would be graded"
+
+
+def is_date(text: str) -> bool:
+    """
+    >>> is_date("2026-11-29"), is_date("29.11.2026"), is_date("2026-02-30")
+    (True, False, False)
+    """
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _check_problems(lab: Lab, shared: frozenset[str]) -> Iterator[str]:

@@ -138,6 +138,13 @@ class Work:
         """What a function of the learner's returns for each list of arguments, in a process with limits."""
         return run_solution(self.place, file, function, calls, seconds)
 
+    def probe(
+        self, probe: Path, file: str, function: str, *calls: Sequence[object], seconds: float | None = None
+    ) -> list[Any]:
+        """What a function of a probe returns for each list of arguments: a file beside checks.py that runs in the
+        learner's process, for what cannot pass between two. Its functions take the learner's module first."""
+        return run_solution(self.place, file, function, calls, seconds, probe)
+
     def verb(self, *arguments: str, seconds: float | None = None) -> JsonObject:
         """What `deepseek VERB ... --json` prints, run beside what was handed in."""
         return run_verb(self.place, *arguments, seconds=seconds)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import site
 import subprocess
@@ -60,19 +61,27 @@ def child_environment(scratch: Path) -> dict[str, str]:
 
 
 def run_solution(
-    place: RunPlace, file: str, function: str, calls: Sequence[Sequence[object]], seconds: float | None = None
+    place: RunPlace,
+    file: str,
+    function: str,
+    calls: Sequence[Sequence[object]],
+    seconds: float | None = None,
+    probe: Path | None = None,
 ) -> list[Any]:
-    """Call a function of the learner's file once for each list of arguments. Mistake names what it did wrong."""
+    """Call a function of the learner's file once for each list of arguments. Mistake names what it did wrong. `probe`:
+    a file of the lab's own whose function is called instead, with the learner's module first."""
     limit_s = place.seconds if seconds is None else seconds
     if not (place.folder / file).is_file():
         raise Mistake("missing_file", name=file)
     home = place.scratch / "home"
     environment = child_environment(place.scratch)
+    if probe is not None:  # where it may be read; anew each time, for code may write there
+        shutil.copyfile(probe, home / probe.name)
     writable = [place.folder, home]
     request = SolutionRequest(
         file, function, [encode_value(list(arguments)) for arguments in calls], place.memory_mb, math.ceil(limit_s),
         [*(str(path.resolve()) for path in writable), *DEVICES],
-        _private_folders(place), _readable_folders(place),
+        _private_folders(place), _readable_folders(place), "" if probe is None else str(home / probe.name),
     )  # fmt: skip
     request_file = place.scratch / "request.json"
     request_file.write_text(json.dumps({name: getattr(request, name) for name in request.__slots__}))

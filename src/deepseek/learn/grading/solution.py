@@ -1,8 +1,8 @@
 """The process of the learner's code: python -m deepseek.learn.grading.solution REQUEST REPORT PID
 
 REQUEST is JSON (SolutionRequest), REPORT an open file descriptor. The process limits itself, then loads the file and
-calls its function once for each list of arguments. It writes one object: {"results": [...]}, or {"mistake", "values"},
-and ends with the process PID that has started it.
+calls its function once for each list of arguments, or that of a probe of the lab. It writes one object:
+{"results": [...]}, or {"mistake", "values"}, and ends with the process PID that has started it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import resource
 import sys
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, NoReturn
 
 from deepseek.engines.lifetime import end_with_parent
@@ -33,7 +34,7 @@ NO_MEMORY = ("can't allocate memory", "bad_alloc", "Unable to allocate", "not en
 class SolutionRequest:
     """What to run and within which limits."""
 
-    file: str  # in the working folder
+    file: str  # of the learner, in the working folder: what is named in mistakes
     function: str
     calls: list[list[Any]]  # encoded
     memory_mb: int
@@ -41,6 +42,7 @@ class SolutionRequest:
     writable: list[str]
     private: list[str]
     readable: list[str]
+    probe: str = ""  # a file of the lab's own, whose function is called with the learner's module as first argument
 
 
 def main(request_path: str, descriptor: str, parent_pid: str) -> None:
@@ -74,17 +76,25 @@ def set_limits(memory_mb: int, cpu_s: int) -> None:
 
 
 def _load_function(request: SolutionRequest, report: _Report) -> Any:
-    spec = importlib.util.spec_from_file_location(Path(request.file).stem, Path(request.file).resolve())
-    if spec is None or spec.loader is None:
-        report.end("missing_file", name=request.file)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # a dataclass of the solution looks itself up there
+    """What is called: the learner's function, or the probe's with the learner's module as its first argument."""
     sys.path.insert(0, str(Path.cwd()))
-    spec.loader.exec_module(module)
+    module = _load_module(request.file, report)
+    if request.probe:
+        return partial(getattr(_load_module(request.probe, report), request.function), module)
     function = getattr(module, request.function, None)
     if not callable(function):
         report.end("no_function", file=request.file, function=request.function)
     return function
+
+
+def _load_module(file: str, report: _Report) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(file).stem, Path(file).resolve())
+    if spec is None or spec.loader is None:
+        report.end("missing_file", name=file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # a dataclass of the solution looks itself up there
+    spec.loader.exec_module(module)
+    return module
 
 
 class _Report:

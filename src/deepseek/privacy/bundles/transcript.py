@@ -114,7 +114,7 @@ class Transcript:
 
     @property
     def num_training_rounds(self) -> int:
-        return sum(record.kind == "training" for record in self.records)
+        return sum(record.kind in ("training", "sums") for record in self.records)  # "sums": of a vertical study
 
     def to_dict(self) -> JsonObject:
         """evidence/transcript.json."""

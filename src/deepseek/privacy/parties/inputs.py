@@ -84,7 +84,7 @@ def read_rows(study: Study, table: Table) -> InputRows:
             expected=f"columns {', '.join(column.name for column in study.preprocessor.columns)} and {study.target}",
             fix="bring the data into the schema of the study",
         )
-    _check_types(study, table)
+    check_types(study, table)
     target = encode_target(table, study.target, study.labels)
     if study.task == "regression":
         target = (target - study.target_centre) / study.target_scale
@@ -103,7 +103,7 @@ def bin_features(edges: tuple[tuple[float, ...], ...], features: Float32) -> Flo
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _check_types(study: Study, table: Table) -> None:
+def check_types(study: Study, table: Table) -> None:
     """InputError for a column that is text where the study learns from numbers, or the other way round: a category of
     numbers would silently be 'other' in every row."""
     for column in study.preprocessor.columns:

@@ -27,6 +27,7 @@ from deepseek.privacy.rounds.course import advance, combine
 from deepseek.privacy.rounds.state import StudyState, begin_study
 from deepseek.privacy.simulation.parts import split_parties
 from deepseek.privacy.study.definition import Party, Study
+from deepseek.privacy.study.vertical import refuse_vertical
 from deepseek.results import Result
 from deepseek.train.tabular.metrics import auc, default_metric, find_metric, measure_figures
 
@@ -101,6 +102,7 @@ class Simulation(Result):
 def simulate(study: Study, table: Table, options: SimulationOptions) -> Simulation:
     """Run the study. InputError for a table of another schema, or parties that would have too few rows; CheckError for
     masked sums over so few that they would hide nothing."""
+    refuse_vertical(study)
     cut = split_table(
         table, target=study.target, task=study.task, test_share=TEST_SHARE, validation_share=0, seed=options.seed
     )

@@ -14,6 +14,7 @@ import hashlib
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from deepseek.bundle.fields import parse_value
 from deepseek.bundle.manifest import canonical_json, check_name, decode_object
@@ -57,6 +58,18 @@ class ModuleSource:
     sha256: str  # of the bytes of FILE.py
 
 
+@dataclass(frozen=True, slots=True)
+class VerticalColumns:
+    """Of a study of two houses with the same people: what joins their rows, and the columns of the house without the
+    target. Those of the house with it, the study's first party, stand where every study has its columns."""
+
+    id_column: str  # of both tables
+    id_kind: Literal["number", "text"]
+    alignment: Literal["intersection", "same_ids"]  # by private set intersection, or the same ids on both sides
+    preprocess: str  # the text of preprocess.json
+    inputs: InputScaling
+
+
 @dataclass(frozen=True)
 class Study:
     """study.json."""
@@ -76,10 +89,16 @@ class Study:
     format: int = FORMAT
     tree_edges: tuple[tuple[float, ...], ...] = ()  # of trees: where the bins of each prepared feature are cut
     module: ModuleSource | None = None  # where the model is a torch module
+    vertical: VerticalColumns | None = None  # where two houses have other columns of the same people
 
     @cached_property
     def preprocessor(self) -> Preprocessor:
         return Preprocessor.from_bytes(self.preprocess.encode())
+
+    @property
+    def server(self) -> Party | None:
+        """Who serves the study: its coordinator; of a vertical one the party with the target."""
+        return self.parties[0] if self.vertical is not None and self.parties else self.coordinator
 
     @property
     def num_margins(self) -> int:
@@ -93,6 +112,8 @@ class Study:
             del plain["tree_edges"], plain["settings"]["model"]["trees"]
         if self.module is None:
             del plain["module"]
+        if self.vertical is None:
+            del plain["vertical"]
         return canonical_json(plain)
 
     @cached_property
@@ -208,6 +229,8 @@ def _check_study(study: Study) -> None:
             expected="the file of a torch module with model.kind = 'module', and none with another kind",
             fix="name it with --module FILE.py:NAME, or leave it out",
         )
+    if study.vertical is not None:
+        _check_vertical(study)
     if len(set(names)) < len(names) or len(set(keys)) < len(keys):
         raise InputError(
             "two parties of the study have one name or one key",
@@ -226,3 +249,23 @@ def _check_study(study: Study) -> None:
             expected=f"more than half of the parties, {len(names) // 2 + 1}: else a round could be opened twice",
             fix="raise rounds.min_parties",
         )
+
+
+def _check_vertical(study: Study) -> None:
+    """InputError for what a study of two houses with other columns does not have."""
+    rounds, settings = study.settings.rounds, study.settings
+    for name, good, expected in (
+        ("the number of parties", len(study.parties) in (0, 2), "two, the first of which has the target"),
+        ("coordinator", study.coordinator is None, "none: the party with the target serves the study"),
+        ("the target", study.task != "multiclass", "two classes, or numbers"),
+        ("model.kind", settings.model.kind == "linear", '"linear"'),
+        ("rounds.strategy", rounds.strategy == "fedavg", '"fedavg": it does not apply'),
+        ("rounds.rule", rounds.rule == "mean" and rounds.norm_bound is None, '"mean", without norm_bound'),
+        ("rounds.min_parties", rounds.min_parties == 2, "2"),
+        ("budget.noise", settings.budget.noise == 0, "0: a budget of a vertical study is not built"),
+        ("protection.secure_sums", not settings.protection.secure_sums, "false: two houses have no sum to hide in"),
+    ):
+        if not good:
+            raise InputError(
+                f"{name} does not go with a vertical study", expected=expected, fix=f"change {name}, or leave it out"
+            )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -16,9 +17,18 @@ from deepseek.contracts import Float32
 from deepseek.data import Preprocessor, Table, encode_target, find_kinds, fit_preprocessor, infer_task
 from deepseek.errors import InputError
 from deepseek.nn.dense import signed_log
-from deepseek.privacy.study.definition import InputScaling, ModuleSource, Party, Study
+from deepseek.privacy.study.definition import InputScaling, ModuleSource, Party, Study, VerticalColumns
 from deepseek.privacy.study.settings import StudySettings
 from deepseek.train.candidates.perceptron import is_skewed, robust_scale
+
+
+@dataclass(frozen=True, slots=True)
+class VerticalRequest:
+    """Of a study of two houses with other columns of the same people: what joins them, and a sample of the second."""
+
+    id_column: str
+    sample: Table  # of the house without the target
+    alignment: Literal["intersection", "same_ids"] = "intersection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,7 @@ class StudyRequest:
     parties: tuple[Party, ...] = ()  # none: the study can be simulated, not served
     coordinator: Party | None = None
     module: ModuleSource | None = None  # of model.kind = "module"
+    vertical: VerticalRequest | None = None
 
 
 def make_study(sample: Table, request: StudyRequest, settings: StudySettings) -> Study:
@@ -40,7 +51,10 @@ def make_study(sample: Table, request: StudyRequest, settings: StudySettings) ->
     settings.check()
     info = infer_task(sample, request.target)
     kinds = find_kinds(sample, target=request.target)
-    preprocessor = fit_preprocessor(sample, kinds, target=request.target, drop=request.drop)
+    vertical = None if request.vertical is None else _vertical_columns(sample, request.vertical, request)
+    join = () if vertical is None else (vertical.id_column,)
+    drop = tuple(name for name in (*request.drop, *join) if vertical is None or name in sample.columns)
+    preprocessor = fit_preprocessor(sample, kinds, target=request.target, drop=drop)
     centre, scale = 0.0, 1.0
     if info.task == "regression":
         values = encode_target(sample, request.target, ())
@@ -56,7 +70,37 @@ def make_study(sample: Table, request: StudyRequest, settings: StudySettings) ->
         target_centre=centre, target_scale=scale, preprocess=preprocessor.to_bytes().decode(),
         inputs=scale_inputs(preprocessor, batch.features), settings=settings,
         parties=request.parties, coordinator=request.coordinator, tree_edges=_tree_edges(batch.features, settings),
-        module=request.module,
+        module=request.module, vertical=vertical,
+    )  # fmt: skip
+
+
+def _vertical_columns(sample: Table, vertical: VerticalRequest, request: StudyRequest) -> VerticalColumns:
+    """InputError for samples that cannot be joined: an id that one does not have, or of two kinds; columns of one name
+    in both; a single column of the second house, which its scores would be."""
+    name, other = vertical.id_column, vertical.sample
+    kinds = {table.types[name] for table in (sample, other) if table.column(name) is not None}
+    if len(kinds) > 1 or not kinds <= {"number", "text"}:
+        raise InputError(
+            f"the id {name!r} is {' and '.join(sorted(kinds))} in the samples",
+            expected="whole numbers in both, or text in both", fix="write the ids alike in both houses",
+        )  # fmt: skip
+    both = sorted((set(sample.names) & set(other.names)) - {name})
+    if both or request.target in other.columns:
+        raise InputError(
+            f"both houses have a column {', '.join(map(repr, both or [request.target]))}",
+            expected="columns of one house each, and the target in the first alone", fix="rename it, or drop it",
+        )  # fmt: skip
+    drop = (name, *(each for each in request.drop if each in other.columns))
+    preprocessor = fit_preprocessor(other, find_kinds(other, target=None), target="", drop=drop)
+    if len(preprocessor.columns) < 2:
+        raise InputError(
+            f"the second house has the column {preprocessor.columns[0].name!r} alone",
+            expected="at least two: the scores of a house with one column are that column", fix="bring another column",
+        )  # fmt: skip
+    return VerticalColumns(
+        id_column=name, id_kind="text" if kinds == {"text"} else "number", alignment=vertical.alignment,
+        preprocess=preprocessor.to_bytes().decode(),
+        inputs=scale_inputs(preprocessor, preprocessor.table(other).features),
     )  # fmt: skip
 
 

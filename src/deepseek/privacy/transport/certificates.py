@@ -108,7 +108,7 @@ def trusted_certificates(folder: StudyFolder) -> dict[str, bytes]:
 def client_context(folder: StudyFolder, party: Party, key: Path, url: str) -> ssl.SSLContext:
     """TLS of a party to the coordinator: its own certificate, and the coordinator's key as the only one it believes.
     InputError where nobody answers, ForeignError or ExpiredError where somebody else does."""
-    coordinator = folder.study.coordinator
+    coordinator = folder.study.server
     if coordinator is None:
         raise InputError(
             "the study names no coordinator", expected="a study made with --coordinator", fix="make the study again"

@@ -23,6 +23,7 @@ from deepseek.privacy.rounds.answer import Answer, LocalParty, answer_bound, che
 from deepseek.privacy.rounds.state import StudyState
 from deepseek.privacy.study.definition import Party, StudyFolder
 from deepseek.privacy.study.refusals import LateError
+from deepseek.privacy.study.vertical import refuse_vertical
 from deepseek.privacy.sums.field import to_field
 from deepseek.privacy.sums.protocol import MaskingParty, PublicKeys, RevealedShares
 from deepseek.privacy.transport.certificates import client_context, public_key_of
@@ -240,6 +241,7 @@ def open_client(url: str, folder: StudyFolder, key: Path, patience_s: float) -> 
 def join_study(url: str, folder: StudyFolder, table: Table, options: JoinOptions) -> JsonObject:
     """Take part until the study is over. InputError for rows, keys and papers that do not fit, CheckError for what the
     coordinator refuses, DeadlineError when it was gone for too long."""
+    refuse_vertical(folder.study)
     client = open_client(url, folder, options.key, options.patience_s)
     ledger = AnswerLedger(folder, LocalParty.of(folder.study, client.party.name, table))
     try:

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
-import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +22,13 @@ from deepseek.contracts import JsonObject
 from deepseek.errors import CheckError, DeepseekError, InputError, MissingError, TooLargeError
 from deepseek.extras import need
 from deepseek.privacy.bundles.pack import pack_study
-from deepseek.privacy.listening import open_server
 from deepseek.privacy.rounds.answer import answer_size
 from deepseek.privacy.study.definition import StudyFolder
-from deepseek.privacy.transport.certificates import make_certificate, public_key_of, trusted_certificates
+from deepseek.privacy.study.vertical import refuse_vertical
+from deepseek.privacy.transport.certificates import public_key_of, trusted_certificates
 from deepseek.privacy.transport.coordinator import Coordinator
 from deepseek.privacy.transport.messages import Place, SignedMessage, check_request, message_path
+from deepseek.privacy.transport.tls_server import open_tls_server
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -53,6 +52,17 @@ class ServeOptions:
     overwrite: bool = False
     linger_s: float = LINGER_S
     announce: Callable[[str], None] = lambda _: None  # called with the address once it is open
+
+
+async def read_body(request: Request, most_bytes: int) -> bytes:
+    """The body of a request. TooLargeError before more than most_bytes are read."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most_bytes:
+            raise TooLargeError("the message is too large", expected=f"{most_bytes} bytes", fix="send less")
+        parts.append(part)
+    return b"".join(parts)
 
 
 class StudyServer:
@@ -109,7 +119,7 @@ class StudyServer:
 
         async def answer(request: Request) -> Response:
             try:
-                body = await self._read_body(request)
+                body = await read_body(request, self.most_bytes)
                 path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                 message = check_request(self.study, request.headers, request.method, path, body)
                 if message.party not in self.coordinator.members:
@@ -125,15 +135,6 @@ class StudyServer:
                 return response
 
         return answer
-
-    async def _read_body(self, request: Request) -> bytes:
-        parts, size = [], 0
-        async for part in request.stream():
-            size += len(part)
-            if size > self.most_bytes:
-                raise TooLargeError("the message is too large", expected=f"{self.most_bytes} bytes", fix="send less")
-            parts.append(part)
-        return b"".join(parts)
 
     async def _task(self, request: Request, message: SignedMessage) -> Response:
         self.coordinator.see(message.party)
@@ -184,6 +185,7 @@ def _json(value: JsonObject) -> Response:
 def serve_study(folder: StudyFolder, options: ServeOptions) -> JsonObject:
     """Serve until the study is over, and write the bundle. InputError or CheckError before anything is opened: a study
     without a coordinator, another key, fewer signatures than a round needs, papers that do not fit."""
+    refuse_vertical(folder.study)
     coordinator, certificates = _open_coordinator(folder, options)
     server = StudyServer(coordinator)
     asyncio.run(_serve(server, certificates, options))
@@ -216,24 +218,10 @@ def _open_coordinator(folder: StudyFolder, options: ServeOptions) -> tuple[Coord
 
 
 async def _serve(server: StudyServer, certificates: dict[str, bytes], options: ServeOptions) -> None:
-    uvicorn = need("uvicorn", extra="privacy")
-    with tempfile.TemporaryDirectory(prefix="deepseek-federate-") as scratch:
-        own, trusted = Path(scratch) / "own.pem", Path(scratch) / "parties.pem"
-        own.write_bytes(make_certificate(options.key, "coordinator"))
-        trusted.write_bytes(b"".join(certificates.values()))
-        config = uvicorn.Config(
-            server.app(), host=options.host, port=options.port, ssl_certfile=own, ssl_keyfile=options.key,
-            ssl_ca_certs=str(trusted), ssl_cert_reqs=ssl.CERT_REQUIRED, log_level="critical", access_log=False,
-            lifespan="off", server_header=False, timeout_graceful_shutdown=1,
-        )  # fmt: skip
-        config.load()
-        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
-    http = uvicorn.Server(config)
-    async with open_server(http):
-        port = http.servers[0].sockets[0].getsockname()[1]
-        options.announce(f"https://{options.host}:{port}")
+    async with open_tls_server(server.app(), options.key, certificates, options.host, options.port) as http:
+        options.announce(http.url)
         ticks = asyncio.create_task(server.run_ticks())
-        while not http.should_exit and not ticks.done():
+        while not http.is_stopping and not ticks.done():
             await asyncio.sleep(TICK_S)
         if ticks.done():
             await ticks

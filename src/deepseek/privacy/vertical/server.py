@@ -1,0 +1,153 @@
+"""The house with the target over HTTPS: it replies to the other house, step by step, and writes its half at the end.
+
+    POST /v1/vertical/STEP       a message of the other house; its reply, alike when the message comes again
+    GET  /v1/status              where the study stands
+
+Every request is signed (transport/messages.py), and so is what is in it (envelope.py). Nothing of it goes into a log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from deepseek.bundle.sign import load_private_key
+from deepseek.contracts import JsonObject
+from deepseek.data import Table
+from deepseek.errors import CheckError, DeepseekError, InputError
+from deepseek.extras import need
+from deepseek.privacy.study.definition import StudyFolder
+from deepseek.privacy.study.refusals import ForeignError
+from deepseek.privacy.study.vertical import party_of
+from deepseek.privacy.transport.certificates import public_key_of, trusted_certificates
+from deepseek.privacy.transport.messages import SignedMessage, check_request
+from deepseek.privacy.transport.server import TICK_S, ServeOptions, read_body
+from deepseek.privacy.transport.tls_server import open_tls_server
+from deepseek.privacy.vertical.envelope import HouseSigner
+from deepseek.privacy.vertical.halves import HalfTarget, measure_joint, pack_half
+from deepseek.privacy.vertical.houses import read_house
+from deepseek.privacy.vertical.memory import MemoryFile
+from deepseek.privacy.vertical.sessions import LabelHouse
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+MOST_BYTES = 1 << 28  # of a message
+
+
+class HouseServer:
+    """Routes around the house with the target."""
+
+    def __init__(self, house: LabelHouse, folder: StudyFolder) -> None:
+        self.house, self.folder = house, folder
+        self.other = party_of(folder.study, "columns")
+        self.num_refused = 0
+        self._lock = asyncio.Lock()
+
+    def app(self) -> Starlette:
+        applications, routing = (
+            need("starlette.applications", extra="privacy"),
+            need("starlette.routing", extra="privacy"),
+        )
+        routes = [
+            routing.Route("/v1/vertical/{step:path}", self._guard(self._reply), methods=["POST"]),
+            routing.Route("/v1/status", self._guard(self._status), methods=["GET"]),
+        ]
+        app: Starlette = applications.Starlette(routes=routes)
+        return app
+
+    def status(self) -> JsonObject:
+        """Where the study stands."""
+        house, study = self.house, self.folder.study
+        return {
+            "study": study.digest, "name": study.name, "kind": None if house.is_over else house.step,
+            "step": house.memory.step, "num_steps": len(house.steps), "num_shared_rows": len(house.memory.places),
+            "waiting_for": [] if house.is_over else [self.other.name],
+            "bytes_by_party": house.transcript.bytes_by_party(), "refused": self.num_refused,
+        }  # fmt: skip
+
+    def _guard(
+        self, handler: Callable[[Request, SignedMessage], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """The handler, behind the checks of size and signature; an error becomes its body."""
+        responses = need("starlette.responses", extra="privacy")
+
+        async def answer(request: Request) -> Response:
+            try:
+                body = await read_body(request, MOST_BYTES)
+                message = check_request(self.folder.study, request.headers, request.method, request.url.path, body)
+                if message.party != self.other.name:
+                    raise ForeignError(
+                        f"{message.party} is not the other house", expected=self.other.name, fix="use its key"
+                    )
+                return await handler(request, message)
+            except DeepseekError as error:
+                self.num_refused += 1
+                response: Response = responses.JSONResponse({"error": error.to_dict()}, error.status)
+                return response
+
+        return answer
+
+    async def _reply(self, request: Request, message: SignedMessage) -> Response:
+        async with self._lock:
+            body = await asyncio.to_thread(self.house.reply, request.path_params["step"], message.body)
+        response: Response = need("starlette.responses", extra="privacy").Response(
+            body, media_type="application/octet-stream"
+        )
+        return response
+
+    async def _status(self, request: Request, message: SignedMessage) -> Response:
+        response: Response = need("starlette.responses", extra="privacy").JSONResponse(self.status())
+        return response
+
+
+def serve_house(folder: StudyFolder, table: Table, options: ServeOptions) -> JsonObject:
+    """Reply until the study is over, and write this house's half. InputError or CheckError before anything is opened:
+    another key than that of the house with the target, a house that has not signed, a table that does not fit."""
+    party, certificates = _check_papers(folder, options)
+    signer = HouseSigner(folder.study, party_of(folder.study, "labels"), load_private_key(options.key))
+    rows = read_house(folder.study, "labels", table)
+    house = LabelHouse(folder.study, "labels", rows, signer, MemoryFile.of(folder, party))
+    server = HouseServer(house, folder)
+    asyncio.run(_serve(server, certificates, options))
+    report = server.status()
+    if not house.is_over:
+        return report
+    joint = measure_joint(house)
+    report |= {"figures": {name: figure.value for name, figure in joint.metrics.items()},
+               "alone": {name: figure.value for name, figure in joint.alone.items()}}  # fmt: skip
+    if options.out is not None:
+        half = HalfTarget(options.out, options.key, options.overwrite)
+        bundle = pack_half(house, half, joint)
+        report |= {"bundle": str(bundle.path), "digest": bundle.digest}
+    house.forget_secrets()
+    return report
+
+
+def _check_papers(folder: StudyFolder, options: ServeOptions) -> tuple[str, dict[str, bytes]]:
+    party = party_of(folder.study, "labels")
+    if public_key_of(options.key) != party.key:
+        raise InputError(
+            f"the key is not that of {party.name}, the house with the target", expected=f"the key {party.key[:16]}...",
+            fix="give its private key; the other house joins",
+        )  # fmt: skip
+    unsigned = folder.unsigned_parties()
+    if unsigned:
+        raise CheckError(
+            f"{' and '.join(unsigned)} has not signed the study", expected="the signatures of both houses",
+            fix="let them sign: deepseek federate sign STUDY --key KEY",
+        )  # fmt: skip
+    other = party_of(folder.study, "columns").name
+    return party.name, {other: trusted_certificates(folder)[other]}
+
+
+async def _serve(server: HouseServer, certificates: dict[str, bytes], options: ServeOptions) -> None:
+    async with open_tls_server(server.app(), options.key, certificates, options.host, options.port) as http:
+        options.announce(http.url)
+        while not http.is_stopping and not server.house.is_over:
+            await asyncio.sleep(TICK_S)
+        if server.house.is_over:  # the other house may have missed the last reply
+            await asyncio.sleep(options.linger_s)
