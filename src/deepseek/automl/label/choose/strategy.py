@@ -4,17 +4,19 @@ Few labels. The items are clustered in as many groups as there will be labels, a
 most typical item is asked (TypiClust: Hacohen, Dekel and Weinshall 2022). A model of so few labels is sure and wrong;
 what it is unsure of would be outliers.
 
-More labels. Among ten times as many items, drawn by chance, a batch is chosen that makes the model most certain of all
-items together (variance.py): each of it is unsure itself, tells of many others, and tells something else than the rest
-of the batch. Classes that are rare so far lie in regions of their own and are found with the rest; copies were left
-out. How unsure a model is counts as far as it is right about it on labels that it has not seen: where it knows little
-better than chance, what it is unsure of would be worse than items by chance.
+More labels. Among ten times as many items a batch is chosen that makes the model most certain of all items together
+(variance.py): each of it is unsure itself, tells of many others, and tells something else than the rest of the batch.
+Classes that are rare so far lie in regions of their own and are found with the rest; copies were left out. How unsure a
+model is counts as far as it is right about it on labels that it has not seen. Where its margins can be believed, the
+ten times as many are those of the smallest margins of nearly all items; where it knows little better than chance, they
+are drawn by chance, for what such a model is unsure of is worse than that.
 
 What is tested on never comes here.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +32,7 @@ COLD_LABELS_PER_CLASS = 2  # below so many labels for each class, items are aske
 MOST_CLUSTERS = 500
 NUM_NEIGHBORS = 20
 CANDIDATES_PER_CHOICE = 10  # a batch is chosen among so many times its size
+LEAST_DOUBT = 0.02  # of a model that is right whenever it is sure
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,9 @@ def choose_batch(
         return choose_typical(dense, labeled, pool, num, seed)
     learner = fit_learner(dense[labeled], target, np.ones(len(labeled)), num_classes)
     slope = fit_held_out_slope(dense[labeled], target, num_classes, seed)
-    candidates = np.sort(np.random.default_rng(seed).permutation(pool)[: CANDIDATES_PER_CHOICE * num])
-    return choose_unsure(dense, learner.probabilities(dense, slope), labeled, candidates, num)
+    num_drawn = math.ceil(CANDIDATES_PER_CHOICE * num / max(1 - slope**2, LEAST_DOUBT))
+    drawn = np.sort(np.random.default_rng(seed).permutation(pool)[:num_drawn])
+    return choose_unsure(dense, learner.probabilities(dense, slope), labeled, drawn, num)
 
 
 def choose_typical(
@@ -103,13 +107,14 @@ def _by_typicality(points: Float64, members: NDArray[np.int64], num_labeled: int
 
 
 def choose_unsure(
-    dense: Float64, probabilities: Float64, labeled: NDArray[np.int64], candidates: NDArray[np.int64], num: int
+    dense: Float64, probabilities: Float64, labeled: NDArray[np.int64], pool: NDArray[np.int64], num: int
 ) -> list[Choice]:
-    """Items that tell most of all others. `probabilities` (N, C) of the rows of `dense` (N, D)."""
-    top = np.sort(probabilities[candidates], axis=1)[:, -2:]
+    """Items of small margins that tell most of all others. `probabilities` (N, C) of the rows of `dense` (N, D)."""
+    top = np.sort(probabilities[pool], axis=1)[:, -2:]
     margin = top[:, 1] - top[:, 0]
-    places = choose_informative(dense, probabilities, labeled, candidates, num, strength=STRENGTH)
-    return [Choice(int(candidates[place]), float(1 - margin[place]), "uncertain") for place in places]
+    near = np.argsort(margin, kind="stable")[: CANDIDATES_PER_CHOICE * num]
+    places = choose_informative(dense, probabilities, labeled, pool[near], num, strength=STRENGTH)
+    return [Choice(int(pool[near[place]]), float(1 - margin[near[place]]), "uncertain") for place in places]
 
 
 def _unit_rows(points: Float64) -> Float64:
