@@ -21,8 +21,8 @@ MAX_FILE_LINES, MAX_CLASS_LINES, MAX_FUNCTION_LINES = 400, 300, 60
 #: Neither `all` nor `dev` brings them: what is not installed cannot be too old.
 APART = frozenset(
     [
-        "apache-flink", "ipykernel", "jax", "jupytext", "mkdocstrings-python", "nbclient", "onnxmltools", "rapidocr",
-        "ray", "tensorflow-cpu", "tensorflow", "tf2onnx", "timm", "zensical",
+        "apache-flink", "ipykernel", "jax", "jupytext", "mkdocstrings-python", "nbclient", "onnxmltools",
+        "openmined-psi", "rapidocr", "ray", "tensorflow-cpu", "tensorflow", "tf2onnx", "timm", "zensical",
     ]
 )  # fmt: skip
 OLDEST_TORCH = Version("2.13")  # what a CPU machine gets; a floor above it would lock those out

@@ -207,7 +207,7 @@ def of_skweak(voted: Voted) -> Any:
         for rule, code in enumerate(row):
             document.spans[f"rule{rule}"] = [] if code < 0 else [Span(document, 0, 1, label=labels[code])]
         documents.append(document)
-    model = NaiveBayes("model", labels, sequence_labelling=False)
+    model = NaiveBayes("model", labels)
     chances = np.full((len(voted.votes), voted.num_classes), 1 / voted.num_classes)
     for row, document in enumerate(model.fit_and_aggregate(documents)):
         for chance in document.spans["model"].attrs.get("probs", {}).values():

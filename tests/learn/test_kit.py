@@ -89,3 +89,40 @@ def test_a_bundle_is_served_and_asked_and_verbs_answer(cancer_bundle: Path, tmp_
         status, answer = served.predict(rows)
         assert (status, len(answer["predictions"])) == (200, len(rows))
         assert served.predict([{"mean_radius": "broken"}])[0] == 422
+
+
+RANKS = """
+import pathlib, time
+
+def meet(rank, num):
+    pathlib.Path(f"{rank}.txt").write_text("here")
+    while len(list(pathlib.Path(".").glob("*.txt"))) < num:
+        time.sleep(0.01)
+    return rank
+
+def fail(rank):
+    while rank == 0:
+        time.sleep(0.01)
+    raise ValueError("rank 1 has had enough")
+
+def work(seconds):
+    pathlib.Path("begun.log").write_text("1")
+    time.sleep(seconds)
+    return 1
+"""
+
+
+@pytest.mark.slow
+def test_ranks_run_at_the_same_time_and_the_first_failure_ends_all(work: Work) -> None:
+    (work.folder / "ranks.py").write_text(RANKS)
+    assert work.call_ranks("ranks.py", "meet", [0, 2], [1, 2]) == [0, 1]
+    code, values = mistake_of(lambda: work.call_ranks("ranks.py", "fail", [0], [1]))
+    assert (code, values["error"]) == ("solution_raised", "ValueError: rank 1 has had enough")
+
+
+@pytest.mark.slow
+def test_a_function_is_killed_when_the_grader_says_so_and_not_when_it_has_ended(work: Work) -> None:
+    (work.folder / "ranks.py").write_text(RANKS)
+    assert work.kill("ranks.py", "work", 600, when=(work.folder / "begun.log").exists)
+    assert not work.kill("ranks.py", "work", 0, when=lambda: False)
+    assert mistake_of(lambda: work.kill("ranks.py", "fail", 1, when=lambda: False))[0] == "solution_raised"

@@ -58,6 +58,7 @@ def vertical_study(
 
 def make_houses(folder: Path, *assignments: str, alignment: Alignment = "same_ids") -> Houses:
     """A study that both have signed."""
+    folder.mkdir(exist_ok=True)
     keys = {name: generate_keys(folder / f"key-{name}")[0] for name in ("bank", "shop")}
     parties = tuple(Party(name, public_key_of(key)) for name, key in keys.items())
     signed = write_study(folder / "study", vertical_study(*assignments, alignment=alignment, parties=parties))

@@ -13,6 +13,7 @@ import click
 
 from deepseek.cli.support import output
 from deepseek.cli.support.kinds.encrypted import encrypted_predicting
+from deepseek.cli.support.kinds.houses import joint_predicting
 from deepseek.cli.support.options import BUNDLE, FILE, bundle_key_option, first_run_options, skip_options
 from deepseek.cli.support.progress import Progress
 
@@ -41,6 +42,7 @@ Examples:
   deepseek predict line3 new-pictures --out found.json
   deepseek predict help questions.csv --out understood.csv
   deepseek predict --encrypted http://hub.example:8000 new.csv --key clinic.ckks --out scores.csv
+  deepseek predict bank-half new.csv --with https://shop.example:8443 --study loans --key bank --out scores.csv
 """
 
 
@@ -63,6 +65,7 @@ Examples:
 @first_run_options
 @output.json_option
 @encrypted_predicting
+@joint_predicting
 def command(
     bundle: Path, data: Path, out: Path | None, flags: bool, history: tuple[Path, ...], all_rows: bool,
     html: Path | None, strict: bool, files: Path | None, broken: Broken, key: Path | None, open_timeout: float,

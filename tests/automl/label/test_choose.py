@@ -16,7 +16,7 @@ from deepseek.automl.label.choose.agreement import decide_labels, measure_agreem
 from deepseek.automl.label.choose.cache import FILE_NAME, load_features
 from deepseek.automl.label.choose.features import describe_picture
 from deepseek.automl.label.choose.forecast import forecast
-from deepseek.automl.label.choose.learner import fit_learner
+from deepseek.automl.label.choose.learner import fit_held_out_slope, fit_learner
 from deepseek.automl.label.choose.strategy import choose_batch, choose_typical, choose_unsure
 from deepseek.automl.label.choose.variance import LEAST_VARIANCE, choose_informative
 from deepseek.automl.label.choose.verbs import next_batch, status
@@ -101,6 +101,16 @@ def test_a_learner_knows_only_classes_that_it_has_seen() -> None:
     assert (probabilities[rows].argmax(axis=1) == of_row[rows]).all()
     one = fit_learner(dense[:3], of_row[:3], np.ones(3), 4)
     assert (one.probabilities(dense).argmax(axis=1) == 0).all()
+
+
+def test_margins_of_a_learner_that_knows_nothing_are_not_believed() -> None:
+    dense, of_row = make_blobs(num_blobs=2, spread=0.5)
+    assert fit_held_out_slope(dense, of_row, 2, seed=0) > 0.9
+    draw = np.random.default_rng(0)
+    assert fit_held_out_slope(draw.normal(size=(200, 200)), draw.integers(0, 2, 200), 2, seed=0) < 0.4
+    # of three classes one has a single label, which no other fold knows
+    assert 0 < fit_held_out_slope(dense, np.where(np.arange(len(dense)) == 5, 2, of_row), 3, seed=0) <= 1
+    assert fit_held_out_slope(dense[:2], np.array([0, 1]), 2, seed=0) == 1  # nothing can be held out
 
 
 def test_the_forecast_holds_what_can_be_checked_by_hand() -> None:

@@ -20,6 +20,7 @@ Examples:
   deepseek federate serve cards --key hub --port 8443 --out bundle
   deepseek federate serve cards --key hub --host 0.0.0.0 --port 8443 --out bundle --json
   deepseek federate serve loans --key bank --data bank.csv --host 0.0.0.0 --out bank-half
+  deepseek federate serve loans --key shop --data shop.csv --host 0.0.0.0 --half shop-half
 
 \b
 Killed at any moment, it goes on from its last step when it is started again. Ctrl-C stops it.
@@ -35,16 +36,18 @@ Killed at any moment, it goes on from its last step when it is started again. Ct
 @click.option("--overwrite", is_flag=True, help="Replace a bundle at --out.")
 @click.option("--module", metavar="FILE.py:NAME", help="Your own copy of the torch module that the study learns.")
 @click.option("--data", type=FILE, help="Of a vertical study: the table of the house with the target, which serves it.")
+@click.option("--half", type=FOLDER, help="Of a vertical study that is over: serve this half's scores of --data.")
 @output.json_option
 def command(
     study: Path, key: Path, host: str, port: int, out: Path | None, overwrite: bool, module: str | None,
-    data: Path | None, as_json: bool,
+    data: Path | None, half: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Coordinate STUDY: ask its parties task by task, add what they answer, and write the bundle at the end. It sees
     what study.json says, and no row.
 
     Of a study of two houses with other columns of the same people the house with the target serves, with --data: it
-    replies to the other house, and writes its half of the model."""
+    replies to the other house, and writes its half of the model. Once it is over the other house serves, with --half
+    and --data: partial scores of its people, for `predict --with`."""
     from deepseek.bundle import check_target
     from deepseek.privacy.parties.module_source import provide_module
     from deepseek.privacy.study.definition import open_study
@@ -57,23 +60,25 @@ def command(
     )
     folder = open_study(study)
     if folder.study.vertical is not None:
-        report = _serve_house(folder, data, options)
+        report = _serve_house(folder, data, half, options)
         output.emit(report, as_json, lambda: serve_parts(report))
         return
-    if data is not None:
-        raise click.UsageError("--data is for a vertical study; the coordinator of another has no rows")
+    if data is not None or half is not None:
+        raise click.UsageError("--data and --half are for a vertical study; the coordinator of another has no rows")
     provide_module(folder.study, module)
     report = serve_study(folder, options)
     output.emit(report, as_json, lambda: serve_parts(report))
 
 
-def _serve_house(folder: StudyFolder, data: Path | None, options: ServeOptions) -> JsonObject:
-    """The house with the target of a vertical study."""
+def _serve_house(folder: StudyFolder, data: Path | None, half: Path | None, options: ServeOptions) -> JsonObject:
+    """A house of a vertical study: the one with the target in the study, the other one after it."""
     from deepseek.data import read_table
-    from deepseek.privacy.vertical.server import serve_house
+    from deepseek.privacy.vertical.server import serve_answers, serve_house
 
     if data is None:
-        raise click.UsageError("the study is vertical: name the table of the house with the target by --data")
+        raise click.UsageError("the study is vertical: name the table of this house by --data")
+    if half is not None:
+        return serve_answers(folder, half, read_table(data), options)
     return serve_house(folder, read_table(data), options)
 
 

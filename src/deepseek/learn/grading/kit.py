@@ -18,7 +18,7 @@ import csv
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ from deepseek.contracts import JsonObject
 from deepseek.errors import DeepseekError
 from deepseek.files import read_bounded
 from deepseek.learn.grading.mistake import Mistake
-from deepseek.learn.grading.runner import RunPlace, run_solution, run_verb
+from deepseek.learn.grading.runner import RunPlace, kill_solution, run_ranks, run_solution, run_verb
 from deepseek.learn.grading.serving import ServedBundle, serve_bundle
 from deepseek.look.words import Text
 
@@ -138,6 +138,18 @@ class Work:
         """What a function of the learner's returns for each list of arguments, in a process with limits."""
         return run_solution(self.place, file, function, calls, seconds)
 
+    def call_ranks(self, file: str, function: str, *ranks: Sequence[object], seconds: float | None = None) -> list[Any]:
+        """What a function of the learner's returns in each of several processes that run at the same time, one for each
+        list of arguments, and may talk to each other."""
+        return run_ranks(self.place, file, function, ranks, seconds)
+
+    def kill(
+        self, file: str, function: str, *arguments: object, when: Callable[[], bool], seconds: float | None = None
+    ) -> bool:
+        """Call a function of the learner's and end its process with SIGKILL as soon as `when()` is true. Whether it was
+        ended: not where it had done its work before."""
+        return kill_solution(self.place, file, function, arguments, when, seconds)
+
     def probe(
         self, probe: Path, file: str, function: str, *calls: Sequence[object], seconds: float | None = None
     ) -> list[Any]:
@@ -166,10 +178,11 @@ class Work:
         return path
 
     @contextmanager
-    def serve(self, name: str) -> Iterator[ServedBundle]:
-        """The bundle behind a server of its own, as long as the block lasts."""
+    def serve(self, name: str, *options: str, port: int = 0) -> Iterator[ServedBundle]:
+        """The bundle behind a server of its own, as long as the block lasts. `options` are those of `deepseek serve`,
+        and paths in them are of the folder that was handed in."""
         path = self.bundle(name)
-        with serve_bundle(path, self.place) as served:
+        with serve_bundle(path, self.place, *options, port=port, folder=self.place.folder) as served:
             yield served
 
     def _read(self, name: str) -> bytes:

@@ -15,11 +15,12 @@ import site
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from deepseek.contracts import JsonObject
 from deepseek.learn.grading.mistake import Mistake
@@ -35,6 +36,7 @@ KEPT_VARIABLES = (
 #: Limits are of processor time; by the clock a process may take so many times that, for the machine may be busy.
 PATIENCE = 10
 PROBE = "probe_of_the_lab.py"  # what a probe is called beside the learner's files
+POLL_S = 0.01  # between two looks at a process
 MAX_OUTPUT_BYTES = 1 << 20  # that is looked at
 DEVICES = ("/dev/null", "/dev/shm", "/dev/tty")  # noqa: S108  a device, no file of ours
 
@@ -61,6 +63,97 @@ def child_environment(scratch: Path) -> dict[str, str]:
     return {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **kept, **own}
 
 
+class SolutionProcess:
+    """A function of the learner's file in a process of its own, called once for each list of arguments.
+
+    with SolutionProcess(place, "solution.py", "train", [[rows]]) as process:
+        process.wait()
+        process.results()       # what each call returned, or Mistake
+    """
+
+    def __init__(
+        self,
+        place: RunPlace,
+        file: str,
+        function: str,
+        calls: Sequence[Sequence[object]],
+        seconds: float | None = None,
+        probe: Path | None = None,
+    ) -> None:
+        """Start it; `probe` as of run_solution(). Mistake where there is no such file."""
+        self._place, self._file = place, file
+        self.limit_s = place.seconds if seconds is None else seconds
+        if not (place.folder / file).is_file():
+            raise Mistake("missing_file", name=file)
+        home = place.scratch / "home"
+        environment = child_environment(place.scratch)
+        if probe is not None:  # where code may read; anew each time, for it may write there, too
+            shutil.copyfile(probe, place.folder / PROBE)
+        writable = [place.folder, home]
+        request = SolutionRequest(
+            file, function, [encode_value(list(arguments)) for arguments in calls], place.memory_mb,
+            math.ceil(self.limit_s), [*(str(path.resolve()) for path in writable), *DEVICES],
+            _private_folders(place), _readable_folders(place), "" if probe is None else PROBE,
+        )  # fmt: skip
+        descriptor, request_file = tempfile.mkstemp(".json", "request-", place.scratch)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            json.dump({name: getattr(request, name) for name in request.__slots__}, stream)
+        self._report = tempfile.TemporaryFile()  # noqa: SIM115  (closed by __exit__)
+        self._out = tempfile.TemporaryFile()  # noqa: SIM115
+        command = [
+            sys.executable, "-m", "deepseek.learn.grading.solution", request_file, str(self._report.fileno()),
+            str(os.getpid()),
+        ]  # fmt: skip
+        self.child = subprocess.Popen(
+            command, cwd=place.folder, env=environment, stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._out,
+            pass_fds=[self._report.fileno()], start_new_session=True,
+        )  # fmt: skip
+        self._end_s = time.monotonic() + PATIENCE * self.limit_s
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        stop_group(self.child)
+        self._report.close()
+        self._out.close()
+
+    @property
+    def is_running(self) -> bool:
+        return self.child.poll() is None and not self.is_late
+
+    @property
+    def is_late(self) -> bool:
+        return time.monotonic() > self._end_s
+
+    def wait(self) -> None:
+        """Wait until it has ended, or had its time."""
+        with suppress(subprocess.TimeoutExpired):
+            self.child.wait(max(0.0, self._end_s - time.monotonic()))
+
+    def results(self) -> list[Any]:
+        """What each call has returned, of a process that has ended. Mistake names what it did wrong."""
+        code = self.child.poll()
+        stop_group(self.child)
+        self._report.seek(0)
+        text = self._report.read()
+        self._out.seek(0)
+        output = self._out.read(MAX_OUTPUT_BYTES).decode("utf-8", "replace")
+        values: dict[str, object] = {"file": self._file}
+        if kind := find_secret(output):
+            raise Mistake("solution_secret", **values, kind=kind)
+        if code is None or code == -signal.SIGXCPU:
+            waited_s = PATIENCE * self.limit_s if code is None else math.ceil(self.limit_s)
+            raise Mistake("solution_endless", **values, seconds=f"{waited_s:g}")
+        if code == -signal.SIGXFSZ:
+            raise Mistake("solution_output", **values, mb=MAX_FILE_MB)
+        if code in (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV):
+            raise Mistake("solution_memory", **values, mb=self._place.memory_mb)
+        if not text:
+            raise Mistake("solution_exited", **values, code=code)
+        return _read_report(json.loads(text), self._place)
+
+
 def run_solution(
     place: RunPlace,
     file: str,
@@ -71,50 +164,46 @@ def run_solution(
 ) -> list[Any]:
     """Call a function of the learner's file once for each list of arguments. Mistake names what it did wrong. `probe`:
     a file of the lab's own whose function is called instead, with the learner's module first."""
-    limit_s = place.seconds if seconds is None else seconds
-    if not (place.folder / file).is_file():
-        raise Mistake("missing_file", name=file)
-    home = place.scratch / "home"
-    environment = child_environment(place.scratch)
-    if probe is not None:  # where code may read; anew each time, for it may write there, too
-        shutil.copyfile(probe, place.folder / PROBE)
-    writable = [place.folder, home]
-    request = SolutionRequest(
-        file, function, [encode_value(list(arguments)) for arguments in calls], place.memory_mb, math.ceil(limit_s),
-        [*(str(path.resolve()) for path in writable), *DEVICES],
-        _private_folders(place), _readable_folders(place), "" if probe is None else PROBE,
-    )  # fmt: skip
-    request_file = place.scratch / "request.json"
-    request_file.write_text(json.dumps({name: getattr(request, name) for name in request.__slots__}))
-    with tempfile.TemporaryFile() as report, tempfile.TemporaryFile() as out:
-        command = [
-            sys.executable, "-m", "deepseek.learn.grading.solution", str(request_file), str(report.fileno()),
-            str(os.getpid()),
-        ]  # fmt: skip
-        code = _wait(
-            subprocess.Popen(
-                command, cwd=place.folder, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                pass_fds=[report.fileno()], start_new_session=True,
-            ),
-            PATIENCE * limit_s,
-        )  # fmt: skip
-        report.seek(0)
-        text = report.read()
-        out.seek(0)
-        output = out.read(MAX_OUTPUT_BYTES).decode("utf-8", "replace")
-    values: dict[str, object] = {"file": file}
-    if kind := find_secret(output):
-        raise Mistake("solution_secret", **values, kind=kind)
-    if code is None or code == -signal.SIGXCPU:
-        waited_s = PATIENCE * limit_s if code is None else math.ceil(limit_s)
-        raise Mistake("solution_endless", **values, seconds=f"{waited_s:g}")
-    if code == -signal.SIGXFSZ:
-        raise Mistake("solution_output", **values, mb=MAX_FILE_MB)
-    if code in (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV):
-        raise Mistake("solution_memory", **values, mb=place.memory_mb)
-    if not text:
-        raise Mistake("solution_exited", **values, code=code)
-    return _read_report(json.loads(text), place)
+    with SolutionProcess(place, file, function, calls, seconds, probe) as process:
+        process.wait()
+        return process.results()
+
+
+def run_ranks(
+    place: RunPlace, file: str, function: str, ranks: Sequence[Sequence[object]], seconds: float | None = None
+) -> list[Any]:
+    """Call a function once in each of several processes that run at the same time and may talk to each other: what each
+    has returned for its arguments. The first one that fails ends all, and its Mistake is raised."""
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(SolutionProcess(place, file, function, [arguments], seconds)) for arguments in ranks
+        ]
+        waiting, values = dict(enumerate(processes)), {}
+        while waiting:
+            for number, process in list(waiting.items()):
+                if not process.is_running:
+                    (values[number],) = waiting.pop(number).results()
+            time.sleep(POLL_S)
+        return [values[number] for number in range(len(processes))]
+
+
+def kill_solution(
+    place: RunPlace,
+    file: str,
+    function: str,
+    arguments: Sequence[object],
+    when: Callable[[], bool],
+    seconds: float | None = None,
+) -> bool:
+    """Call a function once and end its process with SIGKILL as soon as `when()` says so, which reads what it has
+    written. False: it had ended by itself before that. Mistake where it had failed."""
+    with SolutionProcess(place, file, function, [arguments], seconds) as process:
+        while process.is_running:
+            if when():
+                return True
+            time.sleep(POLL_S)
+        process.results()
+        return False
 
 
 def _read_report(document: JsonObject, place: RunPlace) -> list[Any]:
@@ -152,16 +241,6 @@ def run_verb(place: RunPlace, *arguments: str, seconds: float | None = None) -> 
         error: Mapping[str, str] = document.get("error", {})
         raise Mistake("verb_failed", verb=arguments[0], problem=error.get("message", f"exit code {code}"))
     return document
-
-
-def _wait(child: subprocess.Popen[bytes], limit_s: float) -> int | None:
-    """The exit code; None where it had to be ended, with all that it has started."""
-    try:
-        return child.wait(limit_s)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        stop_group(child)
 
 
 def stop_child(child: subprocess.Popen[bytes], grace_s: float = 10.0) -> None:

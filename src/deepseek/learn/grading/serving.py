@@ -28,6 +28,7 @@ class ServedBundle:
 
     url: str
     model: str
+    pid: int = 0
 
     def post(self, path: str, document: object) -> tuple[int, JsonObject]:
         """Status and JSON of the answer to a POST."""
@@ -61,8 +62,11 @@ class ServedBundle:
 
 
 @contextmanager
-def serve_bundle(path: Path, place: RunPlace) -> Iterator[ServedBundle]:
-    """Start `deepseek serve` on a port of its own and end it after the block. Mistake where it does not start."""
+def serve_bundle(
+    path: Path, place: RunPlace, *options: str, port: int = 0, folder: Path | None = None
+) -> Iterator[ServedBundle]:
+    """Start `deepseek serve` on a port of its own, or on `port`, and end it after the block. `options` are its own,
+    `folder` is where it runs. Mistake where it does not start."""
     command = [
         sys.executable,
         "-m",
@@ -70,14 +74,13 @@ def serve_bundle(path: Path, place: RunPlace) -> Iterator[ServedBundle]:
         "serve",
         str(path),
         "--port",
-        "0",
-        "--workers",
-        "1",
+        str(port),
         "--log-level",
         "off",
+        *(options or ("--workers", "1")),
     ]
     server = subprocess.Popen(
-        command, cwd=place.scratch, env=child_environment(place.scratch), stdin=subprocess.DEVNULL,
+        command, cwd=folder or place.scratch, env=child_environment(place.scratch), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -85,7 +88,7 @@ def serve_bundle(path: Path, place: RunPlace) -> Iterator[ServedBundle]:
         if not line:
             raise Mistake("verb_failed", verb="serve", problem=f"no server is ready within {START_S:g} s")
         ready = json.loads(line)
-        yield ServedBundle(ready["url"], ready["models"][0])
+        yield ServedBundle(ready["url"], ready["models"][0], server.pid)
     finally:
         stop_child(server)
         if server.stdout is not None:

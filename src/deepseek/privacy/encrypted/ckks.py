@@ -51,6 +51,11 @@ class CkksParameters:
         """Rows that one ciphertext holds."""
         return self.poly_modulus_degree // 2
 
+    @property
+    def scale(self) -> float:
+        """By which a number is multiplied before it is rounded."""
+        return 2.0**self.scale_bits
+
     def check(self) -> None:
         """InputError for parameters of fewer than 128 bits, or that cannot carry one product where they should."""
         most, bits = MOST_BITS.get(self.poly_modulus_degree, 0), sum(self.coeff_mod_bits)

@@ -7,10 +7,12 @@
     sums = mine.decrypt_sums(products.ciphertexts, layout)               # (D,), each hidden by a mask; sent back
     products.unmask(sums)                                                # columns.T @ vector, in that house alone
 
-The multiplying house adds rows that share a slot, and to every slot a mask that it draws from the system's randomness
-and that is 2^MASK_BITS times as large as what it hides, encrypted anew by the other's public key: the mask hides the
-product, and its low digits the noise of the ciphertext, from which who has the secret key could otherwise work the
-columns out. It is made for houses that keep to the protocol and are curious.
+The multiplying house adds rows that share a slot, a new encryption of zero by the other's public key, and a mask that
+it draws from the system's randomness and that is 2^MASK_BITS times as large as what it hides. Who has the secret key
+knows the noise of what it encrypted, and reads a column out of a product's noise unless that is hidden, too. So the
+mask covers what decrypts in full: it is complex, for real numbers fill half of a ciphertext's polynomial and noise all
+of it; and it has NUM_LAYERS parts, each 2^LAYER_BITS smaller, for one of doubles would be zero in its low digits, where
+noise is. It is made for houses that keep to the protocol and are curious.
 
 Slots that the rows leave free hold the vector again, so that one product serves several columns.
 """
@@ -20,11 +22,14 @@ from __future__ import annotations
 import base64
 import math
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.contracts import Float64
 from deepseek.errors import CheckError, InputError
@@ -35,7 +40,8 @@ from deepseek.privacy.encrypted.ckks import CkksParameters
 PARAMETERS = CkksParameters(8192, (60, 60, 60), scale_bits=28)
 LARGEST_FACTOR = 8.0  # of an entry of a column and of the vector
 MASK_BITS = 38
-MAX_MESSAGE_PARTS = 20_000
+#: A double has 53 bits: each part covers what the one before leaves open, down to the last bit of a coefficient.
+NUM_LAYERS, LAYER_BITS = 5, 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,7 @@ class ProductKey:
             coeff_mod_bit_sizes=list(PARAMETERS.coeff_mod_bits), encryption_type=tenseal.ENCRYPTION_TYPE.ASYMMETRIC,
             n_threads=1,
         )  # fmt: skip
-        context.global_scale = 2**PARAMETERS.scale_bits
+        context.global_scale = PARAMETERS.scale
         return cls(_without_rescaling(context))
 
     @classmethod
@@ -127,7 +133,7 @@ class ProductKey:
         """Of each column the sum of its slots (D,), which is the mask's as much as the products'. CheckError for
         ciphertexts that are damaged, of other parameters or of another number."""
         _check_number(products, layout.num_products)
-        slots = np.stack([_decrypt(self._context, data) for data in products])
+        slots = np.stack([_decrypt_product(self._context, data) for data in products])
         columns = slots.reshape(-1, layout.rows_per_block)[: layout.num_columns]
         return np.array([math.fsum(column) for column in columns.tolist()])
 
@@ -143,11 +149,12 @@ class PublicProductKey:
         """CheckError for bytes that are none, or of other parameters."""
         try:
             context = need("tenseal", extra="privacy").context_from(data, n_threads=1)
-            is_fit = context.is_public() and context.has_public_key() and context.global_scale == 2**28
-        except (ValueError, RuntimeError) as error:
+            is_fit = context.is_public() and context.has_public_key() and context.global_scale == PARAMETERS.scale
+            # What is encrypted by it has the length that these parameters give, or it is of others.
+            probe = _encrypt_slots(context, np.ones(PARAMETERS.num_slots), PARAMETERS.scale) if is_fit else b""
+        except (ValueError, RuntimeError, TypeError) as error:
             raise _damaged_error() from error
-        # What was encrypted here has the length that these parameters give, or the context is of others.
-        if not is_fit or len(_encrypt_slots(context, np.ones(PARAMETERS.num_slots), 2.0**28)) < _LEAST_CIPHERTEXT_BYTES:
+        if not _LEAST_CIPHERTEXT_BYTES < len(probe) < 2 * _LEAST_CIPHERTEXT_BYTES:
             raise _damaged_error()
         return cls(_without_rescaling(context))
 
@@ -188,14 +195,15 @@ def multiply(
         group = [layout.blocks(column) for column in columns[:, start : start + per].T]
         factors = np.zeros((layout.num_blocks, per, layout.rows_per_block))
         factors[:, : len(group)] = np.stack(group, axis=1)
-        mask = _draw_mask((per, layout.rows_per_block), layout.mask_bound)
-        mask_sums += [math.fsum(row) for row in mask.tolist()][: len(group)]
-        scale = 4.0**PARAMETERS.scale_bits
-        total = _load(key.context, _encrypt_slots(key.context, mask.ravel(), scale))
+        zero = _encrypt_slots(key.context, np.zeros(PARAMETERS.num_slots), PARAMETERS.scale**2)
+        total = _load(key.context, zero)
         for vector, slots in zip(vectors, factors.reshape(layout.num_blocks, -1), strict=True):
             if np.any(slots):  # SEAL refuses a product that is zero everywhere
                 total.add_(vector * slots.tolist())
-        ciphertexts.append(bytes(total.serialize()))
+        layers = _draw_layers(layout.mask_bound)
+        rows = np.stack([layer.real.reshape(per, -1) for layer in layers], axis=1).reshape(per, -1)
+        mask_sums += [math.fsum(row) for row in rows.tolist()][: len(group)]
+        ciphertexts.append(_add_layers(key.context, total, layers))
     return MaskedProducts(tuple(ciphertexts), np.array(mask_sums))
 
 
@@ -203,10 +211,55 @@ def multiply(
 _LEAST_CIPHERTEXT_BYTES = 200_000
 
 
-def _draw_mask(shape: tuple[int, int], bound: float) -> Float64:
-    """Numbers even over ±bound, of the system's randomness: 53 bits each."""
-    drawn = np.frombuffer(os.urandom(8 * shape[0] * shape[1]), np.uint64) >> np.uint64(11)
-    return (drawn.astype(np.float64) * 2.0**-52 - 1).reshape(shape) * bound
+def _draw_layers(bound: float) -> tuple[NDArray[np.complex128], ...]:
+    """Parts of a mask of all slots, real and imaginary parts even over ±bound, then over 2^-LAYER_BITS of it, and so
+    on; of the system's randomness, 53 bits each."""
+    layers = []
+    for number in range(NUM_LAYERS):
+        drawn = np.frombuffer(os.urandom(16 * PARAMETERS.num_slots), np.uint64) >> np.uint64(11)
+        even = (drawn.astype(np.float64) * 2.0**-52 - 1) * (bound * 2.0 ** (-LAYER_BITS * number))
+        layers.append(even[::2] + 1j * even[1::2])
+    return tuple(layers)
+
+
+def _add_layers(context: Any, total: Any, layers: Sequence[NDArray[np.complex128]]) -> bytes:
+    """A sum of products with its mask, as SEAL writes it. TenSEAL's vectors are real, so that SEAL's own encoder makes
+    the mask."""
+    seal = need("tenseal.sealapi", extra="privacy")
+    parameters, ciphertext = context.seal_context().data, total.ciphertext()[0]
+    encoder, evaluator = seal.CKKSEncoder(parameters), seal.Evaluator(parameters)
+    for layer in layers:
+        plain = seal.Plaintext()
+        encoder.encode(layer.tolist(), ciphertext.scale, plain)
+        evaluator.add_plain_inplace(ciphertext, plain)
+    with tempfile.NamedTemporaryFile(prefix="deepseek-product-") as file:  # its bindings know files alone
+        ciphertext.save(file.name)
+        return Path(file.name).read_bytes()
+
+
+def load_ciphertext(parameters: Any, data: bytes) -> Any:
+    """What _add_layers() wrote. RuntimeError or ValueError of SEAL for other bytes."""
+    ciphertext = need("tenseal.sealapi", extra="privacy").Ciphertext()
+    with tempfile.NamedTemporaryFile(prefix="deepseek-product-") as file:
+        file.write(data)
+        file.flush()
+        ciphertext.load(parameters, file.name)
+    return ciphertext
+
+
+def _decrypt_product(context: Any, data: bytes) -> Float64:
+    """The real parts (num_slots,) of what _add_layers() gave."""
+    seal = need("tenseal.sealapi", extra="privacy")
+    parameters, plain = context.seal_context().data, seal.Plaintext()
+    try:
+        ciphertext = load_ciphertext(parameters, data)
+        seal.Decryptor(parameters, context.secret_key().data).decrypt(ciphertext, plain)
+        numbers = np.array(seal.CKKSEncoder(parameters).decode_complex(plain)).real
+    except (ValueError, RuntimeError) as error:
+        raise _damaged_error() from error
+    if numbers.shape != (PARAMETERS.num_slots,) or not np.isfinite(numbers).all():
+        raise _damaged_error()
+    return numbers
 
 
 def _encrypt_slots(context: Any, slots: Float64, scale: float) -> bytes:
@@ -222,13 +275,6 @@ def _load(context: Any, data: bytes) -> Any:
     if vector.size() != PARAMETERS.num_slots:
         raise _damaged_error()
     return vector
-
-
-def _decrypt(context: Any, data: bytes) -> Float64:
-    numbers = np.array(_load(context, data).decrypt())
-    if not np.isfinite(numbers).all():
-        raise _damaged_error()
-    return numbers
 
 
 def _serialize(context: Any, *, secret: bool) -> bytes:

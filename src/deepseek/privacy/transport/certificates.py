@@ -105,16 +105,18 @@ def trusted_certificates(folder: StudyFolder) -> dict[str, bytes]:
     return trusted
 
 
-def client_context(folder: StudyFolder, party: Party, key: Path, url: str) -> ssl.SSLContext:
-    """TLS of a party to the coordinator: its own certificate, and the coordinator's key as the only one it believes.
-    InputError where nobody answers, ForeignError or ExpiredError where somebody else does."""
-    coordinator = folder.study.server
+def client_context(
+    folder: StudyFolder, party: Party, key: Path, url: str, server: Party | None = None
+) -> ssl.SSLContext:
+    """TLS of a party to who serves the study, or to another `server`: its own certificate, and the key of that one as
+    the only one it believes. InputError where nobody answers, ForeignError or ExpiredError where somebody else does."""
+    coordinator = server or folder.study.server
     if coordinator is None:
         raise InputError(
             "the study names no coordinator", expected="a study made with --coordinator", fix="make the study again"
         )
-    server = fetch_certificate(url)
-    check_certificate(server, coordinator)
+    shown = fetch_certificate(url)
+    check_certificate(shown, coordinator)
     own = folder.certificate_path(party.name)
     check_certificate(
         read_bounded(own, MAX_CERTIFICATE_BYTES, what="a certificate", smaller="sign the study again"), party
@@ -122,7 +124,7 @@ def client_context(folder: StudyFolder, party: Party, key: Path, url: str) -> ss
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False  # the certificate is known to the bit, whatever the host is called
-    context.load_verify_locations(cadata=server.decode())
+    context.load_verify_locations(cadata=shown.decode())
     context.load_cert_chain(own, key)
     return context
 

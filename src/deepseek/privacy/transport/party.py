@@ -68,6 +68,7 @@ class CoordinatorClient:
     party: Party
     key: Path
     patience_s: float
+    server: Party | None = None  # who is asked, where it is not who serves the study
     _client: httpx.Client | None = None
     _private: Any = None
 
@@ -106,7 +107,7 @@ class CoordinatorClient:
     def _open(self) -> httpx.Client:
         if self._client is None:
             httpx = need("httpx", extra="privacy")
-            context = client_context(self.folder, self.party, self.key, self.url)
+            context = client_context(self.folder, self.party, self.key, self.url, self.server)
             self._client = httpx.Client(base_url=self.url, verify=context, timeout=REQUEST_TIMEOUT_S, trust_env=False)
         return self._client
 
@@ -220,7 +221,9 @@ class PartySession:
         return StudyState.from_bytes(self._state[1], self.client.folder.study), self._state[1]
 
 
-def open_client(url: str, folder: StudyFolder, key: Path, patience_s: float) -> CoordinatorClient:
+def open_client(
+    url: str, folder: StudyFolder, key: Path, patience_s: float, server: Party | None = None
+) -> CoordinatorClient:
     """A client of the party whose private key that is. InputError for the key of nobody, or a study that it has not
     signed."""
     party = folder.study.party_of_key(public_key_of(key))
@@ -235,7 +238,7 @@ def open_client(url: str, folder: StudyFolder, key: Path, patience_s: float) -> 
             f"{party.name} has no certificate", expected=str(certificate),
             fix="sign the study again: deepseek federate sign STUDY --key KEY",
         )  # fmt: skip
-    return CoordinatorClient(url, folder, party, key, patience_s)
+    return CoordinatorClient(url, folder, party, key, patience_s, server)
 
 
 def join_study(url: str, folder: StudyFolder, table: Table, options: JoinOptions) -> JsonObject:

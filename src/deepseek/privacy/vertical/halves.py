@@ -116,15 +116,14 @@ def measure_scores(house: House, score: Float64) -> tuple[HalfFacts, dict[str, F
     study, split, target = house.study, house.split, house.shared_target
     facts, num = half_facts(house), len(split.calibration)
     if study.task == "binary":
-        margin, truth = MARGIN_OF_SCORE * (score[:num, None] - 0.5), target[split.calibration].astype(np.int64)
-        fit = fit_slope(margin, truth, np.ones(num), with_bias=True)
+        margin, known = MARGIN_OF_SCORE * (score[:num, None] - 0.5), target[split.calibration].astype(np.int64)
+        fit = fit_slope(margin, known, np.ones(num), with_bias=True)
         slope = fit.slope * MARGIN_OF_SCORE
         facts = replace(facts, slope=slope, bias=fit.bias[0] - slope / 2)
-        truth = target[split.test]
-    else:
-        facts = replace(facts, slope=study.target_scale, bias=study.target_centre)
-        truth = target[split.test] * study.target_scale + study.target_centre
-    return facts, measure_figures(study.task, truth, facts.output(score[num:]), seed=0)
+        return facts, measure_figures(study.task, target[split.test], facts.output(score[num:]), seed=0)
+    facts = replace(facts, slope=study.target_scale, bias=study.target_centre)
+    truth = target[split.test] * study.target_scale + study.target_centre
+    return facts, measure_figures(study.task, truth, facts.output(score), seed=0)
 
 
 def half_model(house: House) -> Model:

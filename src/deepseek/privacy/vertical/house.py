@@ -206,10 +206,9 @@ class House:
         """The transcript with one more step."""
         messages = tuple(envelope.record() for envelope in envelopes)
         names = (self.party("labels").name, self.party("columns").name)
-        shared = hashlib.sha256(self.agreement(self.memory.places).tobytes()).hexdigest()
-        record = RoundRecord(
-            self.memory.step, kind_of(envelopes[0].step), 0, names, (), messages, shared, self.transcript.last_digest
-        )
+        kind = kind_of(envelopes[0].step)  # before they have agreed, each would name other rows
+        shared = "" if kind == "ids" else hashlib.sha256(self.agreement(self.memory.places).tobytes()).hexdigest()
+        record = RoundRecord(self.memory.step, kind, 0, names, (), messages, shared, self.transcript.last_digest)
         return (*self.memory.records, record)
 
     def shared_places(self, arrays: Arrays) -> NDArray[np.int64]:

@@ -78,7 +78,7 @@ def read_house(study: Study, role: HouseRole, table: Table, *, with_target: bool
     """A house's table, sorted by id. InputError for a table of another schema, by the column; for ids that are missing,
     that stand twice or are of another kind; for a target that is missing or of a class that the study does not know."""
     columns, half = vertical_columns(study), half_study(study, role)
-    ids = _read_ids(columns, table)
+    ids = read_ids(columns, table)
     target: NDArray[Any] | None = None
     if role == "labels" and with_target:
         if study.target not in table.columns:
@@ -111,7 +111,9 @@ def split_rows(study: Study, num_rows: int) -> RowSplit:
     return RowSplit(np.sort(training), np.sort(held[:num_calibration]), np.sort(held[num_calibration:]))
 
 
-def _read_ids(columns: VerticalColumns, table: Table) -> tuple[str, ...]:
+def read_ids(columns: VerticalColumns, table: Table) -> tuple[str, ...]:
+    """The ids of a table as texts, in the order of its rows. InputError for ids that are missing, stand twice or are of
+    another kind than the study says."""
     name = columns.id_column
     values = table.column(name)
     if table.types[name] != columns.id_kind:

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from deepseek.bundle.sign import load_private_key
 from deepseek.contracts import JsonObject
 from deepseek.data import Table
 from deepseek.errors import CheckError, DeepseekError, InputError
 from deepseek.extras import need
-from deepseek.privacy.study.definition import StudyFolder
+from deepseek.privacy.study.definition import Party, StudyFolder
 from deepseek.privacy.study.refusals import ForeignError
-from deepseek.privacy.study.vertical import party_of
+from deepseek.privacy.study.vertical import HouseRole, other_role, party_of
 from deepseek.privacy.transport.certificates import public_key_of, trusted_certificates
 from deepseek.privacy.transport.messages import SignedMessage, check_request
 from deepseek.privacy.transport.server import TICK_S, ServeOptions, read_body
 from deepseek.privacy.transport.tls_server import open_tls_server
+from deepseek.privacy.vertical.answers import AnsweringHouse, ScoredPeople
 from deepseek.privacy.vertical.envelope import HouseSigner
 from deepseek.privacy.vertical.halves import HalfTarget, measure_joint, pack_half
 from deepseek.privacy.vertical.houses import read_house
@@ -38,12 +40,17 @@ if TYPE_CHECKING:
 MOST_BYTES = 1 << 28  # of a message
 
 
-class HouseServer:
-    """Routes around the house with the target."""
+class ReplyingHouse(Protocol):
+    """What replies to the messages of the other house."""
 
-    def __init__(self, house: LabelHouse, folder: StudyFolder) -> None:
-        self.house, self.folder = house, folder
-        self.other = party_of(folder.study, "columns")
+    def reply(self, step: str, data: bytes) -> bytes: ...
+
+
+class HouseServer:
+    """Routes around a house that replies."""
+
+    def __init__(self, house: ReplyingHouse, other: Party, folder: StudyFolder) -> None:
+        self.house, self.other, self.folder = house, other, folder
         self.num_refused = 0
         self._lock = asyncio.Lock()
 
@@ -62,11 +69,13 @@ class HouseServer:
     def status(self) -> JsonObject:
         """Where the study stands."""
         house, study = self.house, self.folder.study
-        return {
-            "study": study.digest, "name": study.name, "kind": None if house.is_over else house.step,
-            "step": house.memory.step, "num_steps": len(house.steps), "num_shared_rows": len(house.memory.places),
-            "waiting_for": [] if house.is_over else [self.other.name],
-            "bytes_by_party": house.transcript.bytes_by_party(), "refused": self.num_refused,
+        plain: JsonObject = {"study": study.digest, "name": study.name, "refused": self.num_refused}
+        if not isinstance(house, LabelHouse):
+            return plain | {"kind": "answers"}
+        return plain | {
+            "kind": None if house.is_over else house.step, "step": house.memory.step, "num_steps": len(house.steps),
+            "num_shared_rows": len(house.memory.places), "waiting_for": [] if house.is_over else [self.other.name],
+            "bytes_by_party": house.transcript.bytes_by_party(),
         }  # fmt: skip
 
     def _guard(
@@ -107,12 +116,12 @@ class HouseServer:
 def serve_house(folder: StudyFolder, table: Table, options: ServeOptions) -> JsonObject:
     """Reply until the study is over, and write this house's half. InputError or CheckError before anything is opened:
     another key than that of the house with the target, a house that has not signed, a table that does not fit."""
-    party, certificates = _check_papers(folder, options)
+    party, certificates = _check_papers(folder, options, "labels")
     signer = HouseSigner(folder.study, party_of(folder.study, "labels"), load_private_key(options.key))
     rows = read_house(folder.study, "labels", table)
     house = LabelHouse(folder.study, "labels", rows, signer, MemoryFile.of(folder, party))
-    server = HouseServer(house, folder)
-    asyncio.run(_serve(server, certificates, options))
+    server = HouseServer(house, party_of(folder.study, "columns"), folder)
+    asyncio.run(_serve(server, certificates, options, lambda: house.is_over))
     report = server.status()
     if not house.is_over:
         return report
@@ -127,12 +136,23 @@ def serve_house(folder: StudyFolder, table: Table, options: ServeOptions) -> Jso
     return report
 
 
-def _check_papers(folder: StudyFolder, options: ServeOptions) -> tuple[str, dict[str, bytes]]:
-    party = party_of(folder.study, "labels")
+def serve_answers(folder: StudyFolder, half: Path, table: Table, options: ServeOptions) -> JsonObject:
+    """Give the partial scores of the house with other columns until the process is stopped. Errors as serve_house()."""
+    _, certificates = _check_papers(folder, options, "columns")
+    people = ScoredPeople.of(folder.study, "columns", half, table)
+    signer = HouseSigner(folder.study, party_of(folder.study, "columns"), load_private_key(options.key))
+    server = HouseServer(AnsweringHouse(folder.study, people, signer), party_of(folder.study, "labels"), folder)
+    asyncio.run(_serve(server, certificates, options, lambda: False))
+    return server.status()
+
+
+def _check_papers(folder: StudyFolder, options: ServeOptions, role: HouseRole) -> tuple[str, dict[str, bytes]]:
+    """The name of the house that serves, and the certificate of the other."""
+    party = party_of(folder.study, role)
     if public_key_of(options.key) != party.key:
         raise InputError(
-            f"the key is not that of {party.name}, the house with the target", expected=f"the key {party.key[:16]}...",
-            fix="give its private key; the other house joins",
+            f"the key is not that of {party.name}, which serves here", expected=f"the key {party.key[:16]}...",
+            fix="the house with the target serves the study, the other joins, and serves with --half once it is over",
         )  # fmt: skip
     unsigned = folder.unsigned_parties()
     if unsigned:
@@ -140,14 +160,16 @@ def _check_papers(folder: StudyFolder, options: ServeOptions) -> tuple[str, dict
             f"{' and '.join(unsigned)} has not signed the study", expected="the signatures of both houses",
             fix="let them sign: deepseek federate sign STUDY --key KEY",
         )  # fmt: skip
-    other = party_of(folder.study, "columns").name
+    other = party_of(folder.study, other_role(role)).name
     return party.name, {other: trusted_certificates(folder)[other]}
 
 
-async def _serve(server: HouseServer, certificates: dict[str, bytes], options: ServeOptions) -> None:
+async def _serve(
+    server: HouseServer, certificates: dict[str, bytes], options: ServeOptions, is_over: Callable[[], bool]
+) -> None:
     async with open_tls_server(server.app(), options.key, certificates, options.host, options.port) as http:
         options.announce(http.url)
-        while not http.is_stopping and not server.house.is_over:
+        while not http.is_stopping and not is_over():
             await asyncio.sleep(TICK_S)
-        if server.house.is_over:  # the other house may have missed the last reply
+        if is_over():  # the other house may have missed the last reply
             await asyncio.sleep(options.linger_s)

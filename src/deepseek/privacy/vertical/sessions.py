@@ -39,8 +39,8 @@ class LabelHouse(House):
         """To the message of a step. LateError or ReplayError for one of another step, and what is wrong with its
         content by name; then all is as it was."""
         digest = hashlib.sha256(data).hexdigest()
-        place = self.steps.index(step) if step in self.steps else -1
         memory = self.memory
+        place = self.steps.index(step) if step in self.steps else -2
         if place == memory.step - 1 and digest == memory.asked_sha256:
             return memory.message
         if place == memory.step - 1 and step != "ids":
@@ -48,7 +48,7 @@ class LabelHouse(House):
                 f"the other house has sent another message for the step {step}", expected="one message a step",
                 fix="nothing: the first one counts",
             )  # fmt: skip
-        if place != memory.step and step != "ids":
+        if place < 0 or (place != memory.step and step != "ids"):
             raise LateError(
                 f"the message is for the step {step}, and the study is at {'its end' if self.is_over else self.step}",
                 expected="a message for the step that is to come", fix="go on from what the house remembers",
@@ -59,7 +59,7 @@ class LabelHouse(House):
         after, arrays = self._answer(step, envelope.arrays())
         sealed = self.signer.seal(step, arrays)
         own = self.open("labels", step, sealed)
-        self.memory = replace(self.memory, step=place, places=after.places)
+        self.memory = replace(self.memory, step=place, places=after.places, records=after.records)
         self.memory = self.file.write(
             replace(after, step=place + 1, message=sealed, asked_sha256=digest, records=self.record((envelope, own)))
         )

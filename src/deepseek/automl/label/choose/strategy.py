@@ -1,25 +1,29 @@
-"""What to label next: first what is typical of each region, then what the model is unsure of, spread out.
+"""What to label next: first what is typical of each region, then what makes the model most certain of all items.
 
 Few labels. The items are clustered in as many groups as there will be labels, and of the largest groups without one the
 most typical item is asked (TypiClust: Hacohen, Dekel and Weinshall 2022). A model of so few labels is sure and wrong;
 what it is unsure of would be outliers.
 
-More labels. Among the items of the smallest margins a batch is chosen that makes the model most certain of all items
-together (variance.py): each of it is unsure itself, tells of many others, and tells something else than the rest of the
-batch. Classes that are rare so far lie in regions of their own and are found with the rest; copies were left out.
+More labels. Among ten times as many items a batch is chosen that makes the model most certain of all items together
+(variance.py): each of it is unsure itself, tells of many others, and tells something else than the rest of the batch.
+Classes that are rare so far lie in regions of their own and are found with the rest; copies were left out. How unsure a
+model is counts as far as it is right about it on labels that it has not seen. Where its margins can be believed, the
+ten times as many are those of the smallest margins of nearly all items; where it knows little better than chance, they
+are drawn by chance, for what such a model is unsure of is worse than that.
 
 What is tested on never comes here.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.automl.label.choose.learner import STRENGTH, fit_learner
+from deepseek.automl.label.choose.learner import STRENGTH, fit_held_out_slope, fit_learner
 from deepseek.automl.label.choose.variance import choose_informative
 from deepseek.contracts import Float64
 from deepseek.extras import need
@@ -27,7 +31,8 @@ from deepseek.extras import need
 COLD_LABELS_PER_CLASS = 2  # below so many labels for each class, items are asked that are typical
 MOST_CLUSTERS = 500
 NUM_NEIGHBORS = 20
-UNSURE_PER_CHOICE = 10  # a batch is chosen among so many times its size of the smallest margins
+CANDIDATES_PER_CHOICE = 10  # a batch is chosen among so many times its size
+LEAST_DOUBT = 0.02  # of a model that is right whenever it is sure
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,10 @@ def choose_batch(
     if is_cold:
         return choose_typical(dense, labeled, pool, num, seed)
     learner = fit_learner(dense[labeled], target, np.ones(len(labeled)), num_classes)
-    return choose_unsure(dense, learner.probabilities(dense), labeled, pool, num)
+    slope = fit_held_out_slope(dense[labeled], target, num_classes, seed)
+    num_drawn = math.ceil(CANDIDATES_PER_CHOICE * num / max(1 - slope**2, LEAST_DOUBT))
+    drawn = np.sort(np.random.default_rng(seed).permutation(pool)[:num_drawn])
+    return choose_unsure(dense, learner.probabilities(dense, slope), labeled, drawn, num)
 
 
 def choose_typical(
@@ -104,7 +112,7 @@ def choose_unsure(
     """Items of small margins that tell most of all others. `probabilities` (N, C) of the rows of `dense` (N, D)."""
     top = np.sort(probabilities[pool], axis=1)[:, -2:]
     margin = top[:, 1] - top[:, 0]
-    near = np.argsort(margin, kind="stable")[: UNSURE_PER_CHOICE * num]
+    near = np.argsort(margin, kind="stable")[: CANDIDATES_PER_CHOICE * num]
     places = choose_informative(dense, probabilities, labeled, pool[near], num, strength=STRENGTH)
     return [Choice(int(pool[near[place]]), float(1 - margin[near[place]]), "uncertain") for place in places]
 
