@@ -250,8 +250,11 @@ def check_watch(work: Work) -> None:
         (fall[:30], 5, Text("has just begun", "刚刚开始"), "fine"),
         (fall[:0], 5, Text("has no step yet", "还没有走步"), "fine"),
     ]
-    calls = [[log_of(losses, rng), now] for losses, now in ((case[0], case[1]) for case in cases)]
-    calls = [[log, (log[-1]["time_s"] if log else 0.0) + times * 2.0] for log, times in calls]
+    logs = [log_of(losses, rng) for losses, _, _, _ in cases]
+    calls = [
+        [log, (log[-1]["time_s"] if log else 0.0) + 2.0 * times]
+        for log, (_, times, _, _) in zip(logs, cases, strict=True)
+    ]
     for (_, _, what, wanted), said in zip(cases, work.call("watch.py", "state_of", *calls), strict=True):
         if said != wanted:
             raise Mistake("wrong_state", said=str(said)[:20], what=what, wanted=wanted)

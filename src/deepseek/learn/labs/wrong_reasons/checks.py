@@ -164,7 +164,7 @@ def shapley_right(game: list[float], n: int) -> NDArray[np.float64]:
 
 def values_of(work: Work, game: list[float], n: int) -> list[float]:
     (said,) = work.call(FILE, "shapley", [game, n])
-    return read_values(said, n, "shapley").tolist()
+    return [float(value) for value in read_values(said, n, "shapley")]
 
 
 def samples_of(work: Work, calls: list[list[Any]]) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
