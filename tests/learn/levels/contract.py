@@ -1,5 +1,6 @@
 """The contract that every lab keeps: its reference gets all points, wrong solutions are refused with the words that
-name the mistake, and what another learner has handed in is not taken."""
+name the mistake, and what another learner has handed in is not taken. Each level has a file that runs it, so that they
+run beside each other; conftest.py names its labs."""
 
 from __future__ import annotations
 
@@ -20,7 +21,6 @@ from learn.solutions.tools import solutions_of
 LABS = {lab.id: lab for lab in read_catalog(()).labs}
 #: Three learners, whose data differs.
 LEARNERS = tuple(Learner(digits * 32) for digits in "1a7")
-WRONG = [(name, wrong) for name in LABS for wrong in solutions_of(name).WRONG]
 
 
 @cache
@@ -32,21 +32,14 @@ def begun(base: Path, name: str, learner: Learner) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("labs")
-
-
 def seed_of(lab: Lab, learner: Learner) -> int:
     return lab_seed(learner.id, lab.data_seed_name)
 
 
-@pytest.mark.parametrize("name", LABS)
 def test_a_lab_has_its_words_in_both_languages(name: str) -> None:
     assert text_problems(LABS[name]) == []
 
 
-@pytest.mark.parametrize("name", LABS)
 def test_a_lab_has_two_to_five_wrong_solutions(name: str) -> None:
     assert 2 <= len(solutions_of(name).WRONG) <= 5
     known = LABS[name].table.mistakes.keys()
@@ -54,14 +47,11 @@ def test_a_lab_has_two_to_five_wrong_solutions(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LABS)
 def test_data_of_a_lab_follows_from_the_learner_and_differs_between_learners(name: str) -> None:
     assert data_problems(LABS[name]) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("learner", LEARNERS, ids=["first", "second", "third"])
-@pytest.mark.parametrize("name", LABS)
 def test_the_reference_gets_all_points(base: Path, name: str, learner: Learner) -> None:
     folder, lab = begun(base, name, learner), LABS[name]
     grade = grade_folder(lab, folder, seed_of(lab, learner), fresh_seed=int(learner.id[0], 16))
@@ -71,7 +61,6 @@ def test_the_reference_gets_all_points(base: Path, name: str, learner: Learner) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "wrong"), WRONG, ids=[f"{name}-{wrong}" for name, wrong in WRONG])
 def test_a_wrong_solution_is_refused_with_its_mistake(base: Path, tmp_path: Path, name: str, wrong: str) -> None:
     lab, learner, folder = LABS[name], LEARNERS[0], tmp_path / "wrong"
     shutil.copytree(begun(base, name, learner), folder)
@@ -82,7 +71,6 @@ def test_a_wrong_solution_is_refused_with_its_mistake(base: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LABS)
 def test_what_another_learner_handed_in_is_refused(base: Path, tmp_path: Path, name: str) -> None:
     """All that the first learner hands in, beside the second learner's data."""
     lab, (first, second) = LABS[name], LEARNERS[:2]
