@@ -56,7 +56,7 @@ class ProductLayout:
         """A power of two that makes the fewest ciphertexts in both directions.
 
         >>> ProductLayout(500, 30).columns_per_ciphertext, ProductLayout(100_000, 30).columns_per_ciphertext
-        (8, 1)
+        (16, 1)
         """
         slots = PARAMETERS.num_slots
         choices = [1 << power for power in range(slots.bit_length()) if 1 << power <= 2 * self.num_columns]
