@@ -26,6 +26,8 @@ from deepseek.errors import CheckError, InputError
 from support.nets.torchless import told_without_torch
 from support.servers.serving import started
 
+pytestmark = pytest.mark.slow  # what they share takes ten seconds to make
+
 NUM = 240
 
 

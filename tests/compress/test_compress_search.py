@@ -24,6 +24,8 @@ from deepseek.engines import Runtime
 from deepseek.errors import CheckError, InputError, MissingError
 
 pytest.importorskip("nncf")
+
+pytestmark = pytest.mark.slow  # what they share takes ten seconds to make
 FAST = {"budget_s": 0.2}
 
 

@@ -26,7 +26,8 @@ def source_of(model: Model, rows: Float32) -> Source:
     return Source(lambda: model, lambda: b"", rows.shape[1])
 
 
-@pytest.mark.parametrize("name", ["perceptron, ten classes", pytest.param("halved members", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["perceptron, ten classes", "halved members"])
 def test_the_compiled_engine_gives_the_twins_scores(name: str, models: dict[str, tuple[Model, Float32]]) -> None:
     model, rows = models[name]
     engine, expected = open_engine("torch-compile", source_of(model, rows)), model.score(rows)

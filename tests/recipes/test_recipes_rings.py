@@ -30,6 +30,8 @@ from deepseek.train.rings.scorer import ScorerConfig, TreeShape, fit_scorer, loo
 
 pytest.importorskip("xgboost")
 
+pytestmark = pytest.mark.slow  # what they share takes ten seconds to make
+
 
 @pytest.fixture(scope="module")
 def payments() -> Payments:

@@ -16,6 +16,8 @@ from deepseek.errors import InputError
 from deepseek.train.pipeline import SCHEDULES, parallelize
 from support.nets.pipelines import BLOCKS, WORDS, Words, run, words_batch
 
+pytestmark = pytest.mark.slow  # what they share takes ten seconds to make
+
 Found = list[dict[str, Any]]
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow  # what they share takes ten seconds to make
+
 for module in ("torch", "onnxscript", "PIL", "scipy", "pycocotools"):
     pytest.importorskip(module)
 

@@ -80,6 +80,7 @@ def test_the_store_is_its_plain_twin_with_late_events_and_verdicts(seed: int, de
     assert (scores.status == Status.ACCEPTED).any()
 
 
+@pytest.mark.slow
 def test_a_key_of_very_many_events_costs_no_more_and_has_no_odds_that_are_none(definition: FeatureDefinition) -> None:
     """1,500 payments within a day, whose verdicts are all out three days later."""
     number = 1_500

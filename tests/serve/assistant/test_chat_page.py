@@ -61,6 +61,7 @@ def test_a_button_is_offered_pressed_and_gone(url: str, open_page: OpenPage) -> 
     expect(page.get_by_role("button", name="Talk to a person")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_a_person_at_the_desk_answers_and_gives_back(url: str, open_page: OpenPage) -> None:
     chat, desk = open_chat(open_page, url), open_chat(open_page, url, "/desk")
     chat.get_by_role("button", name="Talk to a person").click()

@@ -199,6 +199,7 @@ def averaged() -> list[Any]:
     return [[each.tolist() for each in report], memory.relayed]
 
 
+@pytest.mark.slow
 def test_a_small_message_has_the_same_mean_through_one_rank_as_round_the_ring(tmp_path: Path) -> None:
     ranks = run_ranks(3, averaged, folder=tmp_path)
     assert ranks[0] == ranks[1] == ranks[2]  # bits and choices
