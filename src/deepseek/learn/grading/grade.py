@@ -17,8 +17,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from deepseek.contracts import JsonObject
@@ -57,7 +57,8 @@ def grade_folder(
     on_check: Callable[[CheckResult], None] | None = None,
 ) -> Grade:
     """Run the checks of a lab on a folder. `fresh_seed`: of inputs that the learner has not seen (None: by chance);
-    `on_check` is called after each check. InputError for a folder that is too large to be copied."""
+    `on_check` is called after each check; what it raises ends the grading. InputError for a folder that is too large to
+    be copied."""
     chance = secrets.randbelow(MAX_SEED) if fresh_seed is None else fresh_seed
     results: list[CheckResult] = []
     changed: list[str] = []
@@ -69,8 +70,10 @@ def grade_folder(
             "command": "grade", "lab": str(lab.folder), "seed": seed, "target": str(copies[0]),
             "run_folder": str(copies[1]), "scratch": str(scratch), "fresh_seed": chance,
         }  # fmt: skip
-        with suppress(_OutOfTimeError):  # what was not run has not passed
-            for line in _run_child(lab, request, scratch, PATIENCE * lab.table.seconds):
+        # What was not run has not passed. `on_check` may raise: the child is ended before its folder goes.
+        child = _run_child(lab, request, scratch, PATIENCE * lab.table.seconds)
+        with suppress(_OutOfTimeError), closing(child) as lines:
+            for line in lines:
                 if "changed_data" in line:
                     changed.append(str(line["changed_data"]))
                     continue
@@ -134,7 +137,7 @@ def _scratch() -> Iterator[Path]:
         yield Path(name).resolve()
 
 
-def _run_child(lab: Lab, request: JsonObject, scratch: Path, limit_s: float) -> Iterator[JsonObject]:
+def _run_child(lab: Lab, request: JsonObject, scratch: Path, limit_s: float) -> Generator[JsonObject]:
     """The lines of the child as they come. CheckError when it fails, which is a fault of the lab."""
     file = scratch / "grade.json"
     file.write_text(json.dumps(request), encoding="utf-8")

@@ -24,7 +24,7 @@ from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 FILE, WORKER, PROBE = "cluster.py", "worker.py", Path(__file__).with_name("probe.py")
 STOP, WORKERS = "stop-now", "workers.txt"
 NUM_WORKERS, HOUR_S = 3, 3_600
-READY_S, ASK_S, PATIENCE_S = 120.0, 30.0, 120.0
+READY_S, ASK_S, PATIENCE_S, REPLACED_S = 60.0, 15.0, 40.0, 20.0
 SOURCE = '''"""A worker: answers POST /predict on a port of its own, and ends when its parent does."""
 
 import json
@@ -293,7 +293,7 @@ def check_ends(work: Work) -> None:
 
 def wait_for(is_so: Any) -> bool:
     """Ask until it is so; False when patience is over."""
-    end_s = time.monotonic() + PATIENCE_S / 4
+    end_s = time.monotonic() + REPLACED_S
     while time.monotonic() < end_s:
         if is_so():
             return True
