@@ -86,7 +86,7 @@ def make_project(folder: Path) -> Path:
     new_project(pictures, folder / "project", ProjectOptions("binary", ("good", "bad"), num_test=1))
     with Project.open(folder / "project") as project:
         large = [item.number for item in project.store.items() if not item.is_test][: LABELS + WARM_UP + 20]
-        project.store.set_queue([QueuedItem(number, 1.0, "random") for number in large])
+        project.store.set_queue([QueuedItem(number, 1.0, "random") for number in large], [])
     return folder / "project"
 
 

@@ -186,7 +186,11 @@ async function fetchMedia(item) {
       if (kind !== "series" && kind !== "volume") {
         const answer = await fetch(`media/${path}`, { headers: headers() });
         if (answer.ok) kept.url = URL.createObjectURL(await answer.blob());
-        else kept.error = (await answer.json()).error;
+        if (answer.ok && kind === "image" && PROJECT.task !== "boxes" && PROJECT.task !== "masks") {
+          kept.image = make("img", { src: kept.url, alt: item.key, class: "picture" });
+          await kept.image.decode().catch(() => {}); // so that it is drawn at once when its turn comes
+        }
+        if (!answer.ok) kept.error = (await answer.json()).error;
       }
       if (PREVIEWED.has(kind) && !kept.error) {
         const answer = await fetch(`preview/${path}`, { headers: headers() }), document_ = await answer.json();

@@ -53,7 +53,7 @@ function showMedia(item) {
       box.replaceChildren(make("video", { controls: true, src: kept.url, "aria-label": item.key }));
     } else if (PROJECT.task === "boxes") box.replaceChildren(boxEditor(item, kept.url));
     else if (PROJECT.task === "masks") box.replaceChildren(maskEditor(item, kept.url));
-    else box.replaceChildren(make("div", { class: "frame" }, make("div", { class: "stage zoomed" }, make("img", { src: kept.url, alt: item.key, class: "picture" }))));
+    else box.replaceChildren(make("div", { class: "frame" }, make("div", { class: "stage zoomed" }, kept.image || make("img", { src: kept.url, alt: item.key, class: "picture" }))));
   });
 }
 
