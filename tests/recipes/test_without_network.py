@@ -1,5 +1,5 @@
-"""Assistants, reviews, checklists and drafts are made and asked with the network cut: no weights are fetched, and nobody
-is told anything."""
+"""Assistants, reviews, checklists and drafts are made and asked with the network cut: no weights are fetched, nobody is
+told anything."""
 
 from __future__ import annotations
 
