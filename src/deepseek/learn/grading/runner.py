@@ -267,15 +267,16 @@ def _private_folders(place: RunPlace) -> list[str]:
 
 
 def _readable_folders(place: RunPlace) -> list[str]:
-    """Below a home: the working folder and where Python and its packages lie."""
+    """Below a home: the working folder, where Python and its packages lie, and the scratch home, which is the home of
+    the grader itself."""
     package = Path(__file__).resolve().parents[3]
     folders: list[str | Path] = [
         place.folder,
-        place.scratch / "home",
         package,
         sys.prefix,
         sys.base_prefix,
         sys.exec_prefix,
     ]
     folders += [path for path in (*sys.path, *site.getsitepackages(), site.getusersitepackages()) if path]
-    return sorted({os.path.realpath(folder) for folder in folders} - {"/", os.path.realpath(Path.home())})
+    readable = {os.path.realpath(folder) for folder in folders} - {"/", os.path.realpath(Path.home())}
+    return sorted(readable | {os.path.realpath(place.scratch / "home")})

@@ -130,8 +130,9 @@ def check_hiccup(work: Work) -> None:
 def check_ends(work: Work) -> None:
     total, bad, _, end = outage_of(work, "ends", 0.05, 24)
     said, right = firing_of(work, total, bad), fires_right(total, bad)
-    if said[end + 5 :].any():
-        raise Mistake("goes_on", num=int(np.flatnonzero(said)[-1]) - end)
+    late = np.flatnonzero(said & ~right)
+    if len(late) and late[-1] >= end + 5:
+        raise Mistake("goes_on", num=int(late[-1]) - end)
     hold_all(said, right)
 
 
