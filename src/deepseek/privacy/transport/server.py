@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepseek.contracts import JsonObject
-from deepseek.errors import CheckError, DeepseekError, InputError, MissingError, TooLargeError
+from deepseek.errors import CheckError, InputError, MissingError
 from deepseek.extras import need
 from deepseek.privacy.bundles.pack import pack_study
 from deepseek.privacy.rounds.answer import answer_size
@@ -27,7 +27,8 @@ from deepseek.privacy.study.definition import StudyFolder
 from deepseek.privacy.study.vertical import refuse_vertical
 from deepseek.privacy.transport.certificates import public_key_of, trusted_certificates
 from deepseek.privacy.transport.coordinator import Coordinator
-from deepseek.privacy.transport.messages import Place, SignedMessage, check_request, message_path
+from deepseek.privacy.transport.guard import RequestGuard
+from deepseek.privacy.transport.messages import Place, SignedMessage, message_path
 from deepseek.privacy.transport.tls_server import open_tls_server
 
 if TYPE_CHECKING:
@@ -54,17 +55,6 @@ class ServeOptions:
     announce: Callable[[str], None] = lambda _: None  # called with the address once it is open
 
 
-async def read_body(request: Request, most_bytes: int) -> bytes:
-    """The body of a request. TooLargeError before more than most_bytes are read."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most_bytes:
-            raise TooLargeError("the message is too large", expected=f"{most_bytes} bytes", fix="send less")
-        parts.append(part)
-    return b"".join(parts)
-
-
 class StudyServer:
     """Routes around a coordinator."""
 
@@ -85,7 +75,8 @@ class StudyServer:
             ("/v1/messages/{place:path}", "POST", self._message), ("/v1/status", "GET", self._status),
             ("/v1/transcript", "GET", self._transcript),
         ]  # fmt: skip
-        routes = [routing.Route(path, self._guard(handler), methods=[method]) for path, method, handler in handlers]
+        guard = RequestGuard(self.study, self.most_bytes, self._check_sender, self._count_refusal)
+        routes = [routing.Route(path, guard.wrap(handler), methods=[method]) for path, method, handler in handlers]
         app: Starlette = applications.Starlette(routes=routes)
         return app
 
@@ -111,30 +102,15 @@ class StudyServer:
             "bytes_by_party": coordinator.transcript.bytes_by_party(), "refused": coordinator.num_refused,
         }  # fmt: skip
 
-    def _guard(
-        self, handler: Callable[[Request, SignedMessage], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        """The handler, behind the checks of size and signature; an error becomes its body."""
-        responses = need("starlette.responses", extra="privacy")
+    def _check_sender(self, party: str) -> None:
+        if party not in self.coordinator.members:
+            raise CheckError(
+                f"{party} had not signed the study when the coordinator began",
+                expected="a signature and a certificate in the study's folder", fix="start the coordinator again",
+            )  # fmt: skip
 
-        async def answer(request: Request) -> Response:
-            try:
-                body = await read_body(request, self.most_bytes)
-                path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-                message = check_request(self.study, request.headers, request.method, path, body)
-                if message.party not in self.coordinator.members:
-                    raise CheckError(
-                        f"{message.party} had not signed the study when the coordinator began",
-                        expected="a signature and a certificate in the study's folder",
-                        fix="start the coordinator again",
-                    )  # fmt: skip
-                return await handler(request, message)
-            except DeepseekError as error:
-                self.coordinator.num_refused += 1
-                response: Response = responses.JSONResponse({"error": error.to_dict()}, error.status)
-                return response
-
-        return answer
+    def _count_refusal(self) -> None:
+        self.coordinator.num_refused += 1
 
     async def _task(self, request: Request, message: SignedMessage) -> Response:
         self.coordinator.see(message.party)

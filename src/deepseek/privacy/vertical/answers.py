@@ -138,9 +138,9 @@ class JointAsker:
         own = ScoredPeople.of(study, "labels", self.half, table)
         places = np.arange(len(own.ids))
         if vertical_columns(study).alignment == "intersection":
-            asked = SetIntersection.of(own.ids)
-            arrays = self._ask(IDS, parts_to_arrays("request", [asked.request()]))
-            shared = asked.shared_places(one_part(arrays, "setup"), one_part(arrays, "response"))
+            intersection = SetIntersection.of(own.ids)
+            arrays = self._ask(IDS, parts_to_arrays("request", [intersection.request()]))
+            shared = intersection.shared_places(one_part(arrays, "setup"), one_part(arrays, "response"))
             places = np.array(shared, np.int64)
         scores = own.scores[places]
         if len(places):

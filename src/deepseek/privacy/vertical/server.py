@@ -9,21 +9,22 @@ Every request is signed (transport/messages.py), and so is what is in it (envelo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from deepseek.bundle.sign import load_private_key
 from deepseek.contracts import JsonObject
 from deepseek.data import Table
-from deepseek.errors import CheckError, DeepseekError, InputError
+from deepseek.errors import CheckError, InputError
 from deepseek.extras import need
 from deepseek.privacy.study.definition import Party, StudyFolder
 from deepseek.privacy.study.refusals import ForeignError
 from deepseek.privacy.study.vertical import HouseRole, other_role, party_of
 from deepseek.privacy.transport.certificates import public_key_of, trusted_certificates
-from deepseek.privacy.transport.messages import SignedMessage, check_request
-from deepseek.privacy.transport.server import TICK_S, ServeOptions, read_body
+from deepseek.privacy.transport.guard import RequestGuard
+from deepseek.privacy.transport.messages import SignedMessage
+from deepseek.privacy.transport.server import TICK_S, ServeOptions
 from deepseek.privacy.transport.tls_server import open_tls_server
 from deepseek.privacy.vertical.answers import AnsweringHouse, ScoredPeople
 from deepseek.privacy.vertical.envelope import HouseSigner
@@ -59,9 +60,10 @@ class HouseServer:
             need("starlette.applications", extra="privacy"),
             need("starlette.routing", extra="privacy"),
         )
+        guard = RequestGuard(self.folder.study, MOST_BYTES, self._check_sender, self._count_refusal)
         routes = [
-            routing.Route("/v1/vertical/{step:path}", self._guard(self._reply), methods=["POST"]),
-            routing.Route("/v1/status", self._guard(self._status), methods=["GET"]),
+            routing.Route("/v1/vertical/{step:path}", guard.wrap(self._reply), methods=["POST"]),
+            routing.Route("/v1/status", guard.wrap(self._status), methods=["GET"]),
         ]
         app: Starlette = applications.Starlette(routes=routes)
         return app
@@ -78,27 +80,12 @@ class HouseServer:
             "bytes_by_party": house.transcript.bytes_by_party(),
         }  # fmt: skip
 
-    def _guard(
-        self, handler: Callable[[Request, SignedMessage], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        """The handler, behind the checks of size and signature; an error becomes its body."""
-        responses = need("starlette.responses", extra="privacy")
+    def _check_sender(self, party: str) -> None:
+        if party != self.other.name:
+            raise ForeignError(f"{party} is not the other house", expected=self.other.name, fix="use its key")
 
-        async def answer(request: Request) -> Response:
-            try:
-                body = await read_body(request, MOST_BYTES)
-                message = check_request(self.folder.study, request.headers, request.method, request.url.path, body)
-                if message.party != self.other.name:
-                    raise ForeignError(
-                        f"{message.party} is not the other house", expected=self.other.name, fix="use its key"
-                    )
-                return await handler(request, message)
-            except DeepseekError as error:
-                self.num_refused += 1
-                response: Response = responses.JSONResponse({"error": error.to_dict()}, error.status)
-                return response
-
-        return answer
+    def _count_refusal(self) -> None:
+        self.num_refused += 1
 
     async def _reply(self, request: Request, message: SignedMessage) -> Response:
         async with self._lock:

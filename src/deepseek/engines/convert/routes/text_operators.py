@@ -138,9 +138,9 @@ def _count_words(nodes: GraphNodes, words: str, rows: str, settings: TextSetting
     words = nodes.add("Concat", words, _padding(nodes, rows, 1), axis=1)
     width = settings.width
     numbers = {PADDING: width} | {word: place + 1 for place, word in enumerate(settings.words)}
-    found = look_up(nodes, words, list(numbers), list(numbers.values()), unknown=0)
+    places = look_up(nodes, words, list(numbers), list(numbers.values()), unknown=0)
     values = nodes.constant(np.array([0, 1], np.float32))
-    counts = nodes.add("ReduceSum", nodes.add("OneHot", found, nodes.numbers(width + 1), values), nodes.numbers(1),
+    counts = nodes.add("ReduceSum", nodes.add("OneHot", places, nodes.numbers(width + 1), values), nodes.numbers(1),
                        keepdims=0)  # fmt: skip
     counts = nodes.add("Slice", counts, nodes.numbers(0), nodes.numbers(width), nodes.numbers(1))
     if settings.mode == "multi_hot":

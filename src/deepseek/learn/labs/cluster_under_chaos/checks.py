@@ -226,10 +226,10 @@ def check_killed(work: Work) -> None:
             pids = cluster.pids()
             if not pids:
                 raise Mistake("not_replaced", num=1, said=0)
-            asked = [(value, clients.submit(cluster.ask, value)) for value in (next(values) for _ in range(16))]
+            pending = [(value, clients.submit(cluster.ask, value)) for value in (next(values) for _ in range(16))]
             time.sleep(0.05)  # some are being answered
             cluster.kill(pids[-1])
-            for value, answer in asked:
+            for value, answer in pending:
                 status, said = answer.result()
                 if status != 200 or not cluster.is_right(value, said):
                     raise Mistake("request_lost", said=f"{status} {said}"[:60])

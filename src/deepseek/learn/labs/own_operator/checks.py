@@ -148,10 +148,10 @@ def check_types(work: Work) -> None:
     x, scale, offset = fresh(work, "types")
     (answer,) = ask(work, "types", x, scale, offset)
     if answer["dtype"] != "torch.float32":
-        raise Mistake("wrong_type", given="torch.float32", said=answer["dtype"])
+        raise Mistake("wrong_type", input="torch.float32", said=answer["dtype"])
     if not np.allclose(as_array(answer["y"], x.shape), values(x, scale, offset), rtol=1e-4, atol=1e-5):
         raise Mistake(
-            "wrong_type", given=Text("a transposed tensor", "转置后的张量"), said=Text("other values", "不同的值")
+            "wrong_type", input=Text("a transposed tensor", "转置后的张量"), said=Text("other values", "不同的值")
         )
 
 

@@ -97,21 +97,22 @@ def check_dead(work: Work) -> None:
     places = work.rng("places").choice(len(net["b1"]), 5, replace=False)
     net["b1"][places] = -1e3
     net["w2"][:, places] *= 50
-    gap = float(np.abs(run_net(prune(work, net, x, 5), x) - run_net(net, x)).max())
-    if gap > 1e-3:
-        what = Text("units that never answer", "从不激活的单元")
-        why = Text("their columns of w2 are long, but they pass on nothing", "它们在 w2 中的列很长，但什么都不传递")
-        raise Mistake("changed", what=what, gap=f"{gap:.3g}", why=why)
+    why = Text("their columns of w2 are long, but they pass on nothing", "它们在 w2 中的列很长，但什么都不传递")
+    hold_unchanged(work, net, x, len(places), Text("units that never answer", "从不激活的单元"), why)
 
 
 def check_constant(work: Work) -> None:
     net, x = drawn_net(work, "constant")
     places = work.rng("places").choice(len(net["b1"]), 4, replace=False)
     net["w1"][places], net["b1"][places] = 0, 3.0
-    gap = float(np.abs(run_net(prune(work, net, x, 4), x) - run_net(net, x)).max())
+    why = Text("was what they pass on added to b2?", "它们传递的量加到 b2 上了吗？")
+    hold_unchanged(work, net, x, len(places), Text("units that always answer 3", "总是回答 3 的单元"), why)
+
+
+def hold_unchanged(work: Work, net: Net, x: Array, num: int, what: Text, why: Text) -> None:
+    """Mistake where the net answers otherwise without `num` units that are the same for all inputs."""
+    gap = float(np.abs(run_net(prune(work, net, x, num), x) - run_net(net, x)).max())
     if gap > 1e-3:
-        what = Text("units that always answer 3", "总是回答 3 的单元")
-        why = Text("was what they pass on added to b2?", "它们传递的量加到 b2 上了吗？")
         raise Mistake("changed", what=what, gap=f"{gap:.3g}", why=why)
 
 
