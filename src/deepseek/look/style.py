@@ -50,7 +50,7 @@ th{font-weight:600;font-size:14px;color:var(--soft)}
 tbody th{color:var(--ink);font-weight:400;font-size:15px}
 th.num,td.num{text-align:right;white-space:nowrap}
 th.num{white-space:normal;word-break:keep-all}
-tbody th[scope=row]{min-width:6.5em;max-width:24em;overflow-wrap:anywhere}
+tbody th[scope=row]{min-width:8em;max-width:24em;overflow-wrap:anywhere}
 th:last-child,td:last-child{padding-right:2px}
 td.text{min-width:9em}
 dl.facts{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:4px 20px;margin:8px 0;font-size:15px}
