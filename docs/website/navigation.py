@@ -19,7 +19,7 @@ TITLES = {
     "all guides": ("All guides", "全部指南"),
 }
 REFERENCE = ("cli.md", "reference/configuration.md", "reference/metrics.md", "reference/errors.md", "extras.md")
-PROJECT = ("log.md", "roadmap.md", "support.md", "project/changelog.md", "project/contributing.md",
+PROJECT = ("log.md", "roadmap.md", "first-issues.md", "support.md", "project/changelog.md", "project/contributing.md",
            "project/security.md", "project/license.md")  # fmt: skip
 TUTORIALS = {
     "en": "# Tutorials\n\nEach is a notebook of `examples/notebooks/` that a test executes; paste cell by cell.\n",

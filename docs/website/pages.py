@@ -56,10 +56,12 @@ OTHER_PAGES = {
     "docs/log.md": "log.md",
     "docs/support.md": "support.md",
     "docs/roadmap.md": "roadmap.md",
+    "docs/first-issues.md": "first-issues.md",
     "CHANGELOG.md": "project/changelog.md",
     "CONTRIBUTING.md": "project/contributing.md",
     "SECURITY.md": "project/security.md",
     "examples/custom_operator/README.md": "tutorials/custom_operator.md",
+    "examples/plugin_template/README.md": "tutorials/plugin_template.md",
 }
 #: Files that a page may link to and that are no Markdown: file -> page that shows it as text.
 TEXT_PAGES = {"LICENSE": "project/license.md"}
