@@ -143,6 +143,7 @@ def simulate_runs(num_days: int) -> tuple[EventColumns, np.ndarray]:
     return events, cause
 
 
+@pytest.mark.slow
 def test_states_are_learned_from_verdicts_alone() -> None:
     events, cause = simulate_runs(60)
     plain = FeatureDefinition(
