@@ -118,6 +118,7 @@ def test_a_definition_keeps_what_was_learned_as_text(definition: FeatureDefiniti
         FeatureDefinition.from_toml(text[: text.index("\n[hidden]")])
 
 
+@pytest.mark.slow
 def test_states_are_learned_from_verdicts_alone() -> None:
     events, cause = simulate_runs(60)
     plain = FeatureDefinition(
