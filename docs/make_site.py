@@ -57,6 +57,7 @@ def stage(language: str, generated: dict[str, str], work: Path = WORK) -> Path:
     shutil.copytree(PARTS / "theme", folder / "theme")
     (folder / "docs" / "assets").mkdir()
     (folder / "docs" / "assets" / "site.css").write_text(site_css(), encoding="utf-8")
+    shutil.copy(PARTS / "keyboard.js", folder / "docs" / "assets" / "keyboard.js")
     config = folder / "zensical.toml"
     config.write_text(configuration(language, titles), encoding="utf-8")
     return config
@@ -138,6 +139,7 @@ def site_css() -> str:
     own = (PARTS / "site.css").read_text("utf-8")
     return (
         f"{own}\n.look{{{css_variables(LIGHT)}}}\n[data-md-color-scheme=slate] .look{{{css_variables(DARK)}}}\n"
+        f"[data-md-color-scheme=slate]{{--md-typeset-a-color:{DARK['accent']}}}\n"
         f".look{{{nested_stylesheet()}}}\n"
     )
 

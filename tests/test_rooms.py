@@ -16,7 +16,7 @@ SRC = Path(deepseek.__file__).parent
 #: In the order in which data flows. A room imports only what stands above it.
 ORDER = """
     version telemetry moved errors http_errors null_words operating_point contracts results plugins config extras
-    files page_server
+    files running page_server
     look bundle data dialogue features nn optimizers train engines compress client bench serve observe explain citations
     automl privacy integrations sklearn recipes learn cli
 """

@@ -19,8 +19,8 @@ TITLES = {
     "all guides": ("All guides", "全部指南"),
 }
 REFERENCE = ("cli.md", "reference/configuration.md", "reference/metrics.md", "reference/errors.md", "extras.md")
-PROJECT = ("log.md", "roadmap.md", "first-issues.md", "support.md", "project/changelog.md", "project/contributing.md",
-           "project/security.md", "project/license.md")  # fmt: skip
+PROJECT = ("log.md", "roadmap.md", "first-issues.md", "support.md", "upgrading.md", "project/changelog.md",
+           "project/contributing.md", "project/security.md", "project/license.md")  # fmt: skip
 TUTORIALS = {
     "en": "# Tutorials\n\nEach is a notebook of `examples/notebooks/` that a test executes; paste cell by cell.\n",
     "zh": "# 教程\n\n每一篇都是 `examples/notebooks/` 里的一个笔记本，由测试执行；可逐格粘贴运行。\n",

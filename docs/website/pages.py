@@ -55,6 +55,7 @@ OTHER_PAGES = {
     "docs/glossary.md": "glossary.md",
     "docs/log.md": "log.md",
     "docs/support.md": "support.md",
+    "docs/upgrading.md": "upgrading.md",
     "docs/roadmap.md": "roadmap.md",
     "docs/first-issues.md": "first-issues.md",
     "CHANGELOG.md": "project/changelog.md",
@@ -67,6 +68,7 @@ OTHER_PAGES = {
 TEXT_PAGES = {"LICENSE": "project/license.md"}
 #: Where a Chinese page lies beside an English one, other than in zh/.
 CHINESE = {"docs/README.md": "docs/README.zh-CN.md", "docs/support.md": "docs/support.zh-CN.md",
+           "docs/upgrading.md": "docs/upgrading.zh-CN.md",
            "docs/roadmap.md": "docs/roadmap.zh-CN.md"}  # fmt: skip
 #: Folders whose pages have a neighbor of the same name in zh/.
 WITH_CHINESE = ("docs/guides", "docs/gallery")

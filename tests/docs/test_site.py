@@ -18,6 +18,7 @@ import pytest
 from playwright.sync_api import expect
 from website.pages import ROOT
 
+from support.servers.axe import axe_script, barriers
 from support.servers.browser import OpenPage, browser, open_page
 
 __all__ = ["browser", "open_page"]  # fixtures
@@ -125,15 +126,39 @@ def test_a_reader_switches_language_and_theme_and_no_request_leaves(
     expect(page.get_by_text(re.compile(r"^\d+ results$"))).to_be_visible()
 
 
-@pytest.mark.parametrize(
-    ("start", "task"),
-    [
-        ("index.html", "guides/ship.html"),
-        ("index.html", "reference/errors.html"),
-        ("index.html", "guides/serving.html#models-that-come-and-go"),
-        ("index.html", "guides/compress.html"),
-        ("index.html", "guides/watching.html#the-alerts"),
-    ],
-)
-def test_the_five_tasks_of_a_newcomer_are_one_click_away(site: Path, start: str, task: str) -> None:
-    assert task in references(site / start).links
+#: What a newcomer wants: links to follow from the front page, and what has to stand on the last one.
+TASKS = {
+    "ship one's own CSV": (["Shipping"], "deepseek ship loans.csv"),
+    "why was this row refused": (["Error messages, each with its mend"], "InputError"),
+    "serve two versions": (["Serving: models that come and go"], "repository"),
+    "make it smaller": (["A smaller, faster model, or none"], "deepseek compress"),
+    "find the rule that fired": (["Watching: the alerts", "DeepseekErrors"], "deepseek_requests_total"),
+    "see it on one's kind of data": (["Gallery", "Sounds: a bearing that knocks"], "deepseek ship sounds.csv"),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_newcomer_gets_there_in_three_clicks(task: str, address: str, open_page: OpenPage) -> None:
+    links, words = TASKS[task]
+    assert len(links) <= 3
+    page = open_page(f"{address}/index.html", allow=address)
+    for link in links:
+        page.locator("article").get_by_role("link", name=link, exact=True).first.click()
+    expect(page.locator("article")).to_contain_text(words)
+
+
+def test_a_word_is_searched_for_and_its_page_opened(address: str, open_page: OpenPage) -> None:
+    page = open_page(f"{address}/zh/index.html", allow=address)
+    page.get_by_role("button", name="搜索").first.click()
+    page.keyboard.type("deepseek compress")
+    results = page.locator("[href*='guides/compress.html']")
+    expect(results.first).to_be_visible()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("path", ["index.html", "gallery/ct.html", "zh/guides/ship.html", "benchmarks.html"])
+def test_axe_finds_nothing_serious(path: str, dark: bool, address: str, open_page: OpenPage) -> None:
+    axe_script()
+    page = open_page(f"{address}/{path}", allow=address, dark=dark, reduced_motion="reduce")
+    page.wait_for_load_state("networkidle")
+    assert barriers(page) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepseek.cli.support.cluster import cluster_options
-from deepseek.cli.support.history import history_page, live_states, open_history
+from deepseek.cli.support.history import history_page, live_states, open_history, own_url, running_pages
 from deepseek.cli.support.kinds.assistants import is_assistant
 from deepseek.cli.support.kinds.conversations import ConversationOptions, assistant_routes, open_if_assistant
 from deepseek.cli.support.kinds.encrypted import encrypted_serving
@@ -261,6 +261,7 @@ def check_grpc_port(settings: Settings, *, first: bool) -> None:
 
 def run_front_ends(settings: Settings, listener: socket, lifecycle: ModelLifecycle) -> None:
     """Start the front ends of a group, which listen themselves, and keep them, and the ports for them."""
+    from deepseek.running import announce
     from deepseek.serve.http.group import FrontEndGroup, run_group
     from deepseek.serve.run import bind, print_ready_line
 
@@ -270,6 +271,7 @@ def run_front_ends(settings: Settings, listener: socket, lifecycle: ModelLifecyc
         if settings.grpc_port is not None:
             grpc = sockets.enter_context(bind(settings.host, settings.grpc_port, option="--grpc-port"))
             grpc_port = grpc.getsockname()[1]
+        sockets.enter_context(announce("serve", "", own_url(settings, listener)))
         run_group(
             FrontEndGroup(
                 port, settings.front_ends, print_ready_line, grpc_port=grpc_port, renews=renews,
@@ -292,6 +294,7 @@ def run_server(
     from deepseek.contracts import Event
     from deepseek.observe.live import LiveStats
     from deepseek.observe.metrics import Metrics
+    from deepseek.running import announce
     from deepseek.serve import Pages, create_app
     from deepseek.serve.http.group import GroupMember
     from deepseek.serve.run import run
@@ -318,7 +321,7 @@ def run_server(
             openmetrics=lambda: merged_exposition(metrics, child, openmetrics=True),
             stats=lambda: {**live.snapshot(live_states(child)), **decision_figures(scoring)},
             refresh=None if child is None else child.refresh_counts,
-            more={"/v1/history": history_page(history, settings, child)},
+            more={"/v1/history": history_page(history, settings, child), **running_pages(settings)},
         ),
         parent=None if child is None else child.channel,
         repository=lifecycle.repository,
@@ -333,7 +336,8 @@ def run_server(
         if (fields := engine_choice(model)) is not None:
             access.emit(Event("server", name, fields=fields))
     try:
-        run(app, listener, child)
+        with nullcontext() if child else announce("serve", ", ".join(models), own_url(settings, listener)):
+            run(app, listener, child)
     finally:
         for log in logs.all:
             log.close()

@@ -52,6 +52,7 @@ def command(
     from deepseek.privacy.parties.module_source import provide_module
     from deepseek.privacy.study.definition import open_study
     from deepseek.privacy.transport.server import ServeOptions, serve_study
+    from deepseek.running import announce
 
     if out is not None:
         check_target(out, overwrite=overwrite, key=key)
@@ -60,13 +61,15 @@ def command(
     )
     folder = open_study(study)
     if folder.study.vertical is not None:
-        report = _serve_house(folder, data, half, options)
+        with announce("study", study.resolve().name):
+            report = _serve_house(folder, data, half, options)
         output.emit(report, as_json, lambda: serve_parts(report))
         return
     if data is not None or half is not None:
         raise click.UsageError("--data and --half are for a vertical study; the coordinator of another has no rows")
     provide_module(folder.study, module)
-    report = serve_study(folder, options)
+    with announce("study", study.resolve().name):
+        report = serve_study(folder, options)
     output.emit(report, as_json, lambda: serve_parts(report))
 
 

@@ -32,6 +32,7 @@ def command(project: Path, host: str, port: int, choose: bool, as_json: bool) ->
     from deepseek.automl.label.page.refresh import QueueRefresher
     from deepseek.automl.label.page.server import LabelServer
     from deepseek.extras import install_advice, is_installed
+    from deepseek.running import announce
 
     if choose and not is_installed("sklearn"):
         output.warn(
@@ -44,7 +45,8 @@ def command(project: Path, host: str, port: int, choose: bool, as_json: bool) ->
         output.note(f"label at {server.url} (Ctrl-C ends this)")
         output.emit({"project": str(project), "url": server.url}, as_json, server.url)
         sys.stdout.flush()  # who waits for the address reads it from a pipe
-        server.serve_forever()
+        with announce("label", project.resolve().name, server.url):
+            server.serve_forever()
 
 
 def _interrupt(*_: object) -> None:

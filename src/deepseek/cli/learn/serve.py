@@ -28,13 +28,15 @@ def command(host: str, port: int, folder: Path, as_json: bool) -> None:
     press Check, and is served to this machine alone."""
     from deepseek.learn.page.server import LearnServer
     from deepseek.learn.verbs import open_path
+    from deepseek.running import announce
 
     with LearnServer(open_path(), host, port, folder) as server:
         signal.signal(signal.SIGTERM, _interrupt)
         output.note(f"learn at {server.url} (Ctrl-C ends this)")
         output.emit({"url": server.url}, as_json, server.url)
         sys.stdout.flush()  # who waits for the address reads it from a pipe
-        server.serve_forever()
+        with announce("learn", "deepseek learn", server.url):
+            server.serve_forever()
 
 
 def _interrupt(*_: object) -> None:

@@ -138,7 +138,10 @@ def command(
         raise click.UsageError("--json prints one object, and --to - the answers: give --to an address")
     options = StreamOptions(bundle, state, source, sink, stop_when_idle, reasons, key, metrics_port,
                             None if turn is None else turn / 1e3, html)  # fmt: skip
-    counts = asyncio.run(stream(options))
+    from deepseek.running import announce
+
+    with announce("stream", bundle.resolve().name):
+        counts = asyncio.run(stream(options))
     output.emit(counts, as_json, lambda: [] if sink == "-" else describe_counts(counts))
 
 

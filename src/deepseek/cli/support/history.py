@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from deepseek.observe.history.history import History
     from deepseek.observe.history.pages import HistoryPage
     from deepseek.observe.live import GroupState, LiveStats
+    from deepseek.observe.running_page import RunningPage
     from deepseek.serve import App, Settings
     from deepseek.serve.http.group import GroupMember
 
@@ -41,6 +44,30 @@ def history_page(history: History, settings: Settings, child: GroupMember | None
         history, read_thresholds([]), prometheus_url=settings.prometheus_url or "",
         refresh=None if child is None else child.refresh_counts,
     )  # fmt: skip
+
+
+def running_pages(settings: Settings) -> Mapping[str, RunningPage]:
+    """GET /v1/running, of a server that this machine alone reaches: what else runs here is nobody else's business."""
+    from deepseek.observe.running_page import RunningPage
+
+    return {"/v1/running": RunningPage()} if is_loopback(settings.host) else {}
+
+
+def is_loopback(host: str) -> bool:
+    """
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0"), is_loopback("example.org")
+    (True, True, False, False)
+    """
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def own_url(settings: Settings, listener: socket) -> str:
+    """Where the console of this server is."""
+    scheme = "https" if settings.tls_cert else "http"
+    return f"{scheme}://{settings.host}:{listener.getsockname()[1]}"
 
 
 def group_states(child: GroupMember | None) -> Sequence[GroupState]:

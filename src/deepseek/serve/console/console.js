@@ -47,7 +47,7 @@ async function refresh() {
   try {
     const found = (await ask("/v1/models")).data || [];
     if (state.hasStats) await refreshStats();
-    await refreshHistory();
+    await refreshParts();
     const isNew = JSON.stringify(found.map(identity)) !== JSON.stringify((state.models || [{}]).map(identity));
     await refreshRepository(isNew);
     state.models = found;
@@ -86,7 +86,7 @@ function report() {
   const repository = failed ? null : repositoryTable();
   byId("repository").hidden = !repository;
   if (repository) show("versions", repository);
-  showHistory(failed);
+  showParts(failed);
   if (failed) reportFailure(failed);
   else if (state.models.length) {
     show("answer", summary());

@@ -1,26 +1,34 @@
-// The last hours and the alerts that fire: drawn by the server, asked for every 10 s. A server that keeps none answers 404.
-const HISTORY_MS = 10000;
-const history_ = { html: "", shown: "", askedMs: -HISTORY_MS, isKept: true };
+// Parts that the server draws: the last hours with the alerts that fire, and what else runs on the machine. Each is asked
+// for every 10 s; a server that has no such part answers 404, and is not asked again.
+const PART_MS = 10000;
+const parts_ = [
+  { path: "/v1/history", section: "history", place: "hours" },
+  { path: "/v1/running", section: "running", place: "others" },
+].map((part) => ({ ...part, html: "", shown: "", askedMs: -PART_MS, isThere: true }));
 
-async function refreshHistory() {
-  if (!history_.isKept || performance.now() - history_.askedMs < HISTORY_MS) return;
-  try {
-    history_.html = (await ask("/v1/history")).html;
-    history_.askedMs = performance.now();
-  } catch (error) {
-    if (error.status !== 404) throw error;
-    history_.isKept = false;
+async function refreshParts() {
+  for (const part of parts_) {
+    if (!part.isThere || performance.now() - part.askedMs < PART_MS) continue;
+    try {
+      part.html = (await ask(part.path)).html;
+      part.askedMs = performance.now();
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      part.isThere = false;
+    }
   }
 }
 
 // What was open stays open: an alert that is read is not closed by the next answer.
-function showHistory(failed) {
-  const section = byId("history"), place = byId("hours");
-  section.hidden = !!failed || !history_.isKept || !history_.html;
-  if (section.hidden || history_.shown === history_.html) return;
-  const open = Array.from(place.querySelectorAll("details[open]"), (each) => each.id);
-  // Made by the server this page came from, every text in it escaped there; what is parsed so runs no script.
-  place.replaceChildren(...new DOMParser().parseFromString(history_.html, "text/html").body.childNodes);
-  history_.shown = history_.html;
-  for (const id of open) if (byId(id)) byId(id).open = true;
+function showParts(failed) {
+  for (const part of parts_) {
+    const section = byId(part.section), place = byId(part.place);
+    section.hidden = !!failed || !part.isThere || !part.html;
+    if (section.hidden || part.shown === part.html) continue;
+    const open = Array.from(place.querySelectorAll("details[open]"), (each) => each.id);
+    // Made by the server this page came from, every text in it escaped there; what is parsed so runs no script.
+    place.replaceChildren(...new DOMParser().parseFromString(part.html, "text/html").body.childNodes);
+    part.shown = part.html;
+    for (const id of open) if (byId(id)) byId(id).open = true;
+  }
 }

@@ -1,6 +1,7 @@
 """The console at `/` and the API reference at `/docs`, as whole pages without a request to anywhere else.
 
-The console's script asks /v1/models and /v1/stats every 2 s and /v1/history every 10 s; its form is made from
+The console's script asks /v1/models and /v1/stats every 2 s and /v1/history and
+/v1/running every 10 s; its form is made from
 /v1/models/M and filled in from /v1/models/M/example. Answers it expects of /v1/stats:
 
     {"uptime_s": 61.0, "window_s": 61.0, "models": [{"name", "version", "num_requests", "num_errors", "requests_per_s",
@@ -105,6 +106,7 @@ def console_page() -> str:
         [
             Section(Text("Models", "模型"), Html(models)),
             Section(Text("The last hours", "最近几小时"), Html('<div id="hours"></div>'), id="history"),
+            Section(Text("Running on this machine", "本机上运行的内容"), Html('<div id="others"></div>'), id="running"),
             Section(Text("Repository", "模型仓库"), Html(versions), id="repository"),
             Section(Text("Try a row", "试一行数据"), _row_form(), id="try"),
         ],

@@ -26,10 +26,11 @@ def command(study: Path, host: str, port: int, as_json: bool) -> None:
     Ctrl-C ends it; what was told is on the disk already."""
     from deepseek.recipes.process.server import StudyServer
     from deepseek.recipes.process.verbs import report_study
+    from deepseek.running import announce
 
     report_study(study)  # a study that is wrong is told now, and not to the first who opens the page
     server = StudyServer(study, host, port)
     output.note(f"the study is at {server.url} (Ctrl-C ends this)")
     output.emit({"study": str(study), "url": server.url}, as_json, server.url)
-    with server:
+    with server, announce("process", study.resolve().name, server.url):
         server.serve_forever()
