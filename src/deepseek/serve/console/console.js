@@ -77,6 +77,7 @@ async function refreshStats() {
 
 // ---- the first sentence, and the table of models ------------------------------------------------------------------------
 function report() {
+  document.querySelector("main").dataset.ready = ""; // until the first answer the parts below would jump
   const failed = state.failed;
   const locked = !!failed && failed.status === 401;
   byId("key").hidden = !locked;

@@ -63,6 +63,7 @@ td.state-of{white-space:nowrap}
 .plots figure{margin:8px 0;min-width:0}.plots h3{font-size:15px;margin:8px 0}
 details.alert{margin:8px 0}details.alert summary{cursor:pointer}details.alert>:not(summary){margin-left:24px}
 [hidden]{display:none!important}
+main:not([data-ready]) section~section{visibility:hidden}
 @media (max-width:600px){
 :is(#models,#versions) thead{display:none}
 :is(#models,#versions) :is(table,tbody,tr){display:block;min-width:0}
