@@ -119,8 +119,15 @@ def _terminal(lab: Lab, state: LabState) -> Html:
     )  # fmt: skip
     place = Text("Not begun yet.", "尚未开始。") if state.folder is None else str(state.folder)
     command = look.command(f"deepseek learn check {lab.id}")
+    extras = ", ".join(lab.table.installs)
+    needs = (
+        Text(f"Needs the extras {extras}.", f"需要扩展 {extras}。")
+        if extras
+        else Text("Needs no extra.", "不需要任何扩展。")
+    )
     return Html(
         f'<div class="terminal">{buttons}{command}<p class="note" data-folder="{lab.id}">{look.inline(place)}</p>'
+        f"{look.paragraph(needs, note=True)}"
         f'<div class="said" role="status" aria-live="polite" tabindex="0" data-said="{lab.id}"></div></div>'
     )
 
