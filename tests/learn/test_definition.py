@@ -152,7 +152,7 @@ def test_all_extras_that_are_not_there_are_named_at_once(counting: Lab, monkeypa
     monkeypatch.setitem(EXTRA_MODULES, "serve", ("msgspec", "no_such_module"))
     monkeypatch.setitem(EXTRA_MODULES, "train", ("no_such_module_either",))
     lab = dataclasses.replace(counting, table=dataclasses.replace(counting.table, installs=("serve", "train")))
-    with pytest.raises(ExtraError, match="the lab counting needs parts .* not installed: serve, train") as caught:
+    with pytest.raises(ExtraError, match=r"the lab counting needs parts .* not installed: serve, train") as caught:
         check_installed(lab)
     assert "[serve,train]" in caught.value.fix
     check_installed(counting)
