@@ -17,8 +17,8 @@ WORDS = {
     "points": Text("Points", "分值"),
     "holds": Text("What holds then", "通过的含义"),
     "needs": Text("Before", "先修"),
-    "installs": Text("Needs the extras", "需要的扩展"),
-    "no_extra": Text("Needs no extra.", "不需要任何扩展。"),
+    "installs": Text("Needs the extras", "需要的附加组件"),
+    "no_extra": Text("Needs no extra.", "不需要任何附加组件。"),
     "about": Text("About {hours} hours: {reason}", "约 {hours} 学时：{reason}"),
     "intro": Text(
         "Each lab is a folder with data of your own; `deepseek learn check` grades what you made, on your machine.",

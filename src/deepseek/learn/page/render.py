@@ -127,9 +127,9 @@ def _terminal(lab: Lab, state: LabState) -> Html:
     command = look.command(f"deepseek learn check {lab.id}")
     extras = ", ".join(lab.table.installs)
     needs = (
-        Text(f"Needs the extras {extras}.", f"需要扩展 {extras}。")
+        Text(f"Needs the extras {extras}.", f"需要附加组件 {extras}。")
         if extras
-        else Text("Needs no extra.", "不需要任何扩展。")
+        else Text("Needs no extra.", "不需要任何附加组件。")
     )
     return Html(
         f'<div class="terminal">{buttons}{command}<p class="note" data-folder="{lab.id}">{look.inline(place)}</p>'
