@@ -16,7 +16,7 @@ from deepseek.look import Html, Section, Text
 STYLE = """
 body{max-width:1180px}
 ol.map{padding-left:26px;max-width:none;columns:2;column-gap:40px}
-ol.map li{break-inside:avoid;margin:6px 0}ol.map .soft{font-size:14px}
+ol.map li{break-inside:avoid;padding:6px 0;margin:0}ol.map .soft{font-size:14px}
 .lab{border-top:1px solid var(--rule);padding-top:8px}.lab>summary{font-size:18px;font-weight:600;color:var(--ink)}
 .side{display:grid;grid-template-columns:minmax(0,3fr) minmax(0,2fr);gap:32px}
 .terminal{position:sticky;top:12px;align-self:start}
