@@ -32,6 +32,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     return code, capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_lab_from_start_to_grade(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out = run(capsys, "start", "counting")
     assert (code, "then: cd counting" in out, "no extra" in out) == (0, True, True)
