@@ -3,8 +3,8 @@
     python benchmarks/unseen_tables.py [--half dev|report] [--tables 20 | --tables pima,letter] [--budget 20] [--fresh]
 
 125 public tables that packages carry (rivals/tables.py), 150 to 60,000 rows; a fourth is held out. Which half a table
-belongs to is decided by the hash of its name: settings are chosen on the half for development, and the half for the
-report is for the figure alone. Ours gets 20 CPU seconds; CatBoost, LightGBM, HistGradientBoosting, a random forest and a
+belongs to is decided by the hash of its name: settings are chosen on the half for development, the half for the report
+is for the figure alone. Ours gets 20 CPU seconds; CatBoost, LightGBM, HistGradientBoosting, a random forest and a
 linear model have their defaults and the encoding that their documentation asks for, and all rows that ours has.
 
 The loss is log loss, or root mean squared error; of all tables the geometric mean of the ratios. Every run is a line of
@@ -86,7 +86,13 @@ class Runs:
 def run_table(table: Listed, runs: Runs, *, digest: str, budget_s: float, fresh: bool) -> dict[str, Line]:
     """What every candidate did on a table, by its name: of a line that is there, else of a run."""
     keys = {name: {"table": table.name, "candidate": name, "edition": EDITION} for name in RIVALS}
-    keys["ours"] = {"table": table.name, "candidate": "ours", "edition": EDITION, "source": digest, "budget_s": budget_s}
+    keys["ours"] = {
+        "table": table.name,
+        "candidate": "ours",
+        "edition": EDITION,
+        "source": digest,
+        "budget_s": budget_s,
+    }
     found = {name: None if fresh and name == "ours" else runs.find(key) for name, key in keys.items()}
     missing = [name for name in RIVALS if found[name] is None]
     if all(found.values()):
@@ -171,7 +177,7 @@ def _calibration_claims(every: Sequence[dict[str, Line]]) -> list[Line]:
     errors = {name: float(np.mean([found[name]["ece"] for found in classes])) for name in ("ours", *RIVALS)}
     best = min(RIVALS, key=errors.__getitem__)
     return [
-        claim("error of calibration", ours=errors["ours"], rival=errors[best], rival_name=f"{best}, the best of the five",
+        claim("error of calibration", ours=errors["ours"], rival=errors[best], rival_name=f"{best}, the best of five",
               ratio=errors["ours"] / errors[best], unit="mean ECE, ten bins", note=f"{len(classes)} tables of classes")
     ]  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""Ours on one table of unseen_tables.py, in a process of its own: one `ship` with its defaults, then its bundle predicts.
+"""Ours on one table of unseen_tables.py, in a process of its own: one `ship` by its defaults, whose bundle predicts.
 
-The user's own test rows are rows to measure by: they are not fitted on. A finding of the leak checks is accepted, for the
-tables are as their packages have them.
+The user's own test rows are rows to measure by: they are not fitted on. A finding of the leak checks is accepted, for
+the tables are as their packages have them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, required=True)
     options = parser.parse_args()
     train, test = (pd.read_parquet(options.folder / f"{part}.parquet") for part in ("train", "test"))
-    shipped, cost = measured(
+    shipped, _ = measured(
         lambda: ds.ship(
             train, target=options.target, test=test, out=options.folder / "bundle", budget_s=options.budget,
             allow=("*",), overwrite=True,
@@ -52,15 +52,13 @@ def main() -> None:
     else:
         figures = {**judge(options.task, truth, answers.probabilities, list(answers.labels_known))}
     search = json.loads((bundle / "evidence" / "search.json").read_text())
-    trials = [
-        {name: trial[name] for name in ("family", "loss", "fit_cpu_s")} for trial in search["trials"]
-    ]
+    trials = [{name: trial[name] for name in ("family", "loss", "fit_cpu_s")} for trial in search["trials"]]
     print(
         json.dumps(
             {
-                "candidate": "ours", **figures, "cpu_s": shipped.cpu_s, "wall_s": shipped.wall_s, "model": shipped.model,
-                "size_bytes": size_of(bundle), "task": shipped.task, "blend": search["blend"], "trials": trials,
-                "warnings": list(shipped.warnings),
+                "candidate": "ours", **figures, "cpu_s": shipped.cpu_s, "wall_s": shipped.wall_s,
+                "model": shipped.model, "size_bytes": size_of(bundle), "task": shipped.task, "blend": search["blend"],
+                "trials": trials, "warnings": list(shipped.warnings),
             }
         )
     )  # fmt: skip

@@ -2,10 +2,10 @@
 
     .venv-tables/bin/python benchmarks/rivals/run_tables.py --table pima --out FOLDER
 
-Writes FOLDER/train.parquet and FOLDER/test.parquet for ours, and prints one JSON object a library: what it answered for
-the test rows is judged here, by the same lines that judge ours. Each gets its columns as its documentation asks: CatBoost
-its categories as texts, LightGBM and HistGradientBoosting theirs as categories, forests theirs as numbers, linear models
-as one column a level; dates as year, month, day, day of the week and time.
+Writes FOLDER/train.parquet and FOLDER/test.parquet for ours, and prints one JSON object a library: what it answered
+for the test rows is judged here, by the same lines that judge ours. Each gets its columns as its documentation asks:
+CatBoost its categories as texts, LightGBM and HistGradientBoosting theirs as categories, forests theirs as numbers,
+linear models as one column a level; dates as year, month, day, day of the week and time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_TEXT_SHARE = 0.5  # of distinct values, from which a column of texts is no c
 
 
 def judge(task: str, truth: pd.Series, answer: Any, labels: list[str] | None = None) -> dict[str, float]:  # type: ignore[type-arg]
-    """The loss of values (N,), or of probabilities (N, C) in the order of `labels`; of these the error of calibration."""
+    """The loss of values (N,), or of probabilities (N, C) in the order of `labels`; of these the calibration, too."""
     if task == "regression":
         return {"loss": float(np.sqrt(np.mean((np.asarray(answer, float) - truth.to_numpy(float)) ** 2)))}
     assert labels is not None
@@ -101,7 +101,9 @@ def catboost(task: str) -> Callable[..., Any]:
 
     def fit(train: pd.DataFrame, target: Any, test: pd.DataFrame) -> Any:
         texts = texts_of(train)
-        train, test = (frame.assign(**{name: frame[name].fillna("missing") for name in texts}) for frame in (train, test))
+        train, test = (
+            frame.assign(**{name: frame[name].fillna("missing") for name in texts}) for frame in (train, test)
+        )
         make = CatBoostRegressor if task == "regression" else CatBoostClassifier
         model = make(verbose=False, allow_writing_files=False, thread_count=NUM_THREADS, cat_features=texts)
         return answer(model.fit(train, target), test)
@@ -154,10 +156,13 @@ def linear(task: str) -> Callable[..., Any]:
     def fit(train: pd.DataFrame, target: Any, test: pd.DataFrame) -> Any:
         texts = texts_of(train)
         numbers = [name for name in train.columns if name not in texts]
-        train, test = (frame.assign(**{name: frame[name].fillna("missing") for name in texts}) for frame in (train, test))
+        train, test = (
+            frame.assign(**{name: frame[name].fillna("missing") for name in texts}) for frame in (train, test)
+        )
         levels = OneHotEncoder(min_frequency=5, max_categories=200, handle_unknown="infrequent_if_exist")
         encoder = make_column_transformer(
-            (levels, texts), (make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler()), numbers)
+            (levels, texts),
+            (make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler()), numbers),
         )
         model = Ridge() if task == "regression" else LogisticRegression(max_iter=1_000)
         return answer(make_pipeline(encoder, model).fit(train, target), test)
@@ -187,8 +192,13 @@ def run(table: UnseenTable, out: Path, names: list[str]) -> None:
     features = plain_columns(train.drop(columns=[table.target]), test.drop(columns=[table.target]))
     for name in names:
         fit = RIVALS[name](table.task)
-        (answers, labels), cost = measured(lambda fit=fit: fit(features[0].copy(), train[table.target], features[1].copy()))
-        print(json.dumps({"candidate": name, **judge(table.task, test[table.target], answers, labels), **cost}), flush=True)
+        (answers, labels), cost = measured(
+            lambda fit=fit: fit(features[0].copy(), train[table.target], features[1].copy())
+        )
+        print(
+            json.dumps({"candidate": name, **judge(table.task, test[table.target], answers, labels), **cost}),
+            flush=True,
+        )
     packages = ("catboost", "lightgbm", "scikit-learn", "pandas")
     print(json.dumps({"versions": {name: importlib.metadata.version(name) for name in packages}}))
 

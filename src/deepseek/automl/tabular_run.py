@@ -62,6 +62,12 @@ class TabularRun:
     def task(self) -> Task:
         return self.data.info.task
 
+    @property
+    def refits(self) -> bool:
+        """Whether the measured model is fitted once more, on all rows. Test rows of the user's own are not fitted on:
+        the first fit has had all others."""
+        return self.options.refit and self.options.test is None
+
     def fit_data(self, table: Table) -> FitData:
         """Prepared rows of a table with its target and weights."""
         features = self.preprocessor.features
@@ -155,7 +161,7 @@ class TabularRun:
         return develop(
             fit_data, folds, self.data.labels, metric=metric, candidates=self.candidates,
             seed=options.seed, budget=self.data.budget, num_trials=options.trials, progress=self._trial_progress(),
-            refit_on_held=refit_on_held,
+            refit_on_held=refit_on_held, num_rows=self.data.table.num_rows if self.refits else None,
         )  # fmt: skip
 
     def _trial_progress(self) -> Callable[[Trial], None]:
