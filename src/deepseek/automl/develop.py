@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.automl.blend import FLOORS, Blend, choose_blend, probabilities_of
 from deepseek.automl.search import Budget, Fold, Search, for_data
@@ -38,6 +39,7 @@ class DevelopedModel:
     held_out_output: Float64  # (M, C) or (M, 1) calibrated, from models that did not see the row: `model` itself, where
     # it was not refitted on these rows
     baseline_output: Float64  # the same for the yardstick with its defaults
+    held_out_rows: NDArray[np.int64]  # (M,) where they are among the rows to develop on
 
 
 def develop(
@@ -94,7 +96,7 @@ def develop(
     baseline_output = probabilities_of(held_out, plain.margin)
     if not refit_on_held:
         output = model.score(held_out.features).output.astype(np.float64)
-    return DevelopedModel(model, baseline, tuple(trials), blend, held_out, output, baseline_output)
+    return DevelopedModel(model, baseline, tuple(trials), blend, held_out, output, baseline_output, search.held_out)
 
 
 def refit_on(developed: DevelopedModel, data: FitData, candidates: Sequence[Candidate], seed: int) -> Model:

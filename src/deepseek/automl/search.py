@@ -128,10 +128,14 @@ class Search:
             if trials and num_trials is None and not budget.allows(cost + reserve(trials)):
                 break
             if all(trial.family != family.name for trial in trials):
-                trial = self._try(len(trials), family, family.defaults(self.data), trials)
-                if trial is None:
+                first = self._try_first_folds(family, trials)
+                if first is not None and first.is_far_behind:
                     stopped.append(family.name)
                     continue
+                rest = 0.0 if first is None else first.rest_s(len(self.folds))
+                if trials and num_trials is None and not budget.allows(rest + reserve(trials)):
+                    break
+                trial = self._fit(len(trials), family, family.defaults(self.data), first)
             else:
                 suggestion = studies[family.name].ask()
                 trial = self._fit(len(trials), family, family.suggest(suggestion, self.data))
@@ -164,40 +168,43 @@ class Search:
         return ranked[min(FAMILY_TURNS[num_tuned % len(FAMILY_TURNS)], len(ranked) - 1)]
 
     def _cost(self, family: Candidate, trials: list[Trial]) -> float:
-        """CPU seconds that a trial may take: the costliest so far of its family, with a margin."""
+        """CPU seconds that a trial may take: the costliest so far of its family, else its guess, by how much the others
+        took longer than theirs; with a margin."""
         seen = [t.fit_s for t in trials if t.family == family.name]
-        return 1.2 * len(self.folds) * (max(seen) if seen else family.cost_s(self.data))
+        if seen:
+            return 1.2 * len(self.folds) * max(seen)
+        guesses = {each.name: each.cost_s(self.data) for each in self.families()} if trials else {}
+        spent_s, guessed_s = sum(t.fit_s for t in trials), sum(guesses[t.family] for t in trials)
+        slower = max(1.0, spent_s / guessed_s) if trials else 1.0
+        return 1.2 * len(self.folds) * slower * family.cost_s(self.data)
 
-    def _try(self, number: int, family: Candidate, params: Params, before: Sequence[Trial]) -> Trial | None:
-        """A family's first trial; None where it was far behind the best trial before on the first MIN_RACE_ROWS rows.
-        The other folds are fitted then only."""
+    def _try_first_folds(self, family: Candidate, before: Sequence[Trial]) -> FirstFolds | None:
+        """A family with its defaults on the first MIN_RACE_ROWS rows; None where these are most of what there is, or
+        there is no trial to compare it with."""
         num_rows = np.cumsum([len(rows) for _, rows in self.folds])
         first = int(np.searchsorted(num_rows, MIN_RACE_ROWS)) + 1
         if not before or first >= len(self.folds):
-            return self._fit(number, family, params)
+            return None
         start_s = time.process_time()
+        params = family.defaults(self.data)
         fits = [self._fit_fold(family, params, fold) for fold in range(first)]
         seen = self.data.rows(self.held_out[: num_rows[first - 1]])
         raw = np.concatenate([fits[fold].margin(self.data.features[self.folds[fold][1]]) for fold in range(first)])
         _, _, margin = to_log_odds(seen, raw, is_share=fits[0].is_share)
+        loss = _plain_loss(seen, fit_temperature(seen, margin)[1])
         least = min(_plain_loss(seen, trial.margin[: len(seen.target)]) for trial in before)
-        if _plain_loss(seen, fit_temperature(seen, margin)[1]) > MAX_BEHIND * least:
-            return None
-        return self._fit(number, family, params, fits, start_s)
+        return FirstFolds(fits, time.process_time() - start_s, loss > MAX_BEHIND * least)
 
     def _fit_fold(self, family: Candidate, params: Params, fold: int) -> FittedCandidate:
         fit_rows, held_out_rows = (self.data.rows(rows) for rows in self.folds[fold])
         return family.fit(fit_rows, params, seed=self.seed, validation=held_out_rows)
 
-    def _fit(
-        self, number: int, family: Candidate, params: Params, first: Sequence[FittedCandidate] = (),
-        start_s: float | None = None,
-    ) -> Trial:  # fmt: skip
-        """Fit a family on every fold and score what it was not fitted on. `first`: fits of the first folds, which began
-        at the CPU second `start_s`."""
-        start_s = time.process_time() if start_s is None else start_s
-        others = [self._fit_fold(family, params, fold) for fold in range(len(first), len(self.folds))]
-        fits = _equalize_rounds([*first, *others])
+    def _fit(self, number: int, family: Candidate, params: Params, first: FirstFolds | None = None) -> Trial:
+        """Fit a family on every fold, but those that it was fitted on before, and score what it was not fitted on."""
+        first = first or FirstFolds([], 0.0)
+        start_s = time.process_time() - first.spent_s
+        others = [self._fit_fold(family, params, fold) for fold in range(len(first.fits), len(self.folds))]
+        fits = _equalize_rounds([*first.fits, *others])
         raw = np.concatenate(
             [fitted.margin(self.data.features[rows]) for fitted, (_, rows) in zip(fits, self.folds, strict=True)]
         )
@@ -210,6 +217,19 @@ class Search:
             number, family.name, fits[0].params, link, floor, slope, margin,
             raw if fits[0].is_share else None, loss, fit_s, fit_s * fits[0].refit_cost, fits[0].size_bytes,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FirstFolds:
+    """What a family's first trial did on the first folds."""
+
+    fits: Sequence[FittedCandidate]
+    spent_s: float  # CPU seconds
+    is_far_behind: bool = False  # the best of the trials before, on the same rows
+
+    def rest_s(self, num_folds: int) -> float:
+        """CPU seconds that the other folds should take."""
+        return self.spent_s * (num_folds / len(self.fits) - 1)
 
 
 def _plain_loss(data: FitData, margin: Float64) -> float:

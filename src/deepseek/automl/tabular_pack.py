@@ -130,8 +130,7 @@ def _leaderboard(run: TabularRun, developed: DevelopedModel) -> Leaderboard:
     method, _, column = options.split.partition(":")
     groups = None
     if method == "group":
-        rows = np.concatenate([rows for _, rows in run.folds()])
-        groups = group_codes(run.data.development.take(rows), column)
+        groups = group_codes(run.data.development.take(developed.held_out_rows), column)
     return build_leaderboard(
         developed.trials, developed.blend, held_out, metric=metric, groups=groups, seed=options.seed
     )

@@ -32,8 +32,8 @@ class LastFit:
         rows, measured = numbers.count(self.num_rows), numbers.count(self.num_measured)
         if self.is_refitted:
             return Text(
-                f"Fitted once more on all {rows} rows with the same settings; the figures are of the model of {measured}"
-                " rows, which had not seen the test rows.",
+                f"Fitted once more on all {rows} rows with the same settings; the figures are of the model of "
+                f"{measured} rows, which had not seen the test rows.",
                 f"以相同设置在全部 {rows} 行上重新拟合；指标来自用 {measured} 行拟合的模型，它没有见过测试数据。",
             )
         if self.has_own_test:

@@ -38,7 +38,8 @@ class CatBoost:
         return not data.is_constrained
 
     def cost_s(self, data: FitData) -> float:
-        return 0.15 + (2.0e-6 * data.features.size + 4e-5 * len(data.target)) * data.num_margins
+        of_many = 0.4 * data.num_margins if data.num_margins > 1 else 0.0
+        return 0.15 + of_many + (4e-7 * data.features.size + 4e-5 * len(data.target)) * data.num_margins
 
     def defaults(self, data: FitData) -> Params:
         return {
@@ -96,7 +97,10 @@ class CatBoost:
 
 
 def _learning_rate(data: FitData) -> float:
-    """Rising with the rows: on few, small steps are worth their time; on many, larger ones reached less loss in it."""
+    """Rising with the rows: on few, small steps are worth their time; on many, larger ones reached less loss in it. A
+    round of several classes costs as many."""
+    if data.num_margins > 1:
+        return 0.1
     return float(np.clip(0.03 * np.sqrt(len(data.target) / FEW_ROWS), 0.03, 0.1))
 
 

@@ -28,7 +28,7 @@ class LightGBM:
         return not data.is_constrained
 
     def cost_s(self, data: FitData) -> float:
-        return 0.15 + (0.02 + 1.5e-6 * data.features.size) * data.num_margins
+        return 0.15 + (0.02 + 5e-7 * data.features.size) * data.num_margins
 
     def defaults(self, data: FitData) -> Params:
         return {
