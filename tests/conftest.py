@@ -33,6 +33,11 @@ for _name in (
     os.environ.setdefault(_name, "1")
 
 
+# Servers list what else runs for this user: tests see what they start themselves, and leave nothing with the user.
+os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="deepseek-running-")
+atexit.register(shutil.rmtree, os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
+
+
 def trust_one_authority() -> None:
     """A client of HTTP reads all authorities that the machine trusts, which takes 10 ms of CPU each time.
 

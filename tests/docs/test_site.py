@@ -149,7 +149,7 @@ def test_a_newcomer_gets_there_in_three_clicks(task: str, address: str, open_pag
 
 def test_a_word_is_searched_for_and_its_page_opened(address: str, open_page: OpenPage) -> None:
     page = open_page(f"{address}/zh/index.html", allow=address)
-    page.get_by_role("button", name="搜索").first.click()
+    page.locator(".md-search__button").first.click()
     page.keyboard.type("deepseek compress")
     results = page.locator("[href*='guides/compress.html']")
     expect(results.first).to_be_visible()
