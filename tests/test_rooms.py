@@ -24,6 +24,7 @@ ROOMS = tuple(ORDER.split())
 #: Modules that are not in the base install. A file that imports one at its top may only be imported inside functions.
 EXTRAS = """
     torch sklearn pandas pyarrow xgboost onnx onnxruntime optuna uvloop httptools msgspec orjson prometheus_client
+    catboost lightgbm
     cryptography scipy threadpoolctl grpc google openvino tokenizers openvino_genai openvino_tokenizers ray nncf
     multipart torch_pruning torchvision transformers onnxscript PIL matplotlib
     av nibabel pydicom soundfile soxr numba

@@ -8,7 +8,7 @@ objects that carry their `name`. Another package adds to a group in its pyprojec
 tests/test_plugins_contract.py:
 
     [project.entry-points."deepseek.candidates"]
-    catboost = "my_package.catboost:CANDIDATE"
+    tabnet = "my_package.tabnet:CANDIDATE"
 """
 
 from __future__ import annotations

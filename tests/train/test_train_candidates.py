@@ -22,6 +22,7 @@ NAMES = [candidate.name for candidate in OF_NUMBERS]
 TASKS = ("binary", "multiclass", "regression")
 QUICK = {"mlp": {"epochs": 4}}
 FORESTS = ("random_forest", "extra_trees")
+BOOSTED = ("xgboost", "lightgbm", "catboost")  # by rounds, with early stopping
 
 
 def table(task: str, *, num_rows: int = 120, seed: int = 0) -> FitData:
@@ -45,12 +46,20 @@ def table(task: str, *, num_rows: int = 120, seed: int = 0) -> FitData:
 
 def quick(candidate: Candidate, data: FitData) -> Params:
     knobs = dict(candidate.defaults(data)) | QUICK.get(candidate.name, {})
-    return knobs | ({"rounds": 20} if candidate.name == "xgboost" else {})
+    return knobs | ({"rounds": 20} if candidate.name in BOOSTED else {})
 
 
 @pytest.fixture(params=OF_NUMBERS, ids=NAMES)
 def candidate(request: pytest.FixtureRequest) -> Candidate:
+    for module in request.param.needs:  # CatBoost is in no extra that the tests install
+        pytest.importorskip(module)
     return request.param
+
+
+@pytest.fixture(params=BOOSTED)
+def boosting(request: pytest.FixtureRequest) -> Candidate:
+    pytest.importorskip(request.param)
+    return next(each for each in BUILT_IN if each.name == request.param)
 
 
 def mean_margin(weights: list[PartWeights], data: FitData) -> np.ndarray:
@@ -75,7 +84,7 @@ def test_the_arrays_answer_as_the_library_did(candidate: Candidate, task: str) -
 @pytest.mark.parametrize("task", TASKS)
 def test_something_is_learned(candidate: Candidate, task: str) -> None:
     data = table(task)
-    knobs = dict(candidate.defaults(data)) | ({"rounds": 20} if candidate.name == "xgboost" else {})
+    knobs = dict(candidate.defaults(data)) | ({"rounds": 60} if candidate.name in BOOSTED else {})
     fitted, fresh = candidate.fit(data, knobs, seed=0), table(task, seed=1)
     margin = fitted.margin(fresh.features)
     if task == "regression":
@@ -110,7 +119,7 @@ def test_knobs_that_are_suggested_can_be_fitted_and_repeated(candidate: Candidat
     data = table("regression")
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
     knobs = dict(candidate.suggest(study.ask(), data))
-    knobs |= {"rounds": 5} if candidate.name == "xgboost" else {}
+    knobs |= {"rounds": 5} if candidate.name in BOOSTED else {}
     if "epochs" in knobs:
         knobs["epochs"] = 2
     fitted = candidate.fit(data, knobs, seed=0)
@@ -167,30 +176,30 @@ def test_ten_rows_are_survived(candidate: Candidate, task: str) -> None:
     assert fitted.margin(data.features).shape == (10, data.num_margins)
 
 
-def test_early_stopped_rounds_become_a_number_that_a_refit_repeats() -> None:
-    boosting = next(c for c in BUILT_IN if c.name == "xgboost")
+def test_early_stopped_rounds_become_a_number_that_a_refit_repeats(boosting: Candidate) -> None:
     data, validation = table("binary"), table("binary", seed=1)
     fitted = boosting.fit(data, boosting.defaults(data), seed=0, validation=validation)
     rounds = fitted.params["rounds"]
-    assert 1 <= rounds < 600
+    assert 1 <= rounds < 900
     again: Any = boosting.fit(data, fitted.params, seed=0)
-    np.testing.assert_array_equal(again.margin(validation.features), fitted.margin(validation.features))
+    assert again.params == fitted.params
+    if boosting.name == "xgboost":  # the random numbers of the others depend on whether there are validation rows
+        np.testing.assert_array_equal(again.margin(validation.features), fitted.margin(validation.features))
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_boosting_cut_to_a_round_is_the_one_that_was_grown_to_it(task: str) -> None:
-    boosting = next(c for c in BUILT_IN if c.name == "xgboost")
+def test_a_boosting_cut_to_a_round_is_the_one_that_was_grown_to_it(boosting: Candidate, task: str) -> None:
     data, validation = table(task), table(task, seed=1)
     fitted = boosting.fit(data, boosting.defaults(data), seed=0, validation=validation)
     assert fitted.cut is not None
     for rounds in (3, fitted.params["rounds"] + 5):  # before and after the round of least validation loss
         cut = fitted.cut(rounds)
-        grown = boosting.fit(data, {**boosting.defaults(data), "rounds": rounds}, seed=0)
         assert cut.params["rounds"] == rounds
-        np.testing.assert_array_equal(cut.margin(validation.features), grown.margin(validation.features))
-        np.testing.assert_allclose(
-            mean_margin(cut.weights(), validation), grown.margin(validation.features), rtol=1e-4, atol=1e-2
-        )
+        wanted = cut.margin(validation.features)
+        np.testing.assert_allclose(mean_margin(cut.weights(), validation), wanted, rtol=1e-4, atol=1e-2)
+        if boosting.name == "xgboost":
+            grown = boosting.fit(data, {**boosting.defaults(data), "rounds": rounds}, seed=0)
+            np.testing.assert_array_equal(wanted, grown.margin(validation.features))
 
 
 def test_trees_of_the_boosting_have_no_more_leaves_than_the_knob_says() -> None:

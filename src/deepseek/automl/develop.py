@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from deepseek.automl.blend import FLOORS, MAX_PARTS, Blend, choose_blend, probabilities_of
+from deepseek.automl.blend import FLOORS, Blend, choose_blend, probabilities_of
 from deepseek.automl.search import Budget, Fold, Search, for_data
 from deepseek.automl.trial import Trial
 from deepseek.contracts import Float64, JsonObject
@@ -22,6 +23,7 @@ from deepseek.train.tabular.calibrate import Calibration, fit_calibration, ident
 from deepseek.train.tabular.metrics import MetricInfo, stabilize_metric
 
 FINISH_S = 2.5  # export, parity, figures and files of a small model; larger ones add a share of their fits
+RESERVED_FAMILIES = 3  # the best of each: a blend seldom has parts of more
 FINISH_ROW_S = 1.5e-4  # figures with their intervals, by development row
 
 
@@ -37,6 +39,7 @@ class DevelopedModel:
     held_out_output: Float64  # (M, C) or (M, 1) calibrated, from models that did not see the row: `model` itself, where
     # it was not refitted on these rows
     baseline_output: Float64  # the same for the yardstick with its defaults
+    held_out_rows: NDArray[np.int64]  # (M,) where they are among the rows to develop on
 
 
 def develop(
@@ -51,20 +54,25 @@ def develop(
     num_trials: int | None,
     progress: Callable[[Trial], None],
     refit_on_held: bool = True,
+    num_rows: int | None = None,
 ) -> DevelopedModel:
     """Search within the budget, then build the model of the best blend. `refit_on_held`: False keeps it to the rows to
-    fit on of the only fold, so that its outputs on the held-out rows are those of the model that is shipped."""
+    fit on of the only fold, so that its outputs on the held-out rows are those of the model that is shipped.
+    `num_rows`: of another fit behind that one, by refit_on(), for which the budget keeps room."""
     search = Search(data, folds, metric, seed, candidates)
     if not refit_on_held and len(folds) != 1:
         raise InputError(
             f"there are {len(folds)} folds", expected="one fold where nothing is refitted", fix="give validation rows"
         )
     fit_data = data if refit_on_held else data.rows(folds[0][0])
-    growth = len(fit_data.target) / len(folds[0][0])  # a refit sees more rows than a fold did
+    # a refit sees more rows than a fold did
+    growth = (len(fit_data.target) + (num_rows or 0)) / len(folds[0][0])
 
     def reserve(trials: Sequence[Trial]) -> float:
-        best = {t.family: t.refit_s for t in sorted(trials, key=lambda t: -t.loss) if t.number}
-        fits = sum(sorted(best.values())[-MAX_PARTS:]) + trials[0].refit_s
+        best: dict[str, float] = {}
+        for trial in sorted(trials[1:], key=lambda t: t.loss):
+            best.setdefault(trial.family, trial.refit_s)
+        fits = sum(list(best.values())[:RESERVED_FAMILIES]) + trials[0].refit_s
         return FINISH_S + FINISH_ROW_S * len(data.target) + 1.25 * growth * fits
 
     trials = search.run(budget, num_trials=num_trials, reserve=reserve, progress=progress)
@@ -88,7 +96,18 @@ def develop(
     baseline_output = probabilities_of(held_out, plain.margin)
     if not refit_on_held:
         output = model.score(held_out.features).output.astype(np.float64)
-    return DevelopedModel(model, baseline, tuple(trials), blend, held_out, output, baseline_output)
+    return DevelopedModel(model, baseline, tuple(trials), blend, held_out, output, baseline_output, search.held_out)
+
+
+def refit_on(developed: DevelopedModel, data: FitData, candidates: Sequence[Candidate], seed: int) -> Model:
+    """The model with every part fitted anew on other rows of the same features, by the settings that were found; its
+    weights, its calibration and its threshold stay."""
+    by_name = {each.name: each for each in for_data(candidates, data)}
+
+    def refit(trial: Trial) -> FittedCandidate:
+        return by_name[trial.family].fit(data, trial.params, seed=seed)
+
+    return replace(developed.model, parts=_fit_parts(developed.blend, refit), smoothing=smoothing_share(data))
 
 
 def select_blend(
@@ -128,6 +147,13 @@ def _refit_blend(
     refit: Callable[[Trial], FittedCandidate],
 ) -> Model:
     """Every part of the blend refitted on all rows."""
+    return Model(
+        task=data.task, labels=labels, scale=blend.scale, parts=_fit_parts(blend, refit),
+        slope=calibration.slope, bias=calibration.bias, floor=FLOORS[1], smoothing=smoothing_share(data),
+    )  # fmt: skip
+
+
+def _fit_parts(blend: Blend, refit: Callable[[Trial], FittedCandidate]) -> tuple[Part, ...]:
     parts: list[Part] = []
     for trial, weight in zip(blend.trials, blend.weights, strict=True):
         weights = refit(trial).weights()
@@ -135,10 +161,7 @@ def _refit_blend(
         share = weight * (1.0 if plain else trial.slope) / len(weights)
         link = "identity" if plain else trial.link
         parts += [Part(trial.family, arrays, share, link, trial.floor) for arrays in weights]
-    return Model(
-        task=data.task, labels=labels, scale=blend.scale, parts=tuple(parts),
-        slope=calibration.slope, bias=calibration.bias, floor=FLOORS[1], smoothing=smoothing_share(data),
-    )  # fmt: skip
+    return tuple(parts)
 
 
 def smoothing_share(data: FitData) -> float:

@@ -48,6 +48,7 @@ class ShipOptions:
     segments: Sequence[str] = ()
     fairness: str | None = None
     reference: bool = False
+    refit: bool = False  # fit once more on all rows, those that it was measured on too
     key: Path | None = None
     overwrite: bool = False
     progress: ProgressCallback | None = None
@@ -94,6 +95,11 @@ class ShipOptions:
                     expected="another column",
                     fix=f"take {self.target!r} out of {name}, or name another target",
                 )
+        if self.refit and (self.max_fpr is not None or self.min_recall is not None):
+            raise InputError(
+                "ship.refit and a limit on errors do not go together: nobody would have measured the shipped model",
+                expected="refit, or max_fpr or min_recall", fix="leave refit out, or bring test rows of your own",
+            )  # fmt: skip
         for column in self.train_encoders:
             if column not in (self.encoders or {}):
                 raise InputError(

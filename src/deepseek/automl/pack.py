@@ -28,8 +28,10 @@ from deepseek.automl.options import ShipOptions
 from deepseek.automl.shipped import RunClock, ShipResult
 from deepseek.automl.split_data import SplitData, rows_per_day
 from deepseek.bundle import EngineEntry, Input, Lineage, Manifest, Output, now, write_bundle
+from deepseek.bundle.last_fit import LastFit
 from deepseek.bundle.promises import Promises
 from deepseek.contracts import Figure, Float64, JsonObject, Task
+from deepseek.data import Table
 from deepseek.data.table.formats import TARGET_FORMAT
 from deepseek.data.table.readings import ColumnReading
 from deepseek.engines.decide import Decision
@@ -129,6 +131,8 @@ class FinishedRun:
     validation: PairedFigures  # of the model, then of the baseline, on the rows that they were chosen on
     files: dict[str, bytes]  # weights, graph, preprocessing, by path in the bundle
     documents: dict[str, object]  # further JSON files, by path in the bundle
+    fitted_rows: Table | None = None  # of the last fit; None: those for development
+    last_fit: LastFit | None = None  # how many these are, and how many the measured model had
     metrics_details: JsonObject = field(default_factory=dict)  # added to evidence/metrics.json
     data_details: JsonObject = field(default_factory=dict)  # added to evidence/data.json
     rows_per_day: float | None = None  # where the rows of the run are not all that there were; None: counted in them
@@ -153,7 +157,7 @@ def pack_bundle(run: FinishedRun, clock: RunClock) -> ShipResult:
         engine=run.engines[0].kind, metrics=run.test.metrics, baseline=run.test.baseline, size_bytes=bundle.size_bytes,
         cpu_s=clock.cpu_s(), wall_s=clock.wall_s(), seed=options.seed, num_trials=run.num_trials,
         warnings=(*run.warnings, *(against.warnings if against else ())), against=against,
-        operating_point=promises.operating_point, alarms=alarms, columns=_readings(run),
+        operating_point=promises.operating_point, alarms=alarms, columns=_readings(run), last_fit=run.last_fit,
     )  # fmt: skip
 
 
@@ -236,6 +240,7 @@ def _metrics_report(run: FinishedRun, promises: Promises) -> JsonObject:
         "baseline_name": test.baseline_name,
         **evidence.diagnostic_curves(task, test.target, test.output, decided, labels),
         **promises.to_dict(),
+        **({} if run.last_fit is None else {"last_fit": run.last_fit.to_dict()}),
         **run.metrics_details,
     }
 
@@ -253,7 +258,7 @@ def _manifest(run: FinishedRun) -> Manifest:
         outputs=classes if labels else (Output("value", "float32", ()),), labels=labels,
         threshold=run.decision.threshold_value, engines=run.engines,
         lineage=Lineage(
-            parent=None, data=run.data.development.digest(),
+            parent=None, data=(run.data.development if run.fitted_rows is None else run.fitted_rows).digest(),
             config=config, seed=options.seed, versions=evidence.package_versions(),
         ),
     )  # fmt: skip

@@ -4,7 +4,8 @@ The order of trials depends on the data, the seed and the losses so far, never o
 only how many trials there are, so a run can be repeated exactly by that number. First every family with its defaults,
 cheapest first; then optuna's TPE (Bergstra et al. 2011) within the families that lead. A family whose trials are dear
 waits until as much was spent on the others, by guesses from the shape of the data: whenever the budget ends, the cheap
-families have been tuned, and little of it is left over.
+families have been tuned, and little of it is left over. A family that is far behind on its first folds ends there:
+forests and neural nets, which cost most, are seldom worth the others where they are.
 """
 
 from __future__ import annotations
@@ -19,15 +20,18 @@ from numpy.typing import NDArray
 
 from deepseek.automl.blend import fit_temperature, probabilities_of, to_log_odds
 from deepseek.automl.trial import Trial
+from deepseek.contracts import Float64
 from deepseek.extras import install_advice, is_installed, need
 from deepseek.plugins import find, names
 from deepseek.train.candidates import BASELINE, BUILT_IN, TEXT_BASELINE, Candidate, FitData, FittedCandidate, Params
 from deepseek.train.candidates.texts import TextLinear, TokenColumns
 from deepseek.train.candidates.without_texts import WithoutTexts
-from deepseek.train.tabular.metrics import MetricInfo
+from deepseek.train.tabular.metrics import METRICS, MetricInfo
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to judge on
 BASELINES = (BASELINE, TEXT_BASELINE)
+#: A family whose first trial has so many times the loss of the best trial on the first so many rows ends with them.
+MAX_BEHIND, MIN_RACE_ROWS = 1.08, 150
 #: Ranks of the family that the next trials go to, over and over: half to the leader, a third to the second.
 FAMILY_TURNS = (0, 1, 0, 2, 0, 1)
 
@@ -54,7 +58,9 @@ def choose_candidates(wanted: Sequence[str] | None) -> tuple[tuple[Candidate, ..
         candidate: Candidate = find("candidates", name)
         absent = [module for module in candidate.needs if not is_installed(module)]
         if absent:
-            warnings.append(f"{name} was left out: {', '.join(absent)} is not installed ({install_advice('train')})")
+            if wanted or not getattr(candidate, "is_optional", False):
+                extra = name if getattr(candidate, "is_optional", False) else "train"
+                warnings.append(f"{name} was left out: {', '.join(absent)} is not installed ({install_advice(extra)})")
         else:
             candidates.append(candidate)
     return tuple(candidates), warnings
@@ -115,19 +121,24 @@ class Search:
         families = self.families()
         studies = {family.name: self._study(index) for index, family in enumerate(families)}
         trials: list[Trial] = []
+        stopped: list[str] = []  # families that ended on their first folds
         while num_trials is None or len(trials) < num_trials:
-            family = self._next(families, trials)
+            family = self._next(families, trials, stopped)
             cost = self._cost(family, trials)
             if trials and num_trials is None and not budget.allows(cost + reserve(trials)):
                 break
-            suggestion = None
             if all(trial.family != family.name for trial in trials):
-                params = family.defaults(self.data)
+                first = self._try_first_folds(family, trials)
+                if first is not None and first.is_far_behind:
+                    stopped.append(family.name)
+                    continue
+                rest = 0.0 if first is None else first.rest_s(len(self.folds))
+                if trials and num_trials is None and not budget.allows(rest + reserve(trials)):
+                    break
+                trial = self._fit(len(trials), family, family.defaults(self.data), first)
             else:
                 suggestion = studies[family.name].ask()
-                params = family.suggest(suggestion, self.data)
-            trial = self._try(len(trials), family, params)
-            if suggestion is not None:
+                trial = self._fit(len(trials), family, family.suggest(suggestion, self.data))
                 studies[family.name].tell(suggestion, trial.loss)
             trials.append(trial)
             progress(trial)
@@ -139,36 +150,61 @@ class Search:
         sampler = optuna.samplers.TPESampler(seed=(self.seed * 100 + index) % 2**32, n_startup_trials=5)
         return optuna.create_study(direction="minimize", sampler=sampler)
 
-    def _next(self, families: list[Candidate], trials: list[Trial]) -> Candidate:
+    def _next(self, families: list[Candidate], trials: list[Trial], stopped: Sequence[str]) -> Candidate:
         """The first family that was not tried, by rising cost; when all were, the next by its turn."""
         cost = {f.name: f.cost_s(self.data) for f in families}
-        spent = sum(cost[t.family] for t in trials)
+        spent = sum(cost[name] for name in (*(t.family for t in trials), *stopped))
         best = {t.family: t.loss for t in sorted(trials, key=lambda t: -t.loss)}
         affordable = [f for f in families if cost[f.name] <= spent]
+        untried = [f for f in families if f.name not in best and f.name not in stopped]
         for family in affordable if trials else families:
-            if family.name not in best:
+            if family in untried:
                 return family
-        tunable = [f for f in affordable if f.name not in BASELINES]
+        tunable = [f for f in affordable if f.name not in BASELINES and f.name in best]
         if not tunable:
-            return next((f for f in families if f.name not in best), families[-1])
+            return next(iter(untried), families[0])
         ranked = sorted(tunable, key=lambda f: (best[f.name], f.name))
         num_tuned = len(trials) - len(best)
         return ranked[min(FAMILY_TURNS[num_tuned % len(FAMILY_TURNS)], len(ranked) - 1)]
 
     def _cost(self, family: Candidate, trials: list[Trial]) -> float:
-        """CPU seconds that a trial may take: the costliest so far of its family, with a margin."""
+        """CPU seconds that a trial may take: the costliest so far of its family, else its guess, by how much the others
+        took longer than theirs; with a margin."""
         seen = [t.fit_s for t in trials if t.family == family.name]
-        return 1.2 * len(self.folds) * (max(seen) if seen else family.cost_s(self.data))
+        if seen:
+            return 1.2 * len(self.folds) * max(seen)
+        guesses = {each.name: each.cost_s(self.data) for each in self.families()} if trials else {}
+        spent_s, guessed_s = sum(t.fit_s for t in trials), sum(guesses[t.family] for t in trials)
+        slower = max(1.0, spent_s / guessed_s) if trials else 1.0
+        return 1.2 * len(self.folds) * slower * family.cost_s(self.data)
 
-    def _try(self, number: int, family: Candidate, params: Params) -> Trial:
-        """Fit a family on every fold and score what it was not fitted on."""
+    def _try_first_folds(self, family: Candidate, before: Sequence[Trial]) -> FirstFolds | None:
+        """A family with its defaults on the first MIN_RACE_ROWS rows; None where these are most of what there is, or
+        there is no trial to compare it with."""
+        num_rows = np.cumsum([len(rows) for _, rows in self.folds])
+        first = int(np.searchsorted(num_rows, MIN_RACE_ROWS)) + 1
+        if not before or first >= len(self.folds):
+            return None
         start_s = time.process_time()
-        fits = _equalize_rounds(
-            [
-                family.fit(self.data.rows(fit_rows), params, seed=self.seed, validation=self.data.rows(held_out_rows))
-                for fit_rows, held_out_rows in self.folds
-            ]
-        )
+        params = family.defaults(self.data)
+        fits = [self._fit_fold(family, params, fold) for fold in range(first)]
+        seen = self.data.rows(self.held_out[: num_rows[first - 1]])
+        raw = np.concatenate([fits[fold].margin(self.data.features[self.folds[fold][1]]) for fold in range(first)])
+        _, _, margin = to_log_odds(seen, raw, is_share=fits[0].is_share)
+        loss = _plain_loss(seen, fit_temperature(seen, margin)[1])
+        least = min(_plain_loss(seen, trial.margin[: len(seen.target)]) for trial in before)
+        return FirstFolds(fits, time.process_time() - start_s, loss > MAX_BEHIND * least)
+
+    def _fit_fold(self, family: Candidate, params: Params, fold: int) -> FittedCandidate:
+        fit_rows, held_out_rows = (self.data.rows(rows) for rows in self.folds[fold])
+        return family.fit(fit_rows, params, seed=self.seed, validation=held_out_rows)
+
+    def _fit(self, number: int, family: Candidate, params: Params, first: FirstFolds | None = None) -> Trial:
+        """Fit a family on every fold, but those that it was fitted on before, and score what it was not fitted on."""
+        first = first or FirstFolds([], 0.0)
+        start_s = time.process_time() - first.spent_s
+        others = [self._fit_fold(family, params, fold) for fold in range(len(first.fits), len(self.folds))]
+        fits = _equalize_rounds([*first.fits, *others])
         raw = np.concatenate(
             [fitted.margin(self.data.features[rows]) for fitted, (_, rows) in zip(fits, self.folds, strict=True)]
         )
@@ -181,6 +217,25 @@ class Search:
             number, family.name, fits[0].params, link, floor, slope, margin,
             raw if fits[0].is_share else None, loss, fit_s, fit_s * fits[0].refit_cost, fits[0].size_bytes,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FirstFolds:
+    """What a family's first trial did on the first folds."""
+
+    fits: Sequence[FittedCandidate]
+    spent_s: float  # CPU seconds
+    is_far_behind: bool = False  # the best of the trials before, on the same rows
+
+    def rest_s(self, num_folds: int) -> float:
+        """CPU seconds that the other folds should take."""
+        return self.spent_s * (num_folds / len(self.fits) - 1)
+
+
+def _plain_loss(data: FitData, margin: Float64) -> float:
+    """Log loss, or the root of the mean squared error, whatever the search improves: of few rows the steadiest."""
+    metric = METRICS[data.task]["rmse" if data.task == "regression" else "log_loss"]
+    return metric.loss(data.target, probabilities_of(data, margin), data.weight)
 
 
 def _equalize_rounds(fits: Sequence[FittedCandidate]) -> list[FittedCandidate]:

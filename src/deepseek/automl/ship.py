@@ -34,7 +34,7 @@ def ship(
     progress: ProgressCallback | None = None, command: str | None = None, allow: Sequence[str] = (),
     files: str | Path | None = None, broken: str = "fail", workers: int = 2,
     encoders: Mapping[str, str | Path] | None = None, train_encoders: Sequence[str] = (),
-    against: str | Path | None = None, missing: Sequence[str] = (),
+    against: str | Path | None = None, missing: Sequence[str] = (), refit: bool = False,
 ) -> ShipResult:  # fmt: skip
     """Train, compare, calibrate, check, explain and pack a model. InputError for what cannot be used, CheckError for a
     stated limit that is not met; then no bundle is left behind.
@@ -44,7 +44,8 @@ def ship(
 
     Bundle: out (folder), name, overwrite, key (private key that signs), reference (keep real training rows), command.
     Rows: test, validation (of the user's own), split (random, time, time:COLUMN, group:COLUMN),
-    drop_missing_target, memory_bytes, weights (column), allow (findings of the leak check, by name).
+    drop_missing_target, memory_bytes, weights (column), allow (findings of the leak check, by name), refit (the last
+    fit on all rows, once the model was measured; test rows of the user's own are never fitted on).
     Columns: kinds (by column), drop, missing (texts that mean "not known"), monotone (1 or -1 by column), task,
     positive (the class that limits speak of).
     Search: seed, budget_s (CPU seconds), trials (exactly so many), metric, candidates, progress (message, share 0..1).
@@ -74,7 +75,7 @@ def ship(
         monotone=monotone, costs=costs, max_fpr=max_fpr, min_recall=min_recall, interval=interval, segments=segments,
         fairness=fairness, reference=reference, key=key, overwrite=overwrite, progress=progress, command=command,
         allow=allow, files=files, broken=broken, workers=workers, encoders=encoders, train_encoders=train_encoders,
-        against=against, missing=missing,
+        against=against, missing=missing, refit=refit,
     )  # fmt: skip
     return ship_with(data, options, clock)
 
@@ -101,6 +102,7 @@ def _ship(source: Any, options: ShipOptions, clock: RunClock) -> ShipResult:
             return _ship(source, replace(options, progress=shown), clock)
     data = open_data(source, options)
     if media := media_kinds(data, options):
+        _refuse_refit(options)
         return ship_multimodal(data, options, media, clock)
     _refuse_encoders(options)
     run = TabularRun.of(data, options)
@@ -113,6 +115,15 @@ def _refuse_encoders(options: ShipOptions) -> None:
         raise InputError(
             f"{', '.join(options.encoders)} has an encoder, but no column holds files or texts",
             expected="a column of texts or pictures", fix="name one with kinds, or leave the encoders out",
+        )  # fmt: skip
+
+
+def _refuse_refit(options: ShipOptions) -> None:
+    """InputError for a refit of a net of files and texts: it would take its training once more."""
+    if options.refit:
+        raise InputError(
+            "refit is for tables of values, and a column here holds files or texts of an encoder",
+            expected="a table without such columns", fix="leave refit out, or bring test rows of your own",
         )  # fmt: skip
 
 
@@ -160,6 +171,7 @@ def _check_up_to_training(source: Any, options: ShipOptions) -> None:
 
     data = open_data(source, options)
     if media := media_kinds(data, options):
+        _refuse_refit(options)
         check_samples(data, options, media)
         return
     _refuse_encoders(options)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from deepseek.automl.comparison.results import ComparisonResult
+from deepseek.bundle.last_fit import LastFit
 from deepseek.contracts import Figure, JsonObject, Task
 from deepseek.data.table.readings import ColumnReading
 from deepseek.data.view.readings_table import reading_parts
@@ -61,6 +62,7 @@ class ShipResult(Result):
     operating_point: OperatingPoint | None = None  # of two classes, on the test rows
     privacy: PrivacySpent | None = None  # of the rows, where the run had a budget
     columns: tuple[ColumnReading, ...] = ()  # how each column of the training rows was read
+    last_fit: LastFit | None = None  # of a table: which rows the packed model was fitted on
     alarms: tuple[str, ...] = ()  # those warnings that say what the bundle does not keep; they lead the summary
 
     def to_dict(self) -> JsonObject:
@@ -74,6 +76,7 @@ class ShipResult(Result):
         plain["operating_point"] = self.operating_point and self.operating_point.to_dict()
         for name in ("metrics", "baseline"):
             plain[name] = {metric: asdict(figure) for metric, figure in getattr(self, name).items()}
+        plain["last_fit"] = self.last_fit and self.last_fit.to_dict()
         plain["privacy"] = None if self.privacy is None else asdict(self.privacy)
         if self.against is not None:
             plain["against"] = self.against.to_dict()
@@ -100,6 +103,7 @@ class ShipResult(Result):
                     ("wall time", numbers.duration(self.wall_s)),
                     ("seed", str(self.seed)),
                     ("trials", self.num_trials),
+                    *([("last fit", self.last_fit.words().en)] if self.last_fit else []),
                     *([("privacy", self.privacy.words)] if self.privacy else []),
                     ("digest", self.digest),
                 ]

@@ -9,7 +9,7 @@ import numpy as np
 from deepseek.automl import evidence
 from deepseek.automl.comparison.differences import group_codes
 from deepseek.automl.comparison.leaderboard import build_leaderboard
-from deepseek.automl.develop import DevelopedModel, search_report
+from deepseek.automl.develop import DevelopedModel, refit_on, search_report
 from deepseek.automl.pack import (
     ChosenDecision,
     FinishedRun,
@@ -19,6 +19,7 @@ from deepseek.automl.pack import (
 )
 from deepseek.automl.shipped import RunClock, ShipResult
 from deepseek.automl.tabular_run import TabularRun
+from deepseek.bundle.last_fit import LastFit
 from deepseek.bundle.leaderboard import Leaderboard
 from deepseek.contracts import Float32, JsonObject
 from deepseek.data import make_card
@@ -46,6 +47,9 @@ def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
     """The exported model with its figures on the test rows, and the files and evidence of a table's bundle."""
     data, options, model = run.data, run.options, developed.model
     test = run.fit_data(data.test)
+    test_figures = _measure_test_rows(run, developed, test)
+    if run.refits:
+        model = refit_on(developed, run.fit_data(data.table), run.candidates, options.seed)
     graph = export_onnx(model, test.features.shape[1])
     source = Source(lambda: model, lambda: graph, test.features.shape[1], 1)
     missing = rows_with_missing_columns(run.preprocessor)
@@ -55,7 +59,6 @@ def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
     decision = choose_decision(
         run.task, data.labels, held_out.target, developed.held_out_output, held_out.weight, options
     )
-    test_figures = _measure_test_rows(run, developed, test, source)
     validation = measure_pair(
         run.task, held_out.target, developed.held_out_output, developed.baseline_output, held_out.weight,
         seed=options.seed,
@@ -78,12 +81,22 @@ def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
         data=data, options=options, kinds=run.kinds, warnings=run.warnings, model=_model_name(developed),
         num_trials=len(developed.trials), lineage={"trials": len(developed.trials)}, inputs=run.preprocessor.inputs(),
         engines=tuning.entries, decision=decision, test=test_figures, validation=validation, files=files,
-        documents=documents, metrics_details={"num_rows_by_label": counts} if data.labels else {},
+        documents=documents, fitted_rows=data.table if run.refits else data.development,
+        metrics_details={"num_rows_by_label": counts} if data.labels else {}, last_fit=_last_fit(run),
     )  # fmt: skip
 
 
-def _measure_test_rows(run: TabularRun, developed: DevelopedModel, test: FitData, source: Source) -> TestFigures:
-    """Figures of the exported graph, which is what will be served, and of the baseline."""
+def _last_fit(run: TabularRun) -> LastFit:
+    """Which rows the packed model was fitted on."""
+    num_measured = run.data.development.num_rows
+    return LastFit(run.data.table.num_rows if run.refits else num_measured, num_measured, run.options.test is not None)
+
+
+def _measure_test_rows(run: TabularRun, developed: DevelopedModel, test: FitData) -> TestFigures:
+    """Figures of the exported graph of the model that has not seen these rows, and of the baseline."""
+    num_features = test.features.shape[1]
+    graph = export_onnx(developed.model, num_features)
+    source = Source(lambda: developed.model, lambda: graph, num_features, 1)
     with closing(open_engine("onnxruntime", source)) as engine:
         output = engine.score(test.features).output.astype(np.float64)
     baseline_output = developed.baseline.score(test.features).output.astype(np.float64)
@@ -117,8 +130,7 @@ def _leaderboard(run: TabularRun, developed: DevelopedModel) -> Leaderboard:
     method, _, column = options.split.partition(":")
     groups = None
     if method == "group":
-        rows = np.concatenate([rows for _, rows in run.folds()])
-        groups = group_codes(run.data.development.take(rows), column)
+        groups = group_codes(run.data.development.take(developed.held_out_rows), column)
     return build_leaderboard(
         developed.trials, developed.blend, held_out, metric=metric, groups=groups, seed=options.seed
     )

@@ -31,6 +31,10 @@ NUM_FOLDS_LARGE = 4  # above, one of four judges
 #: Of the budget, what one trial of each linear model of texts may take by its guess, on all folds: with more, one of
 #: four judges. A trial on 15,000 questions of 150 intents takes seconds a fold.
 MAX_TRIAL_SHARE = 0.3
+#: The same for the yardstick and xgboost together: of 34,000 rows by 114 features three folds of the yardstick alone
+#: took half of 20 s, and nothing else was tried.
+MAX_BOOSTED_SHARE = 0.5
+FIRST_BOOSTED = ("hist_gradient_boosting", "xgboost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,12 @@ class TabularRun:
     def task(self) -> Task:
         return self.data.info.task
 
+    @property
+    def refits(self) -> bool:
+        """Whether the measured model is fitted once more, on all rows. Test rows of the user's own are not fitted on:
+        the first fit has had all others."""
+        return self.options.refit and self.options.test is None
+
     def fit_data(self, table: Table) -> FitData:
         """Prepared rows of a table with its target and weights."""
         features = self.preprocessor.features
@@ -84,16 +94,21 @@ class TabularRun:
             monotone=tuple(monotone.get(f.column, 0) if f.kind == "numeric" else 0 for f in features),
         )
 
-    def folds(self, text_trial_s: float = 0.0) -> Sequence[Fold]:
-        """Rows to fit on and rows to judge on: the user's own validation rows, else folds of the stated split.
-        `text_trial_s`: CPU seconds that a trial of each linear model of texts is guessed to take on one fold."""
+    def folds(self, text_trial_s: float = 0.0, boosted_s: float = 0.0) -> Sequence[Fold]:
+        """Rows to fit on and rows to judge on: the user's own validation rows, else folds of the stated split. CPU
+        seconds that trials are guessed to take on one fold: `text_trial_s` of each linear model of texts, `boosted_s`
+        of the first boosted trees."""
         num_rows = self.data.development.num_rows
         num_validation = len(self.data.split.validation)  # at the end of the development rows
         if num_validation:
             first = num_rows - num_validation
             return self._folds_of_every_class([(np.arange(first), np.arange(first, num_rows))])
         num_folds = next((number for below, number in FOLDS_BY_ROWS if num_rows < below), None)
-        if num_folds and num_folds * text_trial_s > MAX_TRIAL_SHARE * self.options.budget_s:
+        budget_s = self.options.budget_s
+        too_dear = text_trial_s > MAX_TRIAL_SHARE * budget_s / (num_folds or 1) or (
+            boosted_s > MAX_BOOSTED_SHARE * budget_s / (num_folds or 1)
+        )
+        if too_dear:
             num_folds = None
         folds = make_folds(
             self.data.development, split=self.data.method, target=self.options.target, task=self.task,
@@ -144,7 +159,9 @@ class TabularRun:
                 fix="add one of these to candidates, or leave monotone out",
             )
         text_trial_s = sum(each.cost_s(fit_data) for each in text_candidates(self.candidates, fit_data))
-        return fit_data, self.folds(text_trial_s)
+        boosted = [each for each in for_data(self.candidates, fit_data) if each.name in FIRST_BOOSTED]
+        boosted_s = sum(each.cost_s(fit_data) for each in boosted if each.supports(fit_data))
+        return fit_data, self.folds(text_trial_s, boosted_s)
 
     def develop(self, *, refit_on_held: bool = True) -> DevelopedModel:
         """Search within the budget, blend, calibrate and refit: on all development rows, or on those that did not judge
@@ -155,7 +172,7 @@ class TabularRun:
         return develop(
             fit_data, folds, self.data.labels, metric=metric, candidates=self.candidates,
             seed=options.seed, budget=self.data.budget, num_trials=options.trials, progress=self._trial_progress(),
-            refit_on_held=refit_on_held,
+            refit_on_held=refit_on_held, num_rows=self.data.table.num_rows if self.refits else None,
         )  # fmt: skip
 
     def _trial_progress(self) -> Callable[[Trial], None]:

@@ -37,6 +37,7 @@ Examples:
   deepseek ship loans.csv --target default --out loans --budget 120s
   deepseek ship --example cancer --serve
   deepseek ship cards.parquet --target fraud --split time:when --max-fpr 0.0002
+  deepseek ship loans.csv --target default --refit
   deepseek ship loans-june.csv --target default --out loans-v2 --against loans-v1
   deepseek ship claims-labels --budget 300s --out claims
   deepseek ship patients.csv --target relapse --dp epsilon=3,delta=1e-6 --out relapse
@@ -55,6 +56,10 @@ Examples:
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 @click.option("--test", type=FILE, help="Your own test rows.")
 @click.option("--validation", type=FILE, help="Your own validation rows.")
+@click.option(
+    "--refit", is_flag=True,
+    help="Fit once more on all rows when the model was measured. With --test its rows are never fitted on.",
+)  # fmt: skip
 @click.option(
     "--split",
     help="random, time (by the one column of dates), time:COLUMN or group:COLUMN.  "

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from deepseek import look
+from deepseek.bundle.last_fit import LastFit
 from deepseek.bundle.promises import Promises
 from deepseek.contracts import JsonObject
 from deepseek.errors import IntegrityError
@@ -70,8 +71,9 @@ def headline(evidence: Evidence) -> Words:
     rows = numbers.count(metrics["num_rows"])
     words = look.join(METRICS[name][0], " ", _format_metric(metrics["metrics"][name]))
     words = look.join(words, Text(f" on {rows} test rows.", f"（{rows} 行测试数据）。"))
-    point = Promises.from_metrics(metrics).operating_point
-    return words if point is None else look.join(words, " ", sentence(point), Text(".", "。"))
+    point, last_fit = Promises.from_metrics(metrics).operating_point, LastFit.from_metrics(metrics)
+    words = words if point is None else look.join(words, " ", sentence(point), Text(".", "。"))
+    return look.join(words, " ", last_fit.words()) if last_fit and last_fit.is_refitted else words
 
 
 def promise_warnings(evidence: Evidence) -> list[Text]:

@@ -54,6 +54,7 @@ class MetricsEvidence(TypedDict, total=False):
     money: list[list[float]]  # [[alerts a day, money caught a day, less what false alarms cost], ...]
     operating_point: JsonObject  # what operating_point.py reads
     contradictions: list[JsonObject]  # what look/contradictions.py reads
+    last_fit: JsonObject  # what bundle/last_fit.py reads
 
 
 class Segment(TypedDict, total=False):

@@ -31,7 +31,7 @@ def fit_intervals(
     from deepseek.automl.comparison.differences import group_codes
 
     cap = definition.cap
-    rows = np.concatenate([held for _, held in run.folds()])
+    rows = developed.held_out_rows
     counted = remaining[rows] <= BEYOND_CAP * cap  # False where it is not known
     units = group_codes(run.data.development.take(rows[counted]), definition.unit)
     value = np.clip(developed.held_out_output[counted, 0], 0.0, cap)

@@ -6,7 +6,9 @@ from __future__ import annotations
 from deepseek.extras import renamed_attributes
 from deepseek.train.candidates.base import Candidate, FitData, FittedCandidate, Params
 from deepseek.train.candidates.boosting import HistGradientBoosting, XGBoost
+from deepseek.train.candidates.catboost_model import CatBoost
 from deepseek.train.candidates.forest import Forest
+from deepseek.train.candidates.lightgbm_model import LightGBM
 from deepseek.train.candidates.linear import LinearModel
 from deepseek.train.candidates.perceptron import PerceptronModel
 from deepseek.train.candidates.texts import TextLinear
@@ -15,6 +17,8 @@ BUILT_IN: tuple[Candidate, ...] = (
     HistGradientBoosting(),
     LinearModel(),
     XGBoost(),
+    CatBoost(),
+    LightGBM(),
     Forest("random_forest", "RandomForest", looked_at=10, bootstrap=True),
     Forest("extra_trees", "ExtraTrees", looked_at=15, bootstrap=False),
     PerceptronModel(),

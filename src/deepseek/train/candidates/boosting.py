@@ -42,7 +42,7 @@ class XGBoost:
         return True
 
     def cost_s(self, data: FitData) -> float:
-        return 0.1 + (0.03 + 2.5e-6 * data.features.size) * data.num_margins
+        return 0.1 + (0.03 + 1e-6 * data.features.size) * data.num_margins
 
     def defaults(self, data: FitData) -> Params:
         return {
@@ -148,7 +148,7 @@ class HistGradientBoosting:
         return not (data.is_constrained and data.task == "multiclass")
 
     def cost_s(self, data: FitData) -> float:
-        return 0.3 + 3e-6 * data.features.size * data.num_margins
+        return 0.3 + 1e-6 * data.features.size * data.num_margins
 
     def defaults(self, data: FitData) -> Params:
         return {}

@@ -41,7 +41,7 @@ def from_learner(
     missing values go.
     """
     model = learner["gradient_booster"]["model"]
-    trees, columns = model["trees"], _TreeTableBuilder()
+    trees, columns = model["trees"], TreeTableBuilder()
     for tree in trees:
         left = np.asarray(tree["left_children"], np.int64)
         leaf = left == -1
@@ -70,7 +70,7 @@ def _base_margin(learner: JsonObject, num_margins: int) -> Float64:
 def from_forest(forest: Any, *, num_margins: int) -> TreeTable:
     """A RandomForest or ExtraTrees of scikit-learn. Classes: the mean share of each class (for two classes, of the
     second), on a grid where sums are exact; regression: the mean value."""
-    columns, counts = _TreeTableBuilder(), _grid_counts(len(forest.estimators_))
+    columns, counts = TreeTableBuilder(), _grid_counts(len(forest.estimators_))
     for estimator, count in zip(forest.estimators_, counts, strict=True):
         tree = estimator.tree_
         leaf = tree.children_left == -1
@@ -82,7 +82,7 @@ def from_forest(forest: Any, *, num_margins: int) -> TreeTable:
             values = values / len(forest.estimators_)
         columns.add(
             feature=np.where(leaf, LEAF, tree.feature),
-            threshold=np.where(leaf, 0, _float32_at_most(tree.threshold)),
+            threshold=np.where(leaf, 0, float32_at_most(tree.threshold)),
             left=tree.children_left,
             right=tree.children_right,
             cover=tree.weighted_n_node_samples,
@@ -106,14 +106,14 @@ def _grid_counts(num_trees: int) -> NDArray[np.int64]:
 
 def from_hist(model: Any, *, num_margins: int) -> TreeTable:
     """A HistGradientBoosting of scikit-learn without categorical splits (categories enter as numbers here)."""
-    columns, output = _TreeTableBuilder(), []
+    columns, output = TreeTableBuilder(), []
     for iteration in model._predictors:
         for margin, predictor in enumerate(iteration):
             nodes = predictor.nodes
             leaf = nodes["is_leaf"].astype(bool)
             columns.add(
                 feature=np.where(leaf, LEAF, nodes["feature_idx"].astype(np.int64)),
-                threshold=np.where(leaf, 0, _float32_at_most(nodes["num_threshold"])),
+                threshold=np.where(leaf, 0, float32_at_most(nodes["num_threshold"])),
                 left=np.where(leaf, -1, nodes["left"].astype(np.int64)),
                 right=np.where(leaf, -1, nodes["right"].astype(np.int64)),
                 cover=nodes["count"],
@@ -124,14 +124,14 @@ def from_hist(model: Any, *, num_margins: int) -> TreeTable:
     return columns.table(np.array(output, np.int32), bias)
 
 
-def _float32_at_most(threshold: Float64) -> NDArray[np.float32]:
+def float32_at_most(threshold: Float64) -> NDArray[np.float32]:
     """The largest float32 that is not above each threshold, so that x <= t is decided as in float64."""
     with np.errstate(over="ignore"):
         near = threshold.astype(np.float32)
     return np.where(near.astype(np.float64) > threshold, np.nextafter(near, np.float32(-np.inf)), near)
 
 
-class _TreeTableBuilder:
+class TreeTableBuilder:
     """Collects trees and renumbers their children and leaves within the whole table."""
 
     def __init__(self) -> None:
