@@ -23,7 +23,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
   "$$p" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 
-.PHONY: help setup run test test-all test-slow test-soak test-docker test-ray test-flink test-tensorflow test-vertical test-versions test-deploy test-docs check format bench bench-rivals docs docs-pages docs-serve pictures wheel chromium clean watchers
+.PHONY: help setup run test test-all test-slow test-soak test-docker test-ray test-flink test-tensorflow test-vertical test-versions test-deploy test-docs check format bench bench-rivals docs docs-pages docs-serve pictures wheel release chromium clean watchers
 
 help: ## Say what there is to make
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -92,8 +92,9 @@ format: $(VENV)/dev.stamp ## Let ruff mend what it can
 docs: $(VENV)/dev.stamp .venv-docs/docs.stamp docs-pages ## Make the generated pages again, and the site in build/site/html
 	$(BIN)/python docs/make_site.py
 
-docs-pages: $(VENV)/dev.stamp ## Make the generated pages again: the command line, the map, what watches a server
+docs-pages: $(VENV)/dev.stamp ## Make the generated pages again: the command line, the map, what watches a server, first issues
 	$(BIN)/python docs/make_cli.py
+	$(BIN)/python docs/make_first_issues.py
 	$(BIN)/python docs/make_map.py
 	$(BIN)/python docs/make_watch.py
 
@@ -106,6 +107,11 @@ pictures: $(VENV)/dev.stamp chromium ## Take the pictures of the docs from the r
 wheel: $(VENV)/dev.stamp ## Make a wheel in dist/, and check it
 	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 	@$(BIN)/twine check --strict dist/*
+
+release: $(VENV)/dev.stamp .venv-release/release.stamp ## Make dist/ anew: the wheel (built twice to the same bytes), its bill of materials, checksums
+	@rm -rf dist
+	@$(BIN)/python .ci/release.py
+	@$(BIN)/twine check --strict dist/*.whl
 
 bench: $(VENV)/dev.stamp ## Measure every claim; ends with a table (ARGS=--quick for five minutes)
 	@$(BIN)/python benchmarks/run_all.py $(ARGS)
@@ -184,6 +190,11 @@ $(VENV)/dev.stamp: pyproject.toml
 	@$(call python); "$(PYTHON)" -m venv --clear .venv-docs
 	@echo "Installing the generator of the site into .venv-docs (155 MB) ..." >&2
 	@.venv-docs/bin/python -m pip install --disable-pip-version-check --quiet $$(grep '^docs = ' pyproject.toml | grep -oE '"[^"]+"' | tr -d '"')
+	@touch $@
+
+.venv-release/release.stamp: Makefile
+	@$(call python); "$(PYTHON)" -m venv --clear .venv-release
+	@.venv-release/bin/python -m pip install --disable-pip-version-check --quiet 'build>=1.2,<2' 'cyclonedx-bom>=7,<8'
 	@touch $@
 
 # helm itself comes inside of a Python package; the schemas of Kubernetes in another.

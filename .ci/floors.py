@@ -21,7 +21,7 @@ MAX_FILE_LINES, MAX_CLASS_LINES, MAX_FUNCTION_LINES = 400, 300, 60
 #: Neither `all` nor `dev` brings them: what is not installed cannot be too old.
 APART = frozenset(
     [
-        "apache-flink", "ipykernel", "jax", "jupytext", "mkdocstrings-python", "nbclient", "onnxmltools",
+        "apache-flink", "catboost", "ipykernel", "jax", "jupytext", "mkdocstrings-python", "nbclient", "onnxmltools",
         "openmined-psi", "rapidocr", "ray", "tensorflow-cpu", "tensorflow", "tf2onnx", "timm", "zensical",
     ]
 )  # fmt: skip

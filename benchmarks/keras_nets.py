@@ -51,10 +51,8 @@ def cases() -> Iterator[Case]:
 def _architecture(name: str, side: int) -> tuple[Any, dict[str, np.ndarray]]:
     import keras
 
-    options = {"classifier_activation": "softmax"}
-    model = getattr(keras.applications, name)(
-        weights=None, input_shape=(side, side, 3), classes=10, name=name.lower(), **options
-    )
+    make = getattr(keras.applications, name)
+    model = make(weights=None, input_shape=(side, side, 3), classes=10, classifier_activation="softmax")
     _settle(model)
     rows = np.random.default_rng(1).integers(0, 256, (NUM_ROWS, side, side, 3)).astype("float32")
     return model, {model.inputs[0].name: rows / (1 if "Efficient" in name or "ConvNeXt" in name else 255)}

@@ -1,10 +1,11 @@
 """The labs of the learning path: references, wrong solutions and copied answers, graded, with the CPU time of each.
 
-    python benchmarks/learning_path.py [--quick] [--only CLAIM] [--workers 4]
+    python benchmarks/learning_path.py [--quick] [--only CLAIM] [--workers 4] [--rows FOLDER]
 
 No rival: courses elsewhere grade a quiz in the cloud. Three learners for the references, the first of them for wrong
 solutions and copied answers. Solutions stand in tests/learn/solutions. CPU seconds are of the grading and all that it
-starts; the reference's own work (training, shipping) counts to the whole path.
+starts; the reference's own work (training, shipping) counts to the whole path. A run that was cut off goes on where
+its rows lie (--rows).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +58,8 @@ def cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def grade_lab(name: str, num_learners: int) -> list[Graded]:
-    """All gradings of one lab."""
+def grade_lab(name: str, num_learners: int, *, grades_wrong: bool) -> list[Graded]:
+    """All gradings of one lab, with or without those of wrong solutions."""
     lab, solutions, rows = read_catalog(()).lab(name), solutions_of(name), []
     with tempfile.TemporaryDirectory() as base:
         for number, learner in enumerate(LEARNERS[:num_learners]):
@@ -69,7 +71,7 @@ def grade_lab(name: str, num_learners: int) -> list[Graded]:
             grade = grade_folder(lab, folder, seed, fresh_seed=number)
             rows.append(Graded(name, "reference", str(number), grade.score == 100, cpu_s() - begin_s, work_s))
         seed = lab_seed(LEARNERS[0].id, lab.data_seed_name)
-        for wrong, code in solutions.WRONG.items():
+        for wrong, code in solutions.WRONG.items() if grades_wrong else ():
             folder = Path(base) / wrong
             shutil.copytree(Path(base) / "0", folder)
             getattr(solutions, wrong)(folder)
@@ -89,14 +91,25 @@ def grade_lab(name: str, num_learners: int) -> list[Graded]:
     return rows
 
 
-def grade_in_process(name: str, num_learners: int) -> list[Graded]:
-    """As grade_lab(), in a process of its own, so that its CPU time is its own."""
+def grade_in_process(name: str, num_learners: int, rows_folder: Path | None, *, grades_wrong: bool) -> list[Graded]:
+    """As grade_lab(), in a process of its own, so that its CPU time is its own. Rows of such a run that lie in
+    `rows_folder` are taken from there."""
+    kept = (
+        None if rows_folder is None else rows_folder / f"{name}-{num_learners}{'-wrong' if grades_wrong else ''}.json"
+    )
+    if kept is not None and kept.is_file():
+        return [Graded(**row) for row in json.loads(kept.read_text("utf-8"))]
     command = [sys.executable, __file__, "--lab", name, "--learners", str(num_learners)]
+    if not grades_wrong:
+        command.append("--quick")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{name}: {done.stderr[-2000:]}")
     print(f"{name}: done", flush=True)
-    return [Graded(**row) for row in json.loads(done.stdout.splitlines()[-1])]
+    rows = json.loads(done.stdout.splitlines()[-1])
+    if kept is not None:
+        kept.write_text(json.dumps(rows), encoding="utf-8")
+    return [Graded(**row) for row in rows]
 
 
 def judge_rows(rows: list[Graded], num_learners: int) -> list[dict[str, Any]]:
@@ -117,33 +130,43 @@ def judge_rows(rows: list[Graded], num_learners: int) -> list[dict[str, Any]]:
         )
 
     longest = max(first, key=lambda row: row.cpu_s)
-    return [
+    claims = [
         claim(REFERENCES, ours=share("reference"), unit="share", op=">=", bar=1.0, num_seeds=num_learners,
               note=note("reference")),
-        claim(WRONG, ours=share("wrong"), unit="share", op=">=", bar=1.0, note=note("wrong")),
-        claim(PREPARED, ours=len(kinds["wrong"]), unit="solutions", op=">=", bar=90, note=f"of {labs}; 36 are planned"),
+        claim(PREPARED, ours=sum(len(solutions_of(row.lab).WRONG) for row in first), unit="solutions", op=">=", bar=90,
+              note=f"of {labs}"),
         claim(COPIED, ours=share("copied"), unit="share", op=">=", bar=1.0, note=note("copied")),
         claim(PATH, ours=whole_min, unit="CPU min", op="<=", bar=60, note=f"references of {labs}, made and graded"),
         claim(MEDIAN, ours=statistics.median(checks), unit="CPU s", op="<=", bar=10, note=labs),
         claim(LONGEST, ours=longest.cpu_s, unit="CPU s", op="<=", bar=120, note=longest.lab),
     ]  # fmt: skip
+    if kinds["wrong"]:
+        claims.insert(1, claim(WRONG, ours=share("wrong"), unit="share", op=">=", bar=1.0, note=note("wrong")))
+    return claims
 
 
 def main() -> int:
-    parser = options(__doc__, CLAIMS, quick="One learner.")
+    parser = options(__doc__, CLAIMS, quick="One learner, and no wrong solutions.")
     parser.add_argument("--workers", type=int, default=2, help="Labs at a time.")
     parser.add_argument("--lab", help="Grade one lab and print the rows as JSON.")
     parser.add_argument("--learners", type=int, default=len(LEARNERS), help="With --lab.")
+    parser.add_argument("--rows", type=Path, help="Keep the rows of each lab there, and take those that lie there.")
     arguments = parser.parse_args()
     if arguments.lab:
-        print(json.dumps([asdict(row) for row in grade_lab(arguments.lab, arguments.learners)]))
+        rows = grade_lab(arguments.lab, arguments.learners, grades_wrong=not arguments.quick)
+        print(json.dumps([asdict(row) for row in rows]))
         return 0
-    num_learners = 1 if arguments.quick else len(LEARNERS)
+    num_learners, rows_folder = 1 if arguments.quick else len(LEARNERS), arguments.rows
+    if rows_folder is not None:
+        rows_folder.mkdir(parents=True, exist_ok=True)
+    grade = partial(
+        grade_in_process, num_learners=num_learners, rows_folder=rows_folder, grades_wrong=not arguments.quick
+    )
     names = [lab.id for lab in read_catalog(()).labs]
     with ThreadPoolExecutor(arguments.workers) as pool:
-        rows = [row for each in pool.map(lambda name: grade_in_process(name, num_learners), names) for row in each]
+        rows = [row for each in pool.map(grade, names) for row in each]
     claims = [each for each in judge_rows(rows, num_learners) if arguments.only in (None, each["claim"])]
-    return finish("learning_path", claims, not_run=["two learners"] if arguments.quick else [])
+    return finish("learning_path", claims, not_run=["two learners", WRONG] if arguments.quick else [])
 
 
 if __name__ == "__main__":

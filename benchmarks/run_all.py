@@ -28,8 +28,8 @@ SCRIPTS = (
     "compression", "compression_edge", "compression_distill", "compression_quantize", "compression_vision",
     "distributed", "pipeline", "optimizers", "keras_optimizer", "keras_models", "reading", "multimodal",
     "multimodal_photos", "multimodal_ct", "multimodal_autogluon", "first_hour", "fraud_stream", "fraud_stream_trees",
-    "fraud_stream_server", "encrypted", "federated", "federated_trees", "private_training", "process",
-    "maintenance", "defects", "assistant_server", "question_pairs",
+    "fraud_stream_server", "encrypted", "federated", "federated_trees", "federated_vertical", "private_training",
+    "process", "maintenance", "defects", "assistant_server", "question_pairs",
     "assistant", "checklist", "judgment", "fraud_graph", "fraud_rings", "fraud_threshold", "fraud_snapshot",
     "ship_fraud", "ship_quality", "unseen_tables",
 )  # fmt: skip

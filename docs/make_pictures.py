@@ -71,6 +71,27 @@ def draw_box(page: Page) -> None:
         page.wait_for_timeout(400)
 
 
+def ask_assistant(page: Page) -> None:
+    """Two questions, one of which is none of the shop's."""
+    for question in ("Where is my parcel?", "Who won the match yesterday?"):
+        answers = page.locator(".turn.assistant")
+        before = answers.count()
+        page.get_by_role("textbox").first.fill(question)
+        page.keyboard.press("Enter")
+        answers.nth(before).wait_for()
+
+
+def sort_by_error(page: Page) -> None:
+    """The pictures of which the model is least sure come first."""
+    page.click("button[data-order=error]")
+    page.mouse.move(0, 0)
+
+
+def open_rows(page: Page) -> None:
+    """Rows lie behind the gallery of a page of data."""
+    page.locator("#rows summary").first.click()
+
+
 SHOTS = (
     Shot("console", "console", top=-70, height=860, start_at="#result", prepare=explain_example),
     Shot("report", "report", height=900),
@@ -80,6 +101,17 @@ SHOTS = (
     Shot("rings", "rings", height=866),
     Shot("label", "label", height=760, prepare=draw_box),
     Shot("card", "card", width=860, height=560),
+    Shot("chat", "chat", width=760, height=640, prepare=ask_assistant),
+    Shot("gallery-audio", "gallery-audio", height=640, start_at="#rows", top=-28),
+    Shot("gallery-compliance", "gallery-compliance", height=760),
+    Shot("gallery-ct", "gallery-ct", height=930, start_at="#rows", top=-28, prepare=open_rows),
+    Shot("gallery-defects", "gallery-defects", height=1030),
+    Shot("gallery-fraud", "gallery-fraud", height=640, start_at="#rows", top=-28),
+    Shot("gallery-images", "gallery-images", height=700, prepare=sort_by_error),
+    Shot("gallery-series", "gallery-series", height=640, start_at="#rows", top=-28),
+    Shot("gallery-tables", "gallery-tables", height=760),
+    Shot("gallery-text", "gallery-text", height=460, start_at="#rows", top=-28),
+    Shot("gallery-video", "gallery-video", height=930, start_at="#rows", top=-28, prepare=open_rows),
 )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -79,11 +80,20 @@ def site_addresses(pages: list[Page], made: list[str]) -> dict[str, str]:
 
 def page_text(page: Page, addresses: dict[str, str], language: str) -> str:
     """The Markdown of a page as it stands on the site."""
-    text = rewrite_links(page.text, page.source, page.path, addresses)
+    text = with_dark_pictures(rewrite_links(page.text, page.source, page.path, addresses))
     if language == "zh" and not page.is_translated:
         head, _, rest = text.partition("\n")
         text = f"{head}\n\n{ENGLISH_ONLY}{rest}"
     return text
+
+
+def with_dark_pictures(text: str) -> str:
+    """A picture that is there in the dark theme as well is shown in the theme that the reader has chosen.
+
+    >>> with_dark_pictures("![A fleet](../pictures/fleet-light-en.webp)")
+    '![A fleet](../pictures/fleet-light-en.webp#only-light)![A fleet](../pictures/fleet-dark-en.webp#only-dark)'
+    """
+    return re.sub(r"(!\[[^\]]*\]\([^)\s]*)-light-(\w+\.webp)\)", r"\1-light-\2#only-light)\1-dark-\2#only-dark)", text)
 
 
 def heading(text: str) -> str:

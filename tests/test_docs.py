@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -40,6 +41,13 @@ def test_the_map_is_current_and_names_only_files_that_are_there() -> None:
     (table,) = re.findall(r"^## Twenty questions.*?\n(.*?)^## ", text, re.M | re.S)
     for path in re.findall(r"`([a-z_0-9/]+(?:\.py|/))`", table):
         assert (source / path).exists(), path
+
+
+def test_the_list_of_first_issues_is_current() -> None:
+    make_first_issues = importlib.import_module("make_first_issues")
+    text = make_first_issues.PAGE.read_text("utf-8")
+    assert text == make_first_issues.page(make_first_issues.LOG.read_text("utf-8")), "To mend it: make docs-pages"
+    assert text.count("\n- ") >= 20
 
 
 def test_every_guide_stands_in_both_languages() -> None:

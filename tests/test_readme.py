@@ -61,6 +61,7 @@ def as_script(language: str, body: str) -> str:
     return body if language == "bash" else f"python <<'PYTHON'\n{body}PYTHON\n"
 
 
+@pytest.mark.slow
 def test_the_tour_runs_as_it_is_written(tmp_path: Path) -> None:
     """At a port that is free, and with two trials in place of a budget: the rest is as it is written."""
     blocks = BLOCK.findall(sections(ENGLISH)[1])

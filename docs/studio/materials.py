@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from studio.gallery import gallery_materials
 from studio.press import STUDY, measure
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,8 +181,16 @@ def card(folder: Path) -> Iterator[str]:
     yield page.as_uri()
 
 
+@contextmanager
+def chat(folder: Path) -> Iterator[str]:
+    """The chat page of the assistant of the gallery."""
+    if not (folder / "help" / "bundle.json").is_file():
+        deepseek("recipe", "assistant", "--example", "--out", "help", folder=folder)
+    with served(["serve", "help", "--port", "0"], folder, "/chat/help") as address:
+        yield address
+
+
 def materials() -> dict[str, Callable[[Path], Material]]:
     """Every material by its name."""
-    return {
-        maker.__name__: maker for maker in (console, report, citations, process, fleet, rings, label, card)
-    }  # fmt: skip
+    makers = (console, report, citations, process, fleet, rings, label, card, chat)
+    return {maker.__name__: maker for maker in makers} | gallery_materials()

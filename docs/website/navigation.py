@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from website.pages import guide_groups
+from website.pages import GALLERY_GROUPS, guide_groups
 
 TITLES = {
     "home": ("Home", "首页"),
     "tutorials": ("Tutorials", "教程"),
+    "gallery": ("Gallery", "示例库"),
     "guides": ("How-to guides", "操作指南"),
     "reference": ("Reference", "参考"),
     "explanation": ("Explanation", "原理"),
@@ -18,7 +19,7 @@ TITLES = {
     "all guides": ("All guides", "全部指南"),
 }
 REFERENCE = ("cli.md", "reference/configuration.md", "reference/metrics.md", "reference/errors.md", "extras.md")
-PROJECT = ("log.md", "roadmap.md", "support.md", "project/changelog.md", "project/contributing.md",
+PROJECT = ("log.md", "roadmap.md", "first-issues.md", "support.md", "project/changelog.md", "project/contributing.md",
            "project/security.md", "project/license.md")  # fmt: skip
 TUTORIALS = {
     "en": "# Tutorials\n\nEach is a notebook of `examples/notebooks/` that a test executes; paste cell by cell.\n",
@@ -45,6 +46,9 @@ def navigation(titles: dict[str, str], language: str) -> list[dict[str, object]]
     def entries(paths: tuple[str, ...] | list[str]) -> list[dict[str, str]]:
         return [{titles[path]: path} for path in paths if path in titles]
 
+    gallery: list[object] = ["gallery/index.md"]
+    for title, pages in GALLERY_GROUPS:
+        gallery.append({title[index]: entries([f"gallery/{page}.md" for page in pages])})
     guides: list[object] = ["guides/index.md"]
     for title, names in guide_groups([path.removeprefix("guides/")[:-3] for path in under("guides")]):
         guides.append({title[index]: entries([f"guides/{guide}.md" for guide in names])})
@@ -53,6 +57,7 @@ def navigation(titles: dict[str, str], language: str) -> list[dict[str, object]]
     return [
         {name("home"): "index.md"},
         {name("tutorials"): ["tutorials/index.md", *entries(sorted(under("tutorials")))]},
+        {name("gallery"): gallery},
         {name("guides"): guides},
         {name("reference"): [{name("api"): api}, *entries(REFERENCE), {name("runbooks"): runbooks}]},
         {name("explanation"): [*entries(("architecture.md", "glossary.md")), {name("decisions"): decisions}]},

@@ -1,8 +1,8 @@
 """Which files of the repository become which pages of the site, in which order, in both languages.
 
 The home of a page is its file in the repository, where it can be read without the site: docs/guides/NAME.md in English,
-docs/guides/zh/NAME.md in Chinese. A page that is there in English alone stands on the Chinese site as well, so that
-every address exists in both languages and the switch never leads nowhere.
+docs/guides/zh/NAME.md in Chinese, and docs/gallery/ likewise. A page that is there in English alone stands on the
+Chinese site as well, so that every address exists in both languages and the switch never leads nowhere.
 """
 
 from __future__ import annotations
@@ -37,9 +37,17 @@ GUIDE_GROUPS: tuple[tuple[tuple[str, str], tuple[str, ...]], ...] = (
     (("Labels, owners, privacy", "标注、多方与隐私"), ("labelling", "federated", "privacy")),
     (("More", "其他"), ()),
 )
+GALLERY_GROUPS: tuple[tuple[tuple[str, str], tuple[str, ...]], ...] = (
+    (
+        ("Industry solutions", "行业方案"),
+        ("defects", "maintenance", "process", "fraud", "customer-service", "compliance"),
+    ),
+    (("Kinds of data", "数据类型"), ("tables", "text", "images", "audio", "video", "ct", "series")),
+)
 #: Pages beside the guides: file in the repository -> page of the site.
 OTHER_PAGES = {
     "docs/README.md": "guides/index.md",
+    "docs/gallery/README.md": "gallery/index.md",
     "docs/architecture.md": "architecture.md",
     "docs/benchmarks.md": "benchmarks.md",
     "docs/cli.md": "cli.md",
@@ -48,16 +56,20 @@ OTHER_PAGES = {
     "docs/log.md": "log.md",
     "docs/support.md": "support.md",
     "docs/roadmap.md": "roadmap.md",
+    "docs/first-issues.md": "first-issues.md",
     "CHANGELOG.md": "project/changelog.md",
     "CONTRIBUTING.md": "project/contributing.md",
     "SECURITY.md": "project/security.md",
     "examples/custom_operator/README.md": "tutorials/custom_operator.md",
+    "examples/plugin_template/README.md": "tutorials/plugin_template.md",
 }
 #: Files that a page may link to and that are no Markdown: file -> page that shows it as text.
 TEXT_PAGES = {"LICENSE": "project/license.md"}
-#: Where a Chinese page lies beside an English one, other than guides/zh.
+#: Where a Chinese page lies beside an English one, other than in zh/.
 CHINESE = {"docs/README.md": "docs/README.zh-CN.md", "docs/support.md": "docs/support.zh-CN.md",
            "docs/roadmap.md": "docs/roadmap.zh-CN.md"}  # fmt: skip
+#: Folders whose pages have a neighbor of the same name in zh/.
+WITH_CHINESE = ("docs/guides", "docs/gallery")
 #: The front page is the site's own.
 HOME = {"en": "docs/website/home.md", "zh": "docs/website/home.zh.md"}
 
@@ -91,8 +103,10 @@ def repository_pages(language: str) -> list[Page]:
     """Every page that has a file of its own, in a language."""
     pages = [_page(HOME[language], "index.md", language)]
     pages += [_page(source, path, language) for source, path in OTHER_PAGES.items()]
-    for folder in ("guides", "decisions", "runbooks"):
+    for folder in ("guides", "gallery", "decisions", "runbooks"):
         for file in sorted((DOCS / folder).glob("*.md")):
+            if file.name == "README.md":  # the index, above
+                continue
             pages.append(_page(f"docs/{folder}/{file.name}", f"{folder}/{file.name}", language))
     for source, path in TEXT_PAGES.items():
         text = f"# {source.title()}\n\n```text\n{(ROOT / source).read_text('utf-8')}```\n"
@@ -102,8 +116,8 @@ def repository_pages(language: str) -> list[Page]:
 
 def _page(source: str, path: str, language: str) -> Page:
     if language == "zh" and not source.startswith("docs/website/"):
-        name = source.rpartition("/")[2]
-        chinese = f"docs/guides/zh/{name}" if source.startswith("docs/guides/") else CHINESE.get(source, "")
+        folder, _, name = source.rpartition("/")
+        chinese = f"{folder}/zh/{name}" if folder in WITH_CHINESE else CHINESE.get(source, "")
         if chinese and (ROOT / chinese).is_file():
             return Page(chinese, path, (ROOT / chinese).read_text("utf-8"))
         return Page(source, path, (ROOT / source).read_text("utf-8"), is_translated=False)

@@ -100,6 +100,7 @@ def test_a_model_that_is_not_there_is_named(server: Server, capsys: pytest.Captu
     assert "Did you mean" in document["error"]["message"]
 
 
+@pytest.mark.slow
 def test_requests_that_fail_are_counted_and_said(cancer_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with started(cancer_bundle, "--workers", "1", "--max-rows", "5") as small:
         code = main(["bench", "serve", "--url", small.url, *QUICK, "--concurrency", "1", "--rows", "9", "--json"])
@@ -114,6 +115,7 @@ def test_requests_that_fail_are_counted_and_said(cancer_bundle: Path, capsys: py
     assert "not all requests were answered (413: " in captured.err
 
 
+@pytest.mark.slow
 def test_rows_beyond_the_limit_of_a_server_are_said_and_no_success(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -272,6 +272,7 @@ def test_the_file_holds_what_is_printed_and_keeps_to_the_schema(report: Any) -> 
         assert option in origin["command"]
 
 
+@pytest.mark.slow
 def test_true_explanations_pass_and_their_opposites_do_not(cancer_bundle: Path, rows: Path, report: Any) -> None:
     from deepseek.explain.evaluation.column_faithfulness import column_faithfulness
     from deepseek.explain.tabular.explainer import explainer_for

@@ -76,6 +76,7 @@ def test_a_module_of_a_python_file_is_exported_for_c(tmp_path: Path, capsys) -> 
     assert "int8 was not tried" in said["warnings"][0]
 
 
+@pytest.mark.slow
 def test_a_module_of_which_a_record_would_hold_half_is_refused(tmp_path: Path, capsys) -> None:
     import numpy as np
     import safetensors.numpy

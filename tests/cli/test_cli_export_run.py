@@ -221,6 +221,7 @@ def test_a_bundle_of_a_run_is_compressed_to_int8_and_answers_alike(
     assert 0 < np.abs(changed).max() < 0.2
 
 
+@pytest.mark.slow
 def test_bundles_of_runs_are_served_with_explanations(table_bundle: Path, picture_bundle: Path) -> None:
     with started(table_bundle, picture_bundle, "--workers", "1") as server, httpx.Client(base_url=server.url) as client:
         assert sorted(server.models) == ["kinds", "reds"]
@@ -234,6 +235,7 @@ def test_bundles_of_runs_are_served_with_explanations(table_bundle: Path, pictur
             assert total == pytest.approx(row["output"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_module_of_one_output_without_labels_predicts_a_value(folder: Path, capsys: Any) -> None:
     verb = ["export", str(folder / "runs" / "value"), "--input", "5", "--out", str(folder / "difference"), "--json"]
     assert main(verb) == 0

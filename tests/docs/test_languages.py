@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
-from website.pages import CHINESE, HOME, ROOT
+from website.pages import CHINESE, HOME, ROOT, WITH_CHINESE
+from website.snippets import blocks
 
-PAIRS = {path: path.replace("guides/", "guides/zh/") for path in
-         (f"docs/guides/{file.name}" for file in sorted((ROOT / "docs" / "guides").glob("*.md")))}  # fmt: skip
+PAIRS = {
+    f"{folder}/{file.name}": f"{folder}/zh/{file.name}"
+    for folder in WITH_CHINESE
+    for file in sorted((ROOT / folder).glob("*.md"))
+}
 PAIRS |= CHINESE | {"README.md": "README.zh-CN.md", HOME["en"]: HOME["zh"]}
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 UNITS = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "千": 1e3, "万": 1e4, "百万": 1e6, "千万": 1e7, "亿": 1e8}
@@ -68,8 +71,19 @@ def test_both_languages_have_the_same_headings_code_and_pictures(english: str) -
     assert names[0] == [name.replace("-zh.", "-en.") for name in names[1]]
 
 
+@pytest.mark.parametrize("english", PAIRS)
+def test_both_languages_have_the_same_code_but_for_its_comments(english: str) -> None:
+    pages = [blocks(read(path)) for path in (english, PAIRS[english])]
+    for ours, theirs in zip(*pages, strict=True):
+        assert without_comments(ours.body) == without_comments(theirs.body)
+
+
+def without_comments(code: str) -> str:
+    return re.sub(r"\s*(?:(?<=\s)|^)#[^\n]*", "", code, flags=re.MULTILINE)
+
+
 def test_every_page_that_can_be_translated_has_a_pair_that_is_there() -> None:
     missing = [path for pair in PAIRS.items() for path in pair if not (ROOT / path).is_file()]
     assert missing == []
-    left = {path.name for path in (ROOT / "docs" / "guides" / "zh").glob("*.md")} - {Path(path).name for path in PAIRS}
-    assert left == set()
+    chinese = {f"{folder}/zh/{file.name}" for folder in WITH_CHINESE for file in (ROOT / folder / "zh").glob("*.md")}
+    assert chinese - set(PAIRS.values()) == set()

@@ -36,6 +36,7 @@ def test_the_compiled_engine_gives_the_twins_scores(name: str, models: dict[str,
     engine.close()
 
 
+@pytest.mark.slow
 def test_one_program_is_compiled_for_all_numbers_of_rows(
     models: dict[str, tuple[Model, Float32]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

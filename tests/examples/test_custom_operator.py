@@ -42,6 +42,8 @@ from monotone_splines.candidate import to_part  # noqa: E402
 from monotone_splines.module import SplineModule, loss_of  # noqa: E402
 from monotone_splines.operator import NATIVE, PYTHON, monotone_spline  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 GRID = {"first": -1.0, "step": 0.5}
 
 

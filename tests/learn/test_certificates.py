@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import jsonschema_rs
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from deepseek.bundle.sign import generate_keys
 from deepseek.contracts import JsonObject
-from deepseek.errors import CheckError, InputError, IntegrityError
+from deepseek.errors import CheckError, ExtraError, InputError, IntegrityError
 from deepseek.learn.certificates.issue import issue
 from deepseek.learn.certificates.proof import (
     add_proof,
@@ -83,6 +84,14 @@ def test_a_certificate_is_verified_with_and_without_the_key(certificate: Path, p
     page = certificate.with_suffix(".html").read_text("utf-8")
     assert "Ann Li has passed" in page
     assert "Ann Li 已通过" in page
+
+
+def test_an_install_that_cannot_read_keys_blames_no_certificate(
+    certificate: Path, passed_path: LearningPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.ed25519", None)  # not to be imported
+    with pytest.raises(ExtraError, match="is not installed"):
+        verify_certificate(certificate, catalog=passed_path.catalog)
 
 
 def test_each_changed_byte_is_noticed(certificate: Path, passed_path: LearningPath) -> None:

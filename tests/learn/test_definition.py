@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from deepseek.errors import InputError, IntegrityError, MissingError
+from deepseek.errors import ExtraError, InputError, IntegrityError, MissingError
 from deepseek.learn.definition.catalog import read_catalog
 from deepseek.learn.definition.installed import check_unchanged
-from deepseek.learn.definition.lab import LAYERS, MODULES, CriterionTable, lab_files, lab_problems, read_lab
+from deepseek.learn.definition.lab import LAYERS, MODULES, CriterionTable, Lab, lab_files, lab_problems, read_lab
 from deepseek.learn.definition.matrix import read_matrix
 from deepseek.learn.definition.mistakes import COMMON_MISTAKES
+from deepseek.learn.definition.needs import EXTRA_MODULES, check_installed, install_problems
 from learn.conftest import EXAMPLES
 
 
@@ -125,3 +126,33 @@ def test_the_hours_of_the_labs_of_a_level_are_those_that_it_promises() -> None:
         assert len(labs) <= table.num_labs
         if len(labs) == table.num_labs:
             assert sum(lab.table.hours for lab in labs) == table.hours
+
+
+def test_code_of_a_lab_imports_what_its_extras_bring() -> None:
+    """So that no lab begins on an install on which it cannot be graded."""
+    assert {lab.id: problems for lab in read_catalog(()).labs if (problems := list(install_problems(lab)))} == {}
+
+
+def test_an_import_that_no_extra_brings_and_an_extra_that_nobody_knows_are_told(tmp_path: Path) -> None:
+    folder = tmp_path / "counting"
+    shutil.copytree(EXAMPLES / "counting", folder)
+    checks = folder / "checks.py"
+    checks.write_text(
+        checks.read_text("utf-8") + "\n\ndef load():\n    from sklearn import datasets\n", encoding="utf-8"
+    )
+    lab = read_lab(folder, COMMON_MISTAKES)
+    assert list(install_problems(lab)) == ["checks.py imports sklearn, which no extra in its installs brings"]
+    strange = dataclasses.replace(lab, table=dataclasses.replace(lab.table, installs=("tabular", "tabula")))
+    assert [problem[:38] for problem in install_problems(strange)] == ["installs names the extra 'tabula'; kno"]
+    with pytest.raises(InputError, match="installs names the extra 'tabula'"):
+        check_installed(strange)
+
+
+def test_all_extras_that_are_not_there_are_named_at_once(counting: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(EXTRA_MODULES, "serve", ("msgspec", "no_such_module"))
+    monkeypatch.setitem(EXTRA_MODULES, "train", ("no_such_module_either",))
+    lab = dataclasses.replace(counting, table=dataclasses.replace(counting.table, installs=("serve", "train")))
+    with pytest.raises(ExtraError, match=r"the lab counting needs parts .* not installed: serve, train") as caught:
+        check_installed(lab)
+    assert "[serve,train]" in caught.value.fix
+    check_installed(counting)

@@ -102,11 +102,25 @@ def test_a_solution_that_never_ends_is_ended_with_all_that_it_has_started(work: 
         "import subprocess, time; open('pid', 'w').write(str(subprocess.Popen(['sleep', '600']).pid)); time.sleep(600)"
     )
     mistake = mistake_of(work, tmp_path, body, seconds=0.5)
-    assert (mistake.code, mistake.values["seconds"]) == ("solution_endless", "5")
+    assert (mistake.code, mistake.values["seconds"]) == ("solution_endless", "2.5")
     pid, end_s = int((work / "pid").read_text()), time.monotonic() + 20
     while is_running(pid) and time.monotonic() < end_s:
         time.sleep(0.05)
     assert not is_running(pid)
+
+
+@pytest.mark.slow
+def test_what_has_not_ended_once_is_not_waited_for_as_long_again(work: Path, tmp_path: Path, seed: int) -> None:
+    lab = tmp_path / "endless_lab"
+    shutil.copytree(EXAMPLES / "counting", lab)
+    text = (lab / "lab.toml").read_text()
+    (lab / "lab.toml").write_text(text.replace("seconds = 30", "seconds = 20"))
+    solve(work, "while True: pass")
+    grade = grade_folder(read_lab(lab), work, seed, fresh_seed=2)
+    words = {check.id: check.mistake.en for check in grade.checks if check.code == "solution_endless" and check.mistake}
+    assert "after 5 seconds" in words["total"]  # as the check says
+    assert "after 2 seconds" in words["empty"]
+    assert [check.id for check in grade.checks if check.is_passed] == ["answer", "chance", "read"]
 
 
 def is_running(pid: int) -> bool:

@@ -57,7 +57,7 @@ def test_a_lab_is_begun_checked_and_passed_by_keyboard(server: LearnServer, open
     expect(said).to_contain_text("Passed: 100 of 100 points", use_inner_text=True, timeout=LONG_MS)
     expect(page.locator('[data-status="counting"]')).to_contain_text("passed")
     page.get_by_role("button", name="中文").click()
-    expect(said).to_contain_text("已通过: 100 分（满分 100）", use_inner_text=True)
+    expect(said).to_contain_text("已通过：100 分（满分 100）", use_inner_text=True)
     assert overflow_px(page) <= 0
 
 

@@ -108,6 +108,7 @@ def test_what_a_module_draws_by_chance_is_drawn_again(code: Path) -> None:
     assert not np.allclose(first, module.gradient(state.parameters + 1e-5, rows), atol=1e-3)  # other units are out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["binary", "regression"])
 def test_the_finished_model_answers_as_the_parties_computed(code: Path, task: str) -> None:
     pytest.importorskip("onnxscript", reason="needs the extra 'compress'")

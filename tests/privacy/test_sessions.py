@@ -52,6 +52,7 @@ class Parties:
             self.take_step()
 
 
+@pytest.mark.slow
 def test_a_study_under_masks_gives_what_a_plain_one_does(tmp_path: Path) -> None:
     accuracies = []
     for name, settings in (("plain", SECURE[:3]), ("secure", SECURE)):

@@ -161,6 +161,29 @@ def test_predict_answers_alike_from_one_table_and_from_history_and_the_rest(
 
 
 @pytest.mark.slow
+def test_explain_takes_raw_events_and_their_history_as_predict_does(
+    cards: Path, transactions: Path, cancer_bundle: Path, tmp_path: Path, capsys: Any
+) -> None:
+    table = read_table(transactions)
+    rows = np.arange(table.num_rows)
+    cut = table.num_rows - 20
+    write(table.take(rows[:cut]), tmp_path / "earlier.parquet")
+    write(table.take(rows[cut:]), tmp_path / "later.parquet")
+    capsys.readouterr()
+    explained = []
+    for words in (
+        [str(transactions), "--row", str(cut + 7)],
+        [str(tmp_path / "later.parquet"), "--history", str(tmp_path / "earlier.parquet"), "--row", "7"],
+    ):
+        assert main(["explain", str(cards), *words, "--json"]) == 0
+        (row,) = json.loads(capsys.readouterr().out)["explanations"]
+        explained.append((row["base_value"], row["output"], row["values"]))
+    assert explained[0] == explained[1]
+    assert main(["explain", str(cancer_bundle), str(transactions), "--history", str(transactions)]) == 2
+    assert "computes nothing from history" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_verdicts_that_are_not_out_change_no_answer(cards: Path, transactions: Path, tmp_path: Path) -> None:
     table = read_table(transactions)
     time = table.column("time")

@@ -17,6 +17,7 @@ Examples:
   deepseek explain loans new.csv --row 17 --json
   deepseek explain loans new.csv --html report.html
   deepseek explain patients new.csv --files scans
+  deepseek explain cards july.parquet --history june.parquet --row 17 --html report.html
   deepseek explain ./my-classifier letters.csv --row 3 --budget 1000
   deepseek explain loans new.csv --row 17 --layers
   deepseek explain loans new.csv --row 17 --interactions
@@ -52,6 +53,10 @@ Examples:
     default=None,
     help="Measure how far the explanations hold, in a minute at most.  [default: in files, where it takes 5 s at most]",
 )
+@click.option(
+    "--history", type=FILE, multiple=True, metavar="FILE",
+    help="Events before DATA, of a model that computes its features from raw events. May be given again.",
+)  # fmt: skip
 @click.option("--training", type=FILE, help="The rows that the model was made of, to find a table's nearest among.")
 @click.option(
     "--fixed", multiple=True, metavar="COLUMN", help="Changed by no counterfactual of a table. May be repeated."
@@ -64,7 +69,10 @@ Examples:
     help="Of the model, for the tokens of one text or the regions of one picture.",
 )  # fmt: skip
 @output.json_option
-def command(bundle: Path, data: Path | str, keys: tuple[Path, ...], budget: int, as_json: bool, **options: Any) -> None:
+def command(
+    bundle: Path, data: Path, keys: tuple[Path, ...], history: tuple[Path, ...], budget: int, as_json: bool,
+    **options: Any,
+) -> None:  # fmt: skip
     """Explain BUNDLE on DATA: the influence of each column, and single rows as base value plus contributions.
 
     Contributions are on the scale of the margin, before calibration; what they leave unexplained is given as residual.
@@ -72,7 +80,11 @@ def command(bundle: Path, data: Path | str, keys: tuple[Path, ...], budget: int,
 
     BUNDLE may also be a text model, a Hugging Face folder: then tokens and sentences of the column "text" are
     explained. Texts and pictures of a bundle of several modalities are explained by their parts, too.
+
+    A bundle of `recipe fraud` takes raw events, as `predict` does: what cards and terminals did before each row, in
+    DATA itself and in --history, is what is explained.
     """
+    from deepseek.cli.support.events import event_table
     from deepseek.cli.support.kinds.machines import machine_rows
     from deepseek.cli.support.opening import warn_unchecked
     from deepseek.explain.bundle import explain_bundle
@@ -81,7 +93,9 @@ def command(bundle: Path, data: Path | str, keys: tuple[Path, ...], budget: int,
 
     public, private = split_keys(keys)
     chosen = ExplainOptions(**options, key=private, bundle_key=public, budget=Budget(num_evaluations=budget))
-    result = explain_bundle(bundle, machine_rows(bundle, data), chosen)
+    events = event_table(bundle, data, history)
+    rows = machine_rows(bundle, data) if events is None else events
+    result = explain_bundle(bundle, rows, chosen)
     warn_unchecked(bundle, public)
     output.emit(
         result, as_json,

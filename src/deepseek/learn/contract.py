@@ -9,6 +9,7 @@ from pathlib import Path
 from deepseek.errors import InputError
 from deepseek.learn.definition.lab import START, TASKS, Lab, read_lab
 from deepseek.learn.definition.mistakes import COMMON_MISTAKES
+from deepseek.learn.definition.needs import check_installed, install_problems
 from deepseek.learn.grading.grade import make_data
 
 SEEDS = (1, 2)
@@ -18,9 +19,16 @@ CHINESE = re.compile("[\u4e00-\u9fff]")
 def check_lab_folder(folder: Path) -> Lab:
     """The lab, held to all that can be held without solutions. InputError names what is wrong."""
     lab = read_lab(folder.resolve(), COMMON_MISTAKES)
-    for problem in (*text_problems(lab), *data_problems(lab)):
-        raise InputError(f"the lab {lab.id}: {problem}", expected="see docs/guides/labs.md", fix="mend it")
+    for problem in (*text_problems(lab), *install_problems(lab)):
+        raise _contract_error(lab, problem)
+    check_installed(lab)
+    for problem in data_problems(lab):
+        raise _contract_error(lab, problem)
     return lab
+
+
+def _contract_error(lab: Lab, problem: str) -> InputError:
+    return InputError(f"the lab {lab.id}: {problem}", expected="see docs/guides/labs.md", fix="mend it")
 
 
 def text_problems(lab: Lab) -> list[str]:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from deepseek.contracts import JsonObject
 from deepseek.errors import DeepseekError, MissingError
-from deepseek.extras import is_installed, need
 from deepseek.learn.definition.catalog import Catalog, LevelTable, read_catalog
 from deepseek.learn.definition.installed import check_unchanged, installed_distribution
 from deepseek.learn.definition.lab import LEVELS, Lab, Level
 from deepseek.learn.definition.matrix import Matrix, read_matrix
+from deepseek.learn.definition.needs import check_installed
 from deepseek.learn.grading.grade import grade_folder
 from deepseek.learn.grading.records import CheckResult, Grade
 from deepseek.learn.learner.place import Learner, LearnerPlace, lab_seed, read_learner
@@ -239,22 +239,6 @@ def next_hint(path: LearningPath, target: str | None = None, check_name: str | N
         number = min(progress.num_hints(lab.id, name) + 1, len(hints))
         progress.show_hint(lab.id, name, number)
         return Hint(lab.id, name, lab.check(name).title.text, hints[number - 1].text, number, len(hints))
-
-
-def check_installed(lab: Lab) -> None:
-    """ExtraError where an extra that the lab needs is not there. Looks, and imports nothing."""
-    for extra in lab.table.installs:
-        for module in EXTRA_MODULES.get(extra, ()):
-            if not is_installed(module):
-                need(module, extra=extra)
-
-
-#: Of each extra that a lab may install, what shows that it is there.
-EXTRA_MODULES = {
-    "tabular": ("sklearn", "pandas", "onnx", "onnxruntime"), "serve": ("msgspec", "orjson", "cryptography"),
-    "train": ("torch",), "explain": ("xgboost",), "sklearn": ("skl2onnx",), "observe": ("duckdb",),
-    "compress": ("nncf", "torch"), "keras": ("keras",), "keras-convert": ("keras", "onnxscript", "torch"),
-}  # fmt: skip
 
 
 def _find_target(path: LearningPath, progress: Progress, target: str | None) -> Workspace:

@@ -25,6 +25,8 @@ from deepseek.contracts import Float32
 from deepseek.errors import InputError, IntegrityError
 from support.reviewed import Reviewed
 
+pytestmark = pytest.mark.slow
+
 
 def test_agreements_that_it_has_not_seen_are_judged_right(reviewed: Reviewed) -> None:
     figures = evaluate_model(reviewed.model, reviewed.labelled[-10:])

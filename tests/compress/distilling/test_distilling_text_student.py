@@ -15,6 +15,8 @@ from deepseek.errors import InputError
 from support.nets.textfolders import change_json, make_text_folder
 from support.rows.moods import make_moods, texts
 
+pytestmark = pytest.mark.slow
+
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("openvino")

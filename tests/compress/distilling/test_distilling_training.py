@@ -62,6 +62,7 @@ def test_a_student_learns_what_the_teacher_says_to_rows_that_nobody_labelled(tea
     assert done.share == done.num_parameters / sum(weight.numel() for weight in teacher.parameters())
 
 
+@pytest.mark.slow
 def test_labels_teach_where_they_are_known_and_the_teacher_elsewhere(teacher: Net) -> None:
     """The labels say class 0, the teacher what it likes: alpha decides whom the student follows."""
     x = rows()
@@ -86,6 +87,7 @@ def test_answers_that_are_given_are_not_asked_for_again(teacher: Net) -> None:
     assert (student(x).argmax(1) == 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("match", ["mse", "cosine"])
 def test_states_come_nearer_through_a_projection(teacher: Net, match: Any) -> None:
     config = DistillConfig(alpha=0.5, hidden={"wide.0": "wide.1"}, hidden_weight=10.0, match=match)

@@ -71,6 +71,7 @@ def test_sanitisers_find_nothing(kind: str, models: dict[str, tuple[Model, Float
     np.testing.assert_allclose(ran.outputs[:4], model.score(imputed[:4]).output, atol=OUTPUT_LIMIT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["blend", "halved, ten classes"])
 def test_the_object_calls_math_alone_and_valgrind_is_quiet(
     kind: str, models: dict[str, tuple[Model, Float32]], compiled: Callable, watched: Callable[[Path, bytes], str]

@@ -156,6 +156,7 @@ def test_too_many_columns_are_refused_with_the_limit(tmp_path: Path) -> None:
         assert str(MAX_COLUMNS) in caught.value.expected
 
 
+@pytest.mark.slow
 def test_the_most_columns_are_read(tmp_path: Path) -> None:
     path = tmp_path / "wide.csv"
     names = [f"c{place}" for place in range(MAX_COLUMNS)]

@@ -93,7 +93,13 @@ class Ragged(tf.Module):
     def ragged(self, x):
         return {"y": tf.reduce_sum(x, 1)}
 
-words, ragged = Words(), Ragged()
+class Within(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec((None, 4), name="x")])
+    def within(self, x):
+        return {"y": tf.RaggedTensor.from_tensor(x, padding=0.0).to_tensor(0.0)}
+
+words, ragged, within = Words(), Ragged(), Within()
+tf.saved_model.save(within, f"{folder}/within", signatures={"serving_default": within.within})
 tf.saved_model.save(words, f"{folder}/words", signatures={"serving_default": words.words})
 tf.saved_model.save(ragged, f"{folder}/ragged", signatures={"serving_default": ragged.ragged})
 two, python = Two(), Python()
@@ -194,7 +200,8 @@ def test_a_signature_of_two_inputs_and_two_outputs(folder: Path, tmp_path: Path)
         ("two", "rows.npz", {"signature": "anything"}, "no known number of axes"),
         ("two", "rows.npz", {"signature": "other"}, "has no signature 'other'"),
         ("int8.tflite", "rows.npz", {}, "is quantized to int8"),
-        ("ragged", "rows.npz", {}, "works on ragged tensors in its operator RaggedTensorToTensor"),
+        ("ragged", "rows.npz", {}, "takes ragged tensors.*dense tensors.*pad the sequences"),
+        ("within", "rows.npz", {}, "works on ragged tensors in its operator RaggedTensorToTensor"),
         ("words", "colors.npz", {}, "cannot be exported.*StaticRegexReplace"),
         ("letters.keras", "colors.npz", {}, "the TextVectorization 'text_vectorization.*' splits by character"),
     ],

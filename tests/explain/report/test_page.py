@@ -262,6 +262,7 @@ def test_without_evidence_only_what_is_known_is_shown(open_page: OpenPage, write
     ]
 
 
+@pytest.mark.slow
 def test_it_prints_on_paper(open_page: OpenPage, write: Write) -> None:
     page = open_page(write().as_uri(), dark=True)
     assert page.pdf(format="A4").startswith(b"%PDF")
@@ -275,6 +276,7 @@ def five_rows(cancer_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return path, explain_bundle(cancer_bundle, table.drop([target]), rows=(0, 1, 19, 20, 21), html=path, trust=True)
 
 
+@pytest.mark.slow
 def test_five_rows_fit_on_eight_sheets_of_paper(open_page: OpenPage, five_rows: tuple[Path, BundleExplanation]) -> None:
     pdf = open_page(five_rows[0].as_uri()).pdf(format="A4")
     assert 0 < len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 8

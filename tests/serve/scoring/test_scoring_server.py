@@ -198,6 +198,7 @@ def test_alerts_alone_have_reasons(start: Any, tmp_path: Path) -> None:
     assert reasons[0]["column"] in definition().names
 
 
+@pytest.mark.slow
 def test_nothing_acknowledged_is_lost_by_kill_9(cards: Path, start: Any, tmp_path: Path) -> None:
     events = events_of(payments(3_000, seed=8))
     acknowledged: list[dict[str, Any]] = []

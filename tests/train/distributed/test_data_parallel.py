@@ -227,6 +227,7 @@ def resumed(kind: Kind) -> list[str]:
     return [digest(model.parameters()) for model in (whole, second, forgetful)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["powersgd", "acpsgd"])
 def test_a_run_goes_on_bit_equal_from_its_saved_state(kind: Kind, tmp_path: Path) -> None:
     for whole, second, forgetful in run_ranks(2, resumed, kind, folder=tmp_path):

@@ -103,6 +103,7 @@ def test_it_learns_and_is_the_same_for_the_same_seed(prepared: Any) -> None:
     assert progress[5][1] < progress[0][1]
 
 
+@pytest.mark.slow
 def test_a_value_is_learned_too(prepared: Any) -> None:
     preparer, samples, labels, rows = prepared
     values = labels * 2.0 - 1

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +29,15 @@ from deepseek.automl.assistant.judge_fit import (
     start_pool,
 )
 from deepseek.automl.assistant.options import AssistantOptions
+from deepseek.automl.assistant.other_topics import other_topics
 from deepseek.automl.assistant.pair_fit import FittedPairs
 from deepseek.automl.assistant.pair_hold import MAX_KNOWN, HeldPairs, PairReport, PairUse, hold_pairs, measure_use
 from deepseek.automl.assistant.questions import KnownQuestions, split_by_scope
+from deepseek.automl.assistant.scope_fit import OUTSIDE_SHARE, ScopeRows, fit_scope
 from deepseek.automl.assistant.tune import TunedEncoders
 from deepseek.contracts import Float32, Float64
 from deepseek.engines.assistant.heads import KernelHead, TermHead
-from deepseek.engines.assistant.judges import energy_places, judge_signals, num_signals
+from deepseek.engines.assistant.judges import judge_signals, num_signals
 from deepseek.engines.assistant.model import (
     LEAST_SCOPE,
     NEVER,
@@ -54,20 +56,16 @@ from deepseek.errors import CheckError
 from deepseek.train.detect.miss_bound import choose_threshold
 
 HELD_FOLDS, CALIBRATION_ROWS = "held folds of the questions that it learned", "the rows of --calibrate"
-OUTSIDE_SHARE = 0.5  # of the weight of the judge of scope that lies on questions out of scope
 MAX_QUESTIONS = 20_000  # that are learned: 1.6 GB for each matrix of their likeness
-REAL_ROWS = 20  # questions that were given as out of scope and count as much as all whose intent was left out
 
 
 @dataclass(frozen=True, eq=False)
 class HeldRows:
-    """Scores of rows that were not learned: of held questions, of questions whose intent was left out, and of
-    questions that were given as out of scope."""
+    """Signals of rows that were not learned: of held questions, and of three kinds of questions out of scope."""
 
     labels: NDArray[np.int64]  # (N,) of the held questions
     inside: Float64  # (N, S) signals
-    hidden: Float64  # (M, S) signals
-    outside: Float64  # (K, S) signals
+    beyond: ScopeRows  # those out of scope
     is_right: NDArray[np.bool_]  # (N,) whether the pool's first intent is the right one
     is_near: NDArray[np.bool_]  # (N,) whether it is among the first three
 
@@ -229,8 +227,10 @@ def fit_judges(
         within_labels = np.array([places.get(name, -1) for _, name in inner], np.int64)
         outside = (*outside, *outer)
     hidden = HeadScores(tuple(all_hidden), words)
-    held = _held_rows(draft, within, within_labels, hidden, draft.score_heads(outside, encoders) if outside else None)
-    model = replace(draft, right=fit_judge(held.inside, held.is_right), scope=_fit_scope(held))
+    topics = other_topics(known.questions)
+    said = [draft.score_heads(texts, encoders) if texts else None for texts in (outside, topics)]
+    held = _held_rows(draft, within, within_labels, [hidden, *said])
+    model = replace(draft, right=fit_judge(held.inside, held.is_right), scope=fit_scope(held.inside, held.beyond))
     scope_threshold = _scope_threshold(model, held, options, warnings)
     bound = _answer_bound(model, held, scope_threshold, options, warnings)
     thresholds = Thresholds(NEVER if bound is None else bound.threshold, scope_threshold)
@@ -241,9 +241,9 @@ def fit_judges(
 
 
 def _held_rows(
-    draft: AssistantModel, within: HeadScores, labels: NDArray[np.int64], hidden: HeadScores, outside: HeadScores | None
+    draft: AssistantModel, within: HeadScores, labels: NDArray[np.int64], beyond: Sequence[HeadScores | None]
 ) -> HeldRows:
-    """Signals of held rows, of rows whose intent was left out, and of rows out of scope."""
+    """Signals of held rows, and of those `beyond` the scope: intents left out, given as out of scope, other topics."""
     pool = draft.pool
 
     def signals(said: HeadScores | None) -> Float64:
@@ -252,7 +252,7 @@ def _held_rows(
         return judge_signals(said.heads, pool_heads(said.heads, pool), said.known)
 
     pooled = pool_heads(within.heads, pool) if len(labels) else np.zeros((0, len(draft.intents)))
-    return HeldRows(labels, signals(within), signals(hidden), signals(outside), *_ranks(pooled, labels))
+    return HeldRows(labels, signals(within), ScopeRows(*map(signals, beyond)), *_ranks(pooled, labels))
 
 
 def _ranks(pooled: Float64, labels: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -263,25 +263,10 @@ def _ranks(pooled: Float64, labels: NDArray[np.int64]) -> tuple[NDArray[np.bool_
     return (rank == 0) & is_known, (rank < 3) & is_known
 
 
-def _fit_scope(held: HeldRows) -> Any:
-    """The judge of scope: held questions against questions whose intent was left out and those that were given. It does
-    not read energies: a sum over all intents tells how many were left out, and so which rows are those, not whether a
-    question is one that the assistant knows."""
-    parts = [held.inside, held.hidden, held.outside]
-    real = len(held.outside) / (len(held.outside) + REAL_ROWS)
-    shares = [1 - OUTSIDE_SHARE, OUTSIDE_SHARE * (1 - real), OUTSIDE_SHARE * real]
-    num_rows = sum(map(len, parts))
-    weights = np.concatenate([
-        np.full(len(part), share * num_rows / max(len(part), 1)) for part, share in zip(parts, shares, strict=True)
-    ])  # fmt: skip
-    is_inside = np.arange(num_rows) < len(held.inside)
-    signals = np.concatenate(parts)
-    return fit_judge(signals, is_inside, weights, ignored=energy_places(signals.shape[1]).tolist())
-
-
 def _scope_threshold(model: AssistantModel, held: HeldRows, options: AssistantOptions, warnings: list[str]) -> float:
-    """The highest threshold that keeps the stated share of questions in scope, at most LEAST_SCOPE: what is sooner in
-    scope than not is not handed over, though a judge that parts both well would allow it. 0 where too few are held."""
+    """The highest threshold that keeps the stated share of questions in scope, at most their share among all that the
+    judge learned: what is sooner in scope than any question is not handed over, though a judge that parts both well
+    would allow it. 0 where too few are held."""
     try:
         bound = choose_threshold(model.scope.probabilities(held.inside), 1 - options.keep, options.confidence)
     except CheckError:
@@ -290,7 +275,7 @@ def _scope_threshold(model: AssistantModel, held: HeldRows, options: AssistantOp
             "are kept: no question is handed over for being out of scope, unless it has no word"
         )
         return 0.0
-    return min(bound.threshold, LEAST_SCOPE)
+    return min(bound.threshold, 1 - OUTSIDE_SHARE)
 
 
 def _answer_bound(

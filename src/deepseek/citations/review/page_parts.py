@@ -39,7 +39,7 @@ STYLE = SENTENCE_STYLE + (
     ".edit del{color:var(--soft);background:color-mix(in srgb,var(--bad) 10%,transparent)}"
     ".edit blockquote{margin:4px 0 16px;padding:6px 12px;background:var(--wash);overflow-wrap:anywhere}"
     ".signatures{display:grid;grid-template-columns:repeat(3,1fr);gap:24px;margin:56px 0 0}"
-    ".signatures dt{border-top:1px solid var(--ink);padding-top:4px;font-size:14px;color:var(--soft)}"
+    ".signatures p{margin:0;border-top:1px solid var(--ink);padding-top:4px;font-size:14px;color:var(--soft)}"
     "@media(max-width:480px){.signatures{grid-template-columns:1fr;gap:44px}}"
 )
 
@@ -151,7 +151,7 @@ def decision_sections(dossier: ReviewDossier) -> list[Section]:
     else:
         parts.append(look.paragraph(look.verdict("good", Text("Every finding is decided.", "所有问题均已决定。"))))
     signs = (Text("Reviewed by", "审查人"), Text("Date", "日期"), Text("Signature", "签名"))
-    parts.append('<dl class="signatures">' + "".join(f"<dt>{look.inline(words)}</dt>" for words in signs) + "</dl>")
+    parts.append('<div class="signatures">' + "".join(f"<p>{look.inline(words)}</p>" for words in signs) + "</div>")
     return [Section(Text("Decisions and sign-off", "决定与签署"), Html("".join(parts)), id="sign-off")]
 
 

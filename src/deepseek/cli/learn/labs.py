@@ -42,7 +42,8 @@ def command(folder: Path | None, as_json: bool) -> None:
         }
         for lab in catalog.labs
     ]  # fmt: skip
-    table = output.make_table("lab", "level", "module", "hours", "title", value_justify="left")
+    table = output.make_table("lab", "level", "module", "hours", "extras", "title", value_justify="left")
     for lab in catalog.labs:
-        table.add_row(lab.id, lab.table.level, lab.table.module, f"{lab.table.hours:g}", lab.table.title.en)
+        extras = ", ".join(lab.table.installs)
+        table.add_row(lab.id, lab.table.level, lab.table.module, f"{lab.table.hours:g}", extras, lab.table.title.en)
     output.emit({"labs": rows}, as_json, table)

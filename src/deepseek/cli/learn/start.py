@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -41,12 +42,14 @@ def command(lab: str, out: Path | None, restore: bool, language: str | None, as_
     task = workspace.folder / TASKS[resolve_language(language)]
     facts = [
         ("task", str(task)), ("data", ", ".join(workspace.data)), ("hand in", ", ".join(table.submits)),
-        ("takes about", f"{table.hours:g} hours"), ("a check takes", f"at most {table.seconds:g} s"),
+        ("takes about", f"{table.hours:g} hours"), ("a check takes", f"at most {table.seconds:g} s of a processor"),
+        ("needs", ", ".join(f"the extra {extra}" for extra in table.installs) or "no extra"),
     ]  # fmt: skip
     output.emit(
         document, as_json,
         lambda: [
             f"{definition.id}: {table.title.en}", output.fact_table(facts),
-            f"then: deepseek learn check {definition.id}",
+            f"then: cd {shlex.quote(str(workspace.folder))}  (the commands of the task are typed in this folder)",
+            "and, as often as you like: deepseek learn check",
         ],
     )  # fmt: skip

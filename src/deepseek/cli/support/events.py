@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deepseek.errors import InputError
+from deepseek.errors import DeepseekError, InputError
 
 if TYPE_CHECKING:
     from deepseek.bundle import Bundle
@@ -53,14 +53,36 @@ def open_rows(
     definition = read_definition(bundle)
     if definition is None:
         if history:
-            raise InputError(
-                f"{bundle.path} computes nothing from history: it reads the columns of a row alone",
-                expected="a bundle of deepseek recipe fraud", fix="leave --history out",
-            )  # fmt: skip
+            raise _without_history(bundle.path)
         with open_table(data, progress) as table:
             yield table
         return
     yield EventRows(_compute(bundle, definition, data, history))
+
+
+def event_table(bundle: Path, data: Path, history: Sequence[Path]) -> Table | None:
+    """The columns that the model reads, for each raw event of `data`; None for a model that reads rows as they are,
+    and for what is no bundle. InputError where history is given to such a model."""
+    from deepseek.bundle import open_bundle
+    from deepseek.features.tables import read_definition
+
+    try:
+        opened = open_bundle(bundle)
+        definition = read_definition(opened)
+    except DeepseekError:
+        return None  # whoever opens the model says what it lacks
+    if definition is not None:
+        return _compute(opened, definition, data, history)
+    if history:
+        raise _without_history(bundle)
+    return None
+
+
+def _without_history(bundle: Path) -> InputError:
+    return InputError(
+        f"{bundle} computes nothing from history: it reads the columns of a row alone",
+        expected="a bundle of deepseek recipe fraud", fix="leave --history out",
+    )  # fmt: skip
 
 
 def _compute(bundle: Bundle, definition: FeatureDefinition, data: Path, history: Sequence[Path]) -> Table:

@@ -49,6 +49,11 @@ def question_form(text: str) -> str:
     return normalize_text(text).rstrip(" ?!.。")
 
 
+def is_han(word: str) -> bool:
+    """Whether a word begins with a Chinese character."""
+    return _HAN_ONLY.match(word) is not None
+
+
 def split_words(text: str) -> list[str]:
     """The words of a text, each Chinese character as one; punctuation and pictures are none.
 
@@ -64,14 +69,14 @@ def word_terms(words: Sequence[str]) -> Iterator[str]:
     for first, second in pairwise(words):
         yield f"{first} {second}"
     for triple in zip(words, words[1:], words[2:], strict=False):
-        if all(map(_HAN_ONLY.match, triple)):
+        if all(map(is_han, triple)):
             yield " ".join(triple)
 
 
 def letter_terms(words: Iterable[str]) -> Iterator[str]:
     """Runs of letters of each word, its two ends marked; none of Chinese characters."""
     for word in words:
-        if _HAN_ONLY.match(word):
+        if is_han(word):
             continue
         marked = f"<{word[:40]}>"
         for size in range(SHORTEST_RUN, LONGEST_RUN + 1):

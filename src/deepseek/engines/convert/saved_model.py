@@ -4,7 +4,8 @@
     contents.signatures                                    # ("serving_default", ...)
 
 A SavedModel is a program. One that reads or writes files, or calls Python, is never loaded. Source of the field
-numbers: saved_model.proto, meta_graph.proto, graph.proto, function.proto and node_def.proto of TensorFlow 2.
+numbers: saved_model.proto, meta_graph.proto, graph.proto, function.proto, node_def.proto, saved_object_graph.proto and
+struct.proto of TensorFlow 2.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ UNSAFE_OPERATORS = {
     **dict.fromkeys(["RpcCall", "RpcClient", "RpcServer", "DataServiceDataset", "DataServiceDatasetV2", "Send", "Recv"],
                     "reaches other machines"),
 }  # fmt: skip
+RAGGED_SPEC = 3  # TypeSpecProto.RAGGED_TENSOR_SPEC
+#: Fields of a StructuredValue: a type's description; lists and tuples; dictionaries and named tuples, each with the
+#: field of its pairs.
+SPEC_FIELD, SEQUENCE_FIELDS, PAIRS_FIELDS = 34, (51, 52), {53: 1, 54: 2}
+MAX_NESTED = 20  # of a structure of inputs
 
 
 @dataclass(slots=True)
@@ -45,6 +51,7 @@ class SavedModelContents:
 
     operators: set[str] = field(default_factory=set)
     signatures: set[str] = field(default_factory=set)
+    takes_ragged: bool = False  # a function of it does; its signature would show the parts of such a tensor
 
 
 def check_saved_model(folder: Path, signature: str | None = None) -> SavedModelContents:
@@ -83,6 +90,11 @@ def check_saved_model(folder: Path, signature: str | None = None) -> SavedModelC
 
 def _check_operators(folder: Path, contents: SavedModelContents) -> None:
     check_operators(str(folder), contents.operators)
+    if contents.takes_ragged:
+        raise InputError(
+            f"{folder} takes ragged tensors", expected="dense tensors",
+            fix="pad the sequences before they come to the model, and export it with dense inputs alone",
+        )  # fmt: skip
     if "InitializeTableFromTextFileV2" in contents.operators and not (folder / "assets").is_dir():
         raise InputError(
             f"{folder} reads a vocabulary that is not in it", expected="its file in the folder assets",
@@ -123,6 +135,38 @@ def _read_meta_graph(data: memoryview, contents: SavedModelContents) -> None:
             for key, part in iterate_fields(field_bytes(value)):
                 if key == 1:
                     contents.signatures.add(field_text(part))
+        elif number == 7:
+            contents.takes_ragged |= any(map(_is_ragged, _input_structures(field_bytes(value))))
+
+
+def _input_structures(objects: memoryview) -> Iterator[memoryview]:
+    """What each function of a SavedObjectGraph takes, a StructuredValue."""
+    for number, value in iterate_fields(objects):
+        if number == 2:
+            for key, function in iterate_fields(field_bytes(value)):
+                if key == 2:
+                    for part, structure in iterate_fields(field_bytes(function)):
+                        if part == 3:
+                            yield field_bytes(structure)
+
+
+def _is_ragged(structure: memoryview, depth: int = 0) -> bool:
+    """Whether a ragged tensor is within a StructuredValue."""
+    for number, value in iterate_fields(structure):
+        if number == SPEC_FIELD and (1, RAGGED_SPEC) in iterate_fields(field_bytes(value)):
+            return True
+    return depth < MAX_NESTED and any(_is_ragged(each, depth + 1) for each in _values_within(structure))
+
+
+def _values_within(structure: memoryview) -> Iterator[memoryview]:
+    """The StructuredValues of a list, tuple, dictionary or named tuple."""
+    for number, value in iterate_fields(structure):
+        if number in SEQUENCE_FIELDS:
+            yield from (field_bytes(each) for part, each in iterate_fields(field_bytes(value)) if part == 1)
+        elif number in PAIRS_FIELDS:
+            pairs = (pair for part, pair in iterate_fields(field_bytes(value)) if part == PAIRS_FIELDS[number])
+            for pair in pairs:
+                yield from (field_bytes(each) for part, each in iterate_fields(field_bytes(pair)) if part == 2)
 
 
 def _operators(graph: memoryview) -> Iterator[str]:

@@ -15,14 +15,21 @@ def certificate_page(claim: Claim, catalog: Catalog, public_key: str, file_name:
     level, labs = catalog.levels[claim.level], {lab.id: lab for lab in catalog.labs}
     hours = sum(labs[each.lab].table.hours for each in claim.labs if each.lab in labs)
     day = claim.issued[:10]
-    answer = Text(f"{claim.holder} has passed: {level.title.en}.", f"{claim.holder} 已通过：{level.title.zh}。")
+    answer = Text(
+        f"{claim.holder} has passed the level “{level.title.en}”.", f"{claim.holder} 已通过“{level.title.zh}”级别。"
+    )
     rows = [
-        (labs[each.lab].table.title.text if each.lab in labs else each.lab, each.score, each.num_hints, each.time[:10])
+        (
+            labs[each.lab].table.title.text if each.lab in labs else each.lab,
+            each.score,
+            each.num_hints,
+            _date(each.time),
+        )
         for each in claim.labs
     ]
     columns = [
-        Column(Text("Lab", "实验"), "text"), Column(Text("Points of 100", "得分（满分 100）")),
-        Column(Text("Hints read", "查看提示数")), Column(Text("Passed on", "通过日期"), "text"),
+        Column(Text("Lab", "实验"), "text"), Column(Text("Points of 100", "得分 / 100")),
+        Column(Text("Hints read", "提示数")), Column(Text("Passed on", "通过日期"), "text"),
     ]  # fmt: skip
     facts: dict[look.Words, Cell] = {
         Text("Holder", "持有人"): claim.holder,
@@ -54,3 +61,8 @@ def certificate_page(claim: Claim, catalog: Catalog, public_key: str, file_name:
     }
     title = Text("Certificate", "证书")
     return look.page(title, answer, sections, lead=look.facts(facts), provenance=provenance)
+
+
+def _date(moment: str) -> look.Html:
+    """The day of a moment, in one line."""
+    return look.Html(f'<span class="option">{look.escape(moment[:10])}</span>')

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepseek.bundle.sign import load_private_key, public_key_from_hex
-from deepseek.errors import InputError, IntegrityError
+from deepseek.errors import ExtraError, InputError, IntegrityError
 from deepseek.extras import need
 
 if TYPE_CHECKING:  # contracts brings numpy, which verify does without
@@ -94,7 +94,8 @@ def verification_method(public: bytes) -> str:
 
 
 def key_of_method(method: str) -> PublicKey:
-    """The public key of a did:key. IntegrityError when it is no Ed25519 key of that kind."""
+    """The public key of a did:key. IntegrityError when it is no Ed25519 key of that kind, ExtraError where nothing that
+    reads keys is installed."""
     head, _, name = method.partition("#")
     if head != f"did:key:{name}":
         raise _no_proof(f"its key is {method[:60]!r}, which is no did:key")
@@ -103,6 +104,8 @@ def key_of_method(method: str) -> PublicKey:
         raise _no_proof("its key is of another kind")
     try:
         return public_key_from_hex(data[2:].hex())
+    except ExtraError:  # nothing is wrong with the certificate
+        raise
     except (InputError, ValueError) as error:
         raise _no_proof("its key is none") from error
 

@@ -35,6 +35,7 @@ KEPT_VARIABLES = (
 )  # fmt: skip
 #: Limits are of processor time; by the clock a process may take so many times that, for the machine may be busy.
 PATIENCE = 10
+CALL_PATIENCE = 5  # of one call of the learner's code: below that of a whole grading, so that what hangs is named
 PROBE = "probe_of_the_lab.py"  # what a probe is called beside the learner's files
 POLL_S = 0.01  # between two looks at a process
 MAX_OUTPUT_BYTES = 1 << 20  # that is looked at
@@ -82,7 +83,7 @@ class SolutionProcess:
     ) -> None:
         """Start it; `probe` as of run_solution(). Mistake where there is no such file."""
         self._place, self._file = place, file
-        self.limit_s = place.seconds if seconds is None else seconds
+        self.limit_s = place.seconds if seconds is None else min(seconds, place.seconds)
         if not (place.folder / file).is_file():
             raise Mistake("missing_file", name=file)
         home = place.scratch / "home"
@@ -108,7 +109,7 @@ class SolutionProcess:
             command, cwd=place.folder, env=environment, stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._out,
             pass_fds=[self._report.fileno()], start_new_session=True,
         )  # fmt: skip
-        self._end_s = time.monotonic() + PATIENCE * self.limit_s
+        self._end_s = time.monotonic() + CALL_PATIENCE * self.limit_s
 
     def __enter__(self) -> Self:
         return self
@@ -143,7 +144,7 @@ class SolutionProcess:
         if kind := find_secret(output):
             raise Mistake("solution_secret", **values, kind=kind)
         if code is None or code == -signal.SIGXCPU:
-            waited_s = PATIENCE * self.limit_s if code is None else math.ceil(self.limit_s)
+            waited_s = CALL_PATIENCE * self.limit_s if code is None else math.ceil(self.limit_s)
             raise Mistake("solution_endless", **values, seconds=f"{waited_s:g}")
         if code == -signal.SIGXFSZ:
             raise Mistake("solution_output", **values, mb=MAX_FILE_MB)

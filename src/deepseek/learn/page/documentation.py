@@ -17,7 +17,8 @@ WORDS = {
     "points": Text("Points", "分值"),
     "holds": Text("What holds then", "通过的含义"),
     "needs": Text("Before", "先修"),
-    "begin": Text("Begin", "开始"),
+    "installs": Text("Needs the extras", "需要的附加组件"),
+    "no_extra": Text("Needs no extra.", "不需要任何附加组件。"),
     "about": Text("About {hours} hours: {reason}", "约 {hours} 学时：{reason}"),
     "intro": Text(
         "Each lab is a folder with data of your own; `deepseek learn check` grades what you made, on your machine.",
@@ -56,6 +57,8 @@ def lab_page(lab: Lab, catalog: Catalog, language: Language) -> str:
     lines = [title, "", f"    deepseek learn start {lab.id}", "", about, ""]
     if before:
         lines += [f"{_pick(WORDS['needs'], language)}: {before}", ""]
+    extras = ", ".join(f"`{extra}`" for extra in table.installs)
+    lines += [f"{_pick(WORDS['installs'], language)}: {extras}" if extras else _pick(WORDS["no_extra"], language), ""]
     lines += [body.strip(), "", f"## {_pick(WORDS['graded'], language)}", ""]
     lines += [f"| {_pick(WORDS['points'], language)} | {_pick(WORDS['holds'], language)} |", "| ---: | --- |"]
     lines += [f"| {check.weight} | {_pick(check.title.text, language)} |" for check in table.checks]

@@ -4,7 +4,7 @@ const WORDS = JSON.parse(document.getElementById("words").textContent);
 const TEXTS = {
   running: { en: "Checking…", zh: "正在检查……" }, passed: { en: "Passed", zh: "已通过" },
   open: { en: "Not passed yet", zh: "尚未通过" }, points: { en: "of 100 points", zh: "分（满分 100）" },
-  hint: { en: "Hint", zh: "提示" }, folder: { en: "The folder is", zh: "文件夹为" },
+  hint: { en: "Hint", zh: "提示" }, colon: { en: ": ", zh: "：" }, folder: { en: "The folder is", zh: "文件夹为" },
   changed: { en: "Data was changed, and put back for the grading:", zh: "数据被改动，评分时已还原：" },
   lost: { en: "The server does not answer. Is deepseek learn serve still running?", zh: "服务没有响应。deepseek learn serve 还在运行吗？" },
 };
@@ -34,8 +34,8 @@ function showGrade(target, grade) {
     return line;
   });
   const changed = grade.changed_data.length ? [make("p", {}, said(TEXTS.changed), ` ${grade.changed_data.join(", ")}`)] : [];
-  const hint = grade.hint ? [make("p", {}, said(TEXTS.hint), ": ", said(grade.hint))] : [];
-  target.replaceChildren(make("p", {}, make("strong", {}, said(verdict)), `: ${grade.score} `, said(TEXTS.points)), ...changed, make("ul", {}, lines), ...hint);
+  const hint = grade.hint ? [make("p", {}, said(TEXTS.hint), said(TEXTS.colon), said(grade.hint))] : [];
+  target.replaceChildren(make("p", {}, make("strong", {}, said(verdict)), said(TEXTS.colon), `${grade.score} `, said(TEXTS.points)), ...changed, make("ul", {}, lines), ...hint);
   if (!grade.passed) return;
   const status = place("status", grade.lab);
   status.replaceChildren(make("span", { class: "sign good" }, "✓"), " ", ...said(WORDS.passed));
@@ -53,7 +53,7 @@ const ACTS = {
   },
   hint: async (lab, target) => {
     const hint = await ask("/hint", lab);
-    target.replaceChildren(make("p", {}, said(TEXTS.hint), ` ${hint.number}/${hint.total}: `, said(hint.hint)));
+    target.replaceChildren(make("p", {}, said(TEXTS.hint), ` ${hint.number}/${hint.total}`, said(TEXTS.colon), said(hint.hint)));
   },
 };
 

@@ -20,6 +20,17 @@ STATUS = {
 }  # fmt: skip
 
 
+#: On a phone a row of the matrix stands as blocks, each with the name of its layer.
+MATRIX_STYLE = """
+.matrix .layer{display:none}
+@media (max-width:700px){.matrix :is(table,tbody,tr,th,td){display:block}.matrix thead{display:none}
+.matrix tbody th{font-size:18px;padding-top:16px}.matrix tbody :is(th,td){border:0}
+.matrix .layer{display:block;font-size:14px}}
+"""
+RINGS = Text(
+    "Three rings: foundation, advanced, expert. An axis reaches a ring when all labs of that layer are passed.",
+    "三圈依次为基础、进阶、专家。某层的实验全部通过时，该轴到达对应的圈。",
+)
 NO_LAB = Text("No lab proves this in this version.", "此版本尚无实验可证明。")
 
 
@@ -30,14 +41,14 @@ def matrix_table(matrix: Matrix, catalog: Catalog, passed: Collection[str]) -> H
     rows: list[tuple[Text | Html, ...]] = [
         (
             matrix.modules[module].text,
-            *(_cell(matrix.cell(module, layer), catalog, passed) for layer in LAYERS),
+            *(_cell(matrix.cell(module, layer), matrix, catalog, passed) for layer in LAYERS),
         )
         for module in MODULES
     ]
-    return look.table(columns, rows)
+    return Html(f'<div class="matrix">{look.table(columns, rows)}</div>')
 
 
-def _cell(cell: Cell, catalog: Catalog, passed: Collection[str]) -> Html:
+def _cell(cell: Cell, matrix: Matrix, catalog: Catalog, passed: Collection[str]) -> Html:
     proofs = [
         look.verdict("good", catalog.lab(lab).table.title.text)
         if lab in passed
@@ -45,16 +56,20 @@ def _cell(cell: Cell, catalog: Catalog, passed: Collection[str]) -> Html:
         for lab in cell.labs
     ]
     listed = look.bullet_list(proofs, plain=True) if proofs else look.paragraph(NO_LAB, note=True)
-    return Html(look.inline(cell.can.text) + listed)
+    layer = look.inline(matrix.layers[cell.layer].text)
+    return Html(f'<span class="layer soft">{layer}</span>{look.inline(cell.can.text)}{listed}')
 
 
 def matrix_summary(matrix: Matrix, passed: Collection[str]) -> Text:
     """How many cells are proved, of how many that can be."""
     full = sum(cell.share(passed) == 1.0 for cell in matrix.cells)
     provable = sum(bool(cell.labs) for cell in matrix.cells)
+    total = len(matrix.cells)
+    if provable == total:
+        return Text(f"{full} of {total} skills are proved.", f"{total} 项技能中已证明 {full} 项。")
     return Text(
-        f"{full} of {len(matrix.cells)} skills are proved; {provable} can be by the labs of this version.",
-        f"{len(matrix.cells)} 项技能中已证明 {full} 项；此版本的实验可证明其中 {provable} 项。",
+        f"{full} of {total} skills are proved; {provable} can be by the labs of this version.",
+        f"{total} 项技能中已证明 {full} 项；此版本的实验可证明其中 {provable} 项。",
     )
 
 

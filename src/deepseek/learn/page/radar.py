@@ -10,14 +10,15 @@ from deepseek.learn.definition.matrix import Matrix
 from deepseek.look.svg import Canvas, shorten_words
 from deepseek.look.words import Html, Words
 
-_MARGIN_PX = 84.0
+_WIDE_PX = 460.0
+_MARGIN_PX, _NARROW_MARGIN_PX = 84.0, 112.0  # the names of the modules stand there
 
 
 def skill_radar(matrix: Matrix, passed: Collection[str], *, title: Words, width: float) -> Html:
     """Each axis reaches one ring further for a layer whose labs are all passed, and a part of it for some of them."""
-    size = min(width, 460.0)
+    size = min(width, _WIDE_PX)
     canvas, middle_x, middle_y = Canvas(width, size, title), width / 2, size / 2
-    radius = size / 2 - _MARGIN_PX
+    radius = size / 2 - (_MARGIN_PX if width >= _WIDE_PX else _NARROW_MARGIN_PX)
 
     def place(axis: int, share: float) -> tuple[float, float]:
         angle = 2 * math.pi * axis / len(MODULES) - math.pi / 2

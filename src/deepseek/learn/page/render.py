@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from deepseek import look
 from deepseek.learn.definition.lab import Lab
-from deepseek.learn.page.parts import STATUS, matrix_summary, matrix_table, task_html
+from deepseek.learn.page.parts import MATRIX_STYLE, RINGS, STATUS, matrix_summary, matrix_table, task_html
 from deepseek.learn.page.radar import skill_radar
 from deepseek.learn.verbs import LabState, LearningPath, Overview
 from deepseek.look import Html, Section, Text
@@ -16,7 +16,7 @@ from deepseek.look import Html, Section, Text
 STYLE = """
 body{max-width:1180px}
 ol.map{padding-left:26px;max-width:none;columns:2;column-gap:40px}
-ol.map li{break-inside:avoid;margin:6px 0}ol.map .soft{font-size:14px}
+ol.map li{break-inside:avoid;padding:6px 0;margin:0}ol.map .soft{font-size:14px}
 .lab{border-top:1px solid var(--rule);padding-top:8px}.lab>summary{font-size:18px;font-weight:600;color:var(--ink)}
 .side{display:grid;grid-template-columns:minmax(0,3fr) minmax(0,2fr);gap:32px}
 .terminal{position:sticky;top:12px;align-self:start}
@@ -35,7 +35,8 @@ def render_learn_page(path: LearningPath, result: Overview) -> str:
     passed = {state.lab.id for state in result.states if state.passed is not None}
     sections = [Section(Text("Map", "路线图"), _map(path, result), id="map")]
     name = Text("Skills by module", "各模块技能")
-    caption = matrix_summary(path.matrix, passed)
+    summary = matrix_summary(path.matrix, passed)
+    caption = Text(f"{summary.en} {RINGS.en}", f"{summary.zh}{RINGS.zh}")
     radar = look.figure(skill_radar, path.matrix, passed, title=name, caption=caption)
     sections.append(Section(Text("Skills", "技能"), radar, id="skills"))
     table = matrix_table(path.matrix, path.catalog, passed)
@@ -45,7 +46,12 @@ def render_learn_page(path: LearningPath, result: Overview) -> str:
     data = Html(f'<script type="application/json" id="words">{json.dumps(words, ensure_ascii=False)}</script>')
     sections[-1] = Section(sections[-1].title, Html(sections[-1].body + data), id="labs")
     return look.page(
-        Text("Learning path", "学习路径"), _answer(result), sections, style=STYLE, script=_script(), connect=True
+        Text("Learning path", "学习路径"),
+        _answer(result),
+        sections,
+        style=STYLE + MATRIX_STYLE,
+        script=_script(),
+        connect=True,
     )
 
 
@@ -119,9 +125,29 @@ def _terminal(lab: Lab, state: LabState) -> Html:
     )  # fmt: skip
     place = Text("Not begun yet.", "尚未开始。") if state.folder is None else str(state.folder)
     command = look.command(f"deepseek learn check {lab.id}")
+    extras = ", ".join(lab.table.installs)
+    needs = (
+        Text(f"Needs the extras {extras}.", f"需要附加组件 {extras}。")
+        if extras
+        else Text("Needs no extra.", "不需要任何附加组件。")
+    )
     return Html(
         f'<div class="terminal">{buttons}{command}<p class="note" data-folder="{lab.id}">{look.inline(place)}</p>'
-        f'<div class="said" role="status" aria-live="polite" tabindex="0" data-said="{lab.id}"></div></div>'
+        f"{look.paragraph(needs, note=True)}"
+        f'<div class="said" role="status" aria-live="polite" tabindex="0" data-said="{lab.id}">'
+        f"{look.paragraph(_last_check(state), note=True)}</div></div>"
+    )
+
+
+def _last_check(state: LabState) -> Text:
+    """What stands where the outcome of a check will."""
+    if state.last_score is None:
+        return Text(
+            "Begin makes the folder. Work in it, then press Check as often as you like.",
+            "“开始”会生成文件夹。在其中完成任务，然后随时点击“检查”。",
+        )
+    return Text(
+        f"The last check gave {state.last_score} of 100 points.", f"上次检查得 {state.last_score} 分（满分 100）。"
     )
 
 

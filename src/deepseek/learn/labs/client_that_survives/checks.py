@@ -173,7 +173,7 @@ def compare(work: Work, server: PlannedServer, num: int) -> None:
     """Ask for so many rows, and hold each answer to its row."""
     numbers = work.rng(f"rows of {num}").integers(0, 10**9, num).tolist()
     rows = [{"number": number, "size": 1.5} for number in numbers]
-    (said,) = work.call("client.py", "predict", [server.url, "parts", rows], seconds=10)
+    (said,) = work.call("client.py", "predict", [server.url, "parts", rows], seconds=20)
     labels = [each.get("label") if isinstance(each, dict) else None for each in said] if isinstance(said, list) else []
     for place, number in enumerate(numbers):
         if place >= len(labels) or labels[place] != f"part-{number}" or len(labels) != num:
@@ -183,7 +183,7 @@ def compare(work: Work, server: PlannedServer, num: int) -> None:
 def failure(work: Work, server: PlannedServer) -> str:
     """What predict() raises, as its kind and its words."""
     try:
-        (said,) = work.call("client.py", "predict", [server.url, "parts", [{"number": 1, "size": 2.0}]], seconds=3)
+        (said,) = work.call("client.py", "predict", [server.url, "parts", [{"number": 1, "size": 2.0}]], seconds=6)
     except Mistake as error:
         if error.code != "solution_raised":
             raise

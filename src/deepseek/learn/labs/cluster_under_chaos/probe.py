@@ -12,7 +12,8 @@ WORKERS = "workers.txt"  # a line for each worker that has ever started: its pro
 def run(learner: Any, port: int, num_workers: int, stop_file: str) -> int:
     """How many workers still listen when the cluster has ended."""
     learner.run(port, num_workers, stop_file)
-    return sum(is_open(int(line.split()[1])) for line in Path(WORKERS).read_text().splitlines())
+    started = Path(WORKERS).read_text().splitlines() if Path(WORKERS).exists() else []  # none: nobody was started
+    return sum(is_open(int(line.split()[1])) for line in started)
 
 
 def is_open(port: int) -> bool:

@@ -1,0 +1,1 @@
+"""A plugin to begin from: which class's mean a row is nearer to, and which requests were slow."""
