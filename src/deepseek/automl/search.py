@@ -32,6 +32,7 @@ Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to ju
 BASELINES = (BASELINE, TEXT_BASELINE)
 #: A family whose first trial has so many times the loss of the best trial on the first so many rows ends with them.
 MAX_BEHIND, MIN_RACE_ROWS = 1.08, 150
+MAX_SLOWER = 2.0  # than its guess, by how much slower the others were
 #: Ranks of the family that the next trials go to, over and over: half to the leader, a third to the second.
 FAMILY_TURNS = (0, 1, 0, 2, 0, 1)
 
@@ -119,6 +120,7 @@ class Search:
     ) -> list[Trial]:
         """Trials until `num_trials` are done or the next would leave less than `reserve(trials)` seconds."""
         families = self.families()
+        need("sklearn.ensemble", extra="tabular")  # seconds that would count as the first fit's
         studies = {family.name: self._study(index) for index, family in enumerate(families)}
         trials: list[Trial] = []
         stopped: list[str] = []  # families that ended on their first folds
@@ -173,10 +175,10 @@ class Search:
         seen = [t.fit_s for t in trials if t.family == family.name]
         if seen:
             return 1.2 * len(self.folds) * max(seen)
-        guesses = {each.name: each.cost_s(self.data) for each in self.families()} if trials else {}
-        spent_s, guessed_s = sum(t.fit_s for t in trials), sum(guesses[t.family] for t in trials)
-        slower = max(1.0, spent_s / guessed_s) if trials else 1.0
-        return 1.2 * len(self.folds) * slower * family.cost_s(self.data)
+        guesses = {each.name: each.cost_s(self.data) for each in self.families()}
+        guessed_s = sum(guesses[trial.family] for trial in trials)
+        slower = sum(trial.fit_s for trial in trials) / guessed_s if trials else 1.0
+        return 1.2 * len(self.folds) * float(np.clip(slower, 1.0, MAX_SLOWER)) * family.cost_s(self.data)
 
     def _try_first_folds(self, family: Candidate, before: Sequence[Trial]) -> FirstFolds | None:
         """A family with its defaults on the first MIN_RACE_ROWS rows; None where these are most of what there is, or
