@@ -32,7 +32,6 @@ Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to ju
 BASELINES = (BASELINE, TEXT_BASELINE)
 #: A family whose first trial has so many times the loss of the best trial on the first so many rows ends with them.
 MAX_BEHIND, MIN_RACE_ROWS = 1.08, 150
-MAX_SLOWER = 2.0  # than its guess, by how much slower the others were
 #: Ranks of the family that the next trials go to, over and over: half to the leader, a third to the second.
 FAMILY_TURNS = (0, 1, 0, 2, 0, 1)
 
@@ -170,15 +169,9 @@ class Search:
         return ranked[min(FAMILY_TURNS[num_tuned % len(FAMILY_TURNS)], len(ranked) - 1)]
 
     def _cost(self, family: Candidate, trials: list[Trial]) -> float:
-        """CPU seconds that a trial may take: the costliest so far of its family, else its guess, by how much the others
-        took longer than theirs; with a margin."""
+        """CPU seconds that a trial may take: the costliest so far of its family, with a margin."""
         seen = [t.fit_s for t in trials if t.family == family.name]
-        if seen:
-            return 1.2 * len(self.folds) * max(seen)
-        guesses = {each.name: each.cost_s(self.data) for each in self.families()}
-        guessed_s = sum(guesses[trial.family] for trial in trials)
-        slower = sum(trial.fit_s for trial in trials) / guessed_s if trials else 1.0
-        return 1.2 * len(self.folds) * float(np.clip(slower, 1.0, MAX_SLOWER)) * family.cost_s(self.data)
+        return 1.2 * len(self.folds) * (max(seen) if seen else family.cost_s(self.data))
 
     def _try_first_folds(self, family: Candidate, before: Sequence[Trial]) -> FirstFolds | None:
         """A family with its defaults on the first MIN_RACE_ROWS rows; None where these are most of what there is, or
