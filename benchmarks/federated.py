@@ -2,12 +2,12 @@
 
     python benchmarks/federated.py [--quick] [--only CLAIM]
 
-pneumoniamnist (pixels as columns) dealt to ten parties of 1/55 to 10/55 of the rows, and fraud-handbook by CUSTOMER_ID;
-figures on rows that no party has. The rival of accuracy is the same model by the same steps with all rows in one place;
-that of rounds is FedAvg with the same local steps, ours and Flower's; that of a secure sum is the plain sum of the same
-numbers as float32, for Flower's SecAgg+ is of its legacy API (docs/decisions/0033). A round is its local steps and its
-messages, in CPU seconds of all parties and the coordinator. `killed` runs a real federation over TLS and kills the
-coordinator or a party, again and again.
+pneumoniamnist (pixels as columns) dealt to ten parties of 1/55 to 10/55 of the rows, fraud-handbook by CUSTOMER_ID, and
+spoken digits of fsdd by speaker; figures on rows that no party has. The rival of accuracy is the same model by the same
+steps with all rows in one place; that of rounds is FedAvg with the same local steps, ours and Flower's; that of a
+secure sum is the plain sum of the same numbers as float32, for Flower's SecAgg+ is of its legacy API
+(docs/decisions/0033). A round is its local steps and its messages, in CPU seconds of all parties and the coordinator.
+`killed` runs a real federation over TLS and kills the coordinator or a party, again and again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from federated_data import FRAUD, NESTEROV, NUM_PARTIES, PNEUMONIA, fraud_table, pneumonia_table, study_of
+from federated_data import (
+    DIGITS,
+    FRAUD,
+    NESTEROV,
+    NUM_PARTIES,
+    PNEUMONIA,
+    digits_table,
+    fraud_table,
+    pneumonia_table,
+    study_of,
+)
 from federated_flower import FLOWER, beside_flower
 from federated_inversion import inversion
 from result import claim, finish, options
@@ -96,6 +106,23 @@ def fraud_precision(seeds: list[int]) -> dict[str, Any]:
         "fraud_average_precision", ours=central - ours, unit="below all data in one place", op="<=", bar=0.02,
         rival=central, rival_name="average precision with all data in one place, same steps", num_seeds=len(seeds),
         note=f"{ours:.3f}; a party alone {alone:.3f} on average; amount and time alone, no history of cards",
+    )  # fmt: skip
+
+
+def digits_by_speaker(seeds: list[int]) -> dict[str, Any]:
+    """Six parties, each with the digits of one speaker: how unlike rows can be."""
+    table = digits_table()
+    order = np.random.default_rng(0).permutation(len(table.column("digit")))
+    study = study_of(table.take(order), "digit", ("speaker",), DIGITS)
+    runs = [simulate(study, table, SimulationOptions(6, split="by:speaker", seed=seed)) for seed in seeds]
+    ours, central = (
+        float(np.mean([getattr(run, name)["accuracy"].value for run in runs])) for name in ("metrics", "central")
+    )
+    alone = float(np.mean([[figures["accuracy"] for figures in run.alone.values()] for run in runs]))
+    return claim(
+        "digits_by_speaker", ours=100 * (central - ours), unit="points below all data in one place", op="<=", bar=1.0,
+        rival=100 * central, rival_name="accuracy with all data in one place, same steps", num_seeds=len(seeds),
+        note=f"accuracy {100 * ours:.2f} on all speakers; a party alone {100 * alone:.2f} on average",
     )  # fmt: skip
 
 
@@ -350,6 +377,7 @@ def main() -> int:
     runs: dict[str, Callable[[bool], list[dict[str, Any]]]] = {
         "pneumonia_accuracy": lambda quick: [pneumonia_accuracy(few if quick else many)],
         "fraud_average_precision": lambda quick: [fraud_precision(few if quick else many)],
+        "digits_by_speaker": lambda quick: [digits_by_speaker(few if quick else many)],
         "beside_flower": lambda quick: beside_flower(few if quick else many),
         "rounds": lambda quick: [rounds_needed(few if quick else many)],
         "secure_bytes": lambda _: secure_sum(),

@@ -132,7 +132,7 @@ def judge_rows(rows: list[Graded], num_learners: int) -> list[dict[str, Any]]:
     longest = max(first, key=lambda row: row.cpu_s)
     claims = [
         claim(REFERENCES, ours=share("reference"), unit="share", op=">=", bar=1.0, num_seeds=num_learners,
-              note=note("reference")),
+              note=f"{note('reference')}, {num_learners} of {len(LEARNERS)} learners"),
         claim(PREPARED, ours=sum(len(solutions_of(row.lab).WRONG) for row in first), unit="solutions", op=">=", bar=90,
               note=f"of {labs}"),
         claim(COPIED, ours=share("copied"), unit="share", op=">=", bar=1.0, note=note("copied")),

@@ -29,8 +29,9 @@ COMMON_MISTAKES: Mapping[str, Translated] = {
         "{file} ends with an error at line {line}: {error}", "{file} 在第 {line} 行出错：{error}"
     ),
     "solution_endless": Translated(
-        "{file} has not ended after {seconds} seconds: look for a loop, or for work that grows faster than the rows",
-        "{file} 运行 {seconds} 秒仍未结束：请检查是否有死循环，或计算量增长快于行数",
+        "{file} has not ended after {seconds} seconds: look for a loop, for something that it waits for, or for work "
+        "that grows faster than the rows",
+        "{file} 运行 {seconds} 秒仍未结束：请检查是否有死循环、无尽的等待，或计算量增长快于行数",
     ),
     "solution_memory": Translated(
         "{file} takes more than the {mb} MB that this lab allows: look for what is kept and not needed",
