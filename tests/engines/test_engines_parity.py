@@ -12,7 +12,8 @@ import pytest
 from deepseek.bundle import EngineEntry
 from deepseek.contracts import Float32
 from deepseek.engines import autotune, check_parity, export_onnx
-from deepseek.engines.parity import EngineParity, compare_scores, spread_indices
+from deepseek.engines import parity as parity_module
+from deepseek.engines.parity import EngineParity, compare_scores, exact_kinds, spread_indices
 from deepseek.engines.registry import Source
 from deepseek.engines.tabular import tune
 from deepseek.engines.tabular.torch import TorchEngine
@@ -39,6 +40,21 @@ def test_every_engine_that_fits_passes_on_real_rows(model_and_rows: tuple[Model,
     else:
         keys.remove("label_agreement")
     assert list(document["engines"]["onnxruntime"]) == keys
+
+
+def test_for_trees_torch_is_not_even_imported(
+    models: dict[str, tuple[Model, Float32]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes seconds, and would only say that it runs no trees."""
+    asked: list[str] = []
+    find_class = parity_module.engine_class
+
+    def record(kind: str) -> object:
+        asked.append(kind)
+        return find_class(kind)
+
+    monkeypatch.setattr(parity_module, "engine_class", record)
+    assert exact_kinds(models["boosted"][0]) == ["onnxruntime", "trees"] == asked
 
 
 def test_the_graph_of_another_model_is_refused(models: dict[str, tuple[Model, Float32]]) -> None:

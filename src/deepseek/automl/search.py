@@ -119,6 +119,7 @@ class Search:
     ) -> list[Trial]:
         """Trials until `num_trials` are done or the next would leave less than `reserve(trials)` seconds."""
         families = self.families()
+        need("sklearn.ensemble", extra="tabular")  # seconds that would count as the first fit's
         studies = {family.name: self._study(index) for index, family in enumerate(families)}
         trials: list[Trial] = []
         stopped: list[str] = []  # families that ended on their first folds
@@ -168,15 +169,9 @@ class Search:
         return ranked[min(FAMILY_TURNS[num_tuned % len(FAMILY_TURNS)], len(ranked) - 1)]
 
     def _cost(self, family: Candidate, trials: list[Trial]) -> float:
-        """CPU seconds that a trial may take: the costliest so far of its family, else its guess, by how much the others
-        took longer than theirs; with a margin."""
+        """CPU seconds that a trial may take: the costliest so far of its family, with a margin."""
         seen = [t.fit_s for t in trials if t.family == family.name]
-        if seen:
-            return 1.2 * len(self.folds) * max(seen)
-        guesses = {each.name: each.cost_s(self.data) for each in self.families()} if trials else {}
-        spent_s, guessed_s = sum(t.fit_s for t in trials), sum(guesses[t.family] for t in trials)
-        slower = max(1.0, spent_s / guessed_s) if trials else 1.0
-        return 1.2 * len(self.folds) * slower * family.cost_s(self.data)
+        return 1.2 * len(self.folds) * (max(seen) if seen else family.cost_s(self.data))
 
     def _try_first_folds(self, family: Candidate, before: Sequence[Trial]) -> FirstFolds | None:
         """A family with its defaults on the first MIN_RACE_ROWS rows; None where these are most of what there is, or

@@ -31,9 +31,9 @@ NUM_FOLDS_LARGE = 4  # above, one of four judges
 #: Of the budget, what one trial of each linear model of texts may take by its guess, on all folds: with more, one of
 #: four judges. A trial on 15,000 questions of 150 intents takes seconds a fold.
 MAX_TRIAL_SHARE = 0.3
-#: The same for the yardstick and xgboost together: of 34,000 rows by 114 features three folds of the yardstick alone
-#: took half of 20 s, and nothing else was tried.
-MAX_BOOSTED_SHARE = 0.5
+#: The same for the yardstick and xgboost together, of so many rows: of 34,000 by 114 features three folds of the
+#: yardstick alone took half of 20 s, and nothing else was tried. Runs on fewer rows are repeated by their trials alone.
+MAX_BOOSTED_SHARE, MIN_ROWS_ONE_FOLD = 0.5, 4_000
 FIRST_BOOSTED = ("hist_gradient_boosting", "xgboost")
 
 
@@ -105,10 +105,9 @@ class TabularRun:
             return self._folds_of_every_class([(np.arange(first), np.arange(first, num_rows))])
         num_folds = next((number for below, number in FOLDS_BY_ROWS if num_rows < below), None)
         budget_s = self.options.budget_s
-        too_dear = text_trial_s > MAX_TRIAL_SHARE * budget_s / (num_folds or 1) or (
-            boosted_s > MAX_BOOSTED_SHARE * budget_s / (num_folds or 1)
-        )
-        if too_dear:
+        if num_folds and num_folds * text_trial_s > MAX_TRIAL_SHARE * budget_s:
+            num_folds = None
+        if num_folds and num_rows >= MIN_ROWS_ONE_FOLD and num_folds * boosted_s > MAX_BOOSTED_SHARE * budget_s:
             num_folds = None
         folds = make_folds(
             self.data.development, split=self.data.method, target=self.options.target, task=self.task,

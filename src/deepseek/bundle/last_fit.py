@@ -54,4 +54,5 @@ class LastFit:
         if not isinstance(entry, dict):
             return None
         names = {field.name for field in fields(cls)}
-        return parse_value(cls, {name: value for name, value in entry.items() if name in names}, "last_fit")
+        read: LastFit = parse_value(cls, {name: value for name, value in entry.items() if name in names}, "last_fit")
+        return read

@@ -14,9 +14,10 @@ import numpy as np
 from deepseek.contracts import Engine, Float32, JsonObject, Scores
 from deepseek.engines.checks.edges import EdgeRows, make_edge_features
 from deepseek.engines.checks.gate import EdgeCheck, absolute_errors, edge_faults, max_or_infinite
-from deepseek.engines.registry import ENGINES, LATE_KINDS, LOSSY_KINDS, REFERENCE, Source, engine_class
+from deepseek.engines.registry import ENGINES, LATE_KINDS, LOSSY_KINDS, REFERENCE, TORCH_KINDS, Source, engine_class
 from deepseek.errors import CheckError, DeepseekError, ExtraError
 from deepseek.nn.model import Model
+from deepseek.nn.trees import TreeTable
 
 #: Largest difference of a probability, and of a margin or a predicted value relative to max(1, its size).
 OUTPUT_LIMIT = 1e-5
@@ -117,7 +118,8 @@ def check_parity(
 def exact_kinds(model: Model) -> list[str]:
     """The kinds that are installed here, can run the model and are exact, the reference first; without LATE_KINDS."""
     kinds = []
-    checked = [kind for kind in ENGINES if kind not in LOSSY_KINDS and kind not in LATE_KINDS]
+    left_out = LOSSY_KINDS | LATE_KINDS.keys() | (TORCH_KINDS if has_trees(model) else frozenset())
+    checked = [kind for kind in ENGINES if kind not in left_out]
     for kind in sorted(checked, key=lambda kind: kind != REFERENCE):
         try:
             if engine_class(kind).supports(model):
@@ -126,6 +128,11 @@ def exact_kinds(model: Model) -> list[str]:
             if kind == REFERENCE:
                 raise
     return kinds
+
+
+def has_trees(model: Model) -> bool:
+    """Whether a part of the model is made of trees."""
+    return any(isinstance(part.weights, TreeTable) for part in model.parts)
 
 
 def check_engine(

@@ -31,6 +31,8 @@ ENGINES: dict[str, str] = {
 REFERENCE = "onnxruntime"
 #: Not among those that autotune measures: they move the answers.
 LOSSY_KINDS = frozenset(["onnxruntime-int8", "torch-bf16", "torch-cuda-bf16"])
+#: None of them runs trees, and to import torch for that answer takes seconds.
+TORCH_KINDS = frozenset(kind for kind in ENGINES if kind.startswith("torch"))
 #: Kinds that take long to open -> what they are built from: tried only where that is near the fastest.
 LATE_KINDS = {"torch-compile": "torch"}
 
