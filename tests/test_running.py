@@ -88,10 +88,10 @@ def test_where_nothing_can_be_written_nothing_is_announced_and_all_goes_on(
         pass
 
 
-def test_the_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     assert folder() == Path("/state/deepseek/running")
     monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.setenv("HOME", "/home/ann")
-    assert folder() == Path("/home/ann/.local/state/deepseek/running")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert folder() == tmp_path / ".local/state/deepseek/running"

@@ -23,11 +23,17 @@ from deepseek.cli.support.opening import split_name
 from deepseek.cli.support.options import FILE, FOLDER, first_run_options, operators_option
 from deepseek.cli.support.registered import fetch_registered
 from deepseek.cli.support.serving import alert_reasons, explainer_of, open_logs, read_settings, reasons_for
-from deepseek.cli.support.watching import decision_figures, log_volumes, open_compat, watch_decisions, watch_server
+from deepseek.cli.support.watching import (
+    decision_figures,
+    log_engine_choices,
+    log_volumes,
+    open_compat,
+    watch_decisions,
+    watch_server,
+)
 
 if TYPE_CHECKING:
     from deepseek.cli.support.opening import OpenedModel
-    from deepseek.contracts import JsonObject
     from deepseek.observe.metrics import Metrics
     from deepseek.serve import Settings
     from deepseek.serve.fleet.routes import FleetRoutes
@@ -291,7 +297,6 @@ def run_server(
     fleets: Sequence[FleetRoutes] = (),
 ) -> None:
     """Serve until a signal comes, with metrics, logs and explainers. A member of a group answers for the others too."""
-    from deepseek.contracts import Event
     from deepseek.observe.live import LiveStats
     from deepseek.observe.metrics import Metrics
     from deepseek.running import announce
@@ -332,31 +337,13 @@ def run_server(
     watch_server(metrics, app, volumes, [*scoring, *fleets], logs)
     for routes in scoring:
         watch_decisions(routes, models[routes.name], metrics, access)
-    for name, model in models.items():
-        if (fields := engine_choice(model)) is not None:
-            access.emit(Event("server", name, fields=fields))
+    log_engine_choices(models, access)
     try:
         with nullcontext() if child else announce("serve", ", ".join(models), own_url(settings, listener)):
             run(app, listener, child)
     finally:
         for log in logs.all:
             log.close()
-
-
-def engine_choice(model: OpenedModel) -> JsonObject | None:
-    """For the log: the engines that were chosen by measurement, and the figures; None where nothing was measured."""
-    from deepseek.serve.models.graph import GraphAdapter
-    from deepseek.serve.models.text import TextAdapter
-
-    if isinstance(model, TextAdapter):
-        if not model.measured:
-            return None
-        return {"state": "a precision was chosen", "precision": model.precision, "measured": model.measured}
-    measured = model.file if isinstance(model, GraphAdapter) else getattr(model, "lossy", None)
-    if measured is None:
-        return None
-    engines = [f"{kind} from {num_rows}" for kind, num_rows in measured.engines]
-    return {"state": "engines were chosen", "engines": engines, "measured": [row.to_dict() for row in measured.table]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,3 +79,28 @@ def watch_decisions(routes: ScoringRoutes, model: OpenedModel, metrics: Metrics,
 def decision_figures(scoring: Sequence[ScoringRoutes]) -> JsonObject:
     """For /v1/stats: what became of decisions, by model; nothing where no raw events are scored."""
     return {"decisions": {each.name: each.monitor.figures().to_dict() for each in scoring}} if scoring else {}
+
+
+def log_engine_choices(models: Mapping[str, OpenedModel], access: AccessLog) -> None:
+    """Write to the log which engines were chosen by measurement, with the figures."""
+    from deepseek.contracts import Event
+
+    for name, model in models.items():
+        if (fields := _engine_choice(model)) is not None:
+            access.emit(Event("server", name, fields=fields))
+
+
+def _engine_choice(model: OpenedModel) -> JsonObject | None:
+    """For the log: the engines that were chosen by measurement, and the figures; None where nothing was measured."""
+    from deepseek.serve.models.graph import GraphAdapter
+    from deepseek.serve.models.text import TextAdapter
+
+    if isinstance(model, TextAdapter):
+        if not model.measured:
+            return None
+        return {"state": "a precision was chosen", "precision": model.precision, "measured": model.measured}
+    measured = model.file if isinstance(model, GraphAdapter) else getattr(model, "lossy", None)
+    if measured is None:
+        return None
+    engines = [f"{kind} from {num_rows}" for kind, num_rows in measured.engines]
+    return {"state": "engines were chosen", "engines": engines, "measured": [row.to_dict() for row in measured.table]}
