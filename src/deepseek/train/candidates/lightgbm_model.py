@@ -56,7 +56,7 @@ class LightGBM:
             "num_threads": data.num_threads(worth_cells=10_000_000), "force_col_wise": True,
         }  # fmt: skip
         train = _dataset(data)
-        stopping: dict[str, Any] = {"keep_training_booster": True}  # else the rounds behind the best are lost
+        stopping: dict[str, object] = {"keep_training_booster": True}  # else the rounds behind the best are lost
         num_trees: list[int] = []  # after each round: one that finds no split leaves none
         if validation:
             stopping |= {
