@@ -20,7 +20,7 @@ from sklearn.metrics import log_loss
 from deepseek.automl.blend import SIZE_WORTH, choose_blend, probabilities_of
 from deepseek.automl.develop import select_blend
 from deepseek.automl.options import ShipOptions
-from deepseek.automl.search import Budget, Search, choose_candidates
+from deepseek.automl.search import Budget, FirstFolds, Search, choose_candidates
 from deepseek.automl.ship import ship
 from deepseek.automl.shipped import ShipResult
 from deepseek.automl.split_data import open_data
@@ -102,6 +102,13 @@ def test_a_dear_family_waits_until_as_much_was_spent_on_the_others() -> None:
     spent = [sum(cost[name] for name in order[:stop]) for stop in range(len(order))]
     assert spent[first - 1] < cost["dear"] <= spent[first]
     assert all(cost[name] <= before for name, before in zip(order[2:], spent[2:], strict=True))
+
+
+@pytest.mark.parametrize(("spent_s", "rest_s"), [(0.4, 1.6), (2.0, 2.4)])
+def test_what_was_imported_for_the_first_fold_is_not_counted_for_the_others(spent_s: float, rest_s: float) -> None:
+    """Of five folds one took .4 or 2 seconds, of .2 that were guessed: four more take at most three times the guess."""
+    fitted = LinearModel().fit(fit_data(), {"strength": 1.0}, seed=0)
+    assert FirstFolds([fitted], spent_s).rest_s(5, 0.2) == pytest.approx(rest_s)
 
 
 class Blind(LinearModel):

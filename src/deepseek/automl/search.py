@@ -32,6 +32,7 @@ Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to ju
 BASELINES = (BASELINE, TEXT_BASELINE)
 #: A family whose first trial has so many times the loss of the best trial on the first so many rows ends with them.
 MAX_BEHIND, MIN_RACE_ROWS = 1.08, 150
+MAX_SLOWER = 3.0  # a fold than its guess
 #: Ranks of the family that the next trials go to, over and over: half to the leader, a third to the second.
 FAMILY_TURNS = (0, 1, 0, 2, 0, 1)
 
@@ -133,8 +134,8 @@ class Search:
                 if first is not None and first.is_far_behind:
                     stopped.append(family.name)
                     continue
-                rest = 0.0 if first is None else first.rest_s(len(self.folds))
-                if trials and num_trials is None and not budget.allows(rest + reserve(trials)):
+                rest_s = 0.0 if first is None else first.rest_s(len(self.folds), family.cost_s(self.data))
+                if trials and num_trials is None and not budget.allows(rest_s + reserve(trials)):
                     break
                 trial = self._fit(len(trials), family, family.defaults(self.data), first)
             else:
@@ -222,9 +223,11 @@ class FirstFolds:
     spent_s: float  # CPU seconds
     is_far_behind: bool = False  # the best of the trials before, on the same rows
 
-    def rest_s(self, num_folds: int) -> float:
-        """CPU seconds that the other folds should take."""
-        return self.spent_s * (num_folds / len(self.fits) - 1)
+    def rest_s(self, num_folds: int, guess_s: float) -> float:
+        """CPU seconds that the other folds should take, of which one was guessed to take `guess_s`: as long as these,
+        but what was imported for the first fit is not imported again."""
+        num_others = num_folds - len(self.fits)
+        return num_others * min(self.spent_s / len(self.fits), MAX_SLOWER * guess_s)
 
 
 def _plain_loss(data: FitData, margin: Float64) -> float:
