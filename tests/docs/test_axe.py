@@ -38,3 +38,4 @@ def test_axe_finds_nothing_serious_in_either_theme(name: str, open_page: OpenPag
                 assert prepare is not None
                 prepare(page)
             assert barriers(page) == []
+            page.close()  # it asks its server again and again, which ends before the browser does
