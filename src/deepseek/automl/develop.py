@@ -40,6 +40,7 @@ class DevelopedModel:
     # it was not refitted on these rows
     baseline_output: Float64  # the same for the yardstick with its defaults
     held_out_rows: NDArray[np.int64]  # (M,) where they are among the rows to develop on
+    ended_families: tuple[str, ...] = ()  # far behind on their first folds, and tried no further
 
 
 def develop(
@@ -55,11 +56,13 @@ def develop(
     progress: Callable[[Trial], None],
     refit_on_held: bool = True,
     num_rows: int | None = None,
+    races: bool = True,
 ) -> DevelopedModel:
     """Search within the budget, then build the model of the best blend. `refit_on_held`: False keeps it to the rows to
     fit on of the only fold, so that its outputs on the held-out rows are those of the model that is shipped.
-    `num_rows`: of another fit behind that one, by refit_on(), for which the budget keeps room."""
-    search = Search(data, folds, metric, seed, candidates)
+    `num_rows`: of another fit behind that one, by refit_on(), for which the budget keeps room. `races`: families that
+    are far behind end on their first folds."""
+    search = Search(data, folds, metric, seed, candidates, races)
     if not refit_on_held and len(folds) != 1:
         raise InputError(
             f"there are {len(folds)} folds", expected="one fold where nothing is refitted", fix="give validation rows"
@@ -96,7 +99,9 @@ def develop(
     baseline_output = probabilities_of(held_out, plain.margin)
     if not refit_on_held:
         output = model.score(held_out.features).output.astype(np.float64)
-    return DevelopedModel(model, baseline, tuple(trials), blend, held_out, output, baseline_output, search.held_out)
+    return DevelopedModel(
+        model, baseline, tuple(trials), blend, held_out, output, baseline_output, search.held_out, tuple(search.ended)
+    )  # fmt: skip
 
 
 def refit_on(developed: DevelopedModel, data: FitData, candidates: Sequence[Candidate], seed: int) -> Model:
@@ -180,6 +185,7 @@ def search_report(developed: DevelopedModel) -> JsonObject:
             {"trial": t.number, "family": t.family, "weight": w}
             for t, w in zip(blend.trials, blend.weights, strict=True)
         ],
+        "ended_families": list(developed.ended_families),
         "scale": blend.scale,
         "held_loss": blend.loss,
         "yardstick": {"family": developed.trials[0].family, "held_loss": developed.trials[0].loss},

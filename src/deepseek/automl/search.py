@@ -98,6 +98,8 @@ class Search:
     metric: MetricInfo
     seed: int
     candidates: tuple[Candidate, ...]
+    races: bool = True  # whether a family that is far behind ends on its first folds; not where a person named it
+    ended: list[str] = field(default_factory=list)  # families that did
 
     @property
     def held_out(self) -> NDArray[np.int64]:
@@ -123,16 +125,15 @@ class Search:
         need("sklearn.ensemble", extra="tabular")  # seconds that would count as the first fit's
         studies = {family.name: self._study(index) for index, family in enumerate(families)}
         trials: list[Trial] = []
-        stopped: list[str] = []  # families that ended on their first folds
         while num_trials is None or len(trials) < num_trials:
-            family = self._next(families, trials, stopped)
+            family = self._next(families, trials)
             cost = self._cost(family, trials)
             if trials and num_trials is None and not budget.allows(cost + reserve(trials)):
                 break
             if all(trial.family != family.name for trial in trials):
                 first = self._try_first_folds(family, trials)
                 if first is not None and first.is_far_behind:
-                    stopped.append(family.name)
+                    self.ended.append(family.name)
                     continue
                 rest_s = 0.0 if first is None else first.rest_s(len(self.folds), family.cost_s(self.data))
                 if trials and num_trials is None and not budget.allows(rest_s + reserve(trials)):
@@ -152,13 +153,13 @@ class Search:
         sampler = optuna.samplers.TPESampler(seed=(self.seed * 100 + index) % 2**32, n_startup_trials=5)
         return optuna.create_study(direction="minimize", sampler=sampler)
 
-    def _next(self, families: list[Candidate], trials: list[Trial], stopped: Sequence[str]) -> Candidate:
+    def _next(self, families: list[Candidate], trials: list[Trial]) -> Candidate:
         """The first family that was not tried, by rising cost; when all were, the next by its turn."""
         cost = {f.name: f.cost_s(self.data) for f in families}
-        spent = sum(cost[name] for name in (*(t.family for t in trials), *stopped))
+        spent = sum(cost[name] for name in (*(t.family for t in trials), *self.ended))
         best = {t.family: t.loss for t in sorted(trials, key=lambda t: -t.loss)}
         affordable = [f for f in families if cost[f.name] <= spent]
-        untried = [f for f in families if f.name not in best and f.name not in stopped]
+        untried = [f for f in families if f.name not in best and f.name not in self.ended]
         for family in affordable if trials else families:
             if family in untried:
                 return family
@@ -175,11 +176,11 @@ class Search:
         return 1.2 * len(self.folds) * (max(seen) if seen else family.cost_s(self.data))
 
     def _try_first_folds(self, family: Candidate, before: Sequence[Trial]) -> FirstFolds | None:
-        """A family with its defaults on the first MIN_RACE_ROWS rows; None where these are most of what there is, or
-        there is no trial to compare it with."""
+        """A family with its defaults on the first MIN_RACE_ROWS rows; None where nothing races, where these are most of
+        what there is, or where there is no trial to compare it with."""
         num_rows = np.cumsum([len(rows) for _, rows in self.folds])
         first = int(np.searchsorted(num_rows, MIN_RACE_ROWS)) + 1
-        if not before or first >= len(self.folds):
+        if not self.races or not before or first >= len(self.folds):
             return None
         start_s = time.process_time()
         params = family.defaults(self.data)

@@ -172,6 +172,7 @@ class TabularRun:
             fit_data, folds, self.data.labels, metric=metric, candidates=self.candidates,
             seed=options.seed, budget=self.data.budget, num_trials=options.trials, progress=self._trial_progress(),
             refit_on_held=refit_on_held, num_rows=self.data.table.num_rows if self.refits else None,
+            races=options.candidates is None,
         )  # fmt: skip
 
     def _trial_progress(self) -> Callable[[Trial], None]:

@@ -14,7 +14,7 @@ NAMES = frozenset(
         AUC ROC RMSE MAE Brier F1 TF IDF Wilson Clopper Pearson McNemar Spearman TreeSHAP KernelSHAP Shapley Owen
         DeepLift DeepLIFT Rescale XGBoost JSON CPU CSV JPEG PNG WebP GIF BMP TIFF MP4 MOV WebM MKV AVI MPEG Ogg FLV WMV
         FFmpeg WAV FLAC OGG MP3 PCM DICOM DICM NIfTI CT UTF GB MiB kB MB px Hz kHz mm ms min sha256 deepseek numpy
-        python onnxruntime torch xgboost cpu RGB h264
+        CatBoost LightGBM python onnxruntime torch xgboost cpu RGB h264
         """,
     )
 )

@@ -87,6 +87,7 @@ class SearchEvidence(TypedDict, total=False):
     """evidence/search.json."""
 
     trials: Required[list[Trial]]
+    ended_families: list[str]  # that were far behind on their first folds, and tried no further
     leaderboard: JsonObject  # bundle.leaderboard.Leaderboard; bundles of older releases have none
     yardstick: dict[str, Any]  # "family" and "held_loss" of the baseline
 

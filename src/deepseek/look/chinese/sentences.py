@@ -137,6 +137,8 @@ _MODELS: Final = {
     "text_logistic": "文本逻辑回归",
     "text_linear": "文本线性模型",
     "xgboost": "XGBoost",
+    "catboost": "CatBoost",
+    "lightgbm": "LightGBM",
     "linear": "线性模型",
     "random_forest": "随机森林",
     "extra_trees": "极端随机树",

@@ -63,7 +63,6 @@ td.state-of{white-space:nowrap}
 .plots figure{margin:8px 0;min-width:0}.plots h3{font-size:15px;margin:8px 0}
 details.alert{margin:8px 0}details.alert summary{cursor:pointer}details.alert>:not(summary){margin-left:24px}
 [hidden]{display:none!important}
-main:not([data-ready]) section~section{visibility:hidden}
 @media (max-width:600px){
 :is(#models,#versions) thead{display:none}
 :is(#models,#versions) :is(table,tbody,tr){display:block;min-width:0}
@@ -77,6 +76,8 @@ main:not([data-ready]) section~section{visibility:hidden}
 td svg.plot{margin:6px 0}
 .method{font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:14px;color:var(--soft)}
 """
+#: Of the console alone, whose script says when its first answer is there: the parts below would jump before.
+UNTIL_READY = "main:not([data-ready]) section~section{visibility:hidden}\n"
 
 
 @cache
@@ -112,7 +113,7 @@ def console_page() -> str:
             Section(Text("Try a row", "试一行数据"), _row_form(), id="try"),
         ],
         lead=Html(links),
-        style=STYLE + saliency.STYLE,
+        style=STYLE + UNTIL_READY + saliency.STYLE,
         script=console_script(),
         connect=True,
     )
