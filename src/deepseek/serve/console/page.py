@@ -59,6 +59,7 @@ button.act.plain{border-color:transparent;color:var(--soft);padding:6px 8px}
 td.state-of{white-space:nowrap}
 #joined{max-width:72ch}
 #models th.num{white-space:nowrap}
+#models tbody th[scope=row]{min-width:6em}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(356px,100%),1fr));gap:8px 24px}
 .plots figure{margin:8px 0;min-width:0}.plots h3{font-size:15px;margin:8px 0}
 details.alert{margin:8px 0}details.alert summary{cursor:pointer}details.alert>:not(summary){margin-left:24px}
