@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import deepseek as ds
 from deepseek.bundle import open_bundle, verify_bundle
 from deepseek.compress import Limits, guard, optimize
 from deepseek.compress.search import _EdgeCheck
 from deepseek.compress.targets.onnx import OnnxTarget
 from deepseek.compress.targets.target import Backend, Plan
 from deepseek.compress.targets.tree_pruning import keep_first_trees, num_trees, prune_trees
+from deepseek.data.table.examples import load_example
 from deepseek.engines import Runtime
 from deepseek.errors import CheckError, InputError, MissingError
 
@@ -33,6 +35,14 @@ FAST = {"budget_s": 0.2}
 def inside(digits: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(digits)
     return digits
+
+
+@pytest.fixture(scope="module")
+def cancer_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of trees: the best of three trials of all families may be a linear model."""
+    table, target, _ = load_example("cancer")
+    out = tmp_path_factory.mktemp("trees") / "cancer"
+    return ds.ship(table, target=target, out=out, trials=2, candidates=("xgboost",)).path
 
 
 @pytest.mark.slow
