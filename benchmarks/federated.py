@@ -79,12 +79,16 @@ def run_pneumonia(seed: int, *settings: str) -> Simulation:
     return simulate(study_of(table, "label", (), (*PNEUMONIA, *settings)), table, SimulationOptions(seed=seed))
 
 
-def pneumonia_accuracy(seeds: list[int]) -> dict[str, Any]:
-    runs = [run_pneumonia(seed) for seed in seeds]
+def mean_figures(runs: list[Simulation], metric: str) -> tuple[float, float, float]:
+    """Of the studies, of all data in one place, and of a party alone."""
     ours, central = (
-        float(np.mean([getattr(run, name)["accuracy"].value for run in runs])) for name in ("metrics", "central")
+        float(np.mean([getattr(run, name)[metric].value for run in runs])) for name in ("metrics", "central")
     )
-    alone = float(np.mean([[figures["accuracy"] for figures in run.alone.values()] for run in runs]))
+    return ours, central, float(np.mean([[figures[metric] for figures in run.alone.values()] for run in runs]))
+
+
+def pneumonia_accuracy(seeds: list[int]) -> dict[str, Any]:
+    ours, central, alone = mean_figures([run_pneumonia(seed) for seed in seeds], "accuracy")
     return claim(
         "pneumonia_accuracy", ours=100 * (central - ours), unit="points below all data in one place", op="<=", bar=1.0,
         rival=100 * central, rival_name="accuracy with all data in one place, same steps", num_seeds=len(seeds),
@@ -97,11 +101,7 @@ def fraud_precision(seeds: list[int]) -> dict[str, Any]:
     drop = ("TRANSACTION_ID", "CUSTOMER_ID", "TERMINAL_ID", "TX_FRAUD_SCENARIO", "TX_TIME_SECONDS", "TX_TIME_DAYS")
     study = study_of(table, "TX_FRAUD", tuple(name for name in drop if name in table.names), FRAUD)
     runs = [simulate(study, table, SimulationOptions(split="by:CUSTOMER_ID", seed=seed)) for seed in seeds]
-    ours, central = (
-        float(np.mean([getattr(run, name)["average_precision"].value for run in runs]))
-        for name in ("metrics", "central")
-    )
-    alone = float(np.mean([[figures["average_precision"] for figures in run.alone.values()] for run in runs]))
+    ours, central, alone = mean_figures(runs, "average_precision")
     return claim(
         "fraud_average_precision", ours=central - ours, unit="below all data in one place", op="<=", bar=0.02,
         rival=central, rival_name="average precision with all data in one place, same steps", num_seeds=len(seeds),
@@ -115,10 +115,7 @@ def digits_by_speaker(seeds: list[int]) -> dict[str, Any]:
     order = np.random.default_rng(0).permutation(len(table.column("digit")))
     study = study_of(table.take(order), "digit", ("speaker",), DIGITS)
     runs = [simulate(study, table, SimulationOptions(6, split="by:speaker", seed=seed)) for seed in seeds]
-    ours, central = (
-        float(np.mean([getattr(run, name)["accuracy"].value for run in runs])) for name in ("metrics", "central")
-    )
-    alone = float(np.mean([[figures["accuracy"] for figures in run.alone.values()] for run in runs]))
+    ours, central, alone = mean_figures(runs, "accuracy")
     return claim(
         "digits_by_speaker", ours=100 * (central - ours), unit="points below all data in one place", op="<=", bar=1.0,
         rival=100 * central, rival_name="accuracy with all data in one place, same steps", num_seeds=len(seeds),

@@ -77,7 +77,7 @@ def announce(kind: str, name: str, url: str = "") -> Iterator[None]:
 
 def running() -> tuple[Running, ...]:
     """What runs, the oldest first. Files that cannot be read or are none of ours are passed over."""
-    found: list[Running] = []
+    entries: list[Running] = []
     with suppress(OSError, RuntimeError):
         place = folder()
         if not _is_own(place):
@@ -87,11 +87,11 @@ def running() -> tuple[Running, ...]:
             if entry is None:
                 continue
             if is_alive(entry):
-                found.append(entry)
+                entries.append(entry)
             else:
                 with suppress(OSError):
                     file.unlink()
-    return tuple(sorted(found, key=lambda entry: (entry.started_s, entry.pid)))
+    return tuple(sorted(entries, key=lambda entry: (entry.started_s, entry.pid)))
 
 
 def is_alive(entry: Running) -> bool:

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import deepseek as ds
 from deepseek.bundle import open_bundle, verify_bundle
 from deepseek.compress import Limits, guard, optimize
 from deepseek.compress.search import _EdgeCheck
@@ -35,14 +34,6 @@ FAST = {"budget_s": 0.2}
 def inside(digits: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(digits)
     return digits
-
-
-@pytest.fixture(scope="module")
-def cancer_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of trees: the best of three trials of all families may be a linear model."""
-    table, target, _ = load_example("cancer")
-    out = tmp_path_factory.mktemp("trees") / "cancer"
-    return ds.ship(table, target=target, out=out, trials=2, candidates=("xgboost",)).path
 
 
 @pytest.mark.slow
@@ -228,7 +219,6 @@ def test_rows_to_train_on_that_do_not_fit_are_refused(inside: Path, tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_bundle_of_trees_gets_fewer_trees(cancer_bundle: Path, tmp_path: Path) -> None:
-    from deepseek.data.table.examples import load_example
 
     with Runtime.open(cancer_bundle) as runtime:
         before, target = num_trees(runtime.model), runtime.manifest.target

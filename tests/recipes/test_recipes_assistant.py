@@ -261,7 +261,7 @@ def test_sections_of_documents_answer_word_for_word(tmp_path: Path) -> None:
         read_documents(tmp_path / "empty")
 
 
-def test_what_is_sooner_in_scope_than_any_question_is_not_handed_over(assistant: Assistant) -> None:
+def test_a_question_likelier_in_scope_than_the_judge_expects_is_not_handed_over(assistant: Assistant) -> None:
     """However well the judge parts what was held."""
     share_in_scope = 1 - OUTSIDE_SHARE
     assert assistant.model.thresholds.scope <= share_in_scope

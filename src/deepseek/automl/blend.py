@@ -31,7 +31,7 @@ MIN_WEIGHT = 0.03
 HEDGE_ROWS = 300
 HEDGE_FAMILIES = 3
 SIZE_WORTH = 0.01  # share of the loss that half the size is worth: size, latency and explanations cost too
-BASE_BYTES = 1_000_000  # size counts from about here on: the evidence and the graph's own needs take .2 MB
+BASE_BYTES = 200_000  # about what a bundle takes besides its parts
 MIN_GAIN = 1e-4  # a further part must lower the loss by this share of it, else the blend stays smaller
 
 

@@ -98,7 +98,8 @@ class ShipOptions:
         if self.refit and (self.max_fpr is not None or self.min_recall is not None):
             raise InputError(
                 "ship.refit and a limit on errors do not go together: nobody would have measured the shipped model",
-                expected="refit, or max_fpr or min_recall", fix="leave refit out, or bring test rows of your own",
+                expected="refit, or max_fpr or min_recall",
+                fix="leave refit out; or bring test rows of your own instead: then all others are fitted on",
             )  # fmt: skip
         for column in self.train_encoders:
             if column not in (self.encoders or {}):

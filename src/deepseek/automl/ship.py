@@ -123,7 +123,8 @@ def _refuse_refit(options: ShipOptions) -> None:
     if options.refit:
         raise InputError(
             "refit is for tables of values, and a column here holds files or texts of an encoder",
-            expected="a table without such columns", fix="leave refit out, or bring test rows of your own",
+            expected="a table without such columns",
+            fix="leave refit out; or bring test rows of your own instead: then all others are fitted on",
         )  # fmt: skip
 
 

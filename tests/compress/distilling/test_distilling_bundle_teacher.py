@@ -9,21 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-import deepseek as ds
 from deepseek.compress import DistillConfig, distill
 from deepseek.compress.distilling.bundle_teacher import BundleTeacher
 from deepseek.data.table.examples import load_example
 from deepseek.engines import Runtime
 from deepseek.errors import InputError, MissingError
 from deepseek.train import TrainConfig
-
-
-@pytest.fixture(scope="module")
-def cancer_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of trees: the best of three trials of all families may be a linear model, smaller than any student."""
-    table, target, _ = load_example("cancer")
-    out = tmp_path_factory.mktemp("teacher") / "cancer"
-    return ds.ship(table, target=target, out=out, trials=2, candidates=("xgboost",)).path
 
 
 @pytest.fixture(scope="module")

@@ -264,9 +264,9 @@ def _ranks(pooled: Float64, labels: NDArray[np.int64]) -> tuple[NDArray[np.bool_
 
 
 def _scope_threshold(model: AssistantModel, held: HeldRows, options: AssistantOptions, warnings: list[str]) -> float:
-    """The highest threshold that keeps the stated share of questions in scope, at most their share among all that the
-    judge learned: what is sooner in scope than any question is not handed over, though a judge that parts both well
-    would allow it. 0 where too few are held."""
+    """The highest threshold that keeps the stated share of questions in scope, at most 1 - OUTSIDE_SHARE: a question
+    that is likelier in scope than the judge takes any question for is not handed over, though a judge that parts both
+    well would allow it. 0 where too few are held."""
     try:
         bound = choose_threshold(model.scope.probabilities(held.inside), 1 - options.keep, options.confidence)
     except CheckError:

@@ -66,8 +66,9 @@ def is_loopback(host: str) -> bool:
 
 def own_url(settings: Settings, listener: socket) -> str:
     """Where the console of this server is."""
-    scheme = "https" if settings.tls_cert else "http"
-    return f"{scheme}://{settings.host}:{listener.getsockname()[1]}"
+    from deepseek.serve.run import listener_url
+
+    return listener_url(listener, settings.host, "https" if settings.tls_cert else "http")
 
 
 def group_states(child: GroupMember | None) -> Sequence[GroupState]:
