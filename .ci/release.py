@@ -43,7 +43,7 @@ def main() -> int:
     if git("status", "--porcelain"):
         print("warning: changes that are not committed are not in the release", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="deepseek-release-") as folder:
-        first, second = (built(Path(folder) / name) for name in ("first", "second"))
+        first, second = (build_wheel(Path(folder) / name) for name in ("first", "second"))
         if differing := [name for name in first if first[name] != second.get(name)]:
             print(f"error: two builds differ in {', '.join(differing)}: nothing is written", file=sys.stderr)
             return 1
@@ -72,7 +72,7 @@ def changelog_problem(text: str, version: str) -> str:
     return "" if is_there else f"CHANGELOG.md has no section for {version}"
 
 
-def built(folder: Path) -> dict[str, bytes]:
+def build_wheel(folder: Path) -> dict[str, bytes]:
     """The wheel of the last commit, built in a folder of its own: name to bytes."""
     source, out = folder / "source", folder / "out"
     with tarfile.open(fileobj=BytesIO(git("archive", "--format=tar", "HEAD"))) as archive:
@@ -100,12 +100,12 @@ def requirements(needed: Iterable[str], extras: set[str]) -> list[str]:
             continue
         asked.add((name, own_extras))
         try:
-            found = distribution(requirement.name)
+            installed = distribution(requirement.name)
         except PackageNotFoundError:  # needed on another system, or by an extra that is not installed here
             continue
         if name != "deepseek":
-            versions[name] = found.version
-        waiting += [(Requirement(text), own_extras) for text in found.requires or []]
+            versions[name] = installed.version
+        waiting += [(Requirement(text), own_extras) for text in installed.requires or []]
     return [f"{name}=={version}" for name, version in sorted(versions.items())]
 
 

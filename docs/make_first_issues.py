@@ -47,7 +47,7 @@ def entries(log: str) -> list[Entry]:
     >>> [each.text for each in entries("## 2026-11-29: drift\\n\\n**Not done:** a gauge of all drifts. MMD is not.\\n")]
     ['A gauge of all drifts']
     """
-    found: dict[str, Entry] = {}
+    by_task: dict[str, Entry] = {}
     for section in re.split(r"^## ", log, flags=re.MULTILINE)[1:]:
         title, _, body = section.partition("\n")
         for kind, passage in PASSAGE.findall(body):
@@ -56,8 +56,8 @@ def entries(log: str) -> list[Entry]:
             for words in map(str.strip, re.split(r";(?![^()]*\))", sentence)):
                 if SHORTEST <= len(words) <= LONGEST and not STORY.search(words):
                     task = words[0].upper() + words[1:]
-                    found.setdefault(task, Entry(kind, task, title))
-    return list(found.values())
+                    by_task.setdefault(task, Entry(kind, task, title))
+    return list(by_task.values())
 
 
 def anchor(heading: str) -> str:
