@@ -152,9 +152,11 @@ def test_a_table_that_cannot_be_played_is_refused(
 
 @pytest.mark.slow
 def test_from_raw_rows_to_a_bad_terminal_that_is_found(tmp_path: Path, capsys: Any) -> None:
-    """The recipe makes the bundle, and its own rows are replayed: the whole way."""
+    """The recipe makes the bundle, and its own rows are replayed: the whole way.
+
+    Few terminals, so that the planted one has some forty payments: of three, any model may miss each."""
     pytest.importorskip("xgboost")
-    world = simulate_transactions(FraudWorld(num_customers=250, num_terminals=120, num_days=90, seed=3))
+    world = simulate_transactions(FraudWorld(num_customers=250, num_terminals=12, num_days=90, seed=5))
     path = write(tmp_path / "tx.csv", world.records())
     recipe = ["recipe", "fraud", str(path), "--out", str(tmp_path / "cards"), "--max-fpr", "0.01", "--trials", "2"]
     assert main(recipe) == 0
@@ -162,6 +164,7 @@ def test_from_raw_rows_to_a_bad_terminal_that_is_found(tmp_path: Path, capsys: A
     assert main(words(tmp_path / "cards", "--replay", path, "--inject", "terminal", "--no-reasons", "--json")) == 0
     report = json.loads(capsys.readouterr().out)
     (planted,) = report["planted"]
+    assert planted["num_played"] >= 20
     assert planted["num_alerts"] > 0
     assert report["metrics"]["recall"]["low"] > 0
     assert report["num_frauds"] == sum(record["fraud"] for record in world.records())

@@ -50,12 +50,13 @@ def english_words(opened: Page, names: set[str]) -> set[str]:
 
 
 def names_of(opened: Page) -> set[str]:
-    """Names of models, columns, targets, classes and levels."""
+    """Names of models, columns, targets, classes and levels; and of what else runs on this machine."""
     names: list[str] = opened.evaluate(
         "async () => (await Promise.all(state.models.map(({ id }) => ask(modelPath(id))))).flatMap((card) => [card.id,"
         " card.target, ...card.labels, ...card.inputs.flatMap((one) => [one.name, ...(one.levels || [])])])"
     )
-    return {name for name in names if name} | {"credit"}
+    running: list[str] = opened.evaluate("async () => (await ask('/v1/running')).running.map((one) => one.name)")
+    return {name for name in names + running if name} | {"credit"}
 
 
 @pytest.mark.slow
