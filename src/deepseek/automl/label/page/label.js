@@ -188,7 +188,6 @@ async function fetchMedia(item) {
         if (answer.ok) kept.url = URL.createObjectURL(await answer.blob());
         if (answer.ok && kind === "image" && PROJECT.task !== "boxes" && PROJECT.task !== "masks") {
           kept.image = make("img", { src: kept.url, alt: item.key, class: "picture" });
-          await kept.image.decode().catch(() => {}); // so that it is drawn at once when its turn comes
         }
         if (!answer.ok) kept.error = (await answer.json()).error;
       }
@@ -200,8 +199,20 @@ async function fetchMedia(item) {
       state.media.set(place, kept);
     } catch { state.media.delete(place); }
     if (state.current === item) showMedia(item);
+    if (state.held[0] === item) decodeNext();
   }
 }
+
+// Decodes the pictures of the next example alone, so that they are drawn at once when its turn comes: the browser keeps
+// few decoded pictures, and would drop the next one for those that come later.
+function decodeNext() {
+  const item = state.held[0];
+  for (const column of item ? PROJECT.media : []) {
+    const kept = state.media.get(`${item.number}/${column}`);
+    if (kept && kept.image) kept.image.decode().catch(() => {}); // one that cannot be decoded is told when it is shown
+  }
+}
+
 function dropMedia(item) {
   for (const column of PROJECT.media) {
     const place = `${item.number}/${column}`, kept = state.media.get(place);
@@ -249,6 +260,7 @@ function next() {
   state.current = item;
   if (item) show(item);
   else showEnd();
+  requestAnimationFrame(() => setTimeout(decodeNext)); // behind the frame that shows this one
 }
 
 addEventListener("online", () => { state.pause = FIRST_PAUSE_MS; send(); fill(); });
