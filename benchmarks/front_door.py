@@ -80,9 +80,8 @@ def chromium() -> str:
     sys.exit("error: Chromium is missing. To mend it: make chromium")
 
 
-def lighthouse(url: str, preset: str, chrome: str) -> Report:
+def lighthouse(program: Sequence[str], url: str, preset: str, chrome: str) -> Report:
     """Run it once."""
-    program = shlex.split(os.environ.get("LIGHTHOUSE", "")) or _installed_lighthouse()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "report.json"
         command = [
@@ -103,14 +102,14 @@ def lighthouse(url: str, preset: str, chrome: str) -> Report:
     )  # fmt: skip
 
 
-def _installed_lighthouse() -> list[str]:
+def find_lighthouse() -> list[str]:
+    """Its command; empty where neither it nor npm is there."""
+    if named := os.environ.get("LIGHTHOUSE"):
+        return shlex.split(named)
     if path := shutil.which("lighthouse"):
         return [path]
-    if path := shutil.which("npx"):
-        return [path, "--yes", LIGHTHOUSE]
-    sys.exit(
-        "error: Lighthouse needs Node. To mend it: install npm, or set LIGHTHOUSE=/path/to/lighthouse"
-    )
+    path = shutil.which("npx")
+    return [path, "--yes", LIGHTHOUSE] if path else []
 
 
 @contextmanager
@@ -153,13 +152,13 @@ def console_server(folder: Path) -> Iterator[str]:
         stop_process(process)
 
 
-def score_claims(addresses: Mapping[str, str], runs: int) -> list[dict[str, Any]]:
+def score_claims(program: Sequence[str], addresses: Mapping[str, str], runs: int) -> list[dict[str, Any]]:
     """Lighthouse on each address (claim -> URL), in turns."""
     chrome = chromium()
     reports: dict[str, list[Report]] = {name: [] for name in addresses}
     for turn in range(runs):
         for name, url in addresses.items():
-            reports[name].append(lighthouse(url, name.rpartition("_")[2], chrome))
+            reports[name].append(lighthouse(program, url, name.rpartition("_")[2], chrome))
             print(f"run {turn + 1} of {runs}: {name} {reports[name][-1]}", file=sys.stderr)
     claims = [score_claim(name, found) for name, found in reports.items()]
     every = [report for found in reports.values() for report in found]
@@ -243,27 +242,33 @@ def main() -> int:
     parser = options(__doc__, CLAIMS, quick="One run each, as a phone alone.")
     parser.add_argument("--site", type=Path, default=ROOT / "build" / "site" / "html", help="What `make docs` made.")
     arguments = parser.parse_args()
-    if not (arguments.site / "index.html").is_file():
-        sys.exit(f"error: there is no site in {arguments.site}. To mend it: make docs")
     wanted = [arguments.only] if arguments.only else list(CLAIMS)
+    program, has_site = find_lighthouse(), (arguments.site / "index.html").is_file()
+    if not program:
+        print("Lighthouse is not run: install npm, or set LIGHTHOUSE=/path/to/lighthouse", file=sys.stderr)
+    elif not has_site:
+        print(f"the site is not measured: there is none in {arguments.site}. To mend it: make docs", file=sys.stderr)
     presets = PRESETS[:1] if arguments.quick else PRESETS
+    claims: list[dict[str, Any]] = []
     with ExitStack() as stack:
-        site = stack.enter_context(site_server(arguments.site))
         console = stack.enter_context(console_server(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
-        urls = {page: f"{site}/{path}" for page, path in PAGES.items()} | {"console": f"{console}/"}
-        lowest = {"accessibility", "best_practices"} & set(wanted)
-        names = [name for name in SCORES if (lowest or name in wanted) and name.rpartition("_")[2] in presets]
-        claims: list[dict[str, Any]] = []
-        if any(name.startswith("console_") and name not in SCORES for name in wanted):
+        urls = {"console": f"{console}/"}
+        if has_site:
+            site = stack.enter_context(site_server(arguments.site))
+            urls |= {page: f"{site}/{path}" for page, path in PAGES.items()}
+        if {"console_first_paint", "console_main_thread"} & set(wanted):
             claims += paint_claims(console, 5 if arguments.quick else PAINTS)
-        if names:
-            claims += score_claims(
-                {name: urls[name.rpartition("_")[0]] for name in names}, 1 if arguments.quick else RUNS
-            )
+        is_any = bool({"accessibility", "best_practices"} & set(wanted))
+        names = [name for name in SCORES if is_any or name in wanted] if program else []
+        pages = {name: name.rpartition("_") for name in names}
+        addresses = {
+            name: urls[page] for name, (page, _, preset) in pages.items() if page in urls and preset in presets
+        }
+        if addresses:
+            claims += score_claims(program, addresses, 1 if arguments.quick else RUNS)
     claims = [each for each in claims if each["claim"] in wanted]
-    return finish(
-        "front_door", claims, not_run=[name for name in wanted if name not in {one["claim"] for one in claims}]
-    )
+    measured = {each["claim"] for each in claims}
+    return finish("front_door", claims, not_run=[name for name in wanted if name not in measured])
 
 
 if __name__ == "__main__":

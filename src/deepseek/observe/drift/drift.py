@@ -49,6 +49,7 @@ class DriftReport:
     absent: tuple[str, ...]
     withheld: tuple[str, ...]
     num_other_models: int
+    digest: str  # of the bundle
     notes: tuple[Text, ...] = ()
 
     @property
@@ -56,7 +57,7 @@ class DriftReport:
         return tuple(each for each in self.columns if each.is_drifted)
 
     def to_dict(self) -> JsonObject:
-        """For --json; `deepseek observe expose` reads columns, and of each column and psi."""
+        """For --json; `deepseek observe expose` and the console read columns, and of each column and psi."""
         return {
             "since": moment_text(self.start_s), "until": moment_text(self.end_s), "num_rows": self.num_rows,
             "num_reference_rows": self.num_reference, "columns": [_column_dict(each) for each in self.columns],
@@ -68,7 +69,7 @@ class DriftReport:
             "performance": None if self.performance is None else _performance_dict(self.performance),
             "promised": self.expected_metrics, "unknown": list(self.unknown), "absent": list(self.absent),
             "withheld": list(self.withheld), "num_other_models": self.num_other_models,
-            "notes": [note.en for note in self.notes],
+            "digest": self.digest, "notes": [note.en for note in self.notes],
         }  # fmt: skip
 
 
@@ -112,7 +113,8 @@ def find_drift(
         reference.num_rows, tuple(measure_columns(logs, where, known, prefix)), answer, joint,
         measure_performance(logs, span, classes, columns, encoders, prefix), _read_promised_metrics(bundle),
         _unknown_columns(bundle, names, prefix),
-        tuple(each.name for each in reference.columns if each not in known), reference.withheld, num_other, notes,
+        tuple(each.name for each in reference.columns if each not in known), reference.withheld, num_other,
+        bundle.digest, notes,
     )  # fmt: skip
 
 
