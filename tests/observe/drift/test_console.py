@@ -25,7 +25,8 @@ DAY_S = 86_400.0
 
 
 def row(name: str, psi: float | None, *, matters: bool = False) -> dict[str, Any]:
-    return {"column": name, "psi": psi, "drifted": (psi or 0) > 0.25, "touches_answers": matters}
+    since = {"drifted_since": "2026-10-20 00:00:00 UTC", "drifted_before_log": matters} if (psi or 0) > 0.25 else {}
+    return {"column": name, "psi": psi, "drifted": bool(since), "touches_answers": matters, **since}
 
 
 def document(**changed: Any) -> dict[str, Any]:
@@ -51,6 +52,7 @@ def test_a_document_tells_columns_that_matter_first_and_its_window(tmp_path: Pat
     assert "2 of 3 columns have drifted; the answers depend on 1 of them." in html
     assert "3 列中有 2 列发生漂移，其中 1 列影响回答。" in html
     assert "12,345 rows from" in html
+    assert html.count("(2026-10-20 00:00 UTC) or before") == 1
     assert "2026-10-31 00:00 UTC" in html
     assert "measure again" not in html
 
@@ -120,5 +122,5 @@ def test_a_model_that_has_drifted_comes_first_and_numbers_come_with_the_page() -
     assert answer["html"].index(">z<") < answer["html"].index(">a<")
     assert [(each["model"], each["num_drifted"]) for each in answer["models"]] == [("a", 0), ("z", 1)]
     assert answer["models"][1]["columns"][0] == {
-        "name": "amount", "psi": 0.6, "is_drifted": True, "since_s": NOW_S - 3_600, "matters": None
+        "name": "amount", "psi": 0.6, "is_drifted": True, "since_s": NOW_S - 3_600, "is_open": False, "matters": None
     }  # fmt: skip

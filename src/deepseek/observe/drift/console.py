@@ -30,13 +30,14 @@ OLD_S = 2 * 86_400.0  # a document of longer ago says little of now
 
 @dataclass(frozen=True, slots=True)
 class MovedColumn:
-    """`since_s`: from when on it has stood above the limit, seconds since 1970; None where that is not known.
-    `matters`: whether the answers depend on it; None where that is not known."""
+    """`since_s`: since when it has drifted, seconds since 1970; None where it is not known. `is_open`: or before that,
+    of which no row is left. `matters`: whether the answers depend on it; None where that is not known."""
 
     name: str
     psi: float
     is_drifted: bool
     since_s: float | None = None
+    is_open: bool = False
     matters: bool | None = None
 
 
@@ -61,8 +62,9 @@ class InputDrift:
 
 def measured_events(model: str, figures: Any, now_s: float) -> InputDrift:
     """Of a model that scores raw events. `figures`: its DecisionFigures."""
+    starts, first_s = figures.feature_since_s, figures.sampled_since_s
     columns = tuple(
-        MovedColumn(name, index, index > SHIFT_PSI, figures.feature_since_s.get(name))
+        MovedColumn(name, index, index > SHIFT_PSI, starts.get(name), name in starts and starts[name] <= first_s)
         for name, index in figures.feature_psi.items()
     )
     problem = "" if columns else "few"
@@ -81,15 +83,21 @@ def read_document(model: str, path: Path, digest: str) -> InputDrift:
     try:
         document = json.loads(text)
         rows = [row for row in document["columns"] if row["psi"] is not None]
-        columns = tuple(
-            MovedColumn(str(row["column"]), float(row["psi"]), bool(row["drifted"]), None, bool(row["touches_answers"]))
-            for row in sorted(rows, key=lambda row: (not row["touches_answers"], -float(row["psi"])))
-        )
+        ordered = sorted(rows, key=lambda row: (not row["touches_answers"], not row["drifted"], -float(row["psi"])))
+        columns = tuple(map(_read_column, ordered))
         start_s, end_s = (_read_moment(document[name]) for name in ("since", "until"))
         is_same = document.get("digest", digest) == digest
         return InputDrift(model, "document", columns, int(document["num_rows"]), start_s, end_s, is_same)
     except (ValueError, KeyError, TypeError, AttributeError):
         return InputDrift(model, "document", problem="unreadable")
+
+
+def _read_column(row: Any) -> MovedColumn:
+    since = row.get("drifted_since")  # an older release says nothing of it
+    return MovedColumn(
+        str(row["column"]), float(row["psi"]), bool(row["drifted"]), None if since is None else _read_moment(since),
+        bool(row.get("drifted_before_log")), bool(row["touches_answers"]),
+    )  # fmt: skip
 
 
 def _read_moment(text: str) -> float:
@@ -162,12 +170,12 @@ def _draw_columns(model: InputDrift, now_s: float) -> Html:
         return Html("")
     columns = [
         Column(Text("Column", "列"), "text"),
-        Column(Text(f"PSI (limit {SHIFT_PSI:g})", f"PSI（上限 {SHIFT_PSI:g}）")),
+        Column("PSI"),
         Column(Text("Since", "始于"), "text"),
         Column(Text("State", "状态"), "text"),
     ]
     rows = [
-        (column.name, numbers.number(column.psi), _since(model, column, now_s), _column_state(column))
+        (column.name, numbers.number(column.psi), _since(column, now_s), _column_state(column))
         for column in shown[:MAX_COLUMNS]
     ]
     more = len(shown) - len(rows)
@@ -175,13 +183,11 @@ def _draw_columns(model: InputDrift, now_s: float) -> Html:
     return Html(f"{look.table(columns, rows)}{look.paragraph(text, note=True) if more > 0 else ''}")
 
 
-def _since(model: InputDrift, column: MovedColumn, now_s: float) -> Words | Html:
+def _since(column: MovedColumn, now_s: float) -> Words:
     if column.since_s is None:
         return numbers.UNKNOWN
     moment = _moment(column.since_s, now_s)
-    if model.start_s is not None and column.since_s <= model.start_s:  # it began before what is still kept
-        return Text(f"{moment.en} or before", f"{moment.zh}或更早")
-    return moment
+    return Text(f"{moment.en} or before", f"{moment.zh}或更早") if column.is_open else moment
 
 
 def _column_state(column: MovedColumn) -> Html:
@@ -238,5 +244,6 @@ def _draw_unmeasured(names: Sequence[str], *, has_log: bool) -> Html:
     document = f"predictions/{names[0]}{DRIFT_DOCUMENT}"
     commands = look.command(f"{'' if has_log else start}deepseek observe drift BUNDLE predictions --json > {document}")
     lead = Text("To measure it, then each hour or day:", "测量方法（之后每小时或每天运行）：")
-    logged = Text("predictions is the folder of --prediction-log.", "predictions 是 --prediction-log 的文件夹。")
-    return Html(f"{look.empty_state(what, why, lead)}{commands}{look.paragraph(logged, note=True)}")
+    link, end = Text(" is the folder of ", " 是 "), Text(".", " 的文件夹。")
+    logged = f"<code>predictions</code>{look.inline(link)}<code>--prediction-log</code>{look.inline(end)}"
+    return Html(f'{look.empty_state(what, why, lead)}{commands}<p class="note">{logged}</p>')
