@@ -1,6 +1,6 @@
 // The theme's script (search, copy buttons, a menu that follows) takes more time than the page itself, and fetches the
-// index of the search. It is loaded when a reader first points, touches, scrolls or presses a key; a click or "/" that
-// needs it is kept until it is there. An address that asks for it (?q=, ?h=) has it at once.
+// index of the search. It is loaded when a reader first points, touches, scrolls or presses a key; a click, "/" or
+// Ctrl+K that needs it is kept until it is there. An address that asks for it (?q=, ?h=) has it at once.
 {
   const source = document.currentScript.dataset.theme;
   const starts = ["pointerdown", "pointermove", "touchstart", "wheel", "scroll", "keydown", "focusin"];
@@ -13,7 +13,9 @@
     waiting = target;
   };
   const keepKey = (event) => {
-    if (event.key === "/") waiting = document.querySelector(".md-search__button");
+    if (event.key !== "/" && !(event.key === "k" && (event.ctrlKey || event.metaKey))) return;
+    event.preventDefault(); // browsers have a search of their own there
+    waiting = document.querySelector(".md-search__button");
   };
   const load = () => {
     for (const start of starts) removeEventListener(start, load, true);

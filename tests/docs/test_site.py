@@ -155,15 +155,17 @@ def test_a_word_is_searched_for_and_its_page_opened(address: str, open_page: Ope
     expect(results.first).to_be_visible()
 
 
+@pytest.mark.parametrize("key", ["/", "Control+k"])
 def test_the_script_and_the_index_of_the_search_come_when_a_reader_does_something(
-    address: str, open_page: OpenPage
+    key: str, address: str, open_page: OpenPage
 ) -> None:
     page = open_page(f"{address}/gallery/ct.html", allow=address, dark=True)
     expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
     expect(page.locator("label[for=__palette_0]")).to_be_visible()
     page.wait_for_load_state("networkidle")
     assert not [name for name in fetched(page) if "bundle" in name or "search" in name or "-light-" in name]
-    page.keyboard.press("/")
+    page.keyboard.press(key)
+    expect(page.get_by_role("combobox", name="Search")).to_be_focused()
     page.keyboard.type("threshold")
     expect(page.get_by_text(re.compile(r"^\d+ results$"))).to_be_visible()
     assert [name for name in fetched(page) if name.endswith("search.json")]
