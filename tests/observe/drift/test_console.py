@@ -14,7 +14,7 @@ from deepseek.observe.drift.console import (
     InputDrift,
     MovedColumn,
     draw_drift,
-    measured_events,
+    drift_of_events,
     read_document,
 )
 from deepseek.serve import Settings
@@ -46,7 +46,7 @@ def write(folder: Path, content: Any) -> Path:
 def test_a_document_tells_columns_that_matter_first_and_its_window(tmp_path: Path) -> None:
     drift = read_document("loans", write(tmp_path, document()), "d1")
     assert [column.name for column in drift.columns] == ["income", "idle", "age"]
-    assert [column.name for column in drift.drifted] == ["income", "idle"]
+    assert [column.name for column in drift.drifted_columns] == ["income", "idle"]
     assert drift.start_s is not None
     html = str(draw_drift([drift], drift.start_s + 1.5 * DAY_S, has_log=True))
     assert "2 of 3 columns have drifted; the answers depend on 1 of them." in html
@@ -79,18 +79,18 @@ def figures(**changed: Any) -> Any:
 
 
 def test_events_tell_since_when_a_column_has_moved() -> None:
-    html = str(draw_drift([measured_events("cards", figures(), NOW_S)], NOW_S, has_log=False))
+    html = str(draw_drift([drift_of_events("cards", figures(), NOW_S)], NOW_S, has_log=False))
     assert "1 of 3 columns has drifted." in html
     assert "1 h 0 min ago" in html
     assert "or before" not in html
     assert "moves: look" in html
     assert "4,096 events since 2 h 0 min ago" in html
     before = figures(feature_since_s={"amount": NOW_S - 7_200})
-    assert "or before" in str(draw_drift([measured_events("cards", before, NOW_S)], NOW_S, has_log=False))
+    assert "or before" in str(draw_drift([drift_of_events("cards", before, NOW_S)], NOW_S, has_log=False))
 
 
 def test_few_events_are_no_drift_and_no_calm() -> None:
-    few = measured_events("cards", figures(feature_psi={}, num_sampled=12, feature_since_s={}), NOW_S)
+    few = drift_of_events("cards", figures(feature_psi={}, num_sampled=12, feature_since_s={}), NOW_S)
     html = str(draw_drift([few], NOW_S, has_log=False))
     assert "too few events to say" in html
     assert "none of" not in html
@@ -115,7 +115,7 @@ def test_a_name_is_text_and_no_markup() -> None:
 
 def test_a_model_that_has_drifted_comes_first_and_numbers_come_with_the_page() -> None:
     calm = InputDrift("a", "document", (MovedColumn("x", 0.0, is_drifted=False),), 10, NOW_S, NOW_S)
-    moved = measured_events("z", figures(), NOW_S)
+    moved = drift_of_events("z", figures(), NOW_S)
     answer = json.loads(
         DriftPage(lambda: [calm, moved], has_log=False)(Request("GET", "/v1/drift", {}, Settings())).body
     )

@@ -51,7 +51,7 @@ def history_page(history: History, settings: Settings, child: GroupMember | None
 
 def drift_page(settings: Settings, app: Callable[[], App], scoring: Sequence[ScoringRoutes]) -> DriftPage:
     """GET /v1/drift, of what this server knows of its models: events that it scored, documents beside its log."""
-    from deepseek.observe.drift.console import DRIFT_DOCUMENT, DriftPage, InputDrift, measured_events, read_document
+    from deepseek.observe.drift.console import DRIFT_DOCUMENT, DriftPage, InputDrift, drift_of_events, read_document
     from deepseek.observe.predictions.config import PredictionLogConfig
 
     log = settings.prediction_log
@@ -63,7 +63,7 @@ def drift_page(settings: Settings, app: Callable[[], App], scoring: Sequence[Sco
         for model in app().models.values():
             name = model.name
             if name in monitors:
-                found.append(measured_events(name, monitors[name].figures(), time()))
+                found.append(drift_of_events(name, monitors[name].figures(), time()))
             elif folder is not None and Path(name).name == name:  # no way out of the folder
                 found.append(read_document(name, folder / f"{name}{DRIFT_DOCUMENT}", model.digest))
             else:

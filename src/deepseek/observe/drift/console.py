@@ -1,6 +1,6 @@
 """GET /v1/drift: how far the inputs of each served model have moved, as JSON and as a part of the console.
 
-    page = DriftPage(lambda: [measured_events("cards", figures, now_s), read_document("loans", path, digest)], ...)
+    page = DriftPage(lambda: [drift_of_events("cards", figures, now_s), read_document("loans", path, digest)], ...)
 
 Measured is what a server knows already: of a model that scores raw events the features that it has computed, against
 the test rows of its bundle; of any other the last document of `deepseek observe drift --json` in the folder of its
@@ -56,11 +56,11 @@ class InputDrift:
     problem: str = ""
 
     @property
-    def drifted(self) -> tuple[MovedColumn, ...]:
+    def drifted_columns(self) -> tuple[MovedColumn, ...]:
         return tuple(column for column in self.columns if column.is_drifted)
 
 
-def measured_events(model: str, figures: Any, now_s: float) -> InputDrift:
+def drift_of_events(model: str, figures: Any, now_s: float) -> InputDrift:
     """Of a model that scores raw events. `figures`: its DecisionFigures."""
     starts, first_s = figures.feature_since_s, figures.sampled_since_s
     columns = tuple(
@@ -113,14 +113,14 @@ class DriftPage:
 
     def __call__(self, _: Request) -> Response:
         models = self._measured()
-        listed: list[JsonObject] = [asdict(each) | {"num_drifted": len(each.drifted)} for each in models]
+        listed: list[JsonObject] = [asdict(each) | {"num_drifted": len(each.drifted_columns)} for each in models]
         html = draw_drift(models, time.time(), has_log=self._has_log)
         return Response.json({"models": listed, "limit_psi": SHIFT_PSI, "html": str(html)})
 
 
 def draw_drift(models: Sequence[InputDrift], now_s: float, *, has_log: bool) -> Html:
     """A line for each model that is measured, with a table of what moved; then what to do for the others."""
-    ordered = sorted(models, key=lambda each: (not each.drifted, each.model))
+    ordered = sorted(models, key=lambda each: (not each.drifted_columns, each.model))
     parts = [str(_draw_model(each, now_s)) for each in ordered if each.source != "none"]
     unmeasured = [each.model for each in models if each.source == "none"]
     if unmeasured:
@@ -132,7 +132,7 @@ def _draw_model(model: InputDrift, now_s: float) -> Html:
     name = Html(f"<strong>{look.escape(model.model)}</strong>: ")
     if model.problem:
         return Html(f"<p>{name}{look.inline(PROBLEMS[model.problem])}</p>")
-    line = Html(f"<p>{name}{look.verdict('warn' if model.drifted else 'good', _state(model))}</p>")
+    line = Html(f"<p>{name}{look.verdict('warn' if model.drifted_columns else 'good', _state(model))}</p>")
     return Html(f"{line}{_draw_columns(model, now_s)}{_origin(model, now_s)}")
 
 
@@ -152,7 +152,7 @@ PROBLEMS = {
 
 
 def _state(model: InputDrift) -> Text:
-    drifted, total = model.drifted, len(model.columns)
+    drifted, total = model.drifted_columns, len(model.columns)
     if not drifted:
         return Text(f"none of {total} columns has drifted.", f"{total} 列均未漂移。")
     matter = sum(column.matters is True for column in drifted)
