@@ -51,8 +51,9 @@ def history_page(history: History, settings: Settings, child: GroupMember | None
 
 def drift_page(settings: Settings, app: Callable[[], App], scoring: Sequence[ScoringRoutes]) -> DriftPage:
     """GET /v1/drift, of what this server knows of its models: events that it scored, documents beside its log."""
-    from deepseek.observe.drift.console import DRIFT_DOCUMENT, DriftPage, InputDrift, drift_of_events, read_document
+    from deepseek.observe.drift.console import DriftPage, InputDrift, drift_of_events, read_document
     from deepseek.observe.predictions.config import PredictionLogConfig
+    from deepseek.observe.reading.files import DRIFT_DOCUMENT
 
     log = settings.prediction_log
     folder = PredictionLogConfig.parse(log).folder if log else None
