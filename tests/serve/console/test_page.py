@@ -103,3 +103,8 @@ def test_the_console_is_compressed_for_who_takes_it_so(server: Server) -> None:
         assert "content-encoding" not in answer.headers
         assert (answer.text, answer.headers["vary"]) == (packed.text, "accept-encoding")
         assert answer.headers["content-security-policy"] == packed.headers["content-security-policy"]
+
+
+def test_models_without_a_card_of_their_training_rows_have_no_part_of_drift(server: Server) -> None:
+    document = httpx.get(f"{server.url}/v1/drift").json()
+    assert (document["models"], document["html"]) == ([], "")

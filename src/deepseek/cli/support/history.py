@@ -65,6 +65,8 @@ def drift_page(settings: Settings, app: Callable[[], App], scoring: Sequence[Sco
             name = model.name
             if name in monitors:
                 found.append(drift_of_events(name, monitors[name].figures(), time()))
+            elif model.adapter.runtime is None:  # no bundle, so nothing is known of the rows that it was trained on
+                continue
             elif folder is not None and Path(name).name == name:  # no way out of the folder
                 found.append(read_document(name, folder / f"{name}{DRIFT_DOCUMENT}", model.digest))
             else:
