@@ -43,6 +43,7 @@ def write_image(
         print(f"warning: two builds of the image differ: {' and '.join(ids)}", file=sys.stderr)
     name = f"deepseek-{version}-image"
     docker("save", "--output", str(out / f"{name}.tar"), tag)
+    (out / f"{name}.tar").chmod(0o644)  # docker lets its owner alone read it
     record = {
         "image": tag, "id": ids[-1], "is_reproduced": is_reproduced, "base": BASE,
         "base_id": docker("image", "inspect", "--format", "{{.Id}}", BASE),

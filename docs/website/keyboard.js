@@ -1,8 +1,11 @@
-// A wide table scrolls sideways: by the keyboard as well. The theme's script, once it is there, wraps it into what scrolls.
+// What is wide scrolls sideways: by the keyboard as well. The theme's script, once it is there, wraps tables into what
+// scrolls, and does the same for code.
 const reach = () => {
-  for (const table of document.querySelectorAll(".md-typeset table:not([class]), .md-typeset__scrollwrap")) {
-    if (table.scrollWidth > table.clientWidth && !table.closest(".md-typeset__table")) table.tabIndex = 0;
-    else table.removeAttribute("tabindex");
+  for (const wide of document.querySelectorAll(
+    ".md-typeset table:not([class]), .md-typeset__scrollwrap, .md-typeset pre > code",
+  )) {
+    if (wide.scrollWidth > wide.clientWidth && !wide.closest(".md-typeset__table")) wide.tabIndex = 0;
+    else if (wide.matches("table")) wide.removeAttribute("tabindex");
   }
 };
 addEventListener("load", reach);

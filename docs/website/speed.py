@@ -18,8 +18,8 @@ SCRIPTS = re.compile(r'<script src="([^"]*/bundle\.\w+\.min\.js)"></script>')
 def with_both_themes(text: str, pictures: Path) -> str:
     """A picture that is there in both themes is shown in the one that the reader has chosen.
 
-    It has its size in pixels, so that nothing jumps when it comes. The first of a page comes at once, later ones when
-    they are scrolled to; one of the other theme is never seen, hence never fetched.
+    It has its size in pixels, so that nothing jumps when it comes. The first light one of a page comes at once (in the
+    dark theme, too, which pays for it), all others when they are scrolled to and seen.
     """
     first = True
 
