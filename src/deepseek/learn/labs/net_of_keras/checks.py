@@ -140,7 +140,7 @@ def write_shelf(data: DataFolder) -> dict[str, list[str | None]]:
 
 def shelf_net(reason: str, names: Sequence[str], rng: np.random.Generator) -> Any:
     """A net whose layer names[0] is refused for that reason; the other layers are Keras' own."""
-    keras = need("keras", extra="keras-convert")
+    keras: Any = need("keras", extra="keras-convert")
 
     @keras.saving.register_keras_serializable(package="scanner")
     class Soften(keras.layers.Layer):  # type: ignore[misc]

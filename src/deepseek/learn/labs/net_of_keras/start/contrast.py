@@ -8,7 +8,7 @@ import keras
 
 
 @keras.saving.register_keras_serializable(package="scanner")
-class Contrast(keras.layers.Layer):
+class Contrast(keras.layers.Layer):  # type: ignore[misc]  # Keras states no types
     """Brightness below `low` becomes 0, that above `high` becomes 1, and what lies between them grows evenly."""
 
     def __init__(self, low: float, high: float, **kwargs: Any) -> None:
