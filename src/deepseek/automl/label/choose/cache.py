@@ -14,11 +14,12 @@ from safetensors.numpy import save_file
 from deepseek.automl.label.choose.features import ItemFeatures, make_features
 from deepseek.automl.label.project.project import Project
 from deepseek.automl.label.project.records import Item
+from deepseek.engines.text.source.installed import installed_encoder
 from deepseek.extras import need
 from deepseek.files import atomic_file
 
 FILE_NAME = "features.safetensors"
-VERSION = 1
+VERSION = 2
 MAX_POOL = 20_000  # items that a queue is chosen among, drawn at random
 
 
@@ -47,7 +48,11 @@ def load_features(project: Project) -> ItemFeatures:
 
 
 def _key_of(project: Project, items: Sequence[Item]) -> str:
-    document = [VERSION, project.definition.source_digest, project.definition.seed, [item.number for item in items]]
+    encoder = installed_encoder()
+    document = [
+        VERSION, "" if encoder is None else encoder.name, project.definition.source_digest, project.definition.seed,
+        [item.number for item in items],
+    ]  # fmt: skip
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()
 
 
