@@ -28,11 +28,35 @@ LOST = -1.0  # each value of a line that the scanner has lost
 BRIGHTEST = 16.0
 MAX_ROWS, MIN_WHOLE, MIN_LOST = 64, 8, 8
 TOLERANCE = 1e-3  # of a chance; both sides compute in float32, some 1e-6 apart
-CONTRAST = Path(__file__).parent / "start" / "contrast.py"
 SAVED_AT = "2026-11-30@00:00:00"  # so that the same seed writes the same bytes
 LAMBDA_CODE = "4wAAAAAAAAAA"
 SHELF = ("a", "b", "c", "d")
 REASONS = ("code", "custom", "backend", "nothing")
+#: contrast.py of a learner: the layer of the colleagues.
+CONTRAST = '''"""The layer of your colleagues that net.keras names. Its code is here, and not in that file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="scanner")
+class Contrast(keras.layers.Layer):
+    """Brightness below `low` becomes 0, that above `high` becomes 1, and what lies between them grows evenly."""
+
+    def __init__(self, low: float, high: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.low, self.high = low, high
+        self.supports_masking = True  # lines that are masked before this layer stay masked behind it
+
+    def call(self, lines: Any) -> Any:
+        return keras.ops.clip((lines - self.low) / (self.high - self.low), 0.0, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "low": self.low, "high": self.high}
+'''
 LAYER_NAMES = ("smooth", "sharpen", "level", "lighten", "halve", "trim", "frame", "gather")
 
 
@@ -76,8 +100,8 @@ def make(data: DataFolder) -> object:
     new[2] = LOST
     np.savez(data.path("train.npz"), lines=pictures[:NUM_TRAIN], digit=digits[:NUM_TRAIN])
     np.savez(data.path("new.npz"), lines=new)
-    model = keras_net(net)
-    save_net(model, data.path("net.keras"))
+    data.write_text("contrast.py", CONTRAST)
+    save_net(keras_net(net, data.folder / "contrast.py"), data.path("net.keras"))
     return {"net": asdict(net), "shelf": write_shelf(data)}
 
 
@@ -110,10 +134,10 @@ def fit_net(rng: np.random.Generator, pictures: Pictures, digits: NDArray[np.int
     return Net(low, high, net.reader, [digit[:-1].tolist(), digit[-1].tolist()])
 
 
-def keras_net(net: Net) -> Any:
+def keras_net(net: Net, layer_file: Path) -> Any:
     keras = need("keras", extra="keras-convert")
-    spec = importlib.util.spec_from_file_location("contrast", CONTRAST)
-    assert spec is not None  # noqa: S101  (it is a file of the lab)
+    spec = importlib.util.spec_from_file_location("contrast", layer_file)
+    assert spec is not None  # noqa: S101  (it was written before)
     assert spec.loader is not None  # noqa: S101
     contrast = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(contrast)
