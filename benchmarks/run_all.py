@@ -22,7 +22,8 @@ HERE = Path(__file__).resolve().parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 #: Scripts in the order in which they run, the short ones first.
 SCRIPTS = (
-    "plan", "cold_start", "citations", "citations_opposites", "review", "explain", "explain_trees", "explain_load",
+    "plan", "cold_start", "front_door", "citations", "citations_opposites", "review", "explain", "explain_trees",
+    "explain_load",
     "serve_row", "sklearn_bundles", "hostile", "hostile_network", "messy_columns", "serving", "root_cause", "drift",
     "observe", "custom_operator", "cleaning", "labelling", "label_page", "generation", "train_loop", "elastic",
     "compression", "compression_edge", "compression_distill", "compression_quantize", "compression_vision",
