@@ -172,7 +172,8 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
 
     def weight_decay_of(self, group: ParameterGroup, steps: Tensor) -> Tensor:
         """The decay per unit of rate after so many steps: the group's own fades, what `report` adds does not."""
-        return (decay_share(steps) + (self._regularization.decay_factor - 1)) * group["weight_decay"]
+        share: Tensor = decay_share(steps) + (self._regularization.decay_factor - 1)
+        return share * float(group["weight_decay"])
 
     def attach(self, model: nn.Module) -> Regularization:
         """Let `report` move the dropout of a model. Returns the handle that knows the label smoothing."""

@@ -34,7 +34,7 @@ MAX_STEP_RATIO, TRUST_HALF_LIFE_STEPS = (
     0.1,
     50.0,
 )  # largest step of a tensor relative to its scale, and when half of it is gone by default
-DECAY_HALF_LIFE_STEPS, DECAY_POWER = 400.0, 4  # when half of the weight decay is gone, and how fast it goes then
+DECAY_HALF_LIFE_STEPS = 400.0  # when half of the weight decay is gone
 MIN_RMS = 0.03  # of a tensor's scale
 MIN_SCALE = 1e-4  # of Adam's scales in the eigenbases, relative to their root mean square
 BOUND_RATIO, BOUND_FROM_STEP, BOUND_GROWTH, BOUND_PULL = 1.2, 50, 1e-3, 0.2  # of the size of a matrix
@@ -107,7 +107,8 @@ def decay_share(step: Count) -> Count:
     >>> decay_share(0), decay_share(400), decay_share(4000) < 0.001
     (1.0, 0.5, True)
     """
-    return 1 / (1 + (step / DECAY_HALF_LIFE_STEPS) ** DECAY_POWER)
+    relative = (step / DECAY_HALF_LIFE_STEPS) ** 2
+    return 1 / (1 + relative * relative)
 
 
 def max_relative_step(step: float, half: float = TRUST_HALF_LIFE_STEPS) -> float:

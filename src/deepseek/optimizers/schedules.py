@@ -18,7 +18,7 @@ def schedule_share(group: ParameterGroup) -> float:
     """The share of its peak at which a scheduler holds a group's "lr", 0 to 1; a higher "lr" is a new peak."""
     lr = float(group["lr"])
     group["peak_lr"] = max(group["peak_lr"], lr)
-    return lr / group["peak_lr"]
+    return lr / float(group["peak_lr"])
 
 
 def effective_rate(group: ParameterGroup) -> Tensor:
