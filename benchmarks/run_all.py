@@ -27,12 +27,12 @@ SCRIPTS = (
     "serve_row", "sklearn_bundles", "hostile", "hostile_network", "messy_columns", "serving", "root_cause", "drift",
     "observe", "custom_operator", "cleaning", "labelling", "label_page", "generation", "train_loop", "elastic",
     "compression", "compression_edge", "compression_distill", "compression_quantize", "compression_vision",
-    "distributed", "pipeline", "optimizers", "keras_optimizer", "keras_models", "reading", "multimodal",
-    "multimodal_photos", "multimodal_ct", "multimodal_autogluon", "first_hour", "fraud_stream", "fraud_stream_trees",
-    "fraud_stream_server", "encrypted", "federated", "federated_trees", "federated_vertical", "private_training",
-    "process", "maintenance", "defects", "assistant_server", "question_pairs",
+    "distributed", "pipeline", "optimizers", "optimizers_long", "keras_optimizer", "keras_models", "reading",
+    "multimodal", "multimodal_photos", "multimodal_ct", "multimodal_autogluon", "first_hour", "fraud_stream",
+    "fraud_stream_trees", "fraud_stream_server", "encrypted", "federated", "federated_trees", "federated_vertical",
+    "private_training", "process", "maintenance", "defects", "assistant_server", "question_pairs",
     "assistant", "checklist", "judgment", "fraud_graph", "fraud_rings", "fraud_threshold", "fraud_snapshot",
-    "ship_fraud", "ship_quality", "unseen_tables",
+    "ship_fraud", "ship_quality", "unseen_tables", "learning_path", "learning_path_installs",
 )  # fmt: skip
 HEADER = """# Benchmarks
 

@@ -34,7 +34,12 @@ def train(num_steps: int, **options: Any) -> tuple[Trace, list[TraceRow]]:
             optimizer.report(train_loss=1.0, val_loss=1.0)
             optimizer.report(train_loss=0.5, val_loss=2.0)  # level 0.1: weight decay times 1.9
         trace.record(loss)
-        expected.append(TraceRow(step, optimizer.get_current_lr(), 0.1 if step < 3 else 0.19, loss.item()))
+        head = optimizer.param_groups[0]
+        found_lr = head["lr"] * head["control"][0].exp().item()
+        trust = 1 / (1 + step / 50)
+        decay = 0.1 / (1 + (step / 400) ** 4) + (0.0 if step < 3 else 0.09)  # what `report` added does not fade
+        row = (optimizer.get_current_lr(), decay, loss.item(), found_lr, head["limits"].max().item(), 0.1 * trust)
+        expected.append(TraceRow(step, *row))
     return trace, expected
 
 
@@ -52,7 +57,7 @@ def test_tensorboard_reads_back_the_rows(tmp_path: Path) -> None:
     trace, expected = train(6)
     trace.write(tmp_path)
     events = EventAccumulator(str(tmp_path)).Reload()
-    for name in ("lr", "weight_decay", "loss"):
+    for name in ("lr", "weight_decay", "loss", "found_lr", "max_lr", "trust"):
         shown = events.Scalars(f"optimizer/{name}")
         assert [each.step for each in shown] == [1, 2, 3, 4, 5, 6]
         np.testing.assert_allclose([each.value for each in shown], [getattr(row, name) for row in expected], rtol=1e-5)
@@ -64,7 +69,7 @@ def blue(image: Any) -> Any:
     return (np.abs(np.asarray(image).astype(int) - colour) < 8).all(-1)
 
 
-def test_the_picture_is_a_png_with_three_lines(tmp_path: Path) -> None:
+def test_the_picture_is_a_png_with_five_lines(tmp_path: Path) -> None:
     from PIL import Image
 
     path = train(20)[0].draw(tmp_path / "trace.png")
@@ -72,8 +77,8 @@ def test_the_picture_is_a_png_with_three_lines(tmp_path: Path) -> None:
         assert image.format == "PNG"
         rows = blue(image).any(1)
         height = len(rows)
-    for third in range(3):  # each panel has its line
-        assert rows[height * third // 3 : height * (third + 1) // 3].any()
+    for fifth in range(5):  # each panel has its line
+        assert rows[height * fifth // 5 : height * (fifth + 1) // 5].any()
 
 
 def test_a_line_that_rises_is_drawn_rising_and_what_is_not_finite_leaves_a_gap() -> None:

@@ -25,13 +25,16 @@ that.
    3), taken for matrices in the eigenbases of the gradients' Kronecker factors (kronecker.py). There, scales below
    MIN_SCALE of their root mean square are rounding errors and are not blown up.
 5. The bounds, per tensor: the step is at most trust_t max(rms(w), MIN_RMS), trust_t falling as 1 / t at last
-   (config.max_relative_step). Decoupled weight decay; and once the rate has found its level, a matrix that grows faster
-   than BOUND_GROWTH a step is pulled back, after constrained parameter regularization (arXiv 2311.09058, section 4:
-   there by a Lagrange multiplier, here by a share BOUND_PULL of the excess).
+   (config.max_relative_step), t counting the tensor's own steps. Decoupled weight decay, which fades as 1 / t^4
+   (config.decay_share): it holds a short training back from learning its rows by heart, and a long one back from
+   anything. Both rate and bound follow a scheduler (schedules.py). And once the rate has found its level, a matrix that
+   grows faster than BOUND_GROWTH a step is pulled back, after constrained parameter regularization (arXiv 2311.09058,
+   section 4: there by a Lagrange multiplier, here by a share BOUND_PULL of the excess).
 6. `report(train_loss=, val_loss=)` moves dropout, label smoothing and weight decay by the gap (regularization.py).
 
 A gradient that is NaN, infinite or too long for float32 would leave no weight a number: such a step is not taken, and
-nothing of the state moves.
+nothing of the state moves. Nor does it where all gradients are 0, which tell nothing: the usual length would shrink,
+and later gradients would be clipped to it.
 
 adaptive_reference.py is the same in plain loops; tests hold the two equal. All signals stay tensors on the device: a
 step waits for one thing, whether its gradients are finite. With sharded parameters (FSDP2) their sums are all-reduced,
@@ -44,7 +47,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, overload
 
 import torch
@@ -67,36 +70,23 @@ from deepseek.optimizers.config import (
     CLIP_RATIO,
     INITIAL_LR,
     MAX_RATE,
+    MAX_STEP_RATIO,
     MIN_RMS,
     TRUST_HALF_LIFE_STEPS,
     AdaptiveConfig,
     ParameterGroup,
     ParameterState,
+    decay_share,
     max_log_rate_change,
-    max_relative_step,
+    trust_share,
 )  # fmt: skip
 from deepseek.optimizers.directions import cache_sized_pieces, update_elementwise_directions, update_matrix_direction
 from deepseek.optimizers.regularization import Regularization
+from deepseek.optimizers.schedules import held_change, schedule_share
 from deepseek.optimizers.sharding import local_part, sum_over_group, sum_over_shards
+from deepseek.optimizers.slices import ParameterSlice, split_slice, sum_scalars
 
 NUM_CONTROLS = 4  # of a group: the logarithm of the rate's factor, mean and mean square of the cosine, mean norm
-
-
-@dataclass
-class ParameterSlice:
-    """The parameters of one group that have a gradient, all lists in one order (n of them)."""
-
-    group: ParameterGroup
-    at: Tensor  # (n,) indices in the group
-    params: list[Tensor]  # what this rank holds of each
-    grads: list[Tensor]  # the same part, in the shape of the moments
-    states: list[ParameterState]
-    whole: list[nn.Parameter]  # the parameters themselves, which may be sharded
-
-    @property
-    def sizes(self) -> Tensor:
-        """(n,) elements of each whole parameter."""
-        return torch.tensor([param.numel() for param in self.whole], dtype=torch.float32, device=self.at.device)
 
 
 class AdaptiveOptimizer(torch.optim.Optimizer):
@@ -158,11 +148,14 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             (num_params,), math.inf, dtype=torch.float32, device=device
         )  # of the root mean square of each matrix
         group["norms"] = torch.zeros(num_params, dtype=torch.float32, device=device)  # of the directions taken last
+        # The rate that the trust in each tensor allows, 0 before its first step; and the highest "lr" so far.
+        group["limits"], group["peak_lr"] = torch.zeros_like(group["norms"]), float(group["lr"])
         # log of the rate relative to "lr", mean alignment and mean of its square, mean norm of the gradient; those of
         # the first group count
         group["control"] = torch.zeros(NUM_CONTROLS, dtype=torch.float32, device=device)
         group["step"] = 0
         group["num_skipped"] = 0  # steps of which nothing was taken; that of the first group counts
+        group["num_zero"] = 0  # steps in a row whose gradients were all 0, likewise
 
     @property
     def num_skipped_steps(self) -> int:
@@ -170,9 +163,17 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         return int(self.param_groups[0]["num_skipped"])
 
     def get_current_lr(self) -> float:
-        """The learning rate of the next step, of the first group; bounds per tensor may lower it."""
+        """The learning rate of the next step, of the first group: what was found, or the rate that trust allows the
+        tensor with the widest bound, where that is lower."""
         group = self.param_groups[0]
-        return float(group["lr"]) * math.exp(group["control"][0].item())
+        found = float(group["lr"]) * math.exp(group["control"][0].item())
+        limit = group["limits"].max().item() * schedule_share(group)
+        return min(found, limit) if limit > 0 else found
+
+    def weight_decay_of(self, group: ParameterGroup, steps: Tensor) -> Tensor:
+        """The decay per unit of rate after so many steps: the group's own fades, what `report` adds does not."""
+        share: Tensor = decay_share(steps) + (self._regularization.decay_factor - 1)
+        return share * float(group["weight_decay"])
 
     def attach(self, model: nn.Module) -> Regularization:
         """Let `report` move the dropout of a model. Returns the handle that knows the label smoothing."""
@@ -206,10 +207,13 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
                 )
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "regularisation"})
         for group in self.param_groups:
-            for name, usual in (("trust_steps", TRUST_HALF_LIFE_STEPS), ("betas", (BETA1, BETA2)), ("num_skipped", 0)):
+            for name, usual in (("trust_steps", TRUST_HALF_LIFE_STEPS), ("betas", (BETA1, BETA2)), ("num_skipped", 0),
+                                ("num_zero", 0),
+                                ("peak_lr", max(float(group["lr"]), group["initial_lr"])),
+                                ("limits", torch.zeros_like(group["norms"]))):  # fmt: skip
                 group.setdefault(name, usual)  # of a checkpoint from before there was such a thing
             device = local_part(group["params"][0]).device
-            for name in ("control", "bounds", "norms"):
+            for name in ("control", "bounds", "norms", "limits"):
                 group[name] = group[name].to(device, copy=True)
         self._regularization.load_state_dict(state_dict.get("regularisation", {}))
 
@@ -229,13 +233,18 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             return loss
         head = self.param_groups[0]
         dot, square, length = self._sums(slices, head["control"])
-        if not bool((dot.isfinite() & square.isfinite()).item()):
+        is_finite, is_zero = torch.stack([dot.isfinite() & square.isfinite(), square == 0]).tolist()
+        if not is_finite:
             self._skip(slices)
+            return loss
+        head["num_zero"] = head["num_zero"] + 1 if is_zero else 0
+        if is_zero:
+            _warn_of_zeros(head["num_zero"])
             return loss
         step = head["step"] = head["step"] + 1
         clip = self._control(dot, square.sqrt(), length.sqrt(), head["control"], step)
         for whole_slice in slices:
-            for part in _split_slice(whole_slice):
+            for part in split_slice(whole_slice):
                 _update_directions(part, clip)
                 self._move(part, head["control"], step)
         return loss
@@ -280,15 +289,16 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             norms += torch._foreach_norm(part.grads)
             lengths.append(part.group["norms"][part.at].to(control.device).square().sum())
         squares = [norm.to(control.dtype).square() for norm in norms]  # float16 holds none above 65,504
-        sums = torch.stack([_sum_scalars(dots, control), _sum_scalars(squares, control)])
+        sums = torch.stack([sum_scalars(dots, control), sum_scalars(squares, control)])
         sums = sum_over_shards(sums, [param for part in slices for param in part.whole])
-        return sum_over_group(torch.cat([sums, _sum_scalars(lengths, control)[None]]), self._group)
+        return sum_over_group(torch.cat([sums, sum_scalars(lengths, control)[None]]), self._group)
 
     def _skip(self, slices: list[ParameterSlice]) -> None:
-        """Count a step that is not taken, and say so the first time. The sums are of all ranks, so all of them skip."""
+        """Count a step that is not taken, and say so of the 1st, 10th, 100th, ... The sums are of all ranks,
+        so all of them skip."""
         head = self.param_groups[0]
         head["num_skipped"] += 1
-        if head["num_skipped"] > 1:
+        if not _is_power_of_ten(head["num_skipped"]):
             return
         grads = [(grad, param) for part in slices for grad, param in zip(part.grads, part.whole, strict=True)]
         shapes = [tuple(param.shape) for grad, param in grads if not grad.isfinite().all()]
@@ -296,8 +306,8 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         if shapes:
             where = f"{len(shapes)} of {len(grads)} gradients are not finite, first that of a parameter of {shapes[0]}"
         warnings.warn(
-            f"{where}: the step was skipped and nothing was changed. Look at the batch, or lower initial_lr; "
-            "num_skipped_steps counts such steps, and this is said once.",
+            f"{where}: the step was skipped and nothing was changed, for the {head['num_skipped']}. time. Look at the "
+            "batch, or lower initial_lr; num_skipped_steps counts such steps.",
             stacklevel=5,  # whoever called step(), which torch wraps twice
         )
 
@@ -313,7 +323,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             corrected = control[1:3] / (1 - BETA_ALIGNMENT ** (step - 1))
             ratio = 1 + corrected[0] / corrected[1].sqrt().clamp_min(1e-30)
             head = self.param_groups[0]
-            change = (ratio - head["dynamic_threshold"]).clamp(-1.0, 1.0)
+            change = held_change((ratio - head["dynamic_threshold"]).clamp(-1.0, 1.0), schedule_share(head))
             # OneCycleLR and CyclicLR write an initial_lr of their own and raise "lr" above it.
             top = math.log(max(MAX_RATE / max(head["initial_lr"], float(head["lr"])), 1.0))
             control[0].add_(change, alpha=max_log_rate_change(step, head["lr_decay_rate"])).clamp_max_(top)
@@ -332,10 +342,16 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         weight, length = (squares[0] / sizes).sqrt(), (squares[1] / sizes).sqrt()
         group["norms"][at] = squares[1].sqrt()
         rate = group["lr"] * control[0].exp().to(at.device)
-        rates = torch.minimum(
-            rate, max_relative_step(step, group["trust_steps"]) * weight.clamp_min(MIN_RMS) / length.clamp_min(1e-30)
+        steps = torch.tensor([state["step"] for state in part.states], dtype=torch.float32, device=at.device)
+        limits = (
+            MAX_STEP_RATIO
+            * trust_share(steps, group["trust_steps"])
+            * weight.clamp_min(MIN_RMS)
+            / length.clamp_min(1e-30)
         )
-        keeps = 1 - rates * (group["weight_decay"] * self._regularization.decay_factor)
+        group["limits"][at] = limits
+        rates = torch.minimum(rate, limits * schedule_share(group))
+        keeps = 1 - rates * self.weight_decay_of(group, steps)
         if step >= BOUND_FROM_STEP:
             is_settled = (control[1].to(at.device) <= 0) | (rates < rate)
             bounds = group["bounds"][at]
@@ -351,16 +367,18 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
                 piece.mul_(scales[0]).addcmul_(step_taken, scales[1], value=-1)
 
 
-def _split_slice(part: ParameterSlice) -> list[ParameterSlice]:
-    """All at once, or one tensor after the other."""
-    if part.group["foreach"]:
-        return [part]
-    return [
-        ParameterSlice(part.group, part.at[i : i + 1], part.params[i : i + 1], part.grads[i : i + 1],
-        part.states[i : i + 1],
-              part.whole[i : i + 1])
-        for i in range(len(part.params))
-    ]  # fmt: skip
+def _is_power_of_ten(count: int) -> bool:
+    return str(count).strip("0") == "1"
+
+
+def _warn_of_zeros(count: int) -> None:
+    """Say of the 10th, 100th, ... step in a row that its gradients were all 0. One such step is nothing unusual."""
+    if count > 1 and _is_power_of_ten(count):
+        warnings.warn(
+            f"the gradients of {count} steps in a row were all 0, or too small for their squares in float32: nothing "
+            "was changed. Look whether the loss depends on the parameters, and is not scaled down.",
+            stacklevel=5,  # whoever called step(), which torch wraps twice
+        )
 
 
 def _update_directions(part: ParameterSlice, clip: Tensor) -> None:
@@ -375,9 +393,3 @@ def _update_directions(part: ParameterSlice, clip: Tensor) -> None:
             plain.setdefault(state["step"], []).append((grad, state))
     for step, pairs in plain.items():
         update_elementwise_directions(step, [grad for grad, _ in pairs], [state for _, state in pairs], clip, betas)
-
-
-def _sum_scalars(values: list[Tensor], like: Tensor) -> Tensor:
-    if not values:
-        return like.new_zeros(())
-    return torch.stack([value.to(like.device, like.dtype) for value in values]).sum()

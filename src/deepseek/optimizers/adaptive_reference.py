@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from deepseek.optimizers import config as k
-from deepseek.optimizers.config import AdaptiveConfig, max_log_rate_change, max_relative_step
+from deepseek.optimizers.config import AdaptiveConfig, decay_share, max_log_rate_change, max_relative_step
 
 
 @dataclass
@@ -29,6 +29,7 @@ class TensorState:
     factors: dict[int, Tensor] = field(default_factory=dict)  # axis -> L or R
     bases: dict[int, Tensor] = field(default_factory=dict)  # axis -> Q_L or Q_R
     bound: float = math.inf
+    limit: float = 0.0  # the rate that trust allows
 
 
 class AdaptiveReference:
@@ -45,13 +46,21 @@ class AdaptiveReference:
 
     @property
     def rate(self) -> float:
+        """What was found."""
         return self.config.initial_lr * math.exp(self.log_scale)
+
+    @property
+    def effective_rate(self) -> float:
+        """The largest rate that a tensor would take."""
+        return min(self.rate, max(one.limit for one in self.tensors) or math.inf)
 
     def step(self, grads: list[Tensor]) -> None:
         shaped = [grad.reshape(one.mean.shape) for grad, one in zip(grads, self.tensors, strict=True)]
         norm = math.sqrt(sum(float(grad.square().sum()) for grad in shaped))
         if not math.isfinite(norm):
             self.num_skipped_steps += 1
+            return
+        if norm == 0:
             return
         self.num_steps += 1
         self._find_rate(shaped, norm)
@@ -121,11 +130,10 @@ class AdaptiveReference:
         """5. The bounds."""
         weight = float(one.param.square().mean().sqrt())
         length = float(one.direction.square().mean().sqrt())
-        rate = min(
-            self.rate,
-            max_relative_step(self.num_steps, self.config.trust_steps) * max(weight, k.MIN_RMS) / max(length, 1e-30),
-        )
-        keep = 1 - rate * self.config.weight_decay
+        trust = max_relative_step(self.num_steps, self.config.trust_steps)
+        one.limit = trust * max(weight, k.MIN_RMS) / max(length, 1e-30)
+        rate = min(self.rate, one.limit)
+        keep = 1 - rate * self.config.weight_decay * decay_share(self.num_steps)
         if self.num_steps >= k.BOUND_FROM_STEP:
             is_settled = self.alignment <= 0 or rate < self.rate
             if one.param.ndim > 1 and is_settled and one.bound == math.inf:

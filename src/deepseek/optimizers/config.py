@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from deepseek.errors import InputError
 
@@ -34,9 +34,11 @@ MAX_STEP_RATIO, TRUST_HALF_LIFE_STEPS = (
     0.1,
     50.0,
 )  # largest step of a tensor relative to its scale, and when half of it is gone by default
+DECAY_HALF_LIFE_STEPS = 400.0  # when half of the weight decay is gone
 MIN_RMS = 0.03  # of a tensor's scale
 MIN_SCALE = 1e-4  # of Adam's scales in the eigenbases, relative to their root mean square
 BOUND_RATIO, BOUND_FROM_STEP, BOUND_GROWTH, BOUND_PULL = 1.2, 50, 1e-3, 0.2  # of the size of a matrix
+FREE_SHARE, HELD_CUT = 0.9, -0.5  # of a schedule's peak from which the rate is found; what cuts it below that
 PIECE_ELEMENTS = (
     2**15
 )  # elements that a CPU works at before it goes on to the next: five such arrays fit into its cache
@@ -86,14 +88,36 @@ def _are_betas(betas: Any) -> bool:
     return isinstance(betas, tuple | list) and len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
 
 
-def max_relative_step(step: int, half: float = TRUST_HALF_LIFE_STEPS) -> float:
+Count = TypeVar("Count", float, Any)  # a number, or a tensor of numbers
+
+
+def trust_share(step: Count, half: float = TRUST_HALF_LIFE_STEPS) -> Count:
+    """What is left of the first trust in a tensor after so many steps of its own. `half`: the steps after which half is
+    gone.
+
+    >>> trust_share(0), trust_share(50), trust_share(150)
+    (1.0, 0.5, 0.25)
+    """
+    return 1 / (1 + step / half)
+
+
+def decay_share(step: Count) -> Count:
+    """What is left of the weight decay of a tensor after so many steps of its own.
+
+    >>> decay_share(0), decay_share(400), decay_share(4000) < 0.001
+    (1.0, 0.5, True)
+    """
+    relative = (step / DECAY_HALF_LIFE_STEPS) ** 2
+    return 1 / (1 + relative * relative)
+
+
+def max_relative_step(step: float, half: float = TRUST_HALF_LIFE_STEPS) -> float:
     """The largest step of a tensor relative to its size, as Adafactor's relative step (arXiv 1804.04235, section 8).
-    `half`: the steps after which half of it is gone.
 
     >>> max_relative_step(0), max_relative_step(50)
     (0.1, 0.05)
     """
-    return MAX_STEP_RATIO / (1 + step / half)
+    return MAX_STEP_RATIO * trust_share(step, half)
 
 
 def max_log_rate_change(step: int, lr_decay_rate: float) -> float:

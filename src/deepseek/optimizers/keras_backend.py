@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from types import ModuleType
+from typing import Any
 
 from deepseek.errors import InputError
 from deepseek.extras import need
@@ -55,3 +56,13 @@ def check_arguments(
             fix="give a schedule as learning_rate",
         )  # fmt: skip
     return AdaptiveConfig(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps, (betas[0], betas[1]))
+
+
+def peak_of(learning_rate: Any) -> float:
+    """The highest rate that an optimizer's `learning_rate` will have: a schedule is asked at steps that grow by half
+    each time, a variable is what it is now."""
+    keras = import_keras()
+    if isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+        steps = [0, *(round(1.5**power) for power in range(35))]  # to a million
+        return max(float(keras.ops.convert_to_numpy(learning_rate(step))) for step in steps)
+    return float(keras.ops.convert_to_numpy(learning_rate() if callable(learning_rate) else learning_rate))

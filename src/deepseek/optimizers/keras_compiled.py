@@ -15,7 +15,7 @@ import numpy as np
 
 from deepseek.errors import InputError
 from deepseek.optimizers.config import BETA1, BETA2, TRUST_HALF_LIFE_STEPS
-from deepseek.optimizers.keras_backend import check_arguments, import_keras
+from deepseek.optimizers.keras_backend import check_arguments, import_keras, peak_of
 from deepseek.optimizers.keras_step import (
     StepRates,
     StepState,
@@ -55,6 +55,7 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
         rate = float(config.initial_lr) if learning_rate is None else learning_rate
         super().__init__(rate, weight_decay=config.weight_decay, **kwargs)
         self.adaptive_config = config
+        self._peak_lr = peak_of(self._learning_rate)
         self._level = RegularizationLevel()
 
     def build(self, variables: Sequence[Any]) -> None:
@@ -77,6 +78,7 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
             make("num_skipped", np.zeros((), np.int32)),
         ]  # fmt: skip
         self._regularization_state = make("regularization", np.array(self._level.values()))
+        self._shared.append(make("limits", np.zeros(count)))  # last: files from before it was there have all others
 
     def _make_state(self, variable: Any) -> list[Any]:
         shape, make = matrix_shape(variable.shape), self._make_variable
@@ -99,10 +101,12 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
         return self.add_variable(first.shape, initializer=begin, dtype=dtype, name=name)
 
     def get_current_lr(self) -> float:
-        """The learning rate of the next step; bounds per tensor may lower it. InputError before `build`."""
+        """The learning rate of the next step; the trust in each tensor may lower it. InputError before `build`."""
         self._check_built()
-        control = keras.ops.convert_to_numpy(self._shared[0].value)
-        return float(keras.ops.convert_to_numpy(self.learning_rate)) * math.exp(float(control[0]))
+        control, limits = (keras.ops.convert_to_numpy(self._shared[place].value) for place in (0, 5))
+        rate = float(keras.ops.convert_to_numpy(self.learning_rate))
+        found, limit = rate * math.exp(float(control[0])), float(limits.max()) * min(rate / self._peak_lr, 1.0)
+        return min(found, limit) if limit > 0 else found
 
     @property
     def num_skipped_steps(self) -> int:
@@ -132,7 +136,23 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
 
     def get_config(self) -> dict[str, Any]:
         config: dict[str, Any] = super().get_config()
-        return config | asdict(self.adaptive_config)
+        return config | asdict(self.adaptive_config) | {"peak_lr": self._peak_lr}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> AdaptiveOptimizer:
+        """As of any Keras optimizer. A file from before there was such a thing has no "peak_lr"."""
+        rest = dict(config)
+        peak = rest.pop("peak_lr", 0.0)
+        optimizer: AdaptiveOptimizer = super().from_config(rest, custom_objects)
+        optimizer._peak_lr = max(peak, optimizer._peak_lr)
+        return optimizer
+
+    def load_own_variables(self, store: Any) -> None:
+        """What save_own_variables wrote; a file from before there were limits has none."""
+        values = {key: store[key] for key in store.keys()}  # noqa: SIM118 - Keras' stores cannot be iterated over
+        if self.built and len(values) == len(self.variables) - 1:
+            values[str(len(values))] = np.zeros(self._shared[5].shape, np.float32)
+        super().load_own_variables(values)
 
     def _check_built(self) -> None:
         if not self.built:
@@ -152,7 +172,7 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
         whole = self._state()
         state = StepState(
             tuple(whole.tensors[place] for place in places), whole.control, ops.take(whole.bounds, places),
-            ops.take(whole.norms, places), whole.step, whole.num_skipped,
+            ops.take(whole.norms, places), whole.step, whole.num_skipped, ops.take(whole.limits, places),
         )  # fmt: skip
         level = ops.convert_to_tensor(self._regularization_state)[0]
         decays = np.array(
@@ -160,7 +180,7 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
             np.float32,
         )
         rates = StepRates(
-            ops.cast(learning_rate, "float32"), decays * (1 + RegularizationLevel.MAX_EXTRA_DECAY * level)
+            ops.cast(learning_rate, "float32"), self._peak_lr, decays, RegularizationLevel.MAX_EXTRA_DECAY * level
         )
         params = [ops.convert_to_tensor(variable) for variable in trainable_variables]
         grads = [ops.convert_to_tensor(grad) for grad in grads]
@@ -185,10 +205,11 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
             values = (one.mean, one.square, one.direction, one.step, *one.factors, *one.bases)
             for variable, value in zip(self._tensor_variables[place], values, strict=True):
                 variable.assign(value)
-        control, bounds, norms, step, num_skipped = self._shared
+        control, bounds, norms, step, num_skipped, limits = self._shared
         at = np.array(places)[:, None]
         control.assign(after.control)
         bounds.assign(ops.scatter_update(bounds, at, after.bounds))
         norms.assign(ops.scatter_update(norms, at, after.norms))
+        limits.assign(ops.scatter_update(limits, at, after.limits))
         step.assign(after.step)
         num_skipped.assign(after.num_skipped)

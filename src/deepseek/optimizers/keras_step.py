@@ -17,7 +17,7 @@ import numpy as np
 
 from deepseek.extras import need
 from deepseek.optimizers import config as k
-from deepseek.optimizers.config import AdaptiveConfig, eigenbasis_sides
+from deepseek.optimizers.config import AdaptiveConfig, decay_share, eigenbasis_sides
 from deepseek.optimizers.keras_backend import import_keras
 
 Tensor = Any  # of Keras' backend
@@ -46,6 +46,7 @@ class StepState:
     norms: Tensor  # (n,) of the directions taken last
     step: Tensor  # ()
     num_skipped: Tensor  # ()
+    limits: Tensor  # (n,) rates that the trust in each allows, 0 before its first step
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,9 @@ class StepRates:
     """What Keras and `report` set for a step."""
 
     lr: Tensor  # ()
-    weight_decays: Tensor  # (n,) with the factor of `report`
+    peak_lr: float  # of a schedule
+    weight_decays: Tensor  # (n,)
+    extra_decay: Tensor  # () what `report` adds to the decays, in shares of them
 
 
 def sides_of(shape: Sequence[int]) -> list[tuple[int, str]]:
@@ -74,7 +77,7 @@ def take_step(
     settings: AdaptiveConfig, params: Sequence[Tensor], grads: Sequence[Tensor], state: StepState, rates: StepRates
 ) -> tuple[tuple[Tensor, ...], StepState]:
     """The parameters and the state after a step; as they were, with one more skipped, for gradients that are not
-    finite."""
+    finite, and as they were where all are 0."""
     ops = import_keras().ops
     shaped = [ops.reshape(grad, one.mean.shape) for grad, one in zip(grads, state.tensors, strict=True)]
     dot = sum(_dot(grad, one.direction) for grad, one in zip(shaped, state.tensors, strict=True))
@@ -86,10 +89,10 @@ def take_step(
         return (*moved, *flatten_state(after))
 
     def stay() -> tuple[Tensor, ...]:
-        return (*(ops.convert_to_tensor(param) for param in params),
-                *flatten_state(replace(state, num_skipped=state.num_skipped + 1)))  # fmt: skip
+        skipped = replace(state, num_skipped=state.num_skipped + 1 - ops.cast(is_finite, "int32"))
+        return (*(ops.convert_to_tensor(param) for param in params), *flatten_state(skipped))
 
-    leaves = ops.cond(is_finite, move, stay)
+    leaves = ops.cond(ops.logical_and(is_finite, square > 0), move, stay)
     return tuple(leaves[: len(params)]), rebuild_state(state, list(leaves[len(params) :]))
 
 
@@ -99,7 +102,8 @@ def _move(
 ) -> tuple[list[Tensor], StepState]:  # fmt: skip
     ops = import_keras().ops
     step = state.step + 1
-    clip, control = _control(settings, state, rates.lr, dot, norm, ops.cast(step, "float32"))
+    share = ops.minimum(rates.lr / rates.peak_lr, 1.0)
+    clip, control = _control(settings, state, rates.lr, share, dot, norm, ops.cast(step, "float32"))
     tensors = tuple(
         _update_direction(settings, one, grad, clip) for one, grad in zip(state.tensors, grads, strict=True)
     )
@@ -108,9 +112,11 @@ def _move(
     weights = ops.sqrt(ops.stack([_sum_of_squares(param) for param in params]) / sizes)
     lengths = ops.sqrt(squares / sizes)
     rate = rates.lr * ops.exp(control[0])
-    trust = k.MAX_STEP_RATIO / (1 + ops.cast(step, "float32") / settings.trust_steps)
-    paces = ops.minimum(rate, trust * ops.maximum(weights, k.MIN_RMS) / ops.maximum(lengths, _TINY))
-    keeps = 1 - paces * rates.weight_decays
+    own_steps = ops.cast(ops.stack([one.step for one in tensors]), "float32")
+    trust = 1 / (1 + own_steps / settings.trust_steps)
+    limits = k.MAX_STEP_RATIO * trust * ops.maximum(weights, k.MIN_RMS) / ops.maximum(lengths, _TINY)
+    paces = ops.minimum(rate, limits * share)
+    keeps = 1 - paces * rates.weight_decays * (decay_share(own_steps) + rates.extra_decay)
     bounds, pulls = _bounds(params, state.bounds, weights, control[1], paces < rate)
     is_bounded = step >= k.BOUND_FROM_STEP
     keeps = ops.where(is_bounded, keeps * pulls, keeps)
@@ -119,13 +125,14 @@ def _move(
         for place, (param, one) in enumerate(zip(params, tensors, strict=True))
     ]
     after = StepState(
-        tensors, control, ops.where(is_bounded, bounds, state.bounds), ops.sqrt(squares), step, state.num_skipped
-    )
+        tensors, control, ops.where(is_bounded, bounds, state.bounds), ops.sqrt(squares), step, state.num_skipped,
+        limits,
+    )  # fmt: skip
     return moved, after
 
 
 def _control(
-    settings: AdaptiveConfig, state: StepState, lr: Tensor, dot: Tensor, norm: Tensor, step: Tensor
+    settings: AdaptiveConfig, state: StepState, lr: Tensor, share: Tensor, dot: Tensor, norm: Tensor, step: Tensor
 ) -> tuple[Tensor, Tensor]:
     """1. How far was the last step? 2. The rate. 3. The clipping norm: by how much gradients are scaled, and the
     control (4,)."""
@@ -141,6 +148,7 @@ def _control(
     corrected = means / (1 - k.BETA_ALIGNMENT ** ops.maximum(step - 1, 1.0))
     ratio = 1 + corrected[0] / ops.maximum(ops.sqrt(corrected[1]), _TINY)
     change = ops.clip(ratio - settings.dynamic_threshold, -1.0, 1.0)
+    change = ops.where(ops.logical_or(share >= k.FREE_SHARE, change < k.HELD_CUT), change, 0.0)
     pace = -math.log(settings.lr_decay_rate) * (1 + k.BOOST * ops.power(2.0, -step / k.BOOST_STEPS))
     top = ops.log(ops.maximum(k.MAX_RATE / ops.maximum(settings.initial_lr, lr), 1.0))
     log_rate = ops.minimum(before[0] + pace * change, top)
@@ -266,7 +274,7 @@ def flatten_state(state: StepState) -> tuple[Tensor, ...]:
     leaves: list[Tensor] = []
     for one in state.tensors:
         leaves += [one.mean, one.square, one.direction, one.step, *one.factors, *one.bases]
-    leaves += [state.control, state.bounds, state.norms, state.step, state.num_skipped]
+    leaves += [state.control, state.bounds, state.norms, state.step, state.num_skipped, state.limits]
     return tuple(map(ops.convert_to_tensor, leaves))
 
 

@@ -19,7 +19,7 @@ from torch import nn
 from deepseek.errors import InputError
 from deepseek.optimizers import adaptive
 from deepseek.optimizers.config import BETA1, BETA2, TRUST_HALF_LIFE_STEPS
-from deepseek.optimizers.keras_backend import check_arguments, keras_on_torch
+from deepseek.optimizers.keras_backend import check_arguments, keras_on_torch, peak_of
 from deepseek.optimizers.regularization import Regularization
 
 keras = keras_on_torch()
@@ -79,6 +79,8 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
         ]
         used_groups = [group for group in groups if group["params"]]
         self._torch = adaptive.AdaptiveOptimizer(used_groups, **asdict(self.adaptive_config))
+        for group in self._torch.param_groups:
+            group["peak_lr"] = peak_of(self._learning_rate)
         self._torch.attach(self._dropouts)
 
     def get_current_lr(self) -> float:

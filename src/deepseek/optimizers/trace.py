@@ -20,6 +20,8 @@ from deepseek.errors import InputError
 from deepseek.extras import need
 from deepseek.look import numbers
 from deepseek.optimizers.adaptive import AdaptiveOptimizer
+from deepseek.optimizers.config import max_relative_step
+from deepseek.optimizers.schedules import effective_rate, schedule_share
 from deepseek.optimizers.trace_image import Panel, draw_panels
 
 FETCH_STEPS = 256
@@ -30,8 +32,11 @@ class TraceRow(NamedTuple):
 
     step: int
     lr: float  # of the next step
-    weight_decay: float  # per unit of rate, with what `report` made of it
+    weight_decay: float  # of this step, per unit of rate, with what `report` made of it
     loss: float
+    found_lr: float  # what the optimizer found, before its bound
+    max_lr: float  # the rate that trust allows the tensor with the widest bound
+    trust: float  # the largest step of a tensor relative to its size
 
 
 class Trace:
@@ -48,7 +53,7 @@ class Trace:
             raise InputError(f"every is {every}", expected="a number of steps, at least 1", fix="leave it out")
         self._optimizer, self._every = optimizer, every
         self._rows: list[TraceRow] = []
-        self._waiting: list[tuple[int, float, Tensor]] = []
+        self._waiting: list[tuple[int, float, float, Tensor]] = []
 
     def record(self, loss: Tensor | float) -> None:
         """After a step, with its loss. InputError when that is not one number."""
@@ -61,9 +66,13 @@ class Trace:
             )
         if head["step"] % self._every:
             return
-        figures = torch.stack([head["lr"] * control[0].exp(), value.reshape(()).to(control.device, control.dtype)])
-        decay = head["weight_decay"] * self._optimizer._regularization.decay_factor
-        self._waiting.append((head["step"], decay, figures))
+        share, step = schedule_share(head), head["step"]
+        figures = torch.stack(
+            [effective_rate(head), value.reshape(()).to(control.device, control.dtype), head["lr"] * control[0].exp(),
+             head["limits"].max().to(control.device) * share]
+        )  # fmt: skip
+        decay = float(self._optimizer.weight_decay_of(head, torch.tensor(float(step), dtype=torch.float64)))
+        self._waiting.append((step, decay, max_relative_step(step, head["trust_steps"]) * share, figures))
         if len(self._waiting) == FETCH_STEPS:
             self._fetch()
 
@@ -87,11 +96,11 @@ class Trace:
             ) from error
         with writer:
             for row in self.rows:
-                for name in ("lr", "weight_decay", "loss"):
+                for name in TraceRow._fields[1:]:
                     writer.add_scalar(f"optimizer/{name}", getattr(row, name), row.step)
 
     def draw(self, path: str | Path) -> Path:
-        """A PNG of the three over the steps.
+        """A PNG of rate, found rate, trust, weight decay and loss over the steps.
 
         InputError before the first record or where no file can be written; ExtraError without pillow.
         """
@@ -107,6 +116,8 @@ class Trace:
         steps = [row.step for row in rows]
         panels = [
             Panel("learning rate", [row.lr for row in rows], log=True),
+            Panel("rate found, before the bound", [row.found_lr for row in rows], log=True),
+            Panel("trust: largest step of a tensor over its size", [row.trust for row in rows], log=True),
             Panel("weight decay, per unit of learning rate", [row.weight_decay for row in rows]),
             Panel("loss", [row.loss for row in rows]),
         ]
@@ -117,7 +128,7 @@ class Trace:
     def _fetch(self) -> None:
         if not self._waiting:
             return
-        values = torch.stack([figures for _, _, figures in self._waiting]).tolist()
-        for (step, decay, _), (lr, loss) in zip(self._waiting, values, strict=True):
-            self._rows.append(TraceRow(step, lr, decay, loss))
+        values = torch.stack([figures for *_, figures in self._waiting]).tolist()
+        for (step, decay, trust, _), (lr, loss, found_lr, max_lr) in zip(self._waiting, values, strict=True):
+            self._rows.append(TraceRow(step, lr, decay, loss, found_lr, max_lr, trust))
         self._waiting.clear()

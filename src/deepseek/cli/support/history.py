@@ -38,6 +38,18 @@ def open_history(
     return History(live, reader, others=lambda: group_states(child))
 
 
+def console_parts(
+    history: History, settings: Settings, child: GroupMember | None, app: Callable[[], App],
+    scoring: Sequence[ScoringRoutes],
+) -> Mapping[str, HistoryPage | DriftPage | RunningPage]:  # fmt: skip
+    """Routes of the parts of the console that the server draws, with their handlers."""
+    return {
+        "/v1/history": history_page(history, settings, child),
+        "/v1/drift": drift_page(settings, app, scoring),
+        **running_pages(settings),
+    }
+
+
 def history_page(history: History, settings: Settings, child: GroupMember | None) -> HistoryPage:
     """GET /v1/history."""
     from deepseek.observe.history.pages import HistoryPage

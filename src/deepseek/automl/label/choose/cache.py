@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from deepseek.automl.label.choose.features import ItemFeatures, make_features
+from deepseek.automl.label.choose.picture_net import picture_net_name
 from deepseek.automl.label.project.project import Project
 from deepseek.automl.label.project.records import Item
 from deepseek.engines.text.source.installed import installed_encoder
@@ -49,8 +50,9 @@ def load_features(project: Project) -> ItemFeatures:
 
 def _key_of(project: Project, items: Sequence[Item]) -> str:
     encoder = installed_encoder()
+    described_by = ["" if encoder is None else encoder.name, picture_net_name()]
     document = [
-        VERSION, "" if encoder is None else encoder.name, project.definition.source_digest, project.definition.seed,
+        VERSION, described_by, project.definition.source_digest, project.definition.seed,
         [item.number for item in items],
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()

@@ -4,8 +4,9 @@ Tables and texts are prepared as `ship` prepares them; the TF-IDF of texts is th
 directions (latent semantic analysis, Deerwester et al. 1990), which all items have taught, labeled or not. Where the
 text encoder that comes as a package is installed (engines/text/source/installed.py), its vectors stand beside the
 topics: the former know other words for the same thing, the latter the words that decide in one trade. Pictures are
-small histograms of their edges by place (after Dalal and Triggs 2005) and their colors, sounds the energy of bands by
-stretch of time. A directed word stands beside each number, so that a model can say what spoke for its answer.
+small histograms of their edges by place (after Dalal and Triggs 2005) and their colors, beside what a net sees in them
+where one is installed (picture_net.py), sounds the energy of bands by stretch of time. A directed word stands beside
+each number, so that a model can say what spoke for its answer.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.automl.label.choose.picture_net import SIDE_PX, open_picture_net
 from deepseek.automl.label.project.project import Project
 from deepseek.automl.label.project.records import FILE_KINDS, Item
 from deepseek.contracts import Float64
@@ -37,8 +39,8 @@ BLOCK_SCALES = {"word": 1.0, "pair": 0.7, "ngram": 1.0}  # as ship's linear mode
 PICTURE_PX, CELL_PX, NUM_DIRECTIONS = 32, 8, 8
 NUM_BANDS, NUM_STRETCHES = 32, 8
 MAX_FITTED_FILES = 32
-#: Squared length of a mean text, of its topics and of its vector: chosen by accuracy from 50 to 1,500 labels on intents
-#: and domains of clinc150, radiology reports and clauses of terms of service. Topics alone have NUM_TOPICS.
+#: Squared length of a mean item, of its topics and of its vector: chosen by accuracy from 50 to 1,500 labels on intents
+#: and domains of clinc150, radiology reports and clauses of terms of service; pictures alike. Topics alone: NUM_TOPICS.
 ENCODED_NORM = 50.0
 MAX_ENCODED_CHARS = 1_000  # of a text that the encoder reads: a label is asked of what a person sees at once
 
@@ -179,17 +181,18 @@ def _standardize(matrix: Float64, norm: float) -> Float64:
 
 def _describe_column(values: Sequence[Any], name: str, kind: str, root: Path | None) -> Float64:
     """A column of files (N, D), standardized. Zeros where a file is missing, broken or of a kind without numbers."""
-    describe = _descriptor(values, name, kind, root)
-    rows = [
-        None if value is None or describe is None else _describe_file(value, name, kind, root, describe)
-        for value in values
-    ]
-    width = next((len(row) for row in rows if row is not None), 1)
-    matrix = np.array([np.zeros(width) if row is None else row for row in rows])
-    there = np.array([row is not None for row in rows])
-    if there.any():
-        matrix[there] = _standardize(matrix[there], min(width, NUM_TOPICS))
-    return matrix
+    descriptors = _descriptors(values, name, kind, root)
+    parts = []
+    for describe in descriptors:
+        rows = [None if value is None else _describe_file(value, name, kind, root, describe) for value in values]
+        width = next((len(row) for row in rows if row is not None), 1)
+        matrix = np.array([np.zeros(width) if row is None else row for row in rows])
+        there = np.array([row is not None for row in rows])
+        if there.any():
+            norm = min(width, NUM_TOPICS) if len(descriptors) == 1 else ENCODED_NORM
+            matrix[there] = _standardize(matrix[there], norm)
+        parts.append(matrix)
+    return np.hstack(parts) if parts else np.zeros((len(values), 1))
 
 
 def _describe_file(
@@ -203,16 +206,23 @@ def _describe_file(
         return None
 
 
-def _descriptor(values: Sequence[Any], name: str, kind: str, root: Path | None) -> Callable[[Source], Float64] | None:
-    """What makes numbers of a file; None for kinds that have none here: they are asked in the order of chance."""
+def _descriptors(values: Sequence[Any], name: str, kind: str, root: Path | None) -> list[Callable[[Source], Float64]]:
+    """What makes numbers of a file; none for kinds that have none here: they are asked in the order of chance."""
     if kind == "image":
-        from deepseek.data.media.image import ImageReader
+        return _picture_descriptors()
+    return [_sound_descriptor(values, name, root)] if kind == "audio" else []
 
-        reader = ImageReader(size=(PICTURE_PX, PICTURE_PX), channels=3)
-        return lambda source: describe_picture(reader.read(source))
-    if kind == "audio":
-        return _sound_descriptor(values, name, root)
-    return None
+
+def _picture_descriptors() -> list[Callable[[Source], Float64]]:
+    """Edges and colors, and what a net sees where one is installed."""
+    from deepseek.data.media.image import ImageReader
+
+    small, net = ImageReader(size=(PICTURE_PX, PICTURE_PX), channels=3), open_picture_net()
+    descriptors: list[Callable[[Source], Float64]] = [lambda source: describe_picture(small.read(source))]
+    if net is not None:
+        large = ImageReader(size=(SIDE_PX, SIDE_PX), channels=3)
+        descriptors.append(lambda source: net.describe(large.read(source)))
+    return descriptors
 
 
 def describe_picture(pixels: NDArray[np.uint8]) -> Float64:

@@ -1,6 +1,8 @@
-"""Texts as numbers for choosing labels: topics alone, and beside the vectors of the installed encoder."""
+"""Texts and pictures as numbers for choosing labels: by what is always there, and by what is installed."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ pytest.importorskip("sklearn")
 from automl.label.conftest import MakeProject
 from deepseek.automl.label.choose import cache, features
 from deepseek.automl.label.choose.cache import load_features
-from deepseek.automl.label.choose.features import NUM_TOPICS, ItemFeatures, describe_rows
+from deepseek.automl.label.choose.features import ENCODED_NORM, NUM_TOPICS, ItemFeatures, describe_rows
+from deepseek.automl.label.choose.picture_net import picture_net_name
 from deepseek.engines.text.source.installed import installed_encoder
 
 TEXTS = [
@@ -57,3 +60,27 @@ def test_kept_numbers_are_made_anew_once_an_encoder_is_there(
         monkeypatch.undo()
         now = load_features(project)
     assert (now.dense.shape[1] > without.dense.shape[1]) == (installed_encoder() is not None)
+
+
+@pytest.mark.skipif(not picture_net_name(), reason="rapidocr or torch is not installed")
+def test_pictures_are_described_by_the_installed_net_beside_their_edges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = pytest.importorskip("PIL.Image")
+    draw = np.random.default_rng(0)
+    for number in range(6):
+        coarse = draw.integers(0, 255, (4, 4, 3), np.uint8).repeat(16, 0).repeat(16, 1)
+        fine = draw.integers(0, 255, (64, 64, 3), np.uint8)
+        image.fromarray(coarse if number % 2 else fine).save(tmp_path / f"{number}.png")
+    (tmp_path / "6.png").write_text("no picture")
+    columns = {"file": [f"{number}.png" for number in range(7)] + [None]}
+    both = describe_rows(range(8), columns, {"file": "image"}, tmp_path, 0).dense
+    monkeypatch.setattr(features, "open_picture_net", lambda: None)
+    edges = describe_rows(range(8), columns, {"file": "image"}, tmp_path, 0).dense
+    assert both.shape[1] == edges.shape[1] + 2 * sum((48, 96, 192, 384))
+    assert not both[6:].any()
+    assert np.square(both[:6, edges.shape[1] :]).sum(axis=1).mean() == pytest.approx(ENCODED_NORM, rel=0.05)
+    seen = both[:6, edges.shape[1] :]
+    apart = np.linalg.norm(seen[:, None] - seen[None], axis=-1)
+    same = np.equal.outer(np.arange(6) % 2, np.arange(6) % 2)
+    assert apart[same & ~np.eye(6, dtype=bool)].mean() < apart[~same].mean()

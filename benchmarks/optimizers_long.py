@@ -1,0 +1,287 @@
+"""AdaptiveOptimizer at its default arguments to the end of long trainings, beside tuned rivals.
+
+    python benchmarks/optimizers_long.py [--quick] [--only CLAIM] [--tasks NAME ...]
+
+Six tasks of 3,000 to 20,000 steps: two language models, two image nets, a table and a sequence. The score is a loss on
+held-out data at the end, and no constant was chosen here (optimizer_development.py has the tasks for that). Rivals:
+AdamW at three rates, constant and with a cosine to 0, OneCycle at two, torch.optim.Muon for matrices with AdamW for the
+rest at two with a cosine, and SOAP, ScheduleFree and Prodigy where `make bench-rivals` has put them. "The best" is the
+best of all of them on a task. Steps to AdamW's end: until a loss is as low as the best AdamW with a cosine has it at
+the end of the budget. Seconds are of the CPU, of training alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from pathlib import Path
+from statistics import geometric_mean
+from typing import Any
+
+import torch
+from optimizer_development_tasks import RecurrentCharacters, Transformer, as_characters, next_character
+from optimizer_tasks import DilatedConvolutions, Problem, photos, public, sentences, spectrograms, supervised, turbofans
+from result import ROOT, claim, finish, options
+from torch import Generator, nn
+from torch.nn import functional
+
+RIVALS = ROOT / ".venv-optimizers" / "bin" / "python"
+NUM_CHECKS = 40  # evaluations on the way, which are not timed
+CLAIMS = ("final_metric", "final_metric_worst", "steps_to_adamw_end", "cpu_to_adamw_end", "with_cosine")
+
+
+@dataclass(frozen=True)
+class LongTask:
+    """`make` is called after torch.manual_seed."""
+
+    make: Callable[[], Problem]
+    budget: int
+
+
+@dataclass(frozen=True)
+class Course:
+    """The losses of one training after each of NUM_CHECKS parts, and the CPU seconds until then."""
+
+    losses: list[float]
+    cpu_s: list[float]
+
+    @property
+    def end(self) -> float:
+        """The loss at the end."""
+        return self.losses[-1] if math.isfinite(self.losses[-1]) else 1e9
+
+
+def shakespeare() -> Problem:
+    text = as_characters(public("tinyshakespeare/input.txt").read_text(), 66)
+    return next_character(text, Transformer(66, 48, 64, 2), 48, 12)
+
+
+def review_words() -> Problem:
+    """The next word of a film review, of 4,000."""
+    (words, _), _ = sentences()
+    return next_character(words[words > 0].clamp_max(999), RecurrentCharacters(1000, 64), 16, 16)
+
+
+def photo_convolutions() -> Problem:
+    train, test = photos()
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.BatchNorm2d(32),
+        nn.ReLU(), nn.Conv2d(32, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(32, 10),
+    )  # fmt: skip
+    return mirrored(supervised(model, train, test, functional.cross_entropy, 64))
+
+
+def photo_plain() -> Problem:
+    """The same photos, without norms."""
+    train, test = photos()
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 4, 4), nn.GELU(), nn.Conv2d(16, 32, 3, 2, 1), nn.GELU(), nn.Flatten(), nn.Dropout(0.3),
+        nn.Linear(512, 10),
+    )  # fmt: skip
+    return mirrored(supervised(model, train, test, functional.cross_entropy, 16))
+
+
+def mirrored(problem: Problem) -> Problem:
+    """A problem of photos whose batches are mirrored half of the time."""
+
+    def draw(generator: Generator) -> tuple[torch.Tensor, ...]:
+        images, kinds = problem.draw(generator)
+        is_mirrored = torch.rand((), generator=generator) < 0.5
+        return images.flip(3) if is_mirrored else images, kinds
+
+    return Problem(problem.model, draw, problem.loss, problem.score)
+
+
+def turbofan() -> Problem:
+    train, test = turbofans()
+    model = nn.Sequential(
+        nn.Linear(210, 48), nn.ReLU(), nn.Dropout(0.2), nn.Linear(48, 48), nn.ReLU(), nn.Linear(48, 1), nn.Flatten(0)
+    )  # fmt: skip
+    return supervised(model, train, test, functional.mse_loss, 32)
+
+
+def spoken_digits() -> Problem:
+    train, test = spectrograms()
+    return supervised(DilatedConvolutions(), train, test, functional.cross_entropy, 16)
+
+
+TASKS = {
+    "shakespeare": LongTask(shakespeare, 4_000),
+    "review_words": LongTask(review_words, 3_000),
+    "photo_convolutions": LongTask(photo_convolutions, 3_000),
+    "photo_plain": LongTask(photo_plain, 6_000),
+    "turbofan": LongTask(turbofan, 20_000),
+    "spoken_digits": LongTask(spoken_digits, 3_000),
+}
+
+
+def make_muon(params: list[nn.Parameter], lr: float) -> list[torch.optim.Optimizer]:
+    """torch's Muon takes matrices only."""
+    matrices = [param for param in params if param.ndim == 2]
+    rest = [param for param in params if param.ndim != 2]
+    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=lr)] if rest else []
+    return [torch.optim.Muon(matrices, lr=lr, adjust_lr_fn="match_rms_adamw"), *made] if matrices else made
+
+
+def make_peer(module: str, name: str, params: list[nn.Parameter], lr: float) -> list[torch.optim.Optimizer]:
+    """An optimizer of another package."""
+    return [getattr(importlib.import_module(module), name)(params, lr=lr)]
+
+
+def make_ours(params: list[nn.Parameter], lr: float) -> list[torch.optim.Optimizer]:
+    from deepseek.optimizers import AdaptiveOptimizer
+
+    return [AdaptiveOptimizer(params, lr=lr)]
+
+
+def make_adamw(params: list[nn.Parameter], lr: float) -> list[torch.optim.Optimizer]:
+    return [torch.optim.AdamW(params, lr=lr)]
+
+
+#: Name -> how it is made of parameters and a rate, the rates, the schedules, whether it is of the rivals' environment.
+CONTENDERS: dict[str, tuple[Callable[..., list[torch.optim.Optimizer]], tuple[float, ...], tuple[str, ...], bool]] = {
+    "ours": (make_ours, (1e-3,), ("none", "cosine"), False),
+    "AdamW": (make_adamw, (1e-3, 3e-3, 1e-2), ("cosine", "none"), False),
+    "OneCycle": (make_adamw, (3e-3, 1e-2), ("onecycle",), False),
+    "Muon": (make_muon, (1e-3, 3e-3), ("cosine",), False),
+    "SOAP": (partial(make_peer, "pytorch_optimizer", "SOAP"), (3e-3, 1e-2), ("cosine",), True),
+    "ScheduleFree": (partial(make_peer, "schedulefree", "AdamWScheduleFree"), (3e-3, 1e-2), ("none",), True),
+    "Prodigy": (partial(make_peer, "prodigyopt", "Prodigy"), (1.0,), ("cosine",), True),
+}
+
+
+def train(task: LongTask, name: str, lr: float, schedule: str, seed: int) -> Course:
+    """A task to the end of its budget."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    problem, budget = task.make(), task.budget
+    optimizers = CONTENDERS[name][0](list(problem.model.parameters()), lr)
+    schedulers: list[Any] = []
+    if schedule == "cosine":
+        schedulers = [torch.optim.lr_scheduler.CosineAnnealingLR(each, budget) for each in optimizers]
+    elif schedule == "onecycle":
+        schedulers = [torch.optim.lr_scheduler.OneCycleLR(each, lr, total_steps=budget + 1) for each in optimizers]
+    generator, losses, seconds, cpu_s = Generator().manual_seed(1000 + seed), [], [], 0.0
+    for _ in range(NUM_CHECKS):
+        set_mode(problem.model, optimizers, is_training=True)
+        start = time.process_time()
+        for _ in range(budget // NUM_CHECKS):
+            batch = problem.draw(generator)
+            for each in optimizers:
+                each.zero_grad()
+            problem.loss(batch).backward()
+            for each in [*optimizers, *schedulers]:
+                each.step()
+        cpu_s += time.process_time() - start
+        set_mode(problem.model, optimizers, is_training=False)
+        with torch.no_grad():
+            losses.append(problem.score())
+        seconds.append(round(cpu_s, 2))
+    return Course(losses, seconds)
+
+
+def set_mode(model: nn.Module, optimizers: list[Any], *, is_training: bool) -> None:
+    """Of the model, and of optimizers that have weights of their own to evaluate."""
+    model.train(is_training)
+    for each in optimizers:
+        switch = getattr(each, "train" if is_training else "eval", None)
+        if switch is not None:
+            switch()
+
+
+@cache
+def course(task: str, name: str, lr: float, schedule: str, seed: int) -> Course:
+    """One training, in a process of its own, with the interpreter that has the optimizer."""
+    python = str(RIVALS) if CONTENDERS[name][3] else sys.executable
+    job = json.dumps([task, name, lr, schedule, seed])
+    command = [python, str(Path(__file__).resolve()), "--train", job]
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    found = Course(**json.loads(done.stdout.splitlines()[-1]))
+    print(
+        f"{task}: {name} {lr:g} {schedule}, seed {seed}: {found.end:.4g}, {found.cpu_s[-1]:.0f} CPU s", file=sys.stderr
+    )
+    return found
+
+
+def rivals_of(task: str, seed: int) -> dict[str, Course]:
+    """Every rival's course by a name that says its rate and schedule."""
+    found = {}
+    for name, (_, rates, schedules, is_of_rivals) in CONTENDERS.items():
+        if name == "ours" or (is_of_rivals and not RIVALS.exists()):
+            continue
+        for lr in rates:
+            for schedule in schedules:
+                found[f"{name} {lr:g} {schedule}"] = course(task, name, lr, schedule, seed)
+    return found
+
+
+def measure(tasks: list[str], seeds: tuple[int, ...]) -> list[dict[str, Any]]:
+    """All claims of these tasks."""
+    ends, cosines, steps, seconds, notes = {}, {}, {}, {}, []
+    for task in tasks:
+        per_seed = []
+        for seed in seeds:
+            rivals = rivals_of(task, seed)
+            ours, cosine = (course(task, "ours", 1e-3, schedule, seed) for schedule in ("none", "cosine"))
+            best = min(rivals, key=lambda name: rivals[name].end)
+            adamw = min(
+                (each for name, each in rivals.items() if name.startswith("AdamW") and name.endswith("cosine")),
+                key=lambda each: each.end,
+            )
+            hit = next((at for at, loss in enumerate(ours.losses) if loss <= adamw.end), None)
+            per_seed.append(
+                (ours.end / rivals[best].end, cosine.end / adamw.end,
+                 2.0 if hit is None else (hit + 1) / NUM_CHECKS,
+                 2.0 if hit is None else ours.cpu_s[hit] / adamw.cpu_s[-1])
+            )  # fmt: skip
+            notes.append(f"{task} {ours.end:.4g}, best {rivals[best].end:.4g} ({best})")
+        ends[task], cosines[task], steps[task], seconds[task] = map(geometric_mean, zip(*per_seed, strict=True))
+    note = "; ".join(notes) + ("" if RIVALS.exists() else "; SOAP, ScheduleFree and Prodigy are not installed")
+    worst = max(ends, key=lambda task: ends[task])
+
+    def listed(ratios: dict[str, float]) -> str:
+        return ", ".join(f"{task} {ratio:.3f}" for task, ratio in ratios.items())
+
+    figures = (
+        ("final_metric", geometric_mean(ends.values()), 1.0, "the best tuned rival", f"{listed(ends)}. {note}"),
+        ("final_metric_worst", ends[worst], 1.01, "the best tuned rival", f"worst: {worst}"),
+        ("steps_to_adamw_end", geometric_mean(steps.values()), 0.60, "AdamW with a cosine", listed(steps)),
+        ("cpu_to_adamw_end", geometric_mean(seconds.values()), 0.60, "AdamW with a cosine", listed(seconds)),
+        ("with_cosine", geometric_mean(cosines.values()), 1.0, "AdamW with a cosine", listed(cosines)),
+    )
+    return [
+        claim(
+            name, ours=ours, unit=f"times {rival}", rival_name=rival, op="<=", bar=bar, num_seeds=len(seeds), note=text
+        )
+        for name, ours, bar, rival, text in figures
+    ]
+
+
+def main() -> int:
+    if sys.argv[1:2] == ["--train"]:
+        task, name, lr, schedule, seed = json.loads(sys.argv[2])
+        print(json.dumps(asdict(train(TASKS[task], name, lr, schedule, seed))))
+        return 0
+    parser: argparse.ArgumentParser = options(__doc__, CLAIMS, quick="one seed instead of three")
+    parser.add_argument("--tasks", nargs="*", choices=list(TASKS), default=list(TASKS), help="some of the tasks")
+    chosen = parser.parse_args()
+    claims = measure(chosen.tasks, (0,) if chosen.quick else (0, 1, 2))
+    claims = [each for each in claims if chosen.only in (None, each["claim"])]
+    not_run = [f"task {name}" for name in TASKS if name not in chosen.tasks]
+    return finish("optimizers_long", claims, not_run=not_run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
