@@ -171,7 +171,7 @@ def _draw_columns(model: InputDrift, now_s: float) -> Html:
     columns = [
         Column(Text("Column", "列"), "text"),
         Column("PSI"),
-        Column(Text("Since", "始于"), "text"),
+        Column(Text("For", "已持续"), "text"),
         Column(Text("State", "状态"), "text"),
     ]
     rows = [
@@ -186,8 +186,8 @@ def _draw_columns(model: InputDrift, now_s: float) -> Html:
 def _since(column: MovedColumn, now_s: float) -> Words:
     if column.since_s is None:
         return numbers.UNKNOWN
-    moment = _moment(column.since_s, now_s)
-    return Text(f"{moment.en} or before", f"{moment.zh}或更早") if column.is_open else moment
+    ago = numbers.duration(max(0.0, now_s - column.since_s))  # the day would be too wide for a phone
+    return Text(f"{ago} or longer", f"{ago} 或更久") if column.is_open else Text(ago, ago)
 
 
 def _column_state(column: MovedColumn) -> Html:
