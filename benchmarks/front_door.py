@@ -160,11 +160,17 @@ def score_claims(program: Sequence[str], addresses: Mapping[str, str], runs: int
         for name, url in addresses.items():
             reports[name].append(lighthouse(program, url, name.rpartition("_")[2], chrome))
             print(f"run {turn + 1} of {runs}: {name} {reports[name][-1]}", file=sys.stderr)
-    claims = [score_claim(name, found) for name, found in reports.items()]
-    every = [report for found in reports.values() for report in found]
+    claims = [score_claim(name, runs_of_page) for name, runs_of_page in reports.items()]
+    every = [report for runs_of_page in reports.values() for report in runs_of_page]
     for name in ("accessibility", "best_practices"):
         lowest = min(getattr(report, name) for report in every)
-        where = sorted({page for page, found in reports.items() if any(getattr(one, name) == lowest for one in found)})
+        where = sorted(
+            {
+                page
+                for page, runs_of_page in reports.items()
+                if any(getattr(one, name) == lowest for one in runs_of_page)
+            }
+        )
         note = f"the lowest of {len(every)} runs on {len(reports)} pages and presets: {', '.join(where)}"
         claims.append(claim(name, ours=lowest, unit="of 100", op=">=", bar=MIN_SCORE, num_seeds=len(every), note=note))
     return claims

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.contracts import JsonObject
 from deepseek.extras import need
 from deepseek.learn.grading.kit import DataFolder, Mistake, Text, Work
 
@@ -212,7 +213,7 @@ def _without_chance(value: Any, numbers: dict[int, int]) -> Any:
         return [_without_chance(each, numbers) for each in value]
     if not isinstance(value, dict):
         return value
-    fixed: dict[str, Any] = {"date_saved": SAVED_AT, "code": LAMBDA_CODE}
+    fixed: JsonObject = {"date_saved": SAVED_AT, "code": LAMBDA_CODE}
     if "shared_object_id" in value:
         fixed["shared_object_id"] = numbers.setdefault(value["shared_object_id"], len(numbers))
     return {name: fixed[name] if name in fixed else _without_chance(each, numbers) for name, each in value.items()}
