@@ -164,7 +164,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
 
     def get_current_lr(self) -> float:
         """The learning rate of the next step, of the first group: what was found, or the rate that trust allows the
-        tensor with the widest bound, where that is lower."""
+        tensor with the widest bound, where that is lower. Of a pipeline's stages each knows the bounds of its own."""
         group = self.param_groups[0]
         found = float(group["lr"]) * math.exp(group["control"][0].item())
         limit = group["limits"].max().item() * schedule_share(group)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import json
 import os
 from collections.abc import Callable
@@ -234,7 +235,8 @@ def frozen_words() -> nn.Module:
 
 
 def adaptive() -> dict[str, Any]:
-    """AdaptiveOptimizer in two stages, whose sums are added, and in one process: the rates."""
+    """AdaptiveOptimizer in two stages, whose sums are added, and in one process: the rates that were found. How far
+    trust lets its own tensors go, each stage knows alone."""
     facts: dict[str, Any] = {}
     torch.set_default_dtype(torch.float64)
     inputs, targets = words_batch()
@@ -252,7 +254,8 @@ def adaptive() -> dict[str, Any]:
             pipe.step(inputs, targets)
             for optimizer, seen in zip((alone, ours), rates, strict=True):
                 optimizer.step()
-                seen.append(optimizer.get_current_lr())
+                head = optimizer.param_groups[0]
+                seen.append(head["lr"] * math.exp(float(head["control"][0])))
         facts[name] = rates
     torch.set_default_dtype(torch.float32)
     return facts

@@ -81,7 +81,7 @@ class Net:
             states = np.where(is_read[:, step, None], after, states)
         return states
 
-    def chances(self, pictures: Pictures) -> NDArray[np.float64]:
+    def probabilities(self, pictures: Pictures) -> NDArray[np.float64]:
         """(N, 10)"""
         weights, bias = (np.asarray(each, float) for each in self.digit)
         scores = self.states(pictures) @ weights + bias
@@ -270,7 +270,7 @@ def check_answers(work: Work) -> None:
     said = work.read_csv("answers.csv", "net_digit", "net_chance", "bundle_digit", "bundle_chance")
     if len(said) != len(new):
         raise Mistake("few_rows", num=len(said), wanted=len(new))
-    for side, chances in (("net", net_of(work).chances(new)), ("bundle", bundle_chances(work, new))):
+    for side, chances in (("net", net_of(work).probabilities(new)), ("bundle", bundle_probabilities(work, new))):
         for place, (row, right) in enumerate(zip(said, chances, strict=True)):
             digit, chance = row[f"{side}_digit"], row[f"{side}_chance"]
             if not is_answer(digit, chance, right):
@@ -303,7 +303,7 @@ def check_served(work: Work) -> None:
         chances = np.empty((0, 0))
     if chances.shape != (len(new), 10):
         raise Mistake("request_rows", num=len(chances), wanted=len(new))
-    off = np.abs(chances - net_of(work).chances(new)).max(1)
+    off = np.abs(chances - net_of(work).probabilities(new)).max(1)
     if (off > TOLERANCE).any():
         raise Mistake("other_request", row=int(off.argmax()) + 1)
 
@@ -349,7 +349,7 @@ def engine_of(work: Work) -> Any:
     return GraphEngines.open(file.spec())
 
 
-def bundle_chances(work: Work, pictures: Pictures) -> NDArray[np.float64]:
+def bundle_probabilities(work: Work, pictures: Pictures) -> NDArray[np.float64]:
     engine = engine_of(work)
     try:
         chances: NDArray[np.float64] = np.asarray(engine.run({"lines": pictures})["digit"], float)
@@ -360,7 +360,7 @@ def bundle_chances(work: Work, pictures: Pictures) -> NDArray[np.float64]:
 
 def differing(work: Work, pictures: Pictures) -> tuple[int, float]:
     """How many pictures get other chances by the bundle than by the colleagues' net, and by how much at most."""
-    off = np.abs(bundle_chances(work, pictures) - net_of(work).chances(pictures)).max(1)
+    off = np.abs(bundle_probabilities(work, pictures) - net_of(work).probabilities(pictures)).max(1)
     off = np.where(np.isfinite(off), off, 1.0)
     return int((off > TOLERANCE).sum()), float(off.max())
 
