@@ -108,9 +108,9 @@ wheel: $(VENV)/dev.stamp ## Make a wheel in dist/, and check it
 	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 	@$(BIN)/twine check --strict dist/*
 
-release: $(VENV)/dev.stamp .venv-release/release.stamp ## Make dist/ anew: the wheel (built twice to the same bytes), its bill of materials, checksums
+release: $(VENV)/dev.stamp .venv-release/release.stamp ## Make dist/ anew: wheel and image (where Docker is), each built twice, bill of materials, checksums
 	@rm -rf dist
-	@$(BIN)/python .ci/release.py
+	@$(BIN)/python .ci/release.py $(ARGS)
 	@$(BIN)/twine check --strict dist/*.whl
 
 bench: $(VENV)/dev.stamp ## Measure every claim; ends with a table (ARGS=--quick for five minutes)

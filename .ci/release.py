@@ -1,11 +1,13 @@
-"""A release in dist/: the wheel, a bill of materials (CycloneDX) and checksums; nothing where two builds differ.
+"""A release in dist/: the wheel, a bill of materials (CycloneDX), the container image (with Docker) and checksums.
 
-    python .ci/release.py [--out dist]
+    python .ci/release.py [--out dist] [--no-image] [--build-option=--network=host]
 
-1. The tree of the last commit is exported twice, to two folders, and built in each: the same bytes, or exit code 1.
+1. The tree of the last commit is exported twice, to two folders, and built in each: the same bytes, or exit code 1 and
+   nothing is written.
 2. The bill of materials lists what the extras need, with what those need, in the versions of this environment: those
    that the tests of the release ran with.
-3. SHA256SUMS covers every file; `sha256sum -c SHA256SUMS` checks it.
+3. The image is built twice as well (release_image.py); without Docker it is said that there is none.
+4. SHA256SUMS covers every file; `sha256sum -c SHA256SUMS` checks it.
 
 Needs build and cyclonedx-bom beside the interpreter (make release makes .venv-release).
 """
@@ -28,6 +30,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from release_image import write_image
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ROOT / ".venv-release" / "bin"
@@ -36,23 +39,34 @@ TOOLS = ROOT / ".venv-release" / "bin"
 def main() -> int:
     parser = argparse.ArgumentParser(description="Make the files of a release.")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder of the files (default: dist)")
+    parser.add_argument("--no-image", action="store_true", help="no container image, also where Docker is there")
+    parser.add_argument("--build-option", action="append", default=[], metavar="WORD", help="one more for docker build")
     options = parser.parse_args()
     version = re.findall(r'__version__ = "(.+)"', (ROOT / "src" / "deepseek" / "version.py").read_text("utf-8"))[0]
     if problem := changelog_problem((ROOT / "CHANGELOG.md").read_text("utf-8"), version):
         print(f"warning: {problem}", file=sys.stderr)
     if git("status", "--porcelain"):
         print("warning: changes that are not committed are not in the release", file=sys.stderr)
+    moment_s = int(git("log", "-1", "--format=%ct"))  # of the commit: no clock is read
     with tempfile.TemporaryDirectory(prefix="deepseek-release-") as folder:
-        first, second = (build_wheel(Path(folder) / name) for name in ("first", "second"))
+        sources = [export_commit(Path(folder) / name / "source") for name in ("first", "second")]
+        first, second = (build_wheel(source, source.with_name("out"), moment_s) for source in sources)
         if differing := [name for name in first if first[name] != second.get(name)]:
             print(f"error: two builds differ in {', '.join(differing)}: nothing is written", file=sys.stderr)
             return 1
-    options.out.mkdir(parents=True, exist_ok=True)
+        options.out.mkdir(parents=True, exist_ok=True)
+        fresh = [export_commit(Path(folder) / name / "image") for name in ("first", "second")]  # a build leaves traces
+        try:
+            image = [] if options.no_image else write_image(options.out, version, moment_s, fresh, options.build_option)
+        except subprocess.CalledProcessError as error:
+            print(f"error: no release, for its image failed: {' '.join(error.cmd[:2])} ended with {error.returncode}. "
+                  "What it said stands above; --no-image leaves it out", file=sys.stderr)  # fmt: skip
+            return 1
     for name, data in first.items():
         (options.out / name).write_bytes(data)
     bill = options.out / f"deepseek-{version}.cdx.json"
     bill.write_text(bill_of_materials(requirements(distribution("deepseek").requires or [], {"all"}), version), "utf-8")
-    names = sorted([*first, bill.name])
+    names = sorted([*first, bill.name, *image])
     (options.out / "SHA256SUMS").write_text(checksums(options.out, names), encoding="utf-8")
     print("\n".join(str(options.out / name) for name in [*names, "SHA256SUMS"]))
     return 0
@@ -72,15 +86,18 @@ def changelog_problem(text: str, version: str) -> str:
     return "" if is_there else f"CHANGELOG.md has no section for {version}"
 
 
-def build_wheel(folder: Path) -> dict[str, bytes]:
-    """The wheel of the last commit, built in a folder of its own: name to bytes."""
-    source, out = folder / "source", folder / "out"
+def export_commit(folder: Path) -> Path:
+    """The files of the last commit in this folder, with its moment as their time."""
     with tarfile.open(fileobj=BytesIO(git("archive", "--format=tar", "HEAD"))) as archive:
-        archive.extractall(source, filter="data")
-    moment = git("log", "-1", "--format=%ct").decode().strip()  # of the commit: no clock is read
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+def build_wheel(source: Path, out: Path, moment_s: int) -> dict[str, bytes]:
+    """The wheel of these sources: name to bytes."""
     subprocess.run(
         [str(TOOLS / "python"), "-m", "build", "--wheel", "--outdir", str(out), str(source)],
-        env=os.environ | {"SOURCE_DATE_EPOCH": moment}, stdout=subprocess.DEVNULL, check=True,
+        env=os.environ | {"SOURCE_DATE_EPOCH": str(moment_s)}, stdout=subprocess.DEVNULL, check=True,
     )  # fmt: skip
     return {file.name: file.read_bytes() for file in sorted(out.iterdir())}
 

@@ -36,7 +36,8 @@ from deepseek.dialogue.understanding import Understanding
 from deepseek.engines.assistant import Assistant
 from deepseek.engines.assistant.runtime import QUESTION_ROLE
 from deepseek.engines.text.serve.embedding import FolderEncoder
-from deepseek.recipes.assistant.run import encoder_folders, installed_encoder
+from deepseek.engines.text.source.installed import installed_encoder
+from deepseek.recipes.assistant.run import encoder_folders
 
 NUM_TIMED = 200  # questions that are asked one at a time
 CLAIMS = ("banking77", "clinc150", "answer_time")

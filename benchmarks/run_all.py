@@ -22,7 +22,8 @@ HERE = Path(__file__).resolve().parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 #: Scripts in the order in which they run, the short ones first.
 SCRIPTS = (
-    "plan", "cold_start", "citations", "citations_opposites", "review", "explain", "explain_trees", "explain_load",
+    "plan", "cold_start", "front_door", "citations", "citations_opposites", "review", "explain", "explain_trees",
+    "explain_load",
     "serve_row", "sklearn_bundles", "hostile", "hostile_network", "messy_columns", "serving", "root_cause", "drift",
     "observe", "custom_operator", "cleaning", "labelling", "label_page", "generation", "train_loop", "elastic",
     "compression", "compression_edge", "compression_distill", "compression_quantize", "compression_vision",
@@ -31,7 +32,7 @@ SCRIPTS = (
     "fraud_stream_trees", "fraud_stream_server", "encrypted", "federated", "federated_trees", "federated_vertical",
     "private_training", "process", "maintenance", "defects", "assistant_server", "question_pairs",
     "assistant", "checklist", "judgment", "fraud_graph", "fraud_rings", "fraud_threshold", "fraud_snapshot",
-    "ship_fraud", "ship_quality", "unseen_tables",
+    "ship_fraud", "ship_quality", "unseen_tables", "learning_path", "learning_path_installs",
 )  # fmt: skip
 HEADER = """# Benchmarks
 

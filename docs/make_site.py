@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from website.links import rewrite_links
 from website.navigation import navigation, tutorial_index
 from website.pages import DOCS, ENGLISH_ONLY, LANGUAGES, ROOT, Page, repository_pages
 from website.reference import generated_pages, notebook_pages
+from website.speed import with_both_themes, with_later_script
 
 from deepseek.look.palette import DARK, LIGHT, css_variables
 from deepseek.look.style import nested_stylesheet
@@ -57,7 +57,8 @@ def stage(language: str, generated: dict[str, str], work: Path = WORK) -> Path:
     shutil.copytree(PARTS / "theme", folder / "theme")
     (folder / "docs" / "assets").mkdir()
     (folder / "docs" / "assets" / "site.css").write_text(site_css(), encoding="utf-8")
-    shutil.copy(PARTS / "keyboard.js", folder / "docs" / "assets" / "keyboard.js")
+    for script in ("keyboard.js", "later.js"):
+        shutil.copy(PARTS / script, folder / "docs" / "assets" / script)
     config = folder / "zensical.toml"
     config.write_text(configuration(language, titles), encoding="utf-8")
     return config
@@ -81,20 +82,11 @@ def site_addresses(pages: list[Page], made: list[str]) -> dict[str, str]:
 
 def page_text(page: Page, addresses: dict[str, str], language: str) -> str:
     """The Markdown of a page as it stands on the site."""
-    text = with_dark_pictures(rewrite_links(page.text, page.source, page.path, addresses))
+    text = with_both_themes(rewrite_links(page.text, page.source, page.path, addresses), PICTURES)
     if language == "zh" and not page.is_translated:
         head, _, rest = text.partition("\n")
         text = f"{head}\n\n{ENGLISH_ONLY}{rest}"
     return text
-
-
-def with_dark_pictures(text: str) -> str:
-    """A picture that is there in the dark theme as well is shown in the theme that the reader has chosen.
-
-    >>> with_dark_pictures("![A fleet](../pictures/fleet-light-en.webp)")
-    '![A fleet](../pictures/fleet-light-en.webp#only-light)![A fleet](../pictures/fleet-dark-en.webp#only-dark)'
-    """
-    return re.sub(r"(!\[[^\]]*\]\([^)\s]*)-light-(\w+\.webp)\)", r"\1-light-\2#only-light)\1-dark-\2#only-dark)", text)
 
 
 def heading(text: str) -> str:
@@ -166,6 +158,11 @@ def build(out: Path) -> None:
         )  # fmt: skip
         if run.returncode:
             sys.exit(f"error: Zensical failed on the {language} pages:\n{run.stdout}{run.stderr}")
+        for page in (config.parent / "site").rglob("*.html"):
+            try:
+                page.write_text(with_later_script(page.read_text("utf-8")), encoding="utf-8")
+            except ValueError as error:
+                sys.exit(f"error: {page}: {error}")
         shutil.copytree(config.parent / "site", target)
         print(f"{language}: {len(list((config.parent / 'site').rglob('*.html')))} pages", file=sys.stderr)
 

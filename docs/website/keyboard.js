@@ -1,7 +1,8 @@
-// A wide table scrolls sideways: by the keyboard as well, once the theme has wrapped it.
+// A wide table scrolls sideways: by the keyboard as well. The theme's script, once it is there, wraps it into what scrolls.
 const reach = () => {
-  for (const wrap of document.querySelectorAll(".md-typeset__scrollwrap")) {
-    if (wrap.scrollWidth > wrap.clientWidth) wrap.tabIndex = 0;
+  for (const table of document.querySelectorAll(".md-typeset table:not([class]), .md-typeset__scrollwrap")) {
+    if (table.scrollWidth > table.clientWidth && !table.closest(".md-typeset__table")) table.tabIndex = 0;
+    else table.removeAttribute("tabindex");
   }
 };
 addEventListener("load", reach);

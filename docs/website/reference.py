@@ -50,7 +50,7 @@ def api_page(module: str, names: list[PublicName]) -> str:
     parts = [f"# {module}\n", f"::: {module}\n" + OPTIONS.format(level=2, heading="false", members="false")]
     for public in names:
         if public.definition:
-            members = "true" if isinstance(public.value, type) else "false"
+            members = "null" if isinstance(public.value, type) else "false"  # null: all but those with a leading _
             parts.append(f"::: {public.definition}\n" + OPTIONS.format(level=2, heading="true", members=members))
         else:
             parts.append(f"## {public.name}\n\n{public.summary}\n")

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 from website.pages import ROOT
 
 from support.servers.axe import axe_script, barriers
@@ -155,10 +155,45 @@ def test_a_word_is_searched_for_and_its_page_opened(address: str, open_page: Ope
     expect(results.first).to_be_visible()
 
 
+@pytest.mark.parametrize("key", ["/", "Control+k"])
+def test_the_script_and_the_index_of_the_search_come_when_a_reader_does_something(
+    key: str, address: str, open_page: OpenPage
+) -> None:
+    page = open_page(f"{address}/gallery/ct.html", allow=address, dark=True)
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
+    expect(page.locator("label[for=__palette_0]")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    assert not [name for name in fetched(page) if "bundle" in name or "search" in name or "-light-" in name]
+    page.keyboard.press(key)
+    expect(page.get_by_role("combobox", name="Search")).to_be_focused()
+    page.keyboard.type("threshold")
+    expect(page.get_by_text(re.compile(r"^\d+ results$"))).to_be_visible()
+    assert [name for name in fetched(page) if name.endswith("search.json")]
+
+
+def fetched(page: Page) -> list[str]:
+    """What the page has loaded besides itself."""
+    names: list[str] = page.evaluate("performance.getEntriesByType('resource').map((entry) => entry.name)")
+    return names
+
+
+def test_a_click_before_the_script_is_there_is_done_when_it_is(address: str, open_page: OpenPage) -> None:
+    page = open_page(f"{address}/index.html", allow=address)
+    page.locator("label[for=__palette_1]").evaluate("label => label.click()")  # without a pointer that moves before
+    page.mouse.move(40, 400)
+    expect(page.locator("body")).to_have_attribute("data-md-color-scheme", "slate")
+
+
 @pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("path", ["index.html", "gallery/ct.html", "zh/guides/ship.html", "benchmarks.html"])
+@pytest.mark.parametrize(
+    "path", ["index.html", "gallery/ct.html", "zh/guides/ship.html", "benchmarks.html", "reference/api/serve.html"]
+)
 def test_axe_finds_nothing_serious(path: str, dark: bool, address: str, open_page: OpenPage) -> None:
     axe_script()
     page = open_page(f"{address}/{path}", allow=address, dark=dark, reduced_motion="reduce")
+    page.wait_for_load_state("networkidle")
+    assert barriers(page) == []
+    page.mouse.move(40, 400)  # now the theme's script comes
+    page.locator("html.js .md-search").wait_for(state="attached")
     page.wait_for_load_state("networkidle")
     assert barriers(page) == []

@@ -141,4 +141,6 @@ def test_the_path_of_this_package_has_the_labs_of_each_date() -> None:
             assert catalog.path_on(level, day)
         if dates := catalog.path_dates(level):
             assert catalog.path_on(level, dates[-1]) == catalog.of_level(level)
-    assert catalog.path_dates("junior") == (FIRST_PATH,)
+    assert catalog.path_dates("junior") == (FIRST_PATH, "2026-11-30")
+    first = catalog.path_on("junior", FIRST_PATH)
+    assert [lab.id for lab in catalog.of_level("junior") if lab not in first] == ["net_of_keras"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepseek.cli.support.cluster import cluster_options
-from deepseek.cli.support.history import history_page, live_states, open_history, own_url, running_pages
+from deepseek.cli.support.history import console_parts, live_states, open_history, own_url
 from deepseek.cli.support.kinds.assistants import is_assistant
 from deepseek.cli.support.kinds.conversations import ConversationOptions, assistant_routes, open_if_assistant
 from deepseek.cli.support.kinds.encrypted import encrypted_serving
@@ -326,7 +326,7 @@ def run_server(
             openmetrics=lambda: merged_exposition(metrics, child, openmetrics=True),
             stats=lambda: {**live.snapshot(live_states(child)), **decision_figures(scoring)},
             refresh=None if child is None else child.refresh_counts,
-            more={"/v1/history": history_page(history, settings, child), **running_pages(settings)},
+            more=console_parts(history, settings, child, lambda: app, scoring),
         ),
         parent=None if child is None else child.channel,
         repository=lifecycle.repository,

@@ -23,9 +23,11 @@ from deepseek.observe.drift.drift import DriftReport, find_drift
 from deepseek.observe.drift.page import render_page
 from deepseek.observe.drift.performance import AnsweredSample, estimate_performance, expected_auc
 from deepseek.observe.drift.reference import read_reference
+from deepseek.observe.drift.since import DriftStart
 from deepseek.observe.drift.words import answer_words, fault_words, joint_words, performance_words
 from deepseek.observe.reading.labels import join_labels
 from deepseek.observe.reading.tables import ReadLimits, open_logs
+from deepseek.observe.why.windows import moment_text
 from support.servers.fixtures import build
 
 pytest.importorskip("duckdb")
@@ -207,6 +209,26 @@ def test_the_estimate_covers_what_calibrated_probabilities_come_true_as() -> Non
     few = AnsweredSample(probabilities[:9], answers[:9], np.full(9, -1), np.zeros((9, 0)))
     assert estimate_performance(few) is None
     assert expected_auc(np.array([1.0, 1.0]), np.array([0.0, 1.0])) == 0.5
+
+
+def test_a_drift_is_dated_by_the_windows_of_the_log_that_show_it(
+    cancer_bundle: Path, tmp_path: Path, training_rows: Columns
+) -> None:
+    name, idle = important_and_idle(cancer_bundle)
+    columns = dict(training_rows)
+    late, early = np.arange(NUM_ROWS) >= NUM_ROWS // 2, np.arange(NUM_ROWS) < NUM_ROWS // 4
+    columns[f"input.{name}"] = np.where(late, 3.0, 1.0) * columns[f"input.{name}"]
+    columns[f"input.{idle}"] = np.where(early, 1.0, 3.0) * columns[f"input.{idle}"]
+    since_s = 60.0 * NUM_ROWS / 8  # of the eight windows four show the one, six the other
+    report = drift_of(cancer_bundle, tmp_path, columns, since_s=since_s)
+    assert {name, idle} <= {each.name for each in report.drifted_columns}
+    for moved, share in ((name, 1 / 2), (idle, 1 / 4)):
+        assert report.starts[moved].start_s == pytest.approx(START_S + 60.0 * NUM_ROWS * share, abs=120.0)
+        assert not report.starts[moved].is_open
+    (row,) = [row for row in report.to_dict()["columns"] if row["column"] == name]
+    assert row["drifted_since"] == moment_text(report.starts[name].start_s)
+    columns[f"input.{name}"] = 3.0 * training_rows[f"input.{name}"]
+    assert drift_of(cancer_bundle, tmp_path, columns, since_s=since_s).starts[name] == DriftStart(START_S, is_open=True)
 
 
 def test_the_document_is_what_expose_reads(cancer_bundle: Path, tmp_path: Path, training_rows: Columns) -> None:

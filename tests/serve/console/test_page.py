@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Route, expect
 
@@ -91,3 +92,19 @@ def test_a_file_is_chosen_and_sent_with_its_row(open_page: OpenPage, tmp_path: P
         opened.click("button[value=predict]")
         expect(opened.locator("#result")).to_contain_text("'photo' is no picture", use_inner_text=True)
         opened.close()
+
+
+def test_the_console_is_compressed_for_who_takes_it_so(server: Server) -> None:
+    packed = httpx.get(server.url, headers={"accept-encoding": "gzip, deflate"})
+    plain = {words: httpx.get(server.url, headers={"accept-encoding": words}) for words in ("identity", "gzip;q=0")}
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < int(plain["identity"].headers["content-length"]) / 2
+    for answer in plain.values():
+        assert "content-encoding" not in answer.headers
+        assert (answer.text, answer.headers["vary"]) == (packed.text, "accept-encoding")
+        assert answer.headers["content-security-policy"] == packed.headers["content-security-policy"]
+
+
+def test_models_without_a_card_of_their_training_rows_have_no_part_of_drift(server: Server) -> None:
+    document = httpx.get(f"{server.url}/v1/drift").json()
+    assert (document["models"], document["html"]) == ([], "")

@@ -17,7 +17,7 @@ from deepseek.features import FeatureStore
 from deepseek.features.definition import duration_s
 from deepseek.observe.metrics import Metrics
 from deepseek.operating_point import OperatingPoint, Rate
-from deepseek.serve.scoring.monitor import DecisionMonitor, ReferenceBins
+from deepseek.serve.scoring.monitor import DecisionFigures, DecisionMonitor, ReferenceBins
 from deepseek.serve.scoring.reading import RawRows
 from deepseek.serve.scoring.scorer import TALLY_FILE, EventScorer
 from deepseek.serve.scoring.tally import DecisionTally
@@ -57,6 +57,11 @@ def label(scorer: EventScorer, verdicts: list[dict[str, Any]]) -> list[int]:
     return scorer.label(scorer.verdict_reader.read(json.dumps(verdicts).encode(), JSON, len(verdicts))).tolist()
 
 
+def without_sample(figures: DecisionFigures) -> dict[str, Any]:
+    """All but what a process keeps in its memory alone."""
+    return figures.to_dict() | {"num_sampled": 0, "sampled_since_s": None}
+
+
 def known_rows(records: list[dict[str, Any]]) -> np.ndarray:
     """Rows of the whole days whose verdicts are out, and whose ids are still known."""
     time = np.array([record["time"] for record in records])
@@ -82,12 +87,12 @@ def test_the_counts_are_those_of_the_whole_days_whose_verdicts_are_out(
     assert figures.false_positive_rate.low < figures.false_positive_rate.value < figures.false_positive_rate.high
     again = scorer.score(read(scorer, history[-60:]))  # duplicates
     assert set(again.status.tolist()) <= {1, 2}
-    assert scorer.monitor.figures().to_dict() | {"num_sampled": 0} == figures.to_dict() | {"num_sampled": 0}
+    assert without_sample(scorer.monitor.figures()) == without_sample(figures)
     shutil.copytree(tmp_path / "state", tmp_path / "killed")  # as it lies when the process is killed now
     scorer.close()
     for folder in ("state", "killed"):
         reopened = EventScorer.open(bundle, tmp_path / folder)
-        assert reopened.monitor.figures().to_dict() | {"num_sampled": 0} == figures.to_dict() | {"num_sampled": 0}
+        assert without_sample(reopened.monitor.figures()) == without_sample(figures)
         reopened.close()
 
 
@@ -194,6 +199,8 @@ def test_chances_and_features_that_move_are_seen(bundle: Path, history: list[dic
     for _ in range(80):
         moved.sample(np.full((100, len(scorer.store.names)), 5.0))
     assert moved.figures().feature_psi["amount"] > 1 > figures.feature_psi["amount"]
+    assert set(moved.figures().feature_since_s) == {"amount"}
+    assert "amount" not in figures.feature_since_s
     scorer.close()
 
 
@@ -235,6 +242,6 @@ def test_figures_that_are_read_in_another_thread_count_each_event_once(
     assert scorer.monitor.figures().num_unknown == 0
     twin = EventScorer.open(bundle, None)
     answer(twin, history)
-    assert scorer.monitor.figures().to_dict() == twin.monitor.figures().to_dict()
+    assert without_sample(scorer.monitor.figures()) == without_sample(twin.monitor.figures())
     for opened in (scorer, twin):
         opened.close()

@@ -65,7 +65,7 @@ def build(tag: str, **args: str) -> str:
 def bytes_above_base(image: str) -> int:
     """Size of the layers that the Dockerfile puts on its base image."""
     rows = docker("history", "--no-trunc", "--human=false", "--format", "{{.Size}} {{.CreatedBy}}", image).splitlines()
-    first = next(number for number, row in enumerate(rows) if "/opt/deepseek /opt/deepseek" in row)  # newest first
+    first = next(number for number, row in enumerate(rows) if "COPY /files/ /" in row)  # newest first
     return sum(int(row.split()[0]) for row in rows[: first + 1])
 
 

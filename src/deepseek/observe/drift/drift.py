@@ -19,6 +19,7 @@ from deepseek.observe.drift.columns import ColumnDrift, measure_columns
 from deepseek.observe.drift.joint import SPANS, JointDrift, Span, measure_jointly
 from deepseek.observe.drift.performance import Performance
 from deepseek.observe.drift.reference import DESCRIBED, ColumnReference, read_reference
+from deepseek.observe.drift.since import DriftStart, find_starts
 from deepseek.observe.drift.texts import read_text_encoders
 from deepseek.observe.predictions.pictures import PARTS
 from deepseek.observe.predictions.rows import HASH_BYTES
@@ -49,6 +50,8 @@ class DriftReport:
     absent: tuple[str, ...]
     withheld: tuple[str, ...]
     num_other_models: int
+    digest: str  # of the bundle
+    starts: Mapping[str, DriftStart]  # of the columns that have drifted
     notes: tuple[Text, ...] = ()
 
     @property
@@ -56,10 +59,11 @@ class DriftReport:
         return tuple(each for each in self.columns if each.is_drifted)
 
     def to_dict(self) -> JsonObject:
-        """For --json; `deepseek observe expose` reads columns, and of each column and psi."""
+        """For --json; `deepseek observe expose` and the console read columns, and of each column and psi."""
         return {
             "since": moment_text(self.start_s), "until": moment_text(self.end_s), "num_rows": self.num_rows,
-            "num_reference_rows": self.num_reference, "columns": [_column_dict(each) for each in self.columns],
+            "num_reference_rows": self.num_reference,
+            "columns": [_column_dict(each) | self._start_dict(each.name) for each in self.columns],
             "answer": None if self.answer is None else _column_dict(self.answer),
             "joint": None if self.joint is None else {
                 "auc": self.joint.auc, "p_value": self.joint.p_value, "num_rows": self.joint.num_rows
@@ -68,8 +72,14 @@ class DriftReport:
             "performance": None if self.performance is None else _performance_dict(self.performance),
             "promised": self.expected_metrics, "unknown": list(self.unknown), "absent": list(self.absent),
             "withheld": list(self.withheld), "num_other_models": self.num_other_models,
-            "notes": [note.en for note in self.notes],
+            "digest": self.digest, "notes": [note.en for note in self.notes],
         }  # fmt: skip
+
+    def _start_dict(self, name: str) -> JsonObject:
+        start = self.starts.get(name)
+        if start is None:
+            return {"drifted_since": None, "drifted_before_log": False}
+        return {"drifted_since": moment_text(start.start_s), "drifted_before_log": start.is_open}
 
 
 def find_drift(
@@ -107,12 +117,18 @@ def find_drift(
         (answer,) = measure_columns(
             logs, f"{where} AND prediction IS NOT NULL", [replace(target, name="prediction")], ""
         )
+    measured = tuple(measure_columns(logs, where, known, prefix))
+    drifted = {each.name for each in measured if each.is_drifted}
+    starts = find_starts(
+        logs, is_ours, [each for each in known if each.name in drifted], end_s=end_s, since_s=since_s, prefix=prefix
+    )
     return DriftReport(
         max(end_s - since_s, logs.query(f"SELECT min(time) FROM rows WHERE {where}")[0][0]), end_s, num_rows,
-        reference.num_rows, tuple(measure_columns(logs, where, known, prefix)), answer, joint,
+        reference.num_rows, measured, answer, joint,
         measure_performance(logs, span, classes, columns, encoders, prefix), _read_promised_metrics(bundle),
         _unknown_columns(bundle, names, prefix),
-        tuple(each.name for each in reference.columns if each not in known), reference.withheld, num_other, notes,
+        tuple(each.name for each in reference.columns if each not in known), reference.withheld, num_other,
+        bundle.digest, starts, notes,
     )  # fmt: skip
 
 

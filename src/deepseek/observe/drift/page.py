@@ -12,6 +12,7 @@ from deepseek.observe.drift.change import Changes
 from deepseek.observe.drift.columns import FALSE_DISCOVERY_SHARE, ColumnDrift
 from deepseek.observe.drift.drift import DriftReport
 from deepseek.observe.drift.joint import SPANS
+from deepseek.observe.drift.since import DriftStart
 from deepseek.observe.drift.words import (
     answer_words,
     column_state,
@@ -19,6 +20,7 @@ from deepseek.observe.drift.words import (
     joint_words,
     performance_words,
     sign_words,
+    start_words,
 )
 from deepseek.observe.why.windows import moment_text
 
@@ -30,11 +32,11 @@ def render_page(report: DriftReport, name: str, bundle: str) -> str:
     """The page; the names of the logs and of the bundle."""
     num_shown = max(MOST_ROWS, len(report.drifted_columns))
     first, rest = report.columns[:num_shown], report.columns[num_shown:]
-    body = Html(_legend() + _column_table(first, data=report.to_dict()))
+    body = Html(_legend() + _column_table(first, report.starts, data=report.to_dict()))
     sections = [Section(Text("Columns, the largest impact first", "各列（按影响排序）"), body, id="columns")]
     if rest:
         title = Text(f"The other {len(rest)} columns", f"其余 {len(rest)} 列")
-        sections.append(Section(title, _column_table(rest), folded=True, id="rest"))
+        sections.append(Section(title, _column_table(rest, report.starts), folded=True, id="rest"))
     figures = performance_words(report)
     good = (
         look.bullet_list(figures)
@@ -88,13 +90,16 @@ def _legend() -> Html:
     )
 
 
-def _column_table(columns: Sequence[ColumnDrift], *, data: object = None) -> Html:
-    """A row for each column; missing values where there are any."""
+def _column_table(columns: Sequence[ColumnDrift], starts: Mapping[str, DriftStart], *, data: object = None) -> Html:
+    """A row for each column; since when those have drifted that have, and missing values where there are any."""
+    has_drifted = any(each.name in starts for each in columns)
     has_missing = any(each.missing_share or each.past_missing_share for each in columns)
     heads = [
         Column(Text("Column", "列"), "text"), Column(Text("State", "状态"), "text"), Column("PSI"),
         Column(Text("Impact", "影响")), Column(Text("Distance", "距离")), Column("p"),
     ]  # fmt: skip
+    if has_drifted:
+        heads.append(Column(Text("Since", "始于"), "text"))
     if has_missing:
         heads += [Column(Text("Missing now", "现缺失")), Column(Text("Missing then", "原缺失"))]
     rows: list[list[Cell]] = []
@@ -103,6 +108,7 @@ def _column_table(columns: Sequence[ColumnDrift], *, data: object = None) -> Htm
         row: list[Cell] = [
             each.name, look.verdict(kind, column_state(each)), each.psi, each.impact, each.distance, each.p_value
         ]  # fmt: skip
+        row += [start_words(starts.get(each.name))] if has_drifted else []
         rows.append(row + ([each.missing_share, each.past_missing_share] if has_missing else []))
     return look.table(heads, rows, data=data)
 

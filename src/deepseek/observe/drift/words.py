@@ -7,6 +7,8 @@ from deepseek.observe.drift.change import Change, Changes, Sign
 from deepseek.observe.drift.columns import ColumnDrift
 from deepseek.observe.drift.drift import INPUT_PREFIX, DriftReport
 from deepseek.observe.drift.joint import SPANS
+from deepseek.observe.drift.since import DriftStart
+from deepseek.observe.why.windows import moment_text
 
 FIGURE_NAMES = {"accuracy": Text("accuracy", "准确率"), "auc": Text("AUC", "AUC")}
 
@@ -62,6 +64,14 @@ def column_state(column: ColumnDrift) -> Text:
     if column.is_drifted:
         return Text("drifted: hardly matters", "漂移：几乎无影响")
     return Text("as in training", "如训练时")
+
+
+def start_words(start: DriftStart | None) -> Text:
+    """Since when a column has drifted; a dash where it has not."""
+    if start is None:
+        return Text(numbers.UNKNOWN, numbers.UNKNOWN)
+    moment = moment_text(start.start_s)
+    return Text(f"{moment} or before", f"{moment} 或更早") if start.is_open else Text(moment, moment)
 
 
 def performance_words(report: DriftReport) -> list[Text]:

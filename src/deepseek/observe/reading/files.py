@@ -11,6 +11,7 @@ from deepseek.observe.predictions.segments import live_segments
 
 PARQUET = (".parquet",)
 LINES = (".ndjson", ".jsonl", ".log", ".json", ".ndjson.gz", ".jsonl.gz", ".log.gz", ".json.gz")
+DRIFT_DOCUMENT = ".drift.json"  # what `observe drift --json` found, beside the log: no rows of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,11 @@ def list_log_files(paths: Sequence[Path]) -> LogFiles:
                 fix="give the folder of --prediction-log, or a file of the server's log lines",
             )  # fmt: skip
         every += sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-    files = [path for path in every if path.stat().st_size and not path.name.startswith(".")]
+    files = [
+        path
+        for path in every
+        if path.stat().st_size and not path.name.startswith(".") and not path.name.endswith(DRIFT_DOCUMENT)
+    ]
     parquet = [path for path in files if path.name.endswith(PARQUET)]
     lines = [path for path in files if path.name.endswith(LINES)]
     if not parquet and not lines:

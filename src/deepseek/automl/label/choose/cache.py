@@ -12,13 +12,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from deepseek.automl.label.choose.features import ItemFeatures, make_features
+from deepseek.automl.label.choose.picture_net import picture_net_name
 from deepseek.automl.label.project.project import Project
 from deepseek.automl.label.project.records import Item
+from deepseek.engines.text.source.installed import installed_encoder
 from deepseek.extras import need
 from deepseek.files import atomic_file
 
 FILE_NAME = "features.safetensors"
-VERSION = 1
+VERSION = 2
 MAX_POOL = 20_000  # items that a queue is chosen among, drawn at random
 
 
@@ -47,7 +49,12 @@ def load_features(project: Project) -> ItemFeatures:
 
 
 def _key_of(project: Project, items: Sequence[Item]) -> str:
-    document = [VERSION, project.definition.source_digest, project.definition.seed, [item.number for item in items]]
+    encoder = installed_encoder()
+    described_by = ["" if encoder is None else encoder.name, picture_net_name()]
+    document = [
+        VERSION, described_by, project.definition.source_digest, project.definition.seed,
+        [item.number for item in items],
+    ]  # fmt: skip
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()
 
 
