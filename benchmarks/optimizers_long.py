@@ -352,6 +352,7 @@ def main() -> int:
         claims.append(measure_report(seeds))
     claims = [each for each in claims if chosen.only in (None, each["claim"])]
     not_run = [f"task {name}" for name in TASKS if name not in chosen.tasks]
+    not_run += [name for name in CLAIMS if name not in {each["claim"] for each in claims}]
     return finish("optimizers_long", claims, not_run=not_run)
 
 
