@@ -107,8 +107,7 @@ def decay_share(step: Count) -> Count:
     >>> decay_share(0), decay_share(400), decay_share(4000) < 0.001
     (1.0, 0.5, True)
     """
-    relative = step / DECAY_HALF_LIFE_STEPS
-    return 1 / (1 + relative * relative * relative * relative)
+    return 1 / (1 + (step * step / DECAY_HALF_LIFE_STEPS**2) * (step * step / DECAY_HALF_LIFE_STEPS**2))
 
 
 def max_relative_step(step: float, half: float = TRUST_HALF_LIFE_STEPS) -> float:
