@@ -139,3 +139,24 @@ def test_a_first_group_without_gradients_does_not_stop_the_others() -> None:
     assert torch.equal(idle, torch.ones(2))
     assert loss_of(param) < 0.1
     assert optimizer.get_current_lr() > 0
+
+
+def test_a_training_on_batches_of_four_settles() -> None:
+    """Its gradients are noise for the most part: the rate that is taken falls all the same, and the loss with it."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 1))
+    optimizer = AdaptiveOptimizer(model.parameters())
+    test = torch.randn(500, 6, generator=torch.Generator().manual_seed(99))
+    rates, losses = [], []
+    for step in range(900):
+        x = torch.randn(4, 6, generator=torch.Generator().manual_seed(1000 + step))
+        noise = torch.randn(4, 1, generator=torch.Generator().manual_seed(9000 + step))
+        optimizer.zero_grad()
+        (model(x) - x.sum(1, keepdim=True).sin() - noise).square().mean().backward()
+        optimizer.step()
+        if step % 300 == 299:
+            rates.append(optimizer.get_current_lr())
+            with torch.no_grad():
+                losses.append(float((model(test) - test.sum(1, keepdim=True).sin()).square().mean()))
+    assert rates[2] < rates[1] < rates[0]
+    assert losses[2] < losses[0]

@@ -101,14 +101,13 @@ def trust_share(step: Count, half: float = TRUST_HALF_LIFE_STEPS) -> Count:
     return 1 / (1 + step / half)
 
 
-def decay_share(step: Count) -> Count:
-    """What is left of the weight decay of a tensor after so many steps of its own.
+def decay_share(step: Any) -> Any:
+    """What is left of the weight decay of a tensor after so many steps of its own, a number or a tensor of them.
 
     >>> decay_share(0), decay_share(400), decay_share(4000) < 0.001
     (1.0, 0.5, True)
     """
-    relative = (step / DECAY_HALF_LIFE_STEPS) ** 2
-    return 1 / (1 + relative * relative)
+    return 1 / (1 + (step * step / DECAY_HALF_LIFE_STEPS**2) * (step * step / DECAY_HALF_LIFE_STEPS**2))
 
 
 def max_relative_step(step: float, half: float = TRUST_HALF_LIFE_STEPS) -> float:

@@ -60,9 +60,9 @@ def check_arguments(
 
 def peak_of(learning_rate: Any) -> float:
     """The highest rate that an optimizer's `learning_rate` will have: a schedule is asked at steps that grow by half
-    each time, a variable is what it is now."""
+    each time, a variable is what it is now. Above 0 in any case: shares of it are taken."""
     keras = import_keras()
     if isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
         steps = [0, *(round(1.5**power) for power in range(35))]  # to a million
-        return max(float(keras.ops.convert_to_numpy(learning_rate(step))) for step in steps)
-    return float(keras.ops.convert_to_numpy(learning_rate() if callable(learning_rate) else learning_rate))
+        return max(1e-30, *(float(keras.ops.convert_to_numpy(learning_rate(step))) for step in steps))
+    return max(1e-30, float(keras.ops.convert_to_numpy(learning_rate() if callable(learning_rate) else learning_rate)))
