@@ -116,7 +116,8 @@ def max_relative_step(step: float, half: float = TRUST_HALF_LIFE_STEPS) -> float
     >>> max_relative_step(0), max_relative_step(50)
     (0.1, 0.05)
     """
-    return MAX_STEP_RATIO * trust_share(step, half)
+    share: float = trust_share(step, half)
+    return MAX_STEP_RATIO * share
 
 
 def max_log_rate_change(step: int, lr_decay_rate: float) -> float:
