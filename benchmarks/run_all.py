@@ -25,7 +25,7 @@ SCRIPTS = (
     "plan", "cold_start", "front_door", "citations", "citations_opposites", "review", "explain", "explain_trees",
     "explain_load",
     "serve_row", "sklearn_bundles", "hostile", "hostile_network", "messy_columns", "serving", "root_cause", "drift",
-    "observe", "custom_operator", "cleaning", "labelling", "label_page", "generation", "train_loop", "elastic",
+    "observe", "custom_operator", "cleaning", "labelling", "weak_labels", "label_page", "generation", "train_loop", "elastic",
     "compression", "compression_edge", "compression_distill", "compression_quantize", "compression_vision",
     "distributed", "pipeline", "optimizers", "optimizers_long", "keras_optimizer", "keras_models", "reading",
     "multimodal", "multimodal_photos", "multimodal_ct", "multimodal_autogluon", "first_hour", "fraud_stream",
