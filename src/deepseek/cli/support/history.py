@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from deepseek.observe.running_page import RunningPage
     from deepseek.serve import App, Settings
     from deepseek.serve.http.group import GroupMember
+    from deepseek.serve.models.adapter import ModelAdapter
     from deepseek.serve.scoring.routes import ScoringRoutes
 
 
@@ -77,7 +78,7 @@ def drift_page(settings: Settings, app: Callable[[], App], scoring: Sequence[Sco
             name = model.name
             if name in monitors:
                 found.append(drift_of_events(name, monitors[name].figures(), time()))
-            elif model.adapter.runtime is None:  # no bundle, so nothing is known of the rows that it was trained on
+            elif not _has_card(model.adapter):  # nothing is known of the rows that it was trained on
                 continue
             elif folder is not None and Path(name).name == name:  # no way out of the folder
                 found.append(read_document(name, folder / f"{name}{DRIFT_DOCUMENT}", model.digest))
@@ -86,6 +87,14 @@ def drift_page(settings: Settings, app: Callable[[], App], scoring: Sequence[Sco
         return found
 
     return DriftPage(measure, has_log=folder is not None)
+
+
+def _has_card(adapter: ModelAdapter) -> bool:
+    """Whether it serves a bundle that says what its training rows were like."""
+    from deepseek.observe.drift.reference import CARD
+
+    bundle = getattr(adapter.runtime, "bundle", None)
+    return bundle is not None and (bundle.path / CARD).is_file()
 
 
 def running_pages(settings: Settings) -> Mapping[str, RunningPage]:
