@@ -34,7 +34,7 @@ def test_gradients_that_are_never_finite_are_said_again_and_again() -> None:
         for _ in range(120):
             param.grad = torch.full_like(param, float("nan"))
             optimizer.step()
-    assert [str(each.message).partition(" for the ")[2].partition(".")[0] for each in caught] == ["1", "10", "100"]
+    assert [str(each.message).partition("such steps: ")[2].partition(" ")[0] for each in caught] == ["1", "10", "100"]
     assert optimizer.num_skipped_steps == 120
     assert torch.equal(param, torch.ones(3, 4))
 

@@ -35,10 +35,10 @@ def train(num_steps: int, **options: Any) -> tuple[Trace, list[TraceRow]]:
             optimizer.report(train_loss=0.5, val_loss=2.0)  # level 0.1: weight decay times 1.9
         trace.record(loss)
         head = optimizer.param_groups[0]
-        found_lr = head["lr"] * head["control"][0].exp().item()
+        unbounded_lr = head["lr"] * head["control"][0].exp().item()
         trust = 1 / (1 + step / 50)
         decay = 0.1 / (1 + (step / 400) ** 4) + (0.0 if step < 3 else 0.09)  # what `report` added does not fade
-        row = (optimizer.get_current_lr(), decay, loss.item(), found_lr, head["limits"].max().item(), 0.1 * trust)
+        row = (optimizer.get_current_lr(), decay, loss.item(), unbounded_lr, head["limits"].max().item(), 0.1 * trust)
         expected.append(TraceRow(step, *row))
     return trace, expected
 
@@ -57,7 +57,7 @@ def test_tensorboard_reads_back_the_rows(tmp_path: Path) -> None:
     trace, expected = train(6)
     trace.write(tmp_path)
     events = EventAccumulator(str(tmp_path)).Reload()
-    for name in ("lr", "weight_decay", "loss", "found_lr", "max_lr", "trust"):
+    for name in ("lr", "weight_decay", "loss", "unbounded_lr", "max_lr", "trust"):
         shown = events.Scalars(f"optimizer/{name}")
         assert [each.step for each in shown] == [1, 2, 3, 4, 5, 6]
         np.testing.assert_allclose([each.value for each in shown], [getattr(row, name) for row in expected], rtol=1e-5)

@@ -166,9 +166,9 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         """The learning rate of the next step, of the first group: what was found, or the rate that trust allows the
         tensor with the widest bound, where that is lower. Of a pipeline's stages each knows the bounds of its own."""
         group = self.param_groups[0]
-        found = float(group["lr"]) * math.exp(group["control"][0].item())
+        unbounded = float(group["lr"]) * math.exp(group["control"][0].item())
         limit = group["limits"].max().item() * schedule_share(group)
-        return min(found, limit) if limit > 0 else found
+        return min(unbounded, limit) if limit > 0 else unbounded
 
     def weight_decay_of(self, group: ParameterGroup, steps: Tensor) -> Tensor:
         """The decay per unit of rate after so many steps: the group's own fades, what `report` adds does not."""
@@ -306,8 +306,8 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         if shapes:
             where = f"{len(shapes)} of {len(grads)} gradients are not finite, first that of a parameter of {shapes[0]}"
         warnings.warn(
-            f"{where}: the step was skipped and nothing was changed, for the {head['num_skipped']}. time. Look at the "
-            "batch, or lower initial_lr; num_skipped_steps counts such steps.",
+            f"{where}: the step was skipped and nothing was changed. Look at the batch, or lower initial_lr; "
+            f"num_skipped_steps counts such steps: {head['num_skipped']} so far.",
             stacklevel=5,  # whoever called step(), which torch wraps twice
         )
 

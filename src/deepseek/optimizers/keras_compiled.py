@@ -105,8 +105,8 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
         self._check_built()
         control, limits = (keras.ops.convert_to_numpy(self._shared[place].value) for place in (0, 5))
         rate = float(keras.ops.convert_to_numpy(self.learning_rate))
-        found, limit = rate * math.exp(float(control[0])), float(limits.max()) * min(rate / self._peak_lr, 1.0)
-        return min(found, limit) if limit > 0 else found
+        unbounded, limit = rate * math.exp(float(control[0])), float(limits.max()) * min(rate / self._peak_lr, 1.0)
+        return min(unbounded, limit) if limit > 0 else unbounded
 
     @property
     def num_skipped_steps(self) -> int:

@@ -34,7 +34,7 @@ class TraceRow(NamedTuple):
     lr: float  # of the next step
     weight_decay: float  # of this step, per unit of rate, with what `report` made of it
     loss: float
-    found_lr: float  # what the optimizer found, before its bound
+    unbounded_lr: float  # what `lr` would be without the bounds per tensor
     max_lr: float  # the rate that trust allows the tensor with the widest bound
     trust: float  # the largest step of a tensor relative to its size
 
@@ -116,7 +116,7 @@ class Trace:
         steps = [row.step for row in rows]
         panels = [
             Panel("learning rate", [row.lr for row in rows], log=True),
-            Panel("rate found, before the bound", [row.found_lr for row in rows], log=True),
+            Panel("rate found, before the bound", [row.unbounded_lr for row in rows], log=True),
             Panel("trust: largest step of a tensor over its size", [row.trust for row in rows], log=True),
             Panel("weight decay, per unit of learning rate", [row.weight_decay for row in rows]),
             Panel("loss", [row.loss for row in rows]),
@@ -129,6 +129,6 @@ class Trace:
         if not self._waiting:
             return
         values = torch.stack([figures for *_, figures in self._waiting]).tolist()
-        for (step, decay, trust, _), (lr, loss, found_lr, max_lr) in zip(self._waiting, values, strict=True):
-            self._rows.append(TraceRow(step, lr, decay, loss, found_lr, max_lr, trust))
+        for (step, decay, trust, _), (lr, loss, unbounded_lr, max_lr) in zip(self._waiting, values, strict=True):
+            self._rows.append(TraceRow(step, lr, decay, loss, unbounded_lr, max_lr, trust))
         self._waiting.clear()

@@ -73,18 +73,18 @@ def drift_page(settings: Settings, app: Callable[[], App], scoring: Sequence[Sco
     monitors = {routes.name: routes.monitor for routes in scoring}
 
     def measure() -> list[InputDrift]:
-        found = []
+        drifts = []
         for model in app().models.values():
             name = model.name
             if name in monitors:
-                found.append(drift_of_events(name, monitors[name].figures(), time()))
+                drifts.append(drift_of_events(name, monitors[name].figures(), time()))
             elif not _has_card(model.adapter):  # nothing is known of the rows that it was trained on
                 continue
             elif folder is not None and Path(name).name == name:  # no way out of the folder
-                found.append(read_document(name, folder / f"{name}{DRIFT_DOCUMENT}", model.digest))
+                drifts.append(read_document(name, folder / f"{name}{DRIFT_DOCUMENT}", model.digest))
             else:
-                found.append(InputDrift(name, "none"))
-        return found
+                drifts.append(InputDrift(name, "none"))
+        return drifts
 
     return DriftPage(measure, has_log=folder is not None)
 

@@ -49,8 +49,10 @@ def load_features(project: Project) -> ItemFeatures:
 
 
 def _key_of(project: Project, items: Sequence[Item]) -> str:
-    encoder = installed_encoder()
-    described_by = ["" if encoder is None else encoder.name, picture_net_name()]
+    kinds = set(project.definition.kinds.values())
+    # What describes other kinds is not asked for: the net of pictures would import torch.
+    encoder = installed_encoder() if "text" in kinds else None
+    described_by = ["" if encoder is None else encoder.name, picture_net_name() if "image" in kinds else ""]
     document = [
         VERSION, described_by, project.definition.source_digest, project.definition.seed,
         [item.number for item in items],
