@@ -10,7 +10,9 @@ its macro F1 are those of weak_labels.py.
 
 Sets: passages that bear on one of eight hypotheses of contract-nli, speeches of six roles of tinyshakespeare, articles
 of four Chinese laws; wine, breast cancer, digits and X-rays of lungs (pictures by their principal components); and of
-four of them one class against all others, so that it is rare; and of two of them a long tail of classes. Printed: F1 less that of majority vote, in points.
+four of them one class against all others, so that it is rare; and of two of them a long tail of classes.
+
+Printed: F1 less that of majority vote, in points.
 """
 
 from __future__ import annotations
@@ -174,7 +176,8 @@ def long_tail(load: Callable[[], Items]) -> Callable[[], Items]:
 LOADERS = {
     "contracts": contracts, "roles": roles, "laws": laws, "wine": wine, "cancer": cancer, "digits": digits,
     "parity": parity, "lungs": lungs, "one_contract": one_of(contracts, 3), "one_law": one_of(laws, 1),
-    "one_role": one_of(roles, 2), "one_digit": one_of(digits, 8), "tail_contracts": long_tail(contracts), "tail_digits": long_tail(digits),
+    "one_role": one_of(roles, 2), "one_digit": one_of(digits, 8),
+    "tail_contracts": long_tail(contracts), "tail_digits": long_tail(digits),
 }  # fmt: skip
 
 
