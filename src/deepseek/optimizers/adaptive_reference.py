@@ -82,6 +82,8 @@ class AdaptiveReference:
         correction = 1 - beta ** (self.num_steps - 1)
         ratio = 1 + (self.alignment / correction) / math.sqrt(self.square / correction)
         change = min(max(ratio - self.config.dynamic_threshold, -1.0), 1.0)
+        if change > 0 and self.rate >= max(one.limit for one in self.tensors):
+            change = 0.0  # no tensor would take a longer step
         self.log_scale += max_log_rate_change(self.num_steps, self.config.lr_decay_rate) * change
         self.log_scale = min(self.log_scale, math.log(max(k.MAX_RATE / self.config.initial_lr, 1.0)))
 

@@ -35,6 +35,7 @@ MAX_STEP_RATIO, TRUST_HALF_LIFE_STEPS = (
     50.0,
 )  # largest step of a tensor relative to its scale, and when half of it is gone by default
 DECAY_HALF_LIFE_STEPS = 400.0  # when half of the weight decay is gone
+COOLDOWN = 0.6  # share of a training of known length in which the rate falls to 0
 MIN_RMS = 0.03  # of a tensor's scale
 MIN_SCALE = 1e-4  # of Adam's scales in the eigenbases, relative to their root mean square
 BOUND_RATIO, BOUND_FROM_STEP, BOUND_GROWTH, BOUND_PULL = 1.2, 50, 1e-3, 0.2  # of the size of a matrix
@@ -88,6 +89,18 @@ def _are_betas(betas: Any) -> bool:
     return isinstance(betas, tuple | list) and len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
 
 
+def check_total_steps(total_steps: int | None) -> int | None:
+    """The length of a training as it is given. InputError for anything but a whole number above 0, or None."""
+    if total_steps is not None and (
+        isinstance(total_steps, bool) or not isinstance(total_steps, int) or total_steps < 1
+    ):
+        raise InputError(
+            f"total_steps is {total_steps!r}", expected="the number of steps of the whole training, or None",
+            fix="give len(loader) * num_epochs, or leave it out",
+        )  # fmt: skip
+    return total_steps
+
+
 Count = TypeVar("Count", float, Any)  # a number, or a tensor of numbers
 
 
@@ -99,6 +112,19 @@ def trust_share(step: Count, half: float = TRUST_HALF_LIFE_STEPS) -> Count:
     (1.0, 0.5, 0.25)
     """
     return 1 / (1 + step / half)
+
+
+def cooldown_share(num_steps: int, total_steps: int | None) -> float:
+    """What the end of a training of known length leaves of the rate after so many steps: 1 at first, then a line that
+    would be 0 one step after the last. Past the end it stays where it was in the last step.
+
+    >>> [round(cooldown_share(step, 10), 2) for step in (0, 4, 5, 7, 9, 10, 20)], cooldown_share(10**9, None)
+    ([1.0, 1.0, 0.83, 0.5, 0.17, 0.17, 0.17], 1.0)
+    """
+    if total_steps is None:
+        return 1.0
+    length = max(1, round(COOLDOWN * total_steps))
+    return min(1.0, max(1, total_steps - num_steps) / length)
 
 
 def decay_share(step: Any) -> Any:
