@@ -18,8 +18,9 @@ Parameters are valid at all times (no train() or eval() of the optimizer). One s
 2. The rate.
        log rate += pace_t clip(rho_t - dynamic_threshold, -1, 1),   rate <= MAX_RATE
        pace_t = -ln(lr_decay_rate) (1 + BOOST 2^(-t / BOOST_STEPS))
-   It does not rise where the bounds below cut the step of every tensor: such steps say nothing of longer ones, and
-   where gradients are mostly noise (batches of some rows) a is too close to 0 to hold the rate back.
+   It does not rise above RATE_ROOM times the widest of the bounds below, which cut the step of every tensor there: such
+   steps say nothing of longer ones, and where gradients are mostly noise (batches of some rows) a is too close to 0 to
+   hold the rate back.
    The learning rate is this factor times the group's "lr", so that a scheduler multiplies.
 3. The clipping norm.  n_t = mean of |g_t|;  a gradient longer than CLIP_RATIO n_(t-1) enters the momentum scaled to
 that.
@@ -73,6 +74,7 @@ from deepseek.optimizers.config import (
     MAX_RATE,
     MAX_STEP_RATIO,
     MIN_RMS,
+    RATE_ROOM,
     TRUST_HALF_LIFE_STEPS,
     AdaptiveConfig,
     ParameterGroup,
@@ -81,6 +83,7 @@ from deepseek.optimizers.config import (
     cooldown_share,
     decay_share,
     max_log_rate_change,
+    threshold_at,
     trust_share,
 )  # fmt: skip
 from deepseek.optimizers.directions import cache_sized_pieces, update_elementwise_directions, update_matrix_direction
@@ -329,17 +332,18 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             corrected = control[1:3] / (1 - BETA_ALIGNMENT ** (step - 1))
             ratio = 1 + corrected[0] / corrected[1].sqrt().clamp_min(1e-30)
             head = self.param_groups[0]
-            change = held_change((ratio - head["dynamic_threshold"]).clamp(-1.0, 1.0), schedule_share(head))
-            change = change.where((change < 0) | (control[0] < self._widest_limit(control)), 0.0)
+            threshold = threshold_at(step, head["dynamic_threshold"], head["total_steps"])
+            change = held_change((ratio - threshold).clamp(-1.0, 1.0), schedule_share(head))
+            change = change.where((change < 0) | (control[0] < self._log_felt(control)), 0.0)
             # OneCycleLR and CyclicLR write an initial_lr of their own and raise "lr" above it.
             top = math.log(max(MAX_RATE / max(head["initial_lr"], float(head["lr"])), 1.0))
             control[0].add_(change, alpha=max_log_rate_change(step, head["lr_decay_rate"])).clamp_max_(top)
         return clip
 
-    def _widest_limit(self, control: Tensor) -> Tensor:
-        """The logarithm of the largest factor that the trust in any tensor of any group has let be felt ()."""
+    def _log_felt(self, control: Tensor) -> Tensor:
+        """The logarithm of the factor up to which it may rise: RATE_ROOM times what trust let any tensor take ()."""
         widest = [(group["limits"].max() / group["peak_lr"]).to(control.device) for group in self.param_groups]
-        return max_over_group(torch.stack(widest).max(), self._group).log()
+        return max_over_group(torch.stack(widest).max(), self._group).mul(RATE_ROOM).log()
 
     def _move(self, part: ParameterSlice, control: Tensor, step: int) -> None:
         """Take the directions, each within its bounds."""
@@ -357,7 +361,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         steps = torch.tensor([state["step"] for state in part.states], dtype=torch.float32, device=at.device)
         limits = (
             MAX_STEP_RATIO
-            * trust_share(steps, group["trust_steps"])
+            * trust_share(steps, group["trust_steps"], group["total_steps"])
             * weight.clamp_min(MIN_RMS)
             / length.clamp_min(1e-30)
         )

@@ -149,7 +149,7 @@ def _control(
     ratio = 1 + corrected[0] / ops.maximum(ops.sqrt(corrected[1]), _TINY)
     change = ops.clip(ratio - settings.dynamic_threshold, -1.0, 1.0)
     change = ops.where(ops.logical_or(share >= k.FREE_SHARE, change < k.HELD_CUT), change, 0.0)
-    is_felt = before[0] < ops.log(ops.max(state.limits) / rates.peak_lr)
+    is_felt = before[0] < ops.log(k.RATE_ROOM * ops.max(state.limits) / rates.peak_lr)
     change = ops.where(ops.logical_or(change < 0, is_felt), change, 0.0)
     pace = -math.log(settings.lr_decay_rate) * (1 + k.BOOST * ops.power(2.0, -step / k.BOOST_STEPS))
     top = ops.log(ops.maximum(k.MAX_RATE / ops.maximum(settings.initial_lr, rates.lr), 1.0))

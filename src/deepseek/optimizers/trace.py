@@ -72,7 +72,8 @@ class Trace:
              head["limits"].max().to(control.device) * share]
         )  # fmt: skip
         decay = float(self._optimizer.weight_decay_of(head, torch.tensor(float(step), dtype=torch.float64)))
-        self._waiting.append((step, decay, max_relative_step(step, head["trust_steps"]) * share, figures))
+        trust = max_relative_step(step, head["trust_steps"], head["total_steps"]) * share
+        self._waiting.append((step, decay, trust, figures))
         if len(self._waiting) == FETCH_STEPS:
             self._fetch()
 
