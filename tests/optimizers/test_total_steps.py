@@ -128,16 +128,16 @@ def batches(count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
 def lengths_seen(config: TrainConfig, **options: Any) -> tuple[list[int | None], AdaptiveOptimizer]:
     """What an optimizer knows of the length before each step of a run of the trainer, and the optimizer."""
     seen: list[int | None] = []
-    made: list[AdaptiveOptimizer] = []
+    optimizers: list[AdaptiveOptimizer] = []
 
     def make_optimizer(parameters: list[nn.Parameter]) -> AdaptiveOptimizer:
         optimizer = AdaptiveOptimizer(parameters, **options)
         optimizer.register_step_pre_hook(lambda *_: seen.append(optimizer.total_steps))
-        made.append(optimizer)
+        optimizers.append(optimizer)
         return optimizer
 
     fit(make(), batches(4), config, loss=nn.functional.mse_loss, optimizer=make_optimizer, progress=False)
-    return seen, made[0]
+    return seen, optimizers[0]
 
 
 def test_the_trainer_says_how_long_the_run_is() -> None:
@@ -170,7 +170,7 @@ def test_a_run_that_goes_on_for_longer_ends_later(tmp_path: Path) -> None:
         optimizer.register_step_pre_hook(lambda *_: seen.append(optimizer.total_steps))
         return optimizer
 
-    given: dict[str, Any] = {"loss": nn.functional.mse_loss, "optimizer": make_optimizer, "checkpoints": tmp_path}
-    fit(make(), batches(4), TrainConfig(epochs=1), progress=False, **given)
-    resume(make(), batches(4), TrainConfig(epochs=3), progress=False, **given)
+    arguments: dict[str, Any] = {"loss": nn.functional.mse_loss, "optimizer": make_optimizer, "checkpoints": tmp_path}
+    fit(make(), batches(4), TrainConfig(epochs=1), progress=False, **arguments)
+    resume(make(), batches(4), TrainConfig(epochs=3), progress=False, **arguments)
     assert seen == [4] * 4 + [12] * 8

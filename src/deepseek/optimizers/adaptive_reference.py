@@ -59,10 +59,10 @@ class AdaptiveReference:
     @property
     def effective_rate(self) -> float:
         """The largest rate that a tensor would take."""
-        return self.cooldown * min(self.rate, max(one.limit for one in self.tensors) or math.inf)
+        return self.end_share * min(self.rate, max(one.limit for one in self.tensors) or math.inf)
 
     @property
-    def cooldown(self) -> float:
+    def end_share(self) -> float:
         """What the end of the training leaves of the next step's rate."""
         return cooldown_share(self.num_steps + self.num_skipped_steps, self.total_steps)
 
@@ -74,16 +74,16 @@ class AdaptiveReference:
             return
         if norm == 0:
             return
-        cooldown = self.cooldown
+        end_share = self.end_share
         self.num_steps += 1
-        self._find_rate(shaped, norm, cooldown)
+        self._find_rate(shaped, norm, end_share)
         clip = self._find_clip(norm)
         for one, grad in zip(self.tensors, shaped, strict=True):
             one.direction = self._direction(one, grad * clip)
         for one in self.tensors:
-            self._move(one, cooldown)
+            self._move(one, end_share)
 
-    def _find_rate(self, grads: list[Tensor], norm: float, cooldown: float) -> None:
+    def _find_rate(self, grads: list[Tensor], norm: float, end_share: float) -> None:
         """1. How far was the last step? 2. The rate."""
         if self.num_steps == 1:
             return
@@ -96,7 +96,7 @@ class AdaptiveReference:
         ratio = 1 + (self.alignment / correction) / math.sqrt(self.square / correction)
         threshold = threshold_at(self.num_steps, self.config.dynamic_threshold, self.total_steps)
         change = min(max(ratio - threshold, -1.0), 1.0)
-        if cooldown < k.FREE_SHARE and change >= k.HELD_CUT:
+        if end_share < k.FREE_SHARE and change >= k.HELD_CUT:
             change = 0.0  # else a falling rate would be answered by a larger factor
         if change > 0 and self.rate >= k.RATE_ROOM * max(one.limit for one in self.tensors):
             change = 0.0  # no tensor would take a longer step
@@ -144,13 +144,13 @@ class AdaptiveReference:
                 one.square = one.square.index_select(axis, order)
                 one.bases[axis] = torch.linalg.qr(turned[:, order])[0]
 
-    def _move(self, one: TensorState, cooldown: float) -> None:
+    def _move(self, one: TensorState, end_share: float) -> None:
         """5. The bounds."""
         weight = float(one.param.square().mean().sqrt())
         length = float(one.direction.square().mean().sqrt())
         trust = max_relative_step(self.num_steps, self.config.trust_steps, self.total_steps)
         one.limit = trust * max(weight, k.MIN_RMS) / max(length, 1e-30)
-        rate = cooldown * min(self.rate, one.limit)
+        rate = end_share * min(self.rate, one.limit)
         keep = 1 - rate * self.config.weight_decay * decay_share(self.num_steps)
         if self.num_steps >= k.BOUND_FROM_STEP:
             is_settled = self.alignment <= 0 or one.limit < self.rate
