@@ -206,7 +206,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         """The learning rate of the next step, of the first group: what was found, or the rate that trust allows the
         tensor with the widest bound, where that is lower. Of a pipeline's stages each knows the bounds of its own."""
         group = self.param_groups[0]
-        unbounded = float(group["lr"]) * group["cooldown"] * math.exp(group["control"][0].item())
+        unbounded = float(group["lr"]) * float(group["cooldown"]) * math.exp(group["control"][0].item())
         limit = group["limits"].max().item() * schedule_share(group)
         return min(unbounded, limit) if limit > 0 else unbounded
 

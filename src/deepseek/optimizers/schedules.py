@@ -25,7 +25,8 @@ def schedule_share(group: ParameterGroup) -> float:
 def scheduled_rate(group: ParameterGroup) -> Tensor:
     """What was found, as scheduler and end of training have it: the rate without the bounds of tensors ()."""
     control: Tensor = group["control"]
-    return control[0].exp() * group["lr"] * group["cooldown"]
+    rate: Tensor = control[0].exp() * group["lr"] * group["cooldown"]
+    return rate
 
 
 def effective_rate(group: ParameterGroup) -> Tensor:
