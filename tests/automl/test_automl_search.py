@@ -167,7 +167,7 @@ class Hazy(LinearModel):
 
 
 def hazy_search(num_rows: int) -> Search:
-    families = (Hazy("first", 0.5, 0.01), Hazy("cheap", 0.5, 0.02), Hazy("better", 0.0, 0.03))
+    families = (Hazy("first", 0.5, 0.020), Hazy("cheap", 0.5, 0.021), Hazy("better", 0.0, 0.022))
     return Search(fit_data(num_rows), fifths(num_rows), METRICS["binary"]["log_loss"], 0, families)
 
 
@@ -182,6 +182,14 @@ def test_families_that_were_looked_at_on_one_fold_of_five_go_on_by_their_losses(
     loss = {t.family: t.loss for t in reversed(trials)}
     assert loss["better"] < loss["cheap"]
     assert list(dict.fromkeys(t.family for t in trials)) == ["first", *order]
+
+
+def test_looks_take_no_more_than_half_of_what_trials_took() -> None:
+    """After a trial of .02 one of .12 is not looked at: a fifth of it is more than the half. It is after two more."""
+    families = (Hazy("first", 0.5, 0.02), Hazy("cheap", 0.5, 0.021), Hazy("dear", 0.0, 0.12))
+    search = Search(fit_data(1_000), fifths(1_000), METRICS["binary"]["log_loss"], 0, families)
+    trials = search.run(Budget(None), num_trials=4, reserve=lambda _: 0, progress=lambda _: None)
+    assert [t.family for t in trials] == ["first", "cheap", "cheap", "dear"]
 
 
 def test_a_search_that_looks_first_begins_alike_however_long_it_is() -> None:

@@ -39,6 +39,7 @@ MAX_SLOWER = 3.0  # a fold than its guess
 #: Where the first folds of a family are at most this share of all, it waits behind them until others were looked at. On
 #: 4,053 rows of phoneme 20 s were over before extra trees came, whose loss was .87 of the best before.
 MAX_LOOK_SHARE = 0.25
+MAX_LOOKS = 0.5  # of what trials took may go to looks at others, by guesses: else a budget can end before they go on
 #: Ranks of the family that the next trials go to, over and over: half to the leader, a third to the second.
 FAMILY_TURNS = (0, 1, 0, 2, 0, 1)
 
@@ -167,16 +168,19 @@ class Search:
         """The first family that was not tried, by rising cost; then those that were looked at, by their losses; when
         all were tried, the next by its turn."""
         cost = {f.name: f.cost_s(self.data) for f in families}
-        share = self._look_share(trials) if self._look_share(trials) <= MAX_LOOK_SHARE else 1.0
         best = {t.family: t.loss for t in sorted(trials, key=lambda t: -t.loss)}
         waiting = [f for f in families if f.name in looks and f.name not in best and f.name not in self.ended]
-        spent = sum(cost[t.family] for t in trials) + sum(
-            share * cost[name] for name in (*(f.name for f in waiting), *self.ended)
-        )
         untried = [f for f in families if f.name not in best and f.name not in self.ended and f not in waiting]
-        for family in untried:
-            if not trials or share * cost[family.name] <= spent:
-                return family
+        spent = sum(cost[t.family] for t in trials)
+        share = self._look_share(trials)
+        if share <= MAX_LOOK_SHARE:
+            spent_on_looks = share * sum(cost[name] for name in (*(f.name for f in waiting), *self.ended))
+            affordable = [f for f in untried if share * cost[f.name] + spent_on_looks <= MAX_LOOKS * spent]
+        else:
+            spent += sum(cost[name] for name in self.ended)
+            affordable = [f for f in untried if cost[f.name] <= spent]
+        if affordable or not trials:
+            return (affordable or untried)[0]
         if waiting:
             return min(waiting, key=lambda f: (looks[f.name].loss, f.name))
         tunable = [f for f in families if cost[f.name] <= spent and f.name not in BASELINES and f.name in best]
