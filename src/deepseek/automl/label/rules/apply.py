@@ -23,8 +23,8 @@ from deepseek.automl.label.project.records import Item
 from deepseek.automl.label.project.values import check_class
 from deepseek.automl.label.rules.code import find_functions, run_function
 from deepseek.automl.label.rules.definition import ABSTAIN, read_rules
-from deepseek.automl.label.rules.label_model import LabelModel, majority_vote
-from deepseek.automl.label.rules.learned_votes import weigh_votes
+from deepseek.automl.label.rules.label_model import majority_vote
+from deepseek.automl.label.rules.learned_votes import WeighedVotes, weigh_votes
 from deepseek.automl.label.rules.votes import vote
 from deepseek.contracts import Float64, JsonObject
 from deepseek.errors import InputError
@@ -42,7 +42,7 @@ class RuleReport:
     num_votes: int
     coverage: float  # share of the items that it labels, 0..1
     conflicts: float  # share of its votes that another rule contradicts
-    accuracy: float  # as the label model estimates it
+    accuracy: float  # mean chance of what it says, by all rules, people's labels and the model of the items
     weight: float  # what a vote counts: less where other rules err with it
     num_known: int  # votes on items that people labeled
     num_right: int  # of these
@@ -101,8 +101,8 @@ def run_rules(project: Project, path: Path, *, allow_code: bool = False, keep: b
     weighed = weigh_votes(
         votes, len(classes), gold=gold, dense=_numbers_of(project, items), is_held=tests, seed=project.definition.seed
     )
-    model, chances = weighed.model, weighed.chances
-    reports = [_report_rule(name, rule, votes, known, model, *faults[rule]) for rule, name in enumerate(names)]
+    chances = weighed.chances
+    reports = [_report_rule(name, rule, votes, known, weighed, *faults[rule]) for rule, name in enumerate(names)]
     judged = np.flatnonzero(tests & (known >= 0) & (votes >= 0).any(axis=1))
     accuracy = majority = None
     if len(judged):
@@ -174,7 +174,8 @@ def _known_classes(project: Project, items: Sequence[Item]) -> NDArray[np.int64]
 
 
 def _report_rule(
-    name: str, rule: int, votes: NDArray[np.int64], known: NDArray[np.int64], model: LabelModel, num_raised: int,
+    name: str, rule: int, votes: NDArray[np.int64], known: NDArray[np.int64], weighed: WeighedVotes,
+    num_raised: int,
     first_error: str,
 ) -> RuleReport:  # fmt: skip
     own = votes[:, rule]
@@ -184,9 +185,11 @@ def _report_rule(
     judged = speaks & (known >= 0)
     num_right = int((own[judged] == known[judged]).sum())
     low, high = exact_interval(num_right, int(judged.sum()))
+    said = weighed.chances[speaks, own[speaks]]
+    mean_chance = float(said.mean()) if len(said) else float(weighed.model.accuracy[rule])
     return RuleReport(
         name, int(speaks.sum()), float(speaks.mean()), float(against.sum() / max(speaks.sum(), 1)),
-        float(model.accuracy[rule]), float(model.weight[rule]), int(judged.sum()), num_right, low, high, num_raised,
+        mean_chance, float(weighed.model.weight[rule]), int(judged.sum()), num_right, low, high, num_raised,
         first_error,
     )  # fmt: skip
 

@@ -6,9 +6,10 @@ pool is majority vote while nothing is known of the rules, and bends only as far
 
 How right a rule is (a of k classes): of the items on which others speak, the others give the rule's class the mean
 chance m, and the sum of squared chances is S. Were their chances right, m = a S + (1 - a) (1 - S) / (k - 1); this is
-solved for a, which is drawn to PRIOR_ACCURACY. A rule is not judged by its own vote: where each rule knows one class
-alone, whichever class has more votes would win the conflicts, be believed more for it, and win more. What people said
-of the same items counts before what rules agree on.
+solved for a, which is drawn to PRIOR_ACCURACY. A rule is not judged by its own vote. Of a rule that says one class
+alone, agreement tells how often the class is spoken of, not how right the rule is: rules of one class would believe
+each other for erring together. So agreement is evidence by how evenly a rule says the classes, and none for such a
+rule. What people said of the same items counts before what rules agree on.
 
 Rules that depend on each other would be counted twice. Of each pair it is measured how much oftener the two are wrong
 together than independent rules of their accuracies would be; a rule's vote counts 1 / (1 + the sum of these excesses).
@@ -27,7 +28,7 @@ PRIOR_ACCURACY, PRIOR_VOTES = 0.75, 10.0
 NUM_ROUNDS = 3
 ABOVE_CHANCE, MOST_ACCURACY = 0.02, 0.97  # what is believed of a rule at least and at most
 PRIOR_WEIGHT = 0.5  # of the prior in a pool without a model of the items; a vote has 1 on average
-LEARNED_WEIGHT = 1.0  # of a model of the items
+LEARNED_WEIGHT = 2.0  # of a model of the items
 PRIOR_GOLD = 10.0  # gold labels that equal shares of the classes count as
 LEAST_SHARED = 10  # items on which two rules meet, below which nothing is said of their dependence
 
@@ -99,11 +100,18 @@ def _rate_rule(rule: int, votes: NDArray[np.int64], model: LabelModel, classes: 
         sure = float(np.square(chances).sum(axis=1).mean())
         chance = (1 - sure) / max(num_classes - 1, 1)
         if sure > chance:
-            value, evidence = (agreed - chance) / (sure - chance), len(rows) * (sure - chance) ** 2
+            value = (agreed - chance) / (sure - chance)
+            evidence = _evenness(own[rows], num_classes) * len(rows) * (sure - chance) ** 2
     estimate = (evidence * float(np.clip(value, 0, 1)) + PRIOR_VOTES * PRIOR_ACCURACY) / (evidence + PRIOR_VOTES)
     judged = np.flatnonzero((own >= 0) & (classes >= 0))
     hits = float((own[judged] == classes[judged]).sum())
     return (hits + PRIOR_VOTES * estimate) / (len(judged) + PRIOR_VOTES)
+
+
+def _evenness(codes: NDArray[np.int64], num_classes: int) -> float:
+    """0 for one class alone, 1 for equal shares of all."""
+    share = np.bincount(codes, minlength=num_classes) / len(codes)
+    return float((1 - np.square(share).sum()) / (1 - 1 / max(num_classes, 2)))
 
 
 def _sharp_chances(votes: NDArray[np.int64], model: LabelModel) -> Float64:

@@ -6,8 +6,9 @@
 A linear model learns from what the rules say and is asked about items that it has not learned from; as one vote more it
 tells which of two rules that contradict each other is right here. (Raykar et al. 2010 learn a classifier and how right
 annotators are together so.) How right a rule is, it is not asked: it has learned from that rule, and would praise those
-that speak most. For the same reason its chances are drawn half way to the prior of the classes: it would else repeat
-which class rules speak of most, and conflicts would all be won by that class.
+that speak most. For the same reason its chances are scaled so that all items together have the geometric mean of two
+shares of the classes: the prior, and how often rules speak of each. The prior alone would make rare classes common; by
+the rules alone, the class that they speak of most would win all conflicts.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.automl.label.choose.learner import fit_learner
-from deepseek.automl.label.rules.label_model import LabelModel, fit_label_model
+from deepseek.automl.label.rules.label_model import LabelModel, fit_label_model, majority_vote
 from deepseek.contracts import Float64
 
-NUM_PASSES = 2
+NUM_PASSES = 4
 NUM_FOLDS = 3
 LEAST_ROWS = 30  # items with a vote, below which rules are alone
-BALANCE = 0.5  # 0: its chances as they are; 1: of all items together, those of the prior
+SPOKEN = 0.5  # 0: all items together have the shares of the prior; 1: those of the votes
+LEAST_SHARE = 1e-6  # of a class that no rule speaks of
 LEAST_CHANCE = 0.02  # of a class of an item, below which it is not learned from
 
 
@@ -53,11 +55,14 @@ def weigh_votes(
         return WeighedVotes(model, chances)
     fold_of = np.random.default_rng(seed).integers(0, NUM_FOLDS, num_items)
     people = np.flatnonzero(known >= 0)
+    spoken = majority_vote(votes[rows], num_classes).mean(axis=0)
+    shares = np.maximum(spoken, LEAST_SHARE) ** SPOKEN * model.prior ** (1 - SPOKEN)
+    shares /= shares.sum()
     for _ in range(NUM_PASSES):
         lessons = chances.copy()
         lessons[people] = np.eye(num_classes)[known[people]]
         learned = _ask_learner(dense, lessons, rows, fold_of)
-        learned *= (model.prior / np.maximum(learned[rows].mean(axis=0), 1e-6)) ** BALANCE
+        learned *= shares / np.maximum(learned[rows].mean(axis=0), LEAST_SHARE)
         chances = model.probabilities(votes, learned / learned.sum(axis=1, keepdims=True))
     return WeighedVotes(model, chances)
 
