@@ -152,6 +152,54 @@ def test_a_family_that_is_not_far_behind_is_judged_as_without_a_look_at_its_firs
     np.testing.assert_array_equal(trials[1].margin, same.margin)
 
 
+class Hazy(LinearModel):
+    """A linear model that reads its features through noise of some size, and guesses what a fit costs."""
+
+    def __init__(self, name: str, noise: float, cost: float) -> None:
+        self.name, self.noise, self.cost = name, noise, cost
+
+    def cost_s(self, data: FitData) -> float:
+        return self.cost
+
+    def fit(self, data: FitData, *more: Any, **options: Any) -> FittedCandidate:
+        noise = np.random.default_rng(0).normal(scale=self.noise, size=data.features.shape).astype(np.float32)
+        return super().fit(replace(data, features=data.features + noise), *more, **options)
+
+
+def hazy_search(num_rows: int) -> Search:
+    families = (Hazy("first", 0.5, 0.020), Hazy("cheap", 0.5, 0.021), Hazy("better", 0.0, 0.022))
+    return Search(fit_data(num_rows), fifths(num_rows), METRICS["binary"]["log_loss"], 0, families)
+
+
+@pytest.mark.parametrize(("num_rows", "order"), [(1_000, ["better", "cheap"]), (500, ["cheap", "better"])])
+def test_families_that_were_looked_at_on_one_fold_of_five_go_on_by_their_losses(
+    num_rows: int, order: list[str]
+) -> None:
+    """Of 500 rows two folds hold 150: a look would cost nearly half of the trial, so the cheapest goes on at once."""
+    search = hazy_search(num_rows)
+    trials = search.run(Budget(None), num_trials=6, reserve=lambda _: 0, progress=lambda _: None)
+    assert not search.ended
+    loss = {t.family: t.loss for t in reversed(trials)}
+    assert loss["better"] < loss["cheap"]
+    assert list(dict.fromkeys(t.family for t in trials)) == ["first", *order]
+
+
+def test_looks_take_no_more_than_half_of_what_trials_took() -> None:
+    """After a trial of .02 one of .12 is not looked at: a fifth of it is more than the half. It is after two more."""
+    families = (Hazy("first", 0.5, 0.02), Hazy("cheap", 0.5, 0.021), Hazy("dear", 0.0, 0.12))
+    search = Search(fit_data(1_000), fifths(1_000), METRICS["binary"]["log_loss"], 0, families)
+    trials = search.run(Budget(None), num_trials=4, reserve=lambda _: 0, progress=lambda _: None)
+    assert [t.family for t in trials] == ["first", "cheap", "cheap", "dear"]
+
+
+def test_a_search_that_looks_first_begins_alike_however_long_it_is() -> None:
+    short, long = (
+        hazy_search(900).run(Budget(None), num_trials=num_trials, reserve=lambda _: 0, progress=lambda _: None)
+        for num_trials in (2, 6)
+    )
+    assert [(t.family, t.loss) for t in long[:2]] == [(t.family, t.loss) for t in short]
+
+
 def test_optional_families_are_missed_only_by_who_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deepseek.automl.search.is_installed", lambda module: module not in ("catboost", "lightgbm"))
     candidates, warnings = choose_candidates(None)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from deepseek.nn.dense import Perceptron
-from deepseek.nn.mlp import MLP
+from deepseek.nn.mlp import MLP, drop
 
 
 def make(num_margins: int, *, codes: bool = True, numeric: bool = True, clip: float = 3.0) -> MLP:
@@ -90,3 +90,28 @@ def test_the_baseline_is_the_mean_joined_input_of_the_training_rows() -> None:
 def test_members_start_apart() -> None:
     members = make(1).members(rows())
     assert np.abs(members[0].margin(rows()) - members[1].margin(rows())).max() > 1e-3
+
+
+@pytest.mark.parametrize("share", [0.1, 0.15, 0.5])
+def test_dropout_keeps_the_mean_and_drops_its_share_anew_each_time(share: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(3, 111, 101, requires_grad=True)  # not a multiple of eight
+    first, second = drop(x, share), drop(x, share)
+    num = x.numel()
+    for dropped in (first, second):
+        is_zero = dropped.detach() == 0
+        kept = 1 - round(256 * share) / 256
+        assert abs(float(is_zero.float().mean()) - (1 - kept)) < 5 * math.sqrt(kept * (1 - kept) / num)
+        torch.testing.assert_close(dropped.detach()[~is_zero], torch.full((int((~is_zero).sum()),), 1 / kept))
+    assert not torch.equal(first, second)
+    first.sum().backward()
+    assert torch.equal(x.grad, first.detach())
+
+
+def test_without_a_share_nothing_is_dropped_nor_once_training_is_over() -> None:
+    x = torch.ones(5, 7)
+    assert drop(x, 0.0) is x
+    model, features = make(2), torch.as_tensor(rows()[1:])
+    assert torch.equal(model(features), model(features))
+    model.train()
+    assert not torch.equal(model(features), model(features))
