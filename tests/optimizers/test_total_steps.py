@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from deepseek.errors import InputError
+from deepseek.errors import CheckError, InputError
 from deepseek.optimizers import AdaptiveOptimizer
 from deepseek.optimizers.config import COOLDOWN
 from deepseek.train.loop.config import TrainConfig
@@ -160,6 +160,15 @@ def test_a_second_run_with_one_optimizer_ends_at_its_own_end() -> None:
     for _ in range(2):
         fit(model, batches(4), TrainConfig(epochs=1), loss=nn.functional.mse_loss, optimizer=optimizer, progress=False)
     assert seen == [4] * 4 + [8] * 4
+
+
+def test_a_run_that_breaks_off_leaves_no_length_behind() -> None:
+    model = make()
+    optimizer = AdaptiveOptimizer(model.parameters())
+    broken = [*batches(2), (torch.full((16, 6), torch.nan), torch.zeros(16, 1))]
+    with pytest.raises(CheckError):
+        fit(model, broken, TrainConfig(epochs=1), loss=nn.functional.mse_loss, optimizer=optimizer, progress=False)
+    assert optimizer.total_steps is None
 
 
 def test_a_run_that_goes_on_for_longer_ends_later(tmp_path: Path) -> None:

@@ -185,7 +185,8 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
 
     def expect_steps(self, num_steps: int) -> None:
         """Set `total_steps` so that this many are to come. InputError for less than 1."""
-        self.total_steps = self._num_past + int(check_total_steps(num_steps) or 0)
+        check_total_steps(num_steps)
+        self.total_steps = self._num_past + num_steps
 
     @property
     def _num_past(self) -> int:

@@ -19,7 +19,7 @@ class TrainConfig:
     warmup: float = 0.1  # share of the steps with a rising rate, 0 to 1
     clip_norm: float = 1.0  # largest gradient norm, above 0; inf clips nothing
     seed: int = 0  # of what is random inside the module, such as dropout
-    schedule: Literal["auto", "cosine", "constant"] = "auto"  # auto: cosine for AdamW, constant for a given optimizer
+    schedule: Literal["auto", "cosine", "constant"] = "auto"  # auto: cosine for AdamW; a given optimizer has its own
     accumulate: int = 1  # batches whose gradients make one step, at least 1
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of autocast; weights stay as they are
     ema_decay: float = 0.0  # 0: no averaged weights; else 0 to 1, such as 0.999

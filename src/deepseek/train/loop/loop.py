@@ -57,7 +57,9 @@ def fit(
         the model itself returns its loss.
     optimizer: a torch optimizer, a function of the parameters that makes one, or None for AdamW. One with a method
         `report(train_loss=, val_loss=)` hears of both after each validation; of one that gives no "loss" it hears the
-        watched metric as val_loss, with a minus where more of it is better.
+        watched metric as val_loss, with a minus where more of it is better. AdaptiveOptimizer hears how many steps are
+        to come, where the data has a length, there is no scheduler and config.schedule is "auto": its rate then falls
+        at the end.
     scheduler: a function of the optimizer that makes a torch LR scheduler, stepped once a step
         (ReduceLROnPlateau: once a validation). It takes the place of config.schedule.
     validation: batches, on which the mean loss is measured as "loss", or a function of the model that returns a number

@@ -63,6 +63,7 @@ class TrainingRun(TrainingState):
 
     def enter(self, stack: ExitStack) -> None:
         """Start the sinks and the handling of signals; `stack` ends them, the groups and the checkpoints' thread."""
+        stack.callback(self.forget_length)
         self.sinks.start(asdict(self.config), stack)
         stack.callback(ranks.destroy_group, self.group)
         if self.checkpoints is not None:
@@ -74,8 +75,6 @@ class TrainingRun(TrainingState):
         """The last checkpoint is on the disk, and the model has the weights that the caller wants."""
         self.save()
         self.flush()
-        if self._sets_total_steps:  # the optimizer may be used again
-            self.optimizer.total_steps = None  # type: ignore[attr-defined]
         if self.best_weights:
             self.net.load_state_dict(self.best_weights)
         else:

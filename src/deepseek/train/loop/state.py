@@ -135,7 +135,7 @@ class TrainingState:
         # A length that its maker has given it stays; a scheduler or a constant rate is what was asked for.
         self._sets_total_steps = (
             scheduler is None and config.schedule == "auto" and self.num_steps is not None
-            and getattr(self.optimizer, "total_steps", 0) is None
+            and hasattr(self.optimizer, "expect_steps") and self.optimizer.total_steps is None
         )  # fmt: skip
         self.announce_length()
 
@@ -143,6 +143,11 @@ class TrainingState:
         """Tell an optimizer that can use it (AdaptiveOptimizer) how many steps are to come."""
         if self._sets_total_steps and self.num_steps is not None and self.step < self.num_steps:
             self.optimizer.expect_steps(self.num_steps - self.step)  # type: ignore[attr-defined]
+
+    def forget_length(self) -> None:
+        """Take back what announce_length() has said, at the end of the run: the optimizer may be used again."""
+        if self._sets_total_steps:
+            self.optimizer.total_steps = None  # type: ignore[attr-defined]
 
     def _make_private(self, plan: StepPlan) -> PrivateGradients:
         """InputError for settings under which a step would say more of a row than the plan counts."""
