@@ -135,7 +135,7 @@ class TrainingState:
         # A length that its maker has given it stays; a scheduler or a constant rate is what was asked for.
         self._sets_total_steps = (
             scheduler is None and config.schedule == "auto" and self.num_steps is not None
-            and hasattr(self.optimizer, "expect_steps") and self.optimizer.total_steps is None
+            and hasattr(self.optimizer, "expect_steps") and getattr(self.optimizer, "total_steps", None) is None
         )  # fmt: skip
         self.announce_length()
 
