@@ -2,6 +2,7 @@
 
     python benchmarks/optimizer_development.py --out rows.jsonl                          # as it stands, and its rivals
     python benchmarks/optimizer_development.py --out rows.jsonl --set weight_decay=0.1   # another value
+    python benchmarks/optimizer_development.py --out rows.jsonl --know-length            # as train/ has it
     python benchmarks/optimizer_development.py --out rows.jsonl --set BOUND_RATIO=2.0 --tasks table_b4 digits_b8
 
 A name in capitals is a constant of deepseek/optimizers/config.py, another one an argument of the class. Scores are
@@ -46,12 +47,14 @@ class Row:
     cpu_s: float
 
 
-def train(task: DevelopmentTask, name: str, make: Make, seed: int, *, cosine: bool) -> Row:
-    """A task to the end of its budget."""
+def train(task: DevelopmentTask, name: str, make: Make, seed: int, *, cosine: bool, know_length: bool) -> Row:
+    """A task to the end of its budget, which ours knows beforehand where it is said so."""
     torch.manual_seed(seed)
     problem = task.make()
     optimizer = make(problem.model.parameters())
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, task.budget) if cosine else None
+    if know_length and isinstance(optimizer, AdaptiveOptimizer):
+        optimizer.total_steps = task.budget
     generator, start = Generator().manual_seed(1000 + seed), time.process_time()
     for _ in range(task.budget):
         batch = problem.draw(generator)
@@ -78,10 +81,14 @@ def change_constants(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in changes.items() if not name.isupper()}
 
 
-def contenders(changes: Mapping[str, Any]) -> dict[str, tuple[Make, bool]]:
+def contenders(changes: Mapping[str, Any], *, know_length: bool) -> dict[str, tuple[Make, bool]]:
     """Name -> how it is made, and whether it follows a cosine. The first is ours."""
     arguments = change_constants(changes)
-    label = "ours" + "".join(f" {name}={value}" for name, value in sorted(changes.items()))
+    label = (
+        "ours"
+        + " of known length" * know_length
+        + "".join(f" {name}={value}" for name, value in sorted(changes.items()))
+    )
     found: dict[str, tuple[Make, bool]] = {label: (lambda params: AdaptiveOptimizer(params, **arguments), False)}
     for lr in RIVAL_RATES:
         for cosine in (True, False):
@@ -122,12 +129,13 @@ def main() -> int:
     parser.add_argument("--tasks", nargs="*", default=[task.name for task in DEVELOPMENT])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
     parser.add_argument("--set", nargs="*", type=parse_change, default=[], metavar="NAME=VALUE")
+    parser.add_argument("--know-length", action="store_true", help="give ours the number of steps as total_steps")
     parser.add_argument("--rivals", nargs="*", help="names such as 'AdamW 0.01 cosine'; all of them if left out")
     options = parser.parse_args()
     torch.set_num_threads(1)
     old = [Row(**json.loads(line)) for line in options.out.read_text().splitlines()] if options.out.exists() else []
     rows = {(row.task, row.optimizer, row.seed): row for row in old}
-    made = contenders(dict(options.set))
+    made = contenders(dict(options.set), know_length=options.know_length)
     ours = next(iter(made))
     wanted = [ours, *(made if options.rivals is None else options.rivals)]
     for task in (task for task in DEVELOPMENT if task.name in options.tasks):
@@ -135,7 +143,9 @@ def main() -> int:
             for name in dict.fromkeys(wanted):
                 if (task.name, name, seed) not in rows:
                     make, cosine = made[name]
-                    rows[task.name, name, seed] = row = train(task, name, make, seed, cosine=cosine)
+                    rows[task.name, name, seed] = row = train(
+                        task, name, make, seed, cosine=cosine, know_length=options.know_length
+                    )
                     print(row, file=sys.stderr, flush=True)
                     with options.out.open("a") as file:
                         file.write(json.dumps(asdict(row)) + "\n")

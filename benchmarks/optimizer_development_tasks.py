@@ -1,6 +1,6 @@
 """Development tasks of AdaptiveOptimizer: what its constants are chosen on. Run by optimizer_development.py.
 
-Seventeen small trainings of 200 to 20,000 steps: language, images, tables and sequences, batches of 4 to 4,096. None
+Eighteen small trainings of 200 to 20,000 steps: language, images, tables and sequences, batches of 4 to 4,096. None
 shares data with the tasks of optimizers.py, optimizer_tasks.py or optimizers_long.py. A score is a loss on held-out
 data at the end of the budget. A training takes 1 to 60 CPU seconds.
 """
@@ -51,6 +51,12 @@ def as_characters(text: str, num_kinds: int) -> Tensor:
 def terms_of_service() -> Tensor:
     rows = pq.read_table(public("unfair-tos/unfair_tos.parquet"))
     return as_characters("\n".join(rows["text"].to_pylist()), 48)
+
+
+@cache
+def privacy_policies() -> Tensor:
+    rows = pq.read_table(public("opp115/segments.parquet"))
+    return as_characters("\n".join(rows["text"].to_pylist()), 80)
 
 
 @cache
@@ -125,6 +131,11 @@ def next_character(text: Tensor, model: nn.Module, length: int, batch_size: int)
 
 def terms_transformer(batch_size: int) -> Problem:
     return next_character(terms_of_service(), Transformer(48, 16, 32, 2), 16, batch_size)
+
+
+def policies_transformer() -> Problem:
+    """The larger one: 64 wide. A minute of CPU time."""
+    return next_character(privacy_policies(), Transformer(80, 32, 64, 2), 32, 12)
 
 
 def source_transformer() -> Problem:
@@ -308,6 +319,7 @@ def waves_convolution() -> Problem:
 DEVELOPMENT = (
     DevelopmentTask("terms_b16", "language", partial(terms_transformer, 16), 2_000),
     DevelopmentTask("terms_b4", "language", partial(terms_transformer, 4), 3_000),
+    DevelopmentTask("policies_b12", "language", policies_transformer, 2_500),
     DevelopmentTask("source_b8", "language", source_transformer, 2_000),
     DevelopmentTask("law_recurrent_b16", "language", law_recurrent, 1_000),
     DevelopmentTask("terms_window_b64", "language", terms_window, 20_000),

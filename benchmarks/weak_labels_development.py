@@ -10,7 +10,9 @@ its macro F1 are those of weak_labels.py.
 
 Sets: passages that bear on one of eight hypotheses of contract-nli, speeches of six roles of tinyshakespeare, articles
 of four Chinese laws; wine, breast cancer, digits and X-rays of lungs (pictures by their principal components); and of
-four of them one class against all others, so that it is rare. Printed: F1 less that of majority vote, in points.
+four of them one class against all others, so that it is rare; and of two of them a long tail of classes.
+
+Printed: F1 less that of majority vote, in points.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ SEEN = (30, 60, 120)  # items that were looked at before rules were written
 MOST_RULES = 7  # of one class
 BY_CLASS = 0.5  # share of the draws whose rules are written class by class, and not item by item
 TWO_SIDED = 0.3  # share of the draws whose rules say two classes
+TAIL = 0.7
 LEAST_PRECISION = 0.5  # on the seen items
 
 
@@ -158,10 +161,23 @@ def one_of(load: Callable[[], Items], code: int) -> Callable[[], Items]:
     return load_one
 
 
+def long_tail(load: Callable[[], Items]) -> Callable[[], Items]:
+    """Of each class in turn a share of TAIL of what is kept of the one before."""
+
+    def load_tail() -> Items:
+        items = load()
+        draw = np.random.default_rng(0)
+        rows = np.flatnonzero(draw.random(len(items.labels)) < TAIL**items.labels)
+        return Items(items.signs[rows], items.dense[rows], items.labels[rows])
+
+    return load_tail
+
+
 LOADERS = {
     "contracts": contracts, "roles": roles, "laws": laws, "wine": wine, "cancer": cancer, "digits": digits,
     "parity": parity, "lungs": lungs, "one_contract": one_of(contracts, 3), "one_law": one_of(laws, 1),
     "one_role": one_of(roles, 2), "one_digit": one_of(digits, 8),
+    "tail_contracts": long_tail(contracts), "tail_digits": long_tail(digits),
 }  # fmt: skip
 
 

@@ -90,7 +90,9 @@ def test_an_engine_scores_as_the_reference_does_from_several_threads(name: str, 
     engine.close()
 
 
-@pytest.mark.parametrize("task", LOADERS)
+@pytest.mark.parametrize(
+    "task", [task if task == "binary" else pytest.param(task, marks=pytest.mark.slow) for task in LOADERS]
+)
 @pytest.mark.parametrize("name", names("candidates"))
 def test_a_candidate_gives_weights_that_repeat_its_own_scores(name: str, task: str) -> None:
     candidate, data = find("candidates", name), fit_data(task)

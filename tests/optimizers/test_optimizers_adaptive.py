@@ -82,15 +82,20 @@ def test_the_program_of_the_description_runs_as_written() -> None:
 
 
 @pytest.mark.parametrize("foreach", [True, False])
-@pytest.mark.parametrize(("initial_lr", "trust_steps"), [(1e-3, 50.0), (1e-1, 50.0), (1e-1, 5.0)])
-@pytest.mark.filterwarnings("ignore:.*not finite")
-def test_it_equals_its_slow_twin(foreach: bool, initial_lr: float, trust_steps: float) -> None:
+@pytest.mark.parametrize(
+    ("initial_lr", "trust_steps", "total_steps"),
+    [(1e-3, 50.0, None), (1e-1, 50.0, None), (1e-1, 5.0, None), (1e-2, 5.0, 90), (1e-2, 50.0, 70)],
+)
+@pytest.mark.filterwarnings("ignore:.*not finite", "ignore:.*of a training of 70")
+def test_it_equals_its_slow_twin(foreach: bool, initial_lr: float, trust_steps: float, total_steps: int | None) -> None:
     torch.manual_seed(0)
     shapes = [(6, 5), (4, 2, 3, 3), (40, 3), (7,), (), (1, 6), (600, 4)]
     params = [nn.Parameter(torch.randn(shape, dtype=torch.float64)) for shape in shapes]
     twin = [param.detach().clone() for param in params]
-    optimizer = AdaptiveOptimizer(params, initial_lr=initial_lr, trust_steps=trust_steps, foreach=foreach)
-    reference = AdaptiveReference(twin, AdaptiveConfig(initial_lr=initial_lr, trust_steps=trust_steps))
+    optimizer = AdaptiveOptimizer(
+        params, initial_lr=initial_lr, trust_steps=trust_steps, total_steps=total_steps, foreach=foreach
+    )
+    reference = AdaptiveReference(twin, AdaptiveConfig(initial_lr=initial_lr, trust_steps=trust_steps), total_steps)
     goal = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
     for step in range(80):
         if step in (1, 30, 55):  # nothing of such a step may be kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.optimizers import AdaptiveOptimizer
+from deepseek.optimizers.config import MAX_RATE
 
 TARGET = torch.linspace(-1, 1, 12).reshape(3, 4)
 
@@ -160,3 +162,16 @@ def test_a_training_on_batches_of_four_settles() -> None:
                 losses.append(float((model(test) - test.sum(1, keepdim=True).sin()).square().mean()))
     assert rates[2] < rates[1] < rates[0]
     assert losses[2] < losses[0]
+
+
+def test_gradients_of_nothing_but_noise_let_the_rate_settle() -> None:
+    torch.manual_seed(0)
+    weight = nn.Parameter(0.1 * torch.randn(50))
+    optimizer = AdaptiveOptimizer([weight])
+    for _ in range(400):
+        weight.grad = torch.randn(50)
+        optimizer.step()
+    (group,) = optimizer.param_groups
+    limit = group["limits"].item()
+    assert group["lr"] * math.exp(group["control"][0].item()) < 0.8 * MAX_RATE  # where it is, if it may climb
+    assert optimizer.get_current_lr() == pytest.approx(limit)

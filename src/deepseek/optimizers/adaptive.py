@@ -18,6 +18,9 @@ Parameters are valid at all times (no train() or eval() of the optimizer). One s
 2. The rate.
        log rate += pace_t clip(rho_t - dynamic_threshold, -1, 1),   rate <= MAX_RATE
        pace_t = -ln(lr_decay_rate) (1 + BOOST 2^(-t / BOOST_STEPS))
+   It does not rise above RATE_ROOM times the widest of the bounds below, which cut the step of every tensor there: such
+   steps say nothing of longer ones, and where gradients are mostly noise (batches of some rows) a is too close to 0 to
+   hold the rate back.
    The learning rate is this factor times the group's "lr", so that a scheduler multiplies.
 3. The clipping norm.  n_t = mean of |g_t|;  a gradient longer than CLIP_RATIO n_(t-1) enters the momentum scaled to
 that.
@@ -45,7 +48,6 @@ processes of a `group` that each hold other tensors.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any, overload
@@ -72,21 +74,25 @@ from deepseek.optimizers.config import (
     MAX_RATE,
     MAX_STEP_RATIO,
     MIN_RMS,
+    RATE_ROOM,
     TRUST_HALF_LIFE_STEPS,
     AdaptiveConfig,
     ParameterGroup,
     ParameterState,
+    check_total_steps,
+    cooldown_share,
     decay_share,
     max_log_rate_change,
+    threshold_at,
     trust_share,
 )  # fmt: skip
 from deepseek.optimizers.directions import cache_sized_pieces, update_elementwise_directions, update_matrix_direction
 from deepseek.optimizers.regularization import Regularization
+from deepseek.optimizers.saved_state import NUM_CONTROLS, check_state, complete_group
 from deepseek.optimizers.schedules import held_change, schedule_share
-from deepseek.optimizers.sharding import local_part, sum_over_group, sum_over_shards
+from deepseek.optimizers.sharding import local_part, max_over_group, sum_over_group, sum_over_shards
+from deepseek.optimizers.skipped_steps import warn_of_end, warn_of_skipped, warn_of_zeros
 from deepseek.optimizers.slices import ParameterSlice, split_slice, sum_scalars
-
-NUM_CONTROLS = 4  # of a group: the logarithm of the rate's factor, mean and mean square of the cosine, mean norm
 
 
 class AdaptiveOptimizer(torch.optim.Optimizer):
@@ -107,13 +113,15 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         *,
         lr: float | None = None,
         betas: tuple[float, float] = (BETA1, BETA2),
+        total_steps: int | None = None,
         foreach: bool = True,
         group: ProcessGroup | None = None,
     ) -> None:
         """`lr`: another name of `initial_lr`, as torch's optimizers call it. `betas`: decays of Adam's two moments,
-        which CyclicLR and OneCycleLR vary. `foreach`: tensors together (fewer kernels) instead of one by one (less
-        memory). `group`: processes that each hold other tensors of one model, as the stages of a pipeline do: they
-        take one rate. All of them call `step`."""
+        which CyclicLR and OneCycleLR vary. `total_steps`: the length of the training, where it is known: in its last
+        COOLDOWN the rate falls to 0 (see the property). `foreach`: tensors together (fewer kernels) instead of one by
+        one (less memory). `group`: processes that each hold other tensors of one model, as the stages of a pipeline
+        do: they take one rate. All of them call `step`."""
         if lr is not None:
             if initial_lr not in (INITIAL_LR, lr):
                 raise InputError(
@@ -126,6 +134,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         super().__init__(params, {"lr": initial_lr, **asdict(config), "foreach": foreach})
         self._regularization = Regularization()
         self._group = group
+        self.total_steps = total_steps
 
     def add_param_group(self, param_group: ParameterGroup) -> None:
         """As of any torch optimizer. A group that names an "lr" or an "initial_lr" starts from it."""
@@ -154,8 +163,39 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         # the first group count
         group["control"] = torch.zeros(NUM_CONTROLS, dtype=torch.float32, device=device)
         group["step"] = 0
+        head = self.param_groups[0]  # the length of the training, and what its end leaves of the rate
+        group["total_steps"], group["cooldown"] = head.get("total_steps"), head.get("cooldown", 1.0)
         group["num_skipped"] = 0  # steps of which nothing was taken; that of the first group counts
         group["num_zero"] = 0  # steps in a row whose gradients were all 0, likewise
+
+    @property
+    def total_steps(self) -> int | None:
+        """The length of the training, or None where it is not known. It may be set at any time, also to what is longer
+        than before: the rate then is what it should be there. Past the end the rate stays as low as in the last step,
+        and a warning says so. InputError for anything but a whole number above 0, or None."""
+        total_steps: int | None = self.param_groups[0]["total_steps"]
+        return total_steps
+
+    @total_steps.setter
+    def total_steps(self, total_steps: int | None) -> None:
+        check_total_steps(total_steps)
+        for group in self.param_groups:
+            group["total_steps"] = total_steps
+        self._cool_down()
+
+    def expect_steps(self, num_steps: int) -> None:
+        """Set `total_steps` so that this many are to come. InputError for less than 1."""
+        self.total_steps = self._num_past + int(check_total_steps(num_steps) or 0)
+
+    @property
+    def _num_past(self) -> int:
+        """Steps so far; a skipped one counts as one."""
+        return int(self.param_groups[0]["step"] + self.param_groups[0]["num_skipped"])
+
+    def _cool_down(self) -> None:
+        """Set what the end of the training leaves of the next step's rate."""
+        for group in self.param_groups:
+            group["cooldown"] = cooldown_share(self._num_past, self.total_steps)
 
     @property
     def num_skipped_steps(self) -> int:
@@ -166,7 +206,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         """The learning rate of the next step, of the first group: what was found, or the rate that trust allows the
         tensor with the widest bound, where that is lower. Of a pipeline's stages each knows the bounds of its own."""
         group = self.param_groups[0]
-        unbounded = float(group["lr"]) * math.exp(group["control"][0].item())
+        unbounded = float(group["lr"]) * float(group["cooldown"]) * math.exp(group["control"][0].item())
         limit = group["limits"].max().item() * schedule_share(group)
         return min(unbounded, limit) if limit > 0 else unbounded
 
@@ -191,30 +231,13 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
 
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Take up what state_dict() gave. InputError when another optimizer made it."""
-        missing = {"control", "bounds", "step"} - set(state_dict["param_groups"][0])
-        if missing:
-            raise InputError(
-                f"the state has no {', '.join(sorted(missing))}: another optimizer made it",
-                expected="a state_dict of AdaptiveOptimizer",
-                fix="load the checkpoint that this optimizer made, or start without its state",
-            )
-        for group in state_dict["param_groups"]:
-            if tuple(group["control"].shape) != (NUM_CONTROLS,):
-                raise InputError(
-                    f"the state has {group['control'].numel()} controls: another version of this optimizer made it",
-                    expected=f"{NUM_CONTROLS}",
-                    fix="load it with the version that made it, or start without its state",
-                )
+        check_state(state_dict)
+        total_steps = self.total_steps
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "regularisation"})
         for group in self.param_groups:
-            for name, usual in (("trust_steps", TRUST_HALF_LIFE_STEPS), ("betas", (BETA1, BETA2)), ("num_skipped", 0),
-                                ("num_zero", 0),
-                                ("peak_lr", max(float(group["lr"]), group["initial_lr"])),
-                                ("limits", torch.zeros_like(group["norms"]))):  # fmt: skip
-                group.setdefault(name, usual)  # of a checkpoint from before there was such a thing
-            device = local_part(group["params"][0]).device
-            for name in ("control", "bounds", "norms", "limits"):
-                group[name] = group[name].to(device, copy=True)
+            complete_group(group, local_part(group["params"][0]).device)
+        if self.total_steps is None:  # else the checkpoint's counts, as its rate does
+            self.total_steps = total_steps
         self._regularization.load_state_dict(state_dict.get("regularisation", {}))
 
     @overload
@@ -235,11 +258,13 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         dot, square, length = self._sums(slices, head["control"])
         is_finite, is_zero = torch.stack([dot.isfinite() & square.isfinite(), square == 0]).tolist()
         if not is_finite:
-            self._skip(slices)
+            head["num_skipped"] += 1
+            warn_of_skipped(head["num_skipped"], slices)
+            self._cool_down()
             return loss
         head["num_zero"] = head["num_zero"] + 1 if is_zero else 0
         if is_zero:
-            _warn_of_zeros(head["num_zero"])
+            warn_of_zeros(head["num_zero"])
             return loss
         step = head["step"] = head["step"] + 1
         clip = self._control(dot, square.sqrt(), length.sqrt(), head["control"], step)
@@ -247,6 +272,8 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             for part in split_slice(whole_slice):
                 _update_directions(part, clip)
                 self._move(part, head["control"], step)
+        warn_of_end(self._num_past, self.total_steps)
+        self._cool_down()
         return loss
 
     def _slice(self, group: ParameterGroup) -> ParameterSlice | None:
@@ -293,24 +320,6 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         sums = sum_over_shards(sums, [param for part in slices for param in part.whole])
         return sum_over_group(torch.cat([sums, sum_scalars(lengths, control)[None]]), self._group)
 
-    def _skip(self, slices: list[ParameterSlice]) -> None:
-        """Count a step that is not taken, and say so of the 1st, 10th, 100th, ... The sums are of all ranks,
-        so all of them skip."""
-        head = self.param_groups[0]
-        head["num_skipped"] += 1
-        if not _is_power_of_ten(head["num_skipped"]):
-            return
-        grads = [(grad, param) for part in slices for grad, param in zip(part.grads, part.whole, strict=True)]
-        shapes = [tuple(param.shape) for grad, param in grads if not grad.isfinite().all()]
-        where = "the gradients are too long for float32, or those of another rank are not finite"
-        if shapes:
-            where = f"{len(shapes)} of {len(grads)} gradients are not finite, first that of a parameter of {shapes[0]}"
-        warnings.warn(
-            f"{where}: the step was skipped and nothing was changed. Look at the batch, or lower initial_lr; "
-            f"num_skipped_steps counts such steps: {head['num_skipped']} so far.",
-            stacklevel=5,  # whoever called step(), which torch wraps twice
-        )
-
     def _control(self, dot: Tensor, norm: Tensor, length: Tensor, control: Tensor, step: int) -> Tensor:
         """Move the rate by what the last step achieved. Returns by how much gradients are scaled down."""
         clip = torch.ones_like(norm)
@@ -323,11 +332,18 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             corrected = control[1:3] / (1 - BETA_ALIGNMENT ** (step - 1))
             ratio = 1 + corrected[0] / corrected[1].sqrt().clamp_min(1e-30)
             head = self.param_groups[0]
-            change = held_change((ratio - head["dynamic_threshold"]).clamp(-1.0, 1.0), schedule_share(head))
+            threshold = threshold_at(step, head["dynamic_threshold"], head["total_steps"])
+            change = held_change((ratio - threshold).clamp(-1.0, 1.0), schedule_share(head))
+            change = change.where((change < 0) | (control[0] < self._log_felt(control)), 0.0)
             # OneCycleLR and CyclicLR write an initial_lr of their own and raise "lr" above it.
             top = math.log(max(MAX_RATE / max(head["initial_lr"], float(head["lr"])), 1.0))
             control[0].add_(change, alpha=max_log_rate_change(step, head["lr_decay_rate"])).clamp_max_(top)
         return clip
+
+    def _log_felt(self, control: Tensor) -> Tensor:
+        """The logarithm of the factor up to which it may rise: RATE_ROOM times what trust let any tensor take ()."""
+        widest = [(group["limits"].max() / group["peak_lr"]).to(control.device) for group in self.param_groups]
+        return max_over_group(torch.stack(widest).max(), self._group).mul(RATE_ROOM).log()
 
     def _move(self, part: ParameterSlice, control: Tensor, step: int) -> None:
         """Take the directions, each within its bounds."""
@@ -341,11 +357,11 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         sizes = part.sizes
         weight, length = (squares[0] / sizes).sqrt(), (squares[1] / sizes).sqrt()
         group["norms"][at] = squares[1].sqrt()
-        rate = group["lr"] * control[0].exp().to(at.device)
+        rate = group["lr"] * group["cooldown"] * control[0].exp().to(at.device)
         steps = torch.tensor([state["step"] for state in part.states], dtype=torch.float32, device=at.device)
         limits = (
             MAX_STEP_RATIO
-            * trust_share(steps, group["trust_steps"])
+            * trust_share(steps, group["trust_steps"], group["total_steps"])
             * weight.clamp_min(MIN_RMS)
             / length.clamp_min(1e-30)
         )
@@ -365,20 +381,6 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             scales = keep.to(param.device, param.dtype), pace.to(param.device, param.dtype)
             for (piece,), (step_taken,) in cache_sized_pieces([param], [direction.view_as(param)]):
                 piece.mul_(scales[0]).addcmul_(step_taken, scales[1], value=-1)
-
-
-def _is_power_of_ten(count: int) -> bool:
-    return str(count).strip("0") == "1"
-
-
-def _warn_of_zeros(count: int) -> None:
-    """Say of the 10th, 100th, ... step in a row that its gradients were all 0. One such step is nothing unusual."""
-    if count > 1 and _is_power_of_ten(count):
-        warnings.warn(
-            f"the gradients of {count} steps in a row were all 0, or too small for their squares in float32: nothing "
-            "was changed. Look whether the loss depends on the parameters, and is not scaled down.",
-            stacklevel=5,  # whoever called step(), which torch wraps twice
-        )
 
 
 def _update_directions(part: ParameterSlice, clip: Tensor) -> None:

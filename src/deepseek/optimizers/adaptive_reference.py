@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from deepseek.optimizers import config as k
-from deepseek.optimizers.config import AdaptiveConfig, decay_share, max_log_rate_change, max_relative_step
+from deepseek.optimizers.config import (
+    AdaptiveConfig,
+    cooldown_share,
+    decay_share,
+    max_log_rate_change,
+    max_relative_step,
+    threshold_at,
+)
 
 
 @dataclass
@@ -35,8 +42,8 @@ class TensorState:
 class AdaptiveReference:
     """Parameters of one group, all with a gradient in every step."""
 
-    def __init__(self, params: list[Tensor], config: AdaptiveConfig) -> None:
-        self.config = config
+    def __init__(self, params: list[Tensor], config: AdaptiveConfig, total_steps: int | None = None) -> None:
+        self.config, self.total_steps = config, total_steps
         self.num_steps = self.num_skipped_steps = 0
         self.log_scale = self.alignment = self.square = self.usual_norm = 0.0
         self.tensors = []
@@ -52,7 +59,12 @@ class AdaptiveReference:
     @property
     def effective_rate(self) -> float:
         """The largest rate that a tensor would take."""
-        return min(self.rate, max(one.limit for one in self.tensors) or math.inf)
+        return self.end_share * min(self.rate, max(one.limit for one in self.tensors) or math.inf)
+
+    @property
+    def end_share(self) -> float:
+        """What the end of the training leaves of the next step's rate."""
+        return cooldown_share(self.num_steps + self.num_skipped_steps, self.total_steps)
 
     def step(self, grads: list[Tensor]) -> None:
         shaped = [grad.reshape(one.mean.shape) for grad, one in zip(grads, self.tensors, strict=True)]
@@ -62,15 +74,16 @@ class AdaptiveReference:
             return
         if norm == 0:
             return
+        end_share = self.end_share
         self.num_steps += 1
-        self._find_rate(shaped, norm)
+        self._find_rate(shaped, norm, end_share)
         clip = self._find_clip(norm)
         for one, grad in zip(self.tensors, shaped, strict=True):
             one.direction = self._direction(one, grad * clip)
         for one in self.tensors:
-            self._move(one)
+            self._move(one, end_share)
 
-    def _find_rate(self, grads: list[Tensor], norm: float) -> None:
+    def _find_rate(self, grads: list[Tensor], norm: float, end_share: float) -> None:
         """1. How far was the last step? 2. The rate."""
         if self.num_steps == 1:
             return
@@ -81,7 +94,12 @@ class AdaptiveReference:
         self.square = beta * self.square + (1 - beta) * cosine**2
         correction = 1 - beta ** (self.num_steps - 1)
         ratio = 1 + (self.alignment / correction) / math.sqrt(self.square / correction)
-        change = min(max(ratio - self.config.dynamic_threshold, -1.0), 1.0)
+        threshold = threshold_at(self.num_steps, self.config.dynamic_threshold, self.total_steps)
+        change = min(max(ratio - threshold, -1.0), 1.0)
+        if end_share < k.FREE_SHARE and change >= k.HELD_CUT:
+            change = 0.0  # else a falling rate would be answered by a larger factor
+        if change > 0 and self.rate >= k.RATE_ROOM * max(one.limit for one in self.tensors):
+            change = 0.0  # no tensor would take a longer step
         self.log_scale += max_log_rate_change(self.num_steps, self.config.lr_decay_rate) * change
         self.log_scale = min(self.log_scale, math.log(max(k.MAX_RATE / self.config.initial_lr, 1.0)))
 
@@ -126,16 +144,16 @@ class AdaptiveReference:
                 one.square = one.square.index_select(axis, order)
                 one.bases[axis] = torch.linalg.qr(turned[:, order])[0]
 
-    def _move(self, one: TensorState) -> None:
+    def _move(self, one: TensorState, end_share: float) -> None:
         """5. The bounds."""
         weight = float(one.param.square().mean().sqrt())
         length = float(one.direction.square().mean().sqrt())
-        trust = max_relative_step(self.num_steps, self.config.trust_steps)
+        trust = max_relative_step(self.num_steps, self.config.trust_steps, self.total_steps)
         one.limit = trust * max(weight, k.MIN_RMS) / max(length, 1e-30)
-        rate = min(self.rate, one.limit)
+        rate = end_share * min(self.rate, one.limit)
         keep = 1 - rate * self.config.weight_decay * decay_share(self.num_steps)
         if self.num_steps >= k.BOUND_FROM_STEP:
-            is_settled = self.alignment <= 0 or rate < self.rate
+            is_settled = self.alignment <= 0 or one.limit < self.rate
             if one.param.ndim > 1 and is_settled and one.bound == math.inf:
                 one.bound = k.BOUND_RATIO * weight
             one.bound *= 1 + k.BOUND_GROWTH

@@ -30,11 +30,15 @@ MAX_SIDE_LENGTH, MAX_ASPECT = 128, 8  # of a side that gets an eigenbasis; and r
 BETA_ALIGNMENT = 0.9  # of the mean hypergradient
 BOOST, BOOST_STEPS = 9.0, 40.0  # how much faster the rate may change at first, and when half of that is gone
 MAX_RATE = 0.1
+RATE_ROOM = 4.0  # how far the found rate rises above the widest bound, which moves with the lengths of directions
 MAX_STEP_RATIO, TRUST_HALF_LIFE_STEPS = (
     0.1,
     50.0,
 )  # largest step of a tensor relative to its scale, and when half of it is gone by default
 DECAY_HALF_LIFE_STEPS = 400.0  # when half of the weight decay is gone
+COOLDOWN = 0.4  # share of a training of known length in which the rate falls to 0
+THRESHOLD_SHARE, THRESHOLD_STEPS = 0.5, 400.0  # what is left of the threshold there; when half of the rest is gone
+TRUST_ROOT_STEPS = 400.0  # from when on trust there falls as the root of the steps
 MIN_RMS = 0.03  # of a tensor's scale
 MIN_SCALE = 1e-4  # of Adam's scales in the eigenbases, relative to their root mean square
 BOUND_RATIO, BOUND_FROM_STEP, BOUND_GROWTH, BOUND_PULL = 1.2, 50, 1e-3, 0.2  # of the size of a matrix
@@ -88,17 +92,56 @@ def _are_betas(betas: Any) -> bool:
     return isinstance(betas, tuple | list) and len(betas) == 2 and all(0 <= beta < 1 for beta in betas)
 
 
+def check_total_steps(total_steps: int | None) -> int | None:
+    """The length of a training as it is given. InputError for anything but a whole number above 0, or None."""
+    if total_steps is not None and (
+        isinstance(total_steps, bool) or not isinstance(total_steps, int) or total_steps < 1
+    ):
+        raise InputError(
+            f"total_steps is {total_steps!r}", expected="the number of steps of the whole training, or None",
+            fix="give len(loader) * num_epochs, or leave it out",
+        )  # fmt: skip
+    return total_steps
+
+
 Count = TypeVar("Count", float, Any)  # a number, or a tensor of numbers
 
 
-def trust_share(step: Count, half: float = TRUST_HALF_LIFE_STEPS) -> Count:
+def trust_share(step: Count, half: float = TRUST_HALF_LIFE_STEPS, total_steps: int | None = None) -> Count:
     """What is left of the first trust in a tensor after so many steps of its own. `half`: the steps after which half is
-    gone.
+    gone. It falls as 1 / t; where the length of the training is known as 1 / sqrt(t) at last, since its end takes out
+    the noise that longer steps bring.
 
-    >>> trust_share(0), trust_share(50), trust_share(150)
-    (1.0, 0.5, 0.25)
+    >>> trust_share(0), trust_share(50), trust_share(150), trust_share(1200, total_steps=2000)
+    (1.0, 0.5, 0.25, 0.07692307692307693)
     """
-    return 1 / (1 + step / half)
+    root = 1.0 if total_steps is None else (1 + step / TRUST_ROOT_STEPS) ** 0.5
+    return 1 / (1 + step / half / root)
+
+
+def threshold_at(step: float, dynamic_threshold: float, total_steps: int | None) -> float:
+    """The ratio under which the rate is cut, after so many steps. Where the length of the training is known, late steps
+    may go farther past the minimum along their direction: its end makes up for it.
+
+    >>> threshold_at(400, 0.8, None), round(threshold_at(0, 0.8, 2000), 3), round(threshold_at(400, 0.8, 2000), 3)
+    (0.8, 0.8, 0.6)
+    """
+    if total_steps is None:
+        return dynamic_threshold
+    return dynamic_threshold * (1 - (1 - THRESHOLD_SHARE) * step / (step + THRESHOLD_STEPS))
+
+
+def cooldown_share(num_steps: int, total_steps: int | None) -> float:
+    """What the end of a training of known length leaves of the rate after so many steps: 1 at first, then a line that
+    would be 0 one step after the last. Past the end it stays where it was in the last step.
+
+    >>> [round(cooldown_share(step, 10), 2) for step in (0, 4, 5, 7, 9, 10, 20)], cooldown_share(10**9, None)
+    ([1.0, 1.0, 1.0, 0.75, 0.25, 0.25, 0.25], 1.0)
+    """
+    if total_steps is None:
+        return 1.0
+    length = max(1, round(COOLDOWN * total_steps))
+    return min(1.0, max(1, total_steps - num_steps) / length)
 
 
 def decay_share(step: Any) -> Any:
@@ -110,13 +153,13 @@ def decay_share(step: Any) -> Any:
     return 1 / (1 + (step * step / DECAY_HALF_LIFE_STEPS**2) * (step * step / DECAY_HALF_LIFE_STEPS**2))
 
 
-def max_relative_step(step: float, half: float = TRUST_HALF_LIFE_STEPS) -> float:
+def max_relative_step(step: float, half: float = TRUST_HALF_LIFE_STEPS, total_steps: int | None = None) -> float:
     """The largest step of a tensor relative to its size, as Adafactor's relative step (arXiv 1804.04235, section 8).
 
     >>> max_relative_step(0), max_relative_step(50)
     (0.1, 0.05)
     """
-    share: float = trust_share(step, half)
+    share: float = trust_share(step, half, total_steps)
     return MAX_STEP_RATIO * share
 
 

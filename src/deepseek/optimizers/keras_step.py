@@ -103,7 +103,7 @@ def _move(
     ops = import_keras().ops
     step = state.step + 1
     share = ops.minimum(rates.lr / rates.peak_lr, 1.0)
-    clip, control = _control(settings, state, rates.lr, share, dot, norm, ops.cast(step, "float32"))
+    clip, control = _control(settings, state, rates, share, dot, norm, ops.cast(step, "float32"))
     tensors = tuple(
         _update_direction(settings, one, grad, clip) for one, grad in zip(state.tensors, grads, strict=True)
     )
@@ -132,7 +132,7 @@ def _move(
 
 
 def _control(
-    settings: AdaptiveConfig, state: StepState, lr: Tensor, share: Tensor, dot: Tensor, norm: Tensor, step: Tensor
+    settings: AdaptiveConfig, state: StepState, rates: StepRates, share: Tensor, dot: Tensor, norm: Tensor, step: Tensor
 ) -> tuple[Tensor, Tensor]:
     """1. How far was the last step? 2. The rate. 3. The clipping norm: by how much gradients are scaled, and the
     control (4,)."""
@@ -149,8 +149,10 @@ def _control(
     ratio = 1 + corrected[0] / ops.maximum(ops.sqrt(corrected[1]), _TINY)
     change = ops.clip(ratio - settings.dynamic_threshold, -1.0, 1.0)
     change = ops.where(ops.logical_or(share >= k.FREE_SHARE, change < k.HELD_CUT), change, 0.0)
+    is_felt = before[0] < ops.log(k.RATE_ROOM * ops.max(state.limits) / rates.peak_lr)
+    change = ops.where(ops.logical_or(change < 0, is_felt), change, 0.0)
     pace = -math.log(settings.lr_decay_rate) * (1 + k.BOOST * ops.power(2.0, -step / k.BOOST_STEPS))
-    top = ops.log(ops.maximum(k.MAX_RATE / ops.maximum(settings.initial_lr, lr), 1.0))
+    top = ops.log(ops.maximum(k.MAX_RATE / ops.maximum(settings.initial_lr, rates.lr), 1.0))
     log_rate = ops.minimum(before[0] + pace * change, top)
     moved = ops.stack([log_rate, means[0], means[1]])
     return clip, ops.concatenate([ops.where(step <= 1, before[:3], moved), ops.reshape(usual, (1,))])

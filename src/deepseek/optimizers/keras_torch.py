@@ -122,7 +122,7 @@ class AdaptiveOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc, name-
                     value.T if by_columns else value
                 )
         for index, group in enumerate(state["param_groups"]):
-            for name in group.keys() - _KERAS_GROUP_KEYS:
+            for name in (name for name in group.keys() - _KERAS_GROUP_KEYS if group[name] is not None):
                 store[f"group.{index}.{name}"] = _as_array(group[name])
         for name, value in state["regularisation"].items():
             store[f"regularisation.{name}"] = _as_array(value)

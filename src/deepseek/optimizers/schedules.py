@@ -15,10 +15,18 @@ from deepseek.optimizers.config import FREE_SHARE, HELD_CUT, ParameterGroup
 
 
 def schedule_share(group: ParameterGroup) -> float:
-    """The share of its peak at which a scheduler holds a group's "lr", 0 to 1; a higher "lr" is a new peak."""
+    """The share of its peak at which a scheduler holds a group's "lr", times what the end of a training of known length
+    leaves of it, 0 to 1; a higher "lr" is a new peak."""
     lr = float(group["lr"])
     group["peak_lr"] = max(group["peak_lr"], lr)
-    return lr / float(group["peak_lr"])
+    return lr / float(group["peak_lr"]) * float(group["cooldown"])
+
+
+def scheduled_rate(group: ParameterGroup) -> Tensor:
+    """What was found, as scheduler and end of training have it: the rate without the bounds of tensors ()."""
+    control: Tensor = group["control"]
+    rate: Tensor = control[0].exp() * group["lr"] * group["cooldown"]
+    return rate
 
 
 def effective_rate(group: ParameterGroup) -> Tensor:
@@ -26,7 +34,7 @@ def effective_rate(group: ParameterGroup) -> Tensor:
     As long as no step was taken nothing but the found rate is known."""
     control: Tensor = group["control"]
     limit = (group["limits"].max() * schedule_share(group)).to(control.device)
-    rate = group["lr"] * control[0].exp()
+    rate = scheduled_rate(group)
     return torch.where(limit > 0, torch.minimum(rate, limit), rate)
 
 

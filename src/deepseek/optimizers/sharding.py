@@ -28,6 +28,13 @@ def sum_over_shards(sums: Tensor, params: Iterable[Tensor]) -> Tensor:
     return sums
 
 
+def max_over_group(largest: Tensor, group: dist.ProcessGroup | None) -> Tensor:
+    """The largest of what each process holds, of those that hold different tensors. In place where there are such."""
+    if group is not None:
+        dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=group)
+    return largest
+
+
 def sum_over_group(sums: Tensor, group: dist.ProcessGroup | None) -> Tensor:
     """Sums of what each process holds, added over those that hold different tensors. In place where there are such."""
     if group is not None:

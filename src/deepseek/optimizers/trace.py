@@ -21,7 +21,7 @@ from deepseek.extras import need
 from deepseek.look import numbers
 from deepseek.optimizers.adaptive import AdaptiveOptimizer
 from deepseek.optimizers.config import max_relative_step
-from deepseek.optimizers.schedules import effective_rate, schedule_share
+from deepseek.optimizers.schedules import effective_rate, schedule_share, scheduled_rate
 from deepseek.optimizers.trace_image import Panel, draw_panels
 
 FETCH_STEPS = 256
@@ -68,11 +68,12 @@ class Trace:
             return
         share, step = schedule_share(head), head["step"]
         figures = torch.stack(
-            [effective_rate(head), value.reshape(()).to(control.device, control.dtype), head["lr"] * control[0].exp(),
+            [effective_rate(head), value.reshape(()).to(control.device, control.dtype), scheduled_rate(head),
              head["limits"].max().to(control.device) * share]
         )  # fmt: skip
         decay = float(self._optimizer.weight_decay_of(head, torch.tensor(float(step), dtype=torch.float64)))
-        self._waiting.append((step, decay, max_relative_step(step, head["trust_steps"]) * share, figures))
+        trust = max_relative_step(step, head["trust_steps"], head["total_steps"]) * share
+        self._waiting.append((step, decay, trust, figures))
         if len(self._waiting) == FETCH_STEPS:
             self._fetch()
 

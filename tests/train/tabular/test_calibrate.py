@@ -50,8 +50,8 @@ def test_a_model_that_is_right_already_is_left_about_as_it_is() -> None:
 
 
 def test_few_rows_of_a_model_that_is_right_seldom_change_it() -> None:
-    """Of forty draws of 150 rows a change seems better on the halves of more than every other one, and of every fifth by
-    more than a standard error; what is then changed costs other rows half as much on average."""
+    """Of forty draws of 150 rows a change seems better on the halves of more than every other one, and of every fifth
+    by more than a standard error; what is then changed costs other rows half as much on average."""
     fresh, truth = sure(20_000, slope=1.0, seed=1000)
     unchanged = identity_calibration(1)
     least = calibration_loss(unchanged, fresh, truth, np.ones(len(truth)))

@@ -74,6 +74,8 @@ class TrainingRun(TrainingState):
         """The last checkpoint is on the disk, and the model has the weights that the caller wants."""
         self.save()
         self.flush()
+        if self._sets_total_steps:  # the optimizer may be used again
+            self.optimizer.total_steps = None  # type: ignore[attr-defined]
         if self.best_weights:
             self.net.load_state_dict(self.best_weights)
         else:

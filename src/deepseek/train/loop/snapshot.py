@@ -108,6 +108,7 @@ def restore_run(run: TrainingState, checkpoint: Checkpoint) -> None:
     run.result.warnings.extend(passed_over)
     run.epoch, run.batch, run.step = shared["position"]
     run.saved_step = run.log_step = run.step
+    run.announce_length()  # the run may go on for more epochs than it was begun with
     run.num_waits = shared["num_waits"]
     if run.config.patience and not run.best_weights:  # it had none before: the best from now on, whose weights are kept
         run.result.best, run.result.best_epoch, run.num_waits = None, None, 0

@@ -132,6 +132,17 @@ class TrainingState:
         self._stop, self._are_all_used = StopSignal(), config.allow_unused
         self._log_sum, self._log_rows, self._log_s, self.log_step = 0.0, 0, time.monotonic(), 0
         self._check_data()
+        # A length that its maker has given it stays; a scheduler or a constant rate is what was asked for.
+        self._sets_total_steps = (
+            scheduler is None and config.schedule == "auto" and self.num_steps is not None
+            and getattr(self.optimizer, "total_steps", 0) is None
+        )  # fmt: skip
+        self.announce_length()
+
+    def announce_length(self) -> None:
+        """Tell an optimizer that can use it (AdaptiveOptimizer) how many steps are to come."""
+        if self._sets_total_steps and self.num_steps is not None and self.step < self.num_steps:
+            self.optimizer.expect_steps(self.num_steps - self.step)  # type: ignore[attr-defined]
 
     def _make_private(self, plan: StepPlan) -> PrivateGradients:
         """InputError for settings under which a step would say more of a row than the plan counts."""
