@@ -51,7 +51,7 @@ class Items:
     labels: Any  # (N,)
 
 
-def of_texts(pairs: list[tuple[str, str]], words_of: Callable[[str], list[str]]) -> Items:
+def describe_texts(pairs: list[tuple[str, str]], words_of: Callable[[str], list[str]]) -> Items:
     draw = np.random.default_rng(0).permutation(len(pairs))[: MAX_TRAIN + MAX_TEST]
     pairs = [pairs[row] for row in draw.tolist()]
     texts = [text for text, _ in pairs]
@@ -66,15 +66,15 @@ def of_texts(pairs: list[tuple[str, str]], words_of: Callable[[str], list[str]])
     return Items(signs, dense, np.array([names.index(label) for _, label in pairs]))
 
 
-def english(text: str) -> list[str]:
+def split_english(text: str) -> list[str]:
     return re.findall(r"[a-z]{3,}", text.lower())
 
 
-def chinese(text: str) -> list[str]:
+def split_chinese(text: str) -> list[str]:
     return [text[place : place + 2] for place in range(len(text) - 1)]
 
 
-def of_numbers(features: Any, labels: Any) -> Items:
+def describe_numbers(features: Any, labels: Any) -> Items:
     features = np.asarray(features, float)
     scaled = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-9)
     signs = [
@@ -97,7 +97,7 @@ def contracts() -> Items:
                         pairs.append((document["text"][start:stop], key))
     common = [key for key, _ in Counter(key for _, key in pairs).most_common(8)]
     times = Counter(text for text, _ in pairs)
-    return of_texts([(text, key) for text, key in pairs if key in common and times[text] == 1], english)
+    return describe_texts([(text, key) for text, key in pairs if key in common and times[text] == 1], split_english)
 
 
 def roles() -> Items:
@@ -105,7 +105,7 @@ def roles() -> Items:
         r"^([A-Z][A-Za-z ]+):\n((?:.+\n)+)", (DATA / "tinyshakespeare" / "input.txt").read_text(), re.M
     )
     common = [name for name, _ in Counter(name for name, _ in speeches).most_common(6)]
-    return of_texts([(text, name) for name, text in speeches if name in common], english)
+    return describe_texts([(text, name) for name, text in speeches if name in common], split_english)
 
 
 def laws() -> Items:
@@ -113,19 +113,19 @@ def laws() -> Items:
     key = "law" if "law" in rows[0] else next(name for name in rows[0] if "law" in name.lower())
     text = "text" if "text" in rows[0] else max(rows[0], key=lambda name: len(str(rows[0][name])))
     common = [name for name, _ in Counter(row[key] for row in rows).most_common(4)]
-    return of_texts([(row[text], row[key]) for row in rows if row[key] in common], chinese)
+    return describe_texts([(row[text], row[key]) for row in rows if row[key] in common], split_chinese)
 
 
 def wine() -> Items:
     from sklearn.datasets import load_wine
 
-    return of_numbers(*load_wine(return_X_y=True))
+    return describe_numbers(*load_wine(return_X_y=True))
 
 
 def cancer() -> Items:
     from sklearn.datasets import load_breast_cancer
 
-    return of_numbers(*load_breast_cancer(return_X_y=True))
+    return describe_numbers(*load_breast_cancer(return_X_y=True))
 
 
 def digits() -> Items:
@@ -133,7 +133,7 @@ def digits() -> Items:
     from sklearn.decomposition import PCA
 
     features, labels = load_digits(return_X_y=True)
-    return of_numbers(PCA(20, random_state=0).fit_transform(features), labels)
+    return describe_numbers(PCA(20, random_state=0).fit_transform(features), labels)
 
 
 def parity() -> Items:
@@ -148,7 +148,7 @@ def lungs() -> Items:
     with np.load(next((DATA / "pneumoniamnist").glob("*.npz"))) as arrays:
         pictures = np.concatenate([arrays["train_images"][:3000], arrays["val_images"]]).reshape(-1, 28 * 28)
         labels = np.concatenate([arrays["train_labels"][:3000], arrays["val_labels"]]).ravel()
-    return of_numbers(PCA(20, random_state=0).fit_transform(pictures / 255.0), labels)
+    return describe_numbers(PCA(20, random_state=0).fit_transform(pictures / 255.0), labels)
 
 
 def one_of(load: Callable[[], Items], code: int) -> Callable[[], Items]:
@@ -201,7 +201,7 @@ def write_by_class(items: Items, draw: np.random.Generator) -> Any:
     seen = draw.choice(len(items.labels), num_seen, replace=False, p=share / share.sum())
     votes = []
     for code in range(num_classes):
-        rules = draw.permutation(promising(items, seen, code))[: int(draw.integers(2, MOST_RULES + 1))]
+        rules = draw.permutation(find_promising(items, seen, code))[: int(draw.integers(2, MOST_RULES + 1))]
         votes += [np.where(items.signs[:, rule], code, -1) for rule in rules]
     return np.array(votes)
 
@@ -210,7 +210,7 @@ def write_by_item(items: Items, draw: np.random.Generator) -> Any:
     """(J, N): one rule after the other for an item that none speaks of yet, so that common classes have more."""
     num_classes = int(items.labels.max()) + 1
     seen = draw.permutation(len(items.labels))[: min(int(draw.choice(SEEN)), len(items.labels) // 2)]
-    good = [promising(items, seen, code) for code in range(num_classes)]
+    good = [find_promising(items, seen, code) for code in range(num_classes)]
     votes: list[Any] = []
     for item in draw.permutation(seen).tolist():
         code = int(items.labels[item])
@@ -222,7 +222,7 @@ def write_by_item(items: Items, draw: np.random.Generator) -> Any:
     return np.array(votes) if len(votes) >= 2 * num_classes else write_by_class(items, draw)
 
 
-def promising(items: Items, seen: Any, code: int) -> Any:
+def find_promising(items: Items, seen: Any, code: int) -> Any:
     """Signs that speak for a class among the items that were seen."""
     signs, labels = items.signs[seen], items.labels[seen]
     hits, times = signs[labels == code].sum(axis=0), signs.sum(axis=0)
@@ -233,7 +233,7 @@ def promising(items: Items, seen: Any, code: int) -> Any:
     return np.argsort(-hits / np.maximum(times, 2), kind="stable")[: 2 * MOST_RULES]  # the best of what there is
 
 
-def drawn_set(items: Items, seed: int) -> tuple[WeakSet, Any]:
+def draw_set(items: Items, seed: int) -> tuple[WeakSet, Any]:
     """A set as weak_labels.py has them, and its rows with a vote."""
     draw = np.random.default_rng(seed)
     order = draw.permutation(len(items.labels))
@@ -255,7 +255,7 @@ def main() -> int:
     for name in asked.only.split(","):
         items = LOADERS[name]()
         for seed in range(asked.draws):
-            weak, rows = drawn_set(items, seed)
+            weak, rows = draw_set(items, seed)
             voted = Voted(weak.votes[rows], weak.train[rows], weak.num_classes, seed)
             majority = score(weak, rows, RIVALS["majority vote"][1](voted))
             gains.append(100 * (score(weak, rows, ours(voted)) - majority))

@@ -266,6 +266,18 @@ def test_nothing_is_learned_from_what_is_held_back() -> None:
     assert (few.chances == fit_label_model(votes[:20], 2).probabilities(votes[:20])).all()
 
 
+def test_a_class_that_people_know_and_no_rule_does_is_learned() -> None:
+    """Half of the items that rules take for class 0 are of class 2, as people said of a fifth of them."""
+    votes, truth, dense = draw_one_sided_votes(0)
+    truth = np.where((truth == 0) & (dense[:, 1] > 0), 2, truth)
+    dense[:, 2] += np.where(truth == 2, 4.0, -4.0)
+    gold = np.where(np.isin(np.arange(600) % 10, [0, 5]), truth, -1)
+    chances = weigh_votes(votes, 3, gold=gold, dense=dense).chances
+    rest = (truth == 2) & (gold < 0) & ((votes == 0).sum(axis=1) == 1) & ~(votes == 1).any(axis=1)
+    assert rest.sum() > 10
+    assert (chances[rest].argmax(axis=1) == 2).mean() > 0.5
+
+
 def test_rules_of_one_class_alone_say_that_class() -> None:
     votes = np.where(np.arange(120) % 2 == 0, 0, -1)[:, None]
     chances = weigh_votes(votes, 2, dense=np.random.default_rng(0).normal(size=(120, 3))).chances

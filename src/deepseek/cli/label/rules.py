@@ -45,7 +45,7 @@ def command(project: Path, rules: Path, keep: bool, allow_code: bool, as_json: b
     for rule in result.rules:
         if rule.num_raised:
             output.warn([f"{rule.name} raised on {rule.num_raised:,} rows, such as: {rule.first_error}"])
-    table = output.make_table("rule", "covers", "conflicts", "accuracy", "counts", "known")
+    table = output.make_table("rule", "covers", "conflicts", "est. accuracy", "counts", "known")
     for rule in result.rules:
         known = f"{rule.num_right:,} of {rule.num_known:,} [{rule.low:.2f}, {rule.high:.2f}]" if rule.num_known else "–"
         table.add_row(

@@ -175,8 +175,7 @@ def _known_classes(project: Project, items: Sequence[Item]) -> NDArray[np.int64]
 
 def _report_rule(
     name: str, rule: int, votes: NDArray[np.int64], known: NDArray[np.int64], weighed: WeighedVotes,
-    num_raised: int,
-    first_error: str,
+    num_raised: int, first_error: str,
 ) -> RuleReport:  # fmt: skip
     own = votes[:, rule]
     speaks = own >= 0
@@ -185,8 +184,8 @@ def _report_rule(
     judged = speaks & (known >= 0)
     num_right = int((own[judged] == known[judged]).sum())
     low, high = exact_interval(num_right, int(judged.sum()))
-    said = weighed.chances[speaks, own[speaks]]
-    mean_chance = float(said.mean()) if len(said) else float(weighed.model.accuracy[rule])
+    chances = weighed.chances[speaks, own[speaks]]
+    mean_chance = float(chances.mean()) if len(chances) else float(weighed.model.accuracy[rule])
     return RuleReport(
         name, int(speaks.sum()), float(speaks.mean()), float(against.sum() / max(speaks.sum(), 1)),
         mean_chance, float(weighed.model.weight[rule]), int(judged.sum()), num_right, low, high, num_raised,

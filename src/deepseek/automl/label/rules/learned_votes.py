@@ -8,7 +8,8 @@ tells which of two rules that contradict each other is right here. (Raykar et al
 annotators are together so.) How right a rule is, it is not asked: it has learned from that rule, and would praise those
 that speak most. For the same reason its chances are scaled so that all items together have the geometric mean of two
 shares of the classes: the prior, and how often rules speak of each. The prior alone would make rare classes common; by
-the rules alone, the class that they speak of most would win all conflicts.
+the rules alone, the class that they speak of most would win all conflicts. With labels of people the prior is their
+count, and what rules speak of fades.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.automl.label.choose.learner import fit_learner
-from deepseek.automl.label.rules.label_model import LabelModel, fit_label_model, majority_vote
+from deepseek.automl.label.rules.label_model import PRIOR_GOLD, LabelModel, fit_label_model, majority_vote
 from deepseek.contracts import Float64
 
 NUM_PASSES = 4
 NUM_FOLDS = 3
 LEAST_ROWS = 30  # items with a vote, below which rules are alone
-SPOKEN = 0.5  # 0: all items together have the shares of the prior; 1: those of the votes
+SPOKEN = 0.5  # 0: all items together have the shares of the prior; 1: those of the votes; without people's labels
 LEAST_SHARE = 1e-6  # of a class that no rule speaks of
 LEAST_CHANCE = 0.02  # of a class of an item, below which it is not learned from
 
@@ -55,9 +56,7 @@ def weigh_votes(
         return WeighedVotes(model, chances)
     fold_of = np.random.default_rng(seed).integers(0, NUM_FOLDS, num_items)
     people = np.flatnonzero(known >= 0)
-    spoken = majority_vote(votes[rows], num_classes).mean(axis=0)
-    shares = np.maximum(spoken, LEAST_SHARE) ** SPOKEN * model.prior ** (1 - SPOKEN)
-    shares /= shares.sum()
+    shares = _shares_of_classes(votes, known, rows, model.prior)
     for _ in range(NUM_PASSES):
         lessons = chances.copy()
         lessons[people] = np.eye(num_classes)[known[people]]
@@ -65,6 +64,19 @@ def weigh_votes(
         learned *= shares / np.maximum(learned[rows].mean(axis=0), LEAST_SHARE)
         chances = model.probabilities(votes, learned / learned.sum(axis=1, keepdims=True))
     return WeighedVotes(model, chances)
+
+
+def _shares_of_classes(
+    votes: NDArray[np.int64], known: NDArray[np.int64], rows: NDArray[np.int64], prior: Float64
+) -> Float64:
+    """(C,): between the prior and what is said of `rows`; the more people have labeled, the nearer to the prior, which
+    is then their count."""
+    said = majority_vote(votes, len(prior))
+    people = np.flatnonzero(known >= 0)
+    said[people] = np.eye(len(prior))[known[people]]
+    spoken = SPOKEN * PRIOR_GOLD / (PRIOR_GOLD + len(people))
+    shares = np.maximum(said[rows].mean(axis=0), LEAST_SHARE) ** spoken * prior ** (1 - spoken)
+    return np.asarray(shares / shares.sum())
 
 
 def _ask_learner(
