@@ -21,12 +21,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from fraud_features import cache_folder
 from result import ROOT, claim, finish, options, print_claims
+from run_cache import Line, Runs, source_digest
 
 NAME = "unseen_tables"
 EDITION = "1"  # raised when a rival, a table or the judge changes
@@ -37,7 +36,6 @@ BUDGET_S, LEAST, MOST = 20.0, 0.7, 1.1
 MIN_COVERAGE, MAX_COVERAGE = 0.80, 0.97
 QUICK_TABLES = 8
 HANGS_S = 3_600
-Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -56,31 +54,6 @@ def listed() -> list[Listed]:
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     tables = [Listed(**json.loads(line)) for line in done.stdout.splitlines()]
     return sorted(tables, key=lambda table: hashlib.sha256(f"order {table.name}".encode()).digest())
-
-
-def source_digest() -> str:
-    """Of the package: ours is run again after a change of it."""
-    files = sorted((ROOT / "src" / "deepseek").rglob("*.py"))
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
-
-
-class Runs:
-    """The lines of runs.jsonl: one a table and candidate."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.lines: list[Line] = []
-        if path.exists():
-            self.lines = [json.loads(line) for line in path.read_text().splitlines()]
-
-    def find(self, key: Line) -> Line | None:
-        """The last line with these values."""
-        return next((line for line in reversed(self.lines) if key.items() <= line.items()), None)
-
-    def add(self, line: Line) -> None:
-        self.lines.append(line)
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
 
 
 def run_table(table: Listed, runs: Runs, *, digest: str, budget_s: float, fresh: bool) -> dict[str, Line]:
