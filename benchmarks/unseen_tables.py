@@ -73,7 +73,7 @@ def run_table(table: Listed, runs: Runs, *, digest: str, budget_s: float, fresh:
     with tempfile.TemporaryDirectory() as scratch:
         program = ROOT / "benchmarks/rivals/run_tables.py"
         words = [PYTHON, program, "--table", table.name, "--rivals", ",".join(missing), "--out", scratch]
-        lines = _printed(words)
+        lines = run_program(words)
         shape = lines[0]
         for line in lines[1:-1]:
             found[line["candidate"]] = {**keys[line["candidate"]], **line, **shape, **lines[-1]}
@@ -81,12 +81,12 @@ def run_table(table: Listed, runs: Runs, *, digest: str, budget_s: float, fresh:
         if found["ours"] is None:
             program = ROOT / "benchmarks/unseen_tables_ours.py"
             words = [sys.executable, program, "--folder", scratch, "--target", table.target, "--task", table.task]
-            found["ours"] = {**keys["ours"], **_printed([*words, "--budget", budget_s])[-1], **shape}
+            found["ours"] = {**keys["ours"], **run_program([*words, "--budget", budget_s])[-1], **shape}
             runs.add(found["ours"])
     return {name: line for name, line in found.items() if line is not None}
 
 
-def _printed(words: Sequence[object]) -> list[Line]:
+def run_program(words: Sequence[object]) -> list[Line]:
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False, timeout=HANGS_S)
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, words))}:\n{done.stderr[-2_000:]}")
