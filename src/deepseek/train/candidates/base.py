@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64, Task
+from deepseek.cores import num_cores
 from deepseek.extras import renamed_attributes
 from deepseek.nn.model import PartWeights
 
@@ -60,7 +60,7 @@ class FitData:
 
     def num_threads(self, *, worth_cells: int = 300_000) -> int:
         """One thread below `worth_cells` numbers, where handing over costs more than it saves."""
-        return 1 if self.features.size < worth_cells else os.cpu_count() or 1
+        return 1 if self.features.size < worth_cells else num_cores()
 
 
 @dataclass(frozen=True)
