@@ -2,9 +2,9 @@
 
     num_cores()      # 4 in a container with `cpus: 4`, on a machine with 64
 
-`docker run --cpus`, Compose and Kubernetes hide no core; they limit the time on all of them. With an engine process or a
-thread for each core of the machine, a container would spend its share on switching and waiting: two OpenMP threads on
-one core take twice the CPU seconds of one.
+`docker run --cpus`, Compose and Kubernetes hide no core; they limit the time on all of them. With an engine process or
+a thread for each core of the machine, a container would spend its share on switching and waiting: two OpenMP threads on
+one core take several times the CPU seconds of one.
 Source: https://docs.kernel.org/admin-guide/cgroup-v2.html (cpu.max) and scheduler/sched-bwc.html (cpu.cfs_quota_us).
 """
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64, Task
 from deepseek.cores import num_cores
+from deepseek.data.features.level_order import MIN_LEVELS, rank_levels
 from deepseek.extras import renamed_attributes
 from deepseek.nn.model import PartWeights
 
@@ -54,6 +55,25 @@ class FitData:
         """The name that `is_constrained` had in the last release, for candidates of others."""
         warnings.warn("FitData.constrained is now FitData.is_constrained", DeprecationWarning, stacklevel=2)
         return self.is_constrained
+
+    def level_ranks(self) -> dict[int, NDArray[np.int64]]:
+        """Of each column of codes with more than two levels the rank (L,) of every code by the target of these rows."""
+        return {
+            place: rank_levels(
+                self.features[:, place].astype(np.int64), num_levels, self.target, self.weight, self.num_classes
+            )
+            for place, (kind, num_levels) in enumerate(zip(self.kinds, self.num_levels, strict=True))
+            if kind == "code" and num_levels - 1 >= MIN_LEVELS
+        }
+
+    def with_ranks(self, ranks: Mapping[int, NDArray[np.int64]]) -> FitData:
+        """The same rows with ranks of level_ranks() as their codes."""
+        if not ranks:
+            return self
+        features = self.features.copy()
+        for place, rank_of in ranks.items():
+            features[:, place] = rank_of[features[:, place].astype(np.int64)]
+        return replace(self, features=features)
 
     def rows(self, index: NDArray[np.int64]) -> FitData:
         return replace(self, features=self.features[index], target=self.target[index], weight=self.weight[index])
