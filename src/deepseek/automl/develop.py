@@ -61,9 +61,8 @@ def develop(
 ) -> DevelopedModel:
     """Search within the budget, then build the model of the best blend. `refit_on_held`: False keeps it to the rows to
     fit on of the only fold, so that its outputs on the held-out rows are those of the model that is shipped.
-    `num_rows`: of another fit behind that one, by refit_on(), for which the budget keeps room. `races`: families that
-    are far behind end on their first folds. `orders_levels`: the codes of `data` are in the order of the target of its
-    rows, so that each fold needs an order of its own."""
+    `num_rows`: of another fit behind that one, by refit_on(), for which the budget keeps room. `races`: far families
+    end on their first folds. `orders_levels`: each fold orders the codes of `data` by the target of its own rows."""
     search = Search(data, folds, metric, seed, candidates, races, orders_levels=orders_levels)
     if not refit_on_held and len(folds) != 1:
         raise InputError(
