@@ -167,6 +167,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         group["total_steps"], group["cooldown"] = head.get("total_steps"), head.get("cooldown", 1.0)
         group["num_skipped"] = 0  # steps of which nothing was taken; that of the first group counts
         group["num_zero"] = 0  # steps in a row whose gradients were all 0, likewise
+        group["num_calls"] = 0  # of step(), whatever came of it: what total_steps counts, likewise
 
     @property
     def total_steps(self) -> int | None:
@@ -186,17 +187,12 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
     def expect_steps(self, num_steps: int) -> None:
         """Set `total_steps` so that this many are to come. InputError for less than 1."""
         check_total_steps(num_steps)
-        self.total_steps = self._num_past + num_steps
-
-    @property
-    def _num_past(self) -> int:
-        """Steps so far; a skipped one counts as one."""
-        return int(self.param_groups[0]["step"] + self.param_groups[0]["num_skipped"])
+        self.total_steps = self.param_groups[0]["num_calls"] + num_steps
 
     def _cool_down(self) -> None:
         """Set what the end of the training leaves of the next step's rate."""
         for group in self.param_groups:
-            group["cooldown"] = cooldown_share(self._num_past, self.total_steps)
+            group["cooldown"] = cooldown_share(self.param_groups[0]["num_calls"], self.total_steps)
 
     @property
     def num_skipped_steps(self) -> int:
@@ -253,29 +249,33 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         slices = [group_slice for group in self.param_groups if (group_slice := self._slice(group)) is not None]
-        if not slices and self._group is None:
-            return loss
         head = self.param_groups[0]
-        dot, square, length = self._sums(slices, head["control"])
-        is_finite, is_zero = torch.stack([dot.isfinite() & square.isfinite(), square == 0]).tolist()
-        if not is_finite:
-            head["num_skipped"] += 1
-            warn_of_skipped(head["num_skipped"], slices)
-            self._cool_down()
-            return loss
-        head["num_zero"] = head["num_zero"] + 1 if is_zero else 0
-        if is_zero:
-            warn_of_zeros(head["num_zero"])
-            return loss
+        head["num_calls"] += 1
+        if slices or self._group is not None:
+            dot, square, length = self._sums(slices, head["control"])
+            is_finite, is_zero = torch.stack([dot.isfinite() & square.isfinite(), square == 0]).tolist()
+            if not is_finite:
+                head["num_skipped"] += 1
+                warn_of_skipped(head["num_skipped"], slices)
+            elif is_zero:
+                head["num_zero"] += 1
+                warn_of_zeros(head["num_zero"])
+            else:
+                head["num_zero"] = 0
+                self._advance(slices, dot, square.sqrt(), length.sqrt())
+        warn_of_end(head["num_calls"], self.total_steps)
+        self._cool_down()
+        return loss
+
+    def _advance(self, slices: list[ParameterSlice], dot: Tensor, norm: Tensor, length: Tensor) -> None:
+        """Take a step with gradients that are finite and not all 0."""
+        head = self.param_groups[0]
         step = head["step"] = head["step"] + 1
-        clip = self._control(dot, square.sqrt(), length.sqrt(), head["control"], step)
+        clip = self._control(dot, norm, length, head["control"], step)
         for whole_slice in slices:
             for part in split_slice(whole_slice):
                 _update_directions(part, clip)
                 self._move(part, head["control"], step)
-        warn_of_end(self._num_past, self.total_steps)
-        self._cool_down()
-        return loss
 
     def _slice(self, group: ParameterGroup) -> ParameterSlice | None:
         """The parameters of a group that take part in this step, their state made; None where none has a gradient."""

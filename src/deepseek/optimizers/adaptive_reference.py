@@ -44,7 +44,7 @@ class AdaptiveReference:
 
     def __init__(self, params: list[Tensor], config: AdaptiveConfig, total_steps: int | None = None) -> None:
         self.config, self.total_steps = config, total_steps
-        self.num_steps = self.num_skipped_steps = 0
+        self.num_steps = self.num_skipped_steps = self.num_calls = 0
         self.log_scale = self.alignment = self.square = self.usual_norm = 0.0
         self.tensors = []
         for param in params:
@@ -64,17 +64,18 @@ class AdaptiveReference:
     @property
     def end_share(self) -> float:
         """What the end of the training leaves of the next step's rate."""
-        return cooldown_share(self.num_steps + self.num_skipped_steps, self.total_steps)
+        return cooldown_share(self.num_calls, self.total_steps)
 
     def step(self, grads: list[Tensor]) -> None:
         shaped = [grad.reshape(one.mean.shape) for grad, one in zip(grads, self.tensors, strict=True)]
         norm = math.sqrt(sum(float(grad.square().sum()) for grad in shaped))
+        end_share = self.end_share
+        self.num_calls += 1
         if not math.isfinite(norm):
             self.num_skipped_steps += 1
             return
         if norm == 0:
             return
-        end_share = self.end_share
         self.num_steps += 1
         self._find_rate(shaped, norm, end_share)
         clip = self._find_clip(norm)

@@ -39,7 +39,7 @@ def complete_group(group: ParameterGroup, device: torch.device) -> None:
     usual = {
         "trust_steps": TRUST_HALF_LIFE_STEPS, "betas": (BETA1, BETA2), "num_skipped": 0, "num_zero": 0,
         "total_steps": None, "cooldown": 1.0, "peak_lr": max(float(group["lr"]), group["initial_lr"]),
-        "limits": torch.zeros_like(group["norms"]),
+        "limits": torch.zeros_like(group["norms"]), "num_calls": group["step"] + group.get("num_skipped", 0),
     }  # fmt: skip
     for name, value in usual.items():
         group.setdefault(name, value)
