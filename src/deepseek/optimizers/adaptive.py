@@ -26,7 +26,8 @@ Parameters are valid at all times (no train() or eval() of the optimizer). One s
 that.
 4. The direction. Adam's moments (arXiv 1412.6980, algorithm 1) with Nesterov's look-ahead (NAdam, Dozat 2016, section
    3), taken for matrices in the eigenbases of the gradients' Kronecker factors (kronecker.py). There, scales below
-   MIN_SCALE of their root mean square are rounding errors and are not blown up.
+   MIN_SCALE of their root mean square are rounding errors and are not blown up. Where the length of the training is
+   not known, and the rate that was found is not cut, the slow mean of the directions joins them (slow_directions.py).
 5. The bounds, per tensor: the step is at most trust_t max(rms(w), MIN_RMS), trust_t falling as 1 / t at last
    (config.max_relative_step), t counting the tensor's own steps. Decoupled weight decay, which fades as 1 / t^4
    (config.decay_share): it holds a short training back from learning its rows by heart, and a long one back from
@@ -78,7 +79,6 @@ from deepseek.optimizers.config import (
     TRUST_HALF_LIFE_STEPS,
     AdaptiveConfig,
     ParameterGroup,
-    ParameterState,
     check_total_steps,
     cooldown_share,
     decay_share,
@@ -86,13 +86,14 @@ from deepseek.optimizers.config import (
     threshold_at,
     trust_share,
 )  # fmt: skip
-from deepseek.optimizers.directions import cache_sized_pieces, update_elementwise_directions, update_matrix_direction
+from deepseek.optimizers.directions import cache_sized_pieces, update_directions
 from deepseek.optimizers.regularization import Regularization
 from deepseek.optimizers.saved_state import NUM_CONTROLS, check_state, complete_group
 from deepseek.optimizers.schedules import held_change, schedule_share
 from deepseek.optimizers.sharding import local_part, max_over_group, sum_over_group, sum_over_shards
 from deepseek.optimizers.skipped_steps import warn_of_end, warn_of_skipped, warn_of_zeros
 from deepseek.optimizers.slices import ParameterSlice, split_slice, sum_scalars
+from deepseek.optimizers.slow_directions import add_slow_directions, are_slow, count_free_steps
 
 
 class AdaptiveOptimizer(torch.optim.Optimizer):
@@ -157,6 +158,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             (num_params,), math.inf, dtype=torch.float32, device=device
         )  # of the root mean square of each matrix
         group["norms"] = torch.zeros(num_params, dtype=torch.float32, device=device)  # of the directions taken last
+        group["free_steps"] = torch.zeros_like(group["norms"])  # of each tensor: slow_directions.py has them
         # The rate that the trust in each tensor allows, 0 before its first step; and the highest "lr" so far.
         group["limits"], group["peak_lr"] = torch.zeros_like(group["norms"]), float(group["lr"])
         # log of the rate relative to "lr", mean alignment and mean of its square, mean norm of the gradient; those of
@@ -253,7 +255,10 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         head["num_calls"] += 1
         if slices or self._group is not None:
             dot, square, length = self._sums(slices, head["control"])
-            is_finite, is_zero = torch.stack([dot.isfinite() & square.isfinite(), square == 0]).tolist()
+            flags = [torch.stack([dot.isfinite() & square.isfinite(), square == 0])]
+            is_finite, is_zero, *uses_slow = torch.cat(
+                flags + [are_slow(part).to(square.device) for part in slices]
+            ).tolist()
             if not is_finite:
                 head["num_skipped"] += 1
                 warn_of_skipped(head["num_skipped"], slices)
@@ -262,6 +267,8 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
                 warn_of_zeros(head["num_zero"])
             else:
                 head["num_zero"] = 0
+                for part in slices:
+                    part.uses_slow, uses_slow = uses_slow[: len(part.params)], uses_slow[len(part.params) :]
                 self._advance(slices, dot, square.sqrt(), length.sqrt())
         warn_of_end(head["num_calls"], self.total_steps)
         self._cool_down()
@@ -274,7 +281,8 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         clip = self._control(dot, norm, length, head["control"], step)
         for whole_slice in slices:
             for part in split_slice(whole_slice):
-                _update_directions(part, clip)
+                update_directions(part, clip)
+                add_slow_directions(part)
                 self._move(part, head["control"], step)
 
     def _slice(self, group: ParameterGroup) -> ParameterSlice | None:
@@ -368,6 +376,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         )
         group["limits"][at] = limits
         rates = torch.minimum(rate, limits * schedule_share(group))
+        count_free_steps(part, rates < rate, step)
         keeps = 1 - rates * self.weight_decay_of(group, steps)
         if step >= BOUND_FROM_STEP:
             is_settled = (control[1].to(at.device) <= 0) | (rates < rate)
@@ -382,17 +391,3 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             scales = keep.to(param.device, param.dtype), pace.to(param.device, param.dtype)
             for (piece,), (step_taken,) in cache_sized_pieces([param], [direction.view_as(param)]):
                 piece.mul_(scales[0]).addcmul_(step_taken, scales[1], value=-1)
-
-
-def _update_directions(part: ParameterSlice, clip: Tensor) -> None:
-    """Where each parameter should go, kept in state["direction"]. `clip` scales the gradients."""
-    betas = part.group["betas"]
-    plain: dict[int, list[tuple[Tensor, ParameterState]]] = {}
-    for grad, state in zip(part.grads, part.states, strict=True):
-        state["step"] += 1
-        if state["eigen"]:
-            update_matrix_direction(state["step"], grad, state, clip, betas)
-        else:
-            plain.setdefault(state["step"], []).append((grad, state))
-    for step, pairs in plain.items():
-        update_elementwise_directions(step, [grad for grad, _ in pairs], [state for _, state in pairs], clip, betas)

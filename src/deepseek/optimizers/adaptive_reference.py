@@ -21,6 +21,8 @@ from deepseek.optimizers.config import (
     decay_share,
     max_log_rate_change,
     max_relative_step,
+    slow_share,
+    slow_weight,
     threshold_at,
 )
 
@@ -37,6 +39,8 @@ class TensorState:
     bases: dict[int, Tensor] = field(default_factory=dict)  # axis -> Q_L or Q_R
     bound: float = math.inf
     limit: float = 0.0  # the rate that trust allows
+    slow: Tensor | None = None  # the slow mean of u
+    free_steps: float = 0.0  # steps that the bound did not cut, less those that it did
 
 
 class AdaptiveReference:
@@ -81,6 +85,8 @@ class AdaptiveReference:
         clip = self._find_clip(norm)
         for one, grad in zip(self.tensors, shaped, strict=True):
             one.direction = self._direction(one, grad * clip)
+            if one.free_steps > 0 and self.total_steps is None:
+                self._add_slow(one)
         for one in self.tensors:
             self._move(one, end_share)
 
@@ -125,6 +131,12 @@ class AdaptiveReference:
         least = k.MIN_SCALE * math.sqrt(float(square.mean())) if is_matrix(one.param) else 0.0
         return _from_eigenbasis(one, _to_eigenbasis(one, ahead) / (square.sqrt() + least + k.EPS))
 
+    def _add_slow(self, one: TensorState) -> None:
+        """The slow mean of the directions joins them (slow_directions.py)."""
+        before = torch.zeros_like(one.direction) if one.slow is None else one.slow
+        one.slow = before + slow_share(self.num_steps) * (one.direction - before)
+        one.direction = one.direction + slow_weight(one.free_steps) * one.slow
+
     def _turn_bases(self, one: TensorState, grad: Tensor) -> None:
         t = self.num_steps
         beta = min(k.BETA_FACTORS, 1 - 1 / (t + 1))
@@ -152,6 +164,9 @@ class AdaptiveReference:
         trust = max_relative_step(self.num_steps, self.config.trust_steps, self.total_steps)
         one.limit = trust * max(weight, k.MIN_RMS) / max(length, 1e-30)
         rate = end_share * min(self.rate, one.limit)
+        if self.num_steps >= k.SLOW_FROM_STEP and self.total_steps is None:
+            change = -1 if one.limit < self.rate else 1
+            one.free_steps = min(max(one.free_steps + change, 0), k.SLOW_RAMP_STEPS)
         keep = 1 - rate * self.config.weight_decay * decay_share(self.num_steps)
         if self.num_steps >= k.BOUND_FROM_STEP:
             is_settled = self.alignment <= 0 or one.limit < self.rate

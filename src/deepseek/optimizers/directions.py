@@ -1,9 +1,10 @@
 """The direction of a step: Adam's with Nesterov's look-ahead, in the eigenbases of a matrix or element by element.
 
+    update_directions(part, clip)                                   # all tensors of a slice
     update_matrix_direction(step, grad, state, clip, betas)         # one matrix (m, n)
-    elementwise(step, grads, states, clip, betas)         # many tensors at once
+    update_elementwise_directions(step, grads, states, clip, betas) # many tensors at once
 
-Both leave it in state["direction"]. `clip` is what gradients are scaled by, `step` counts a tensor's steps from 1, and
+All leave it in state["direction"]. `clip` is what gradients are scaled by, `step` counts a tensor's steps from 1, and
 `betas` are the decays of the two moments; adaptive.py has the algorithm and its sources.
 """
 
@@ -17,6 +18,21 @@ from torch import Tensor
 
 from deepseek.optimizers import kronecker
 from deepseek.optimizers.config import EPS, MIN_SCALE, PIECE_ELEMENTS, ParameterState
+from deepseek.optimizers.slices import ParameterSlice
+
+
+def update_directions(part: ParameterSlice, clip: Tensor) -> None:
+    """Where each parameter should go, kept in state["direction"]. `clip` scales the gradients."""
+    betas = part.group["betas"]
+    plain: dict[int, list[tuple[Tensor, ParameterState]]] = {}
+    for grad, state in zip(part.grads, part.states, strict=True):
+        state["step"] += 1
+        if state["eigen"]:
+            update_matrix_direction(state["step"], grad, state, clip, betas)
+        else:
+            plain.setdefault(state["step"], []).append((grad, state))
+    for step, pairs in plain.items():
+        update_elementwise_directions(step, [grad for grad, _ in pairs], [state for _, state in pairs], clip, betas)
 
 
 def update_matrix_direction(
