@@ -341,18 +341,22 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             corrected = control[1:3] / (1 - BETA_ALIGNMENT ** (step - 1))
             ratio = 1 + corrected[0] / corrected[1].sqrt().clamp_min(1e-30)
             head = self.param_groups[0]
-            threshold = threshold_at(step, head["dynamic_threshold"], head["total_steps"])
+            log_felt, free_steps = self._find_widest(control)
+            threshold = threshold_at(step, head["dynamic_threshold"], head["total_steps"], free_steps)
             change = held_change((ratio - threshold).clamp(-1.0, 1.0), schedule_share(head))
-            change = change.where((change < 0) | (control[0] < self._log_felt(control)), 0.0)
+            change = change.where((change < 0) | (control[0] < log_felt), 0.0)
             # OneCycleLR and CyclicLR write an initial_lr of their own and raise "lr" above it.
             top = math.log(max(MAX_RATE / max(head["initial_lr"], float(head["lr"])), 1.0))
             control[0].add_(change, alpha=max_log_rate_change(step, head["lr_decay_rate"])).clamp_max_(top)
         return clip
 
-    def _log_felt(self, control: Tensor) -> Tensor:
-        """The logarithm of the factor up to which it may rise: RATE_ROOM times what trust let any tensor take ()."""
-        widest = [(group["limits"].max() / group["peak_lr"]).to(control.device) for group in self.param_groups]
-        return max_over_group(torch.stack(widest).max(), self._group).mul(RATE_ROOM).log()
+    def _find_widest(self, control: Tensor) -> Tensor:
+        """Of all tensors (2,): the logarithm of the factor up to which it may rise, RATE_ROOM times what trust let any
+        take; and the most steps that no bound cut."""
+        pairs = [(group["limits"].max() / group["peak_lr"], group["free_steps"].max()) for group in self.param_groups]
+        widest = torch.stack([torch.stack(pair).to(control.device) for pair in pairs]).amax(0)
+        widest = max_over_group(widest, self._group)
+        return torch.stack([widest[0].mul(RATE_ROOM).log(), widest[1]])
 
     def _move(self, part: ParameterSlice, control: Tensor, step: int) -> None:
         """Take the directions, each within its bounds."""

@@ -101,7 +101,8 @@ class AdaptiveReference:
         self.square = beta * self.square + (1 - beta) * cosine**2
         correction = 1 - beta ** (self.num_steps - 1)
         ratio = 1 + (self.alignment / correction) / math.sqrt(self.square / correction)
-        threshold = threshold_at(self.num_steps, self.config.dynamic_threshold, self.total_steps)
+        free_steps = max(one.free_steps for one in self.tensors)
+        threshold = threshold_at(self.num_steps, self.config.dynamic_threshold, self.total_steps, free_steps)
         change = min(max(ratio - threshold, -1.0), 1.0)
         if end_share < k.FREE_SHARE and change >= k.HELD_CUT:
             change = 0.0  # else a falling rate would be answered by a larger factor
