@@ -29,10 +29,10 @@ import torch
 from optimizer_development_tasks import DEVELOPMENT, DevelopmentTask
 from torch import Generator
 
-from deepseek.optimizers import AdaptiveOptimizer, adaptive, config, directions, kronecker, schedules, slow_directions
+from deepseek.optimizers import AdaptiveOptimizer, adaptive, config, directions, kronecker, schedules
 
 RIVAL_RATES = (1e-3, 3e-3, 1e-2)
-MODULES = (config, adaptive, directions, kronecker, schedules, slow_directions)
+MODULES = (config, adaptive, directions, kronecker, schedules)
 Make = Callable[[Any], torch.optim.Optimizer]
 
 

@@ -27,7 +27,7 @@ that.
 4. The direction. Adam's moments (arXiv 1412.6980, algorithm 1) with Nesterov's look-ahead (NAdam, Dozat 2016, section
    3), taken for matrices in the eigenbases of the gradients' Kronecker factors (kronecker.py). There, scales below
    MIN_SCALE of their root mean square are rounding errors and are not blown up. Where the length of the training is
-   not known, and the rate that was found is not cut, the slow mean of the directions joins them (slow_directions.py).
+   not known, and the rate that was found is not cut, the slow mean of the directions joins them (directions.py).
 5. The bounds, per tensor: the step is at most trust_t max(rms(w), MIN_RMS), trust_t falling as 1 / t at last
    (config.max_relative_step), t counting the tensor's own steps. Decoupled weight decay, which fades as 1 / t^4
    (config.decay_share): it holds a short training back from learning its rows by heart, and a long one back from
@@ -86,14 +86,13 @@ from deepseek.optimizers.config import (
     threshold_at,
     trust_share,
 )  # fmt: skip
-from deepseek.optimizers.directions import cache_sized_pieces, update_directions
+from deepseek.optimizers.directions import are_slow, cache_sized_pieces, count_free_steps, update_directions
 from deepseek.optimizers.regularization import Regularization
 from deepseek.optimizers.saved_state import NUM_CONTROLS, check_state, complete_group
 from deepseek.optimizers.schedules import held_change, schedule_share
 from deepseek.optimizers.sharding import local_part, max_over_group, sum_over_group, sum_over_shards
 from deepseek.optimizers.skipped_steps import warn_of_end, warn_of_skipped, warn_of_zeros
 from deepseek.optimizers.slices import ParameterSlice, split_slice, sum_scalars
-from deepseek.optimizers.slow_directions import add_slow_directions, are_slow, count_free_steps
 
 
 class AdaptiveOptimizer(torch.optim.Optimizer):
@@ -158,7 +157,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             (num_params,), math.inf, dtype=torch.float32, device=device
         )  # of the root mean square of each matrix
         group["norms"] = torch.zeros(num_params, dtype=torch.float32, device=device)  # of the directions taken last
-        group["free_steps"] = torch.zeros_like(group["norms"])  # of each tensor: slow_directions.py has them
+        group["free_steps"] = torch.zeros_like(group["norms"])  # of each tensor: directions.py has them
         # The rate that the trust in each tensor allows, 0 before its first step; and the highest "lr" so far.
         group["limits"], group["peak_lr"] = torch.zeros_like(group["norms"]), float(group["lr"])
         # log of the rate relative to "lr", mean alignment and mean of its square, mean norm of the gradient; those of
@@ -282,7 +281,6 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         for whole_slice in slices:
             for part in split_slice(whole_slice):
                 update_directions(part, clip)
-                add_slow_directions(part)
                 self._move(part, head["control"], step)
 
     def _slice(self, group: ParameterGroup) -> ParameterSlice | None:

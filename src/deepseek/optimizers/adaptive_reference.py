@@ -133,7 +133,7 @@ class AdaptiveReference:
         return _from_eigenbasis(one, _to_eigenbasis(one, ahead) / (square.sqrt() + least + k.EPS))
 
     def _add_slow(self, one: TensorState) -> None:
-        """The slow mean of the directions joins them (slow_directions.py)."""
+        """The slow mean of the directions joins them (directions.py)."""
         before = torch.zeros_like(one.direction) if one.slow is None else one.slow
         one.slow = before + slow_share(self.num_steps) * (one.direction - before)
         one.direction = one.direction + slow_weight(one.free_steps) * one.slow

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deepseek.optimizers import AdaptiveOptimizer, config, slow_directions
+from deepseek.optimizers import AdaptiveOptimizer, config, directions
 from deepseek.optimizers.adaptive_reference import AdaptiveReference
 from deepseek.optimizers.config import AdaptiveConfig
 
@@ -20,7 +20,7 @@ WIDE, NARROW = 1e6, 1.0  # trust_steps with which a bound is far above the rate,
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """As after some hundred steps, after ten."""
-    for module in (config, slow_directions):
+    for module in (config, directions):
         monkeypatch.setattr(module, "SLOW_FROM_STEP", 10)
         monkeypatch.setattr(module, "SLOW_RAMP_STEPS", 20.0)
 
