@@ -207,5 +207,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(DoctestsWhereThereAreSome(), "doctests-where-there-are-some")
     config.option.loadscopereorder = False  # xdist begins with the files of most tests, which are not those
+    if not hasattr(config, "workerinput"):
+        gc.enable()  # where workers collect, this process does not
     if not hasattr(config, "workerinput") and config.get_verbosity() <= 0:
         config.pluginmanager.register(Progress(), "progress-per-file")

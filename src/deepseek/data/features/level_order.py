@@ -45,7 +45,7 @@ def _target_means(
     """The mean (L,) of the target by code, of more than two classes the first component of their shares."""
     columns = [target.astype(np.float64)] if not num_classes else [target == label for label in range(1, num_classes)]
     rows = np.bincount(codes, weight, minlength=num_levels)
-    means = []
+    means: list[Float64] = []
     for column in columns:
         total = np.bincount(codes, weight * column, minlength=num_levels)
         overall = float(total.sum() / max(rows.sum(), np.finfo(np.float64).tiny))
