@@ -16,7 +16,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,13 +46,14 @@ FAMILY_TURNS = (0, 1, 0, 2, 0, 1)
 
 @dataclass
 class Budget:
-    """CPU seconds of this process, all threads counted, from the moment of creation."""
+    """CPU seconds of this process, all threads counted, from the moment of creation, and of workers elsewhere."""
 
     total_s: float | None
     start: float = field(default_factory=time.process_time)
+    elsewhere_s: float = 0.0  # of the workers of a cluster
 
     def used_s(self) -> float:
-        return time.process_time() - self.start
+        return time.process_time() - self.start + self.elsewhere_s
 
     def allows(self, cost_s: float) -> bool:
         return self.total_s is None or self.used_s() + cost_s <= self.total_s
@@ -96,6 +97,34 @@ def text_candidates(candidates: Sequence[Candidate], data: FitData) -> list[Cand
     return [each for each in candidates if isinstance(each, TextLinear) and each.supports(data)]
 
 
+class FoldFitter(Protocol):
+    """Fits folds somewhere else than in this process (cluster/folds.py)."""
+
+    @property
+    def spent_s(self) -> float:
+        """CPU seconds there, up to now."""
+        ...
+
+    @property
+    def num_idle(self) -> int:
+        """Workers that have nothing to do."""
+        ...
+
+    def begin(self, family: Candidate, params: Params, folds: Sequence[int]) -> None:
+        """Give out folds that fit() will be asked for later."""
+        ...
+
+    def fit(self, family: Candidate, params: Params, folds: Sequence[int]) -> list[FittedCandidate]: ...
+
+
+def fit_fold(
+    data: FitData, folds: Sequence[Fold], family: Candidate, params: Params, fold: int, seed: int
+) -> FittedCandidate:
+    """A family fitted on the rows of one fold; those that judge may stop it early."""
+    fit_rows, held_out_rows = (data.rows(rows) for rows in folds[fold])
+    return family.fit(fit_rows, params, seed=seed, validation=held_out_rows)
+
+
 @dataclass(frozen=True)
 class Search:
     """What to judge trials by."""
@@ -107,6 +136,7 @@ class Search:
     candidates: tuple[Candidate, ...]
     races: bool = True  # whether a family that is far behind ends on its first folds; not where a person named it
     ended: list[str] = field(default_factory=list)  # families that did
+    fitter: FoldFitter | None = None  # None: folds are fitted here, one after the other
 
     @property
     def held_out(self) -> NDArray[np.int64]:
@@ -133,16 +163,25 @@ class Search:
         studies = {family.name: self._study(index) for index, family in enumerate(families)}
         trials: list[Trial] = []
         looks: dict[str, FirstFolds] = {}
+        asked: dict[str, _Asked] = {}
         while num_trials is None or len(trials) < num_trials:
             family = self._next(families, trials, looks)
             look, is_tried = looks.get(family.name), any(trial.family == family.name for trial in trials)
             cost = self._cost(family, trials, look)
             if trials and num_trials is None and not budget.allows(cost + reserve(trials)):
                 break
+            if self.fitter is not None:
+                self._begin(family, trials, studies, asked)
+                room = math.inf if num_trials is None else num_trials - len(trials) - 1
+                for other in self._others(families, trials, looks, family):
+                    left_s = self._cost(other, trials, None) + (reserve(trials) if trials else 0.0)
+                    if room and self.fitter.num_idle and (num_trials is not None or budget.allows(left_s)):
+                        self._begin(other, trials, studies, asked)
+                        room -= 1
             if is_tried:
-                suggestion = studies[family.name].ask()
-                trial = self._fit(len(trials), family, family.suggest(suggestion, self.data))
-                studies[family.name].tell(suggestion, trial.loss)
+                question = self._ask(family, studies, asked)
+                trial = self._fit(len(trials), family, question.params)
+                studies[family.name].tell(asked.pop(family.name).suggestion, trial.loss)
             else:
                 if look is None and self._num_first(trials):
                     look = looks[family.name] = self._try_first_folds(family, trials)
@@ -157,6 +196,36 @@ class Search:
             trials.append(trial)
             progress(trial)
         return trials
+
+    def _begin(self, family: Candidate, trials: Sequence[Trial], studies: Mapping[str, Any], asked: _AskedBy) -> None:
+        """Give a family's next fits to workers."""
+        if self.fitter is None:
+            return
+        if any(trial.family == family.name for trial in trials):
+            self.fitter.begin(family, self._ask(family, studies, asked).params, range(len(self.folds)))
+        elif family.name != baseline_name(self.data):
+            num_folds = self._num_race_folds() or len(self.folds)
+            self.fitter.begin(family, family.defaults(self.data), range(num_folds))
+
+    def _others(
+        self, families: list[Candidate], trials: Sequence[Trial], looks: Mapping[str, FirstFolds], now: Candidate
+    ) -> list[Candidate]:
+        """Families whose turn comes soon, whatever comes of the trial of `now`. What their next settings are depends on
+        their own trials alone, so nothing changes if these are fitted before their turn."""
+        cost = {f.name: f.cost_s(self.data) for f in families}
+        best = {t.family: t.loss for t in sorted(trials, key=lambda t: -t.loss)}
+        spent = sum(cost[name] for name in (*(t.family for t in trials), now.name))
+        near = [f for f in families if f.name not in self.ended and f is not now and cost[f.name] <= spent]
+        untried = [f for f in near if f.name not in best and f.name not in looks]
+        tuned = [f for f in near if f.name in best and f.name not in BASELINES]
+        return untried or sorted(tuned, key=lambda f: (best[f.name], f.name))[: max(FAMILY_TURNS) + 1]
+
+    def _ask(self, family: Candidate, studies: Mapping[str, Any], asked: _AskedBy) -> _Asked:
+        """The family's next settings; the same until they were tried."""
+        if family.name not in asked:
+            suggestion = studies[family.name].ask()
+            asked[family.name] = _Asked(suggestion, family.suggest(suggestion, self.data))
+        return asked[family.name]
 
     def _study(self, index: int) -> Any:
         optuna = need("optuna", extra="automl")
@@ -206,9 +275,12 @@ class Search:
     def _num_first(self, before: Sequence[Trial]) -> int:
         """The number of folds that hold MIN_RACE_ROWS rows; 0 where nothing races, where these are all, or where there
         is no trial to compare a family with."""
+        return self._num_race_folds() if before else 0
+
+    def _num_race_folds(self) -> int:
         num_rows = np.cumsum([len(rows) for _, rows in self.folds])
         first = int(np.searchsorted(num_rows, MIN_RACE_ROWS)) + 1
-        return 0 if not self.races or not before or first >= len(self.folds) else first
+        return 0 if not self.races or first >= len(self.folds) else first
 
     def _look_share(self, before: Sequence[Trial]) -> float:
         """The first folds as a share of all; all of them where nothing races."""
@@ -218,9 +290,9 @@ class Search:
         """A family with its defaults on the first folds, which hold MIN_RACE_ROWS rows."""
         for module in family.needs:  # seconds that would count as the first fold's
             importlib.import_module(module)
-        start_s = time.process_time()
+        start_s = self._now_s()
         params = family.defaults(self.data)
-        fits = [self._fit_fold(family, params, fold) for fold in range(self._num_first(before))]
+        fits = self._fit_folds(family, params, range(self._num_first(before)))
         seen = self.data.rows(np.concatenate([rows for _, rows in self.folds[: len(fits)]]))
         raw = np.concatenate(
             [fitted.margin(self.data.features[rows]) for fitted, (_, rows) in zip(fits, self.folds, strict=False)]
@@ -228,22 +300,27 @@ class Search:
         _, _, margin = to_log_odds(seen, raw, is_share=fits[0].is_share)
         loss = _plain_loss(seen, fit_temperature(seen, margin)[1])
         least = min(_plain_loss(seen, trial.margin[: len(seen.target)]) for trial in before)
-        return FirstFolds(fits, time.process_time() - start_s, loss, loss > MAX_BEHIND * least)
+        return FirstFolds(fits, self._now_s() - start_s, loss, loss > MAX_BEHIND * least)
 
-    def _fit_fold(self, family: Candidate, params: Params, fold: int) -> FittedCandidate:
-        fit_rows, held_out_rows = (self.data.rows(rows) for rows in self.folds[fold])
-        return family.fit(fit_rows, params, seed=self.seed, validation=held_out_rows)
+    def _fit_folds(self, family: Candidate, params: Params, folds: Sequence[int]) -> list[FittedCandidate]:
+        if self.fitter is not None:
+            return self.fitter.fit(family, params, folds)
+        return [fit_fold(self.data, self.folds, family, params, fold, self.seed) for fold in folds]
+
+    def _now_s(self) -> float:
+        """The CPU clock of all that fit."""
+        return time.process_time() + (0.0 if self.fitter is None else self.fitter.spent_s)
 
     def _fit(self, number: int, family: Candidate, params: Params, first: FirstFolds | None = None) -> Trial:
         """Fit a family on every fold, but those that it was fitted on before, and score what it was not fitted on."""
         first = first or FirstFolds([], 0.0)
-        start_s = time.process_time() - first.spent_s
-        others = [self._fit_fold(family, params, fold) for fold in range(len(first.fits), len(self.folds))]
+        start_s = self._now_s() - first.spent_s
+        others = self._fit_folds(family, params, range(len(first.fits), len(self.folds)))
         fits = _equalize_rounds([*first.fits, *others])
         raw = np.concatenate(
             [fitted.margin(self.data.features[rows]) for fitted, (_, rows) in zip(fits, self.folds, strict=True)]
         )
-        fit_s = (time.process_time() - start_s) / len(self.folds)
+        fit_s = (self._now_s() - start_s) / len(self.folds)
         held_out = self.data.rows(self.held_out)
         link, floor, margin = to_log_odds(held_out, raw, is_share=fits[0].is_share)
         slope, margin = fit_temperature(held_out, margin)
@@ -252,6 +329,17 @@ class Search:
             number, family.name, fits[0].params, link, floor, slope, margin,
             raw if fits[0].is_share else None, loss, fit_s, fit_s * fits[0].refit_cost, fits[0].size_bytes,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The next settings of a family, and what its study is told their loss by."""
+
+    suggestion: Any
+    params: Params
+
+
+_AskedBy = dict[str, _Asked]  # by the family's name
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
         engines=tuning.entries, decision=decision, test=test_figures, validation=validation, files=files,
         documents=documents, fitted_rows=data.table if run.refits else data.development,
         metrics_details={"num_rows_by_label": counts} if data.labels else {}, last_fit=_last_fit(run),
+        workers=run.workers,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepseek.automl import evidence
+from deepseek.automl.cluster.workers import Workers
 from deepseek.automl.constraints import check_constraints, row_weights
 from deepseek.automl.develop import DevelopedModel, develop
 from deepseek.automl.options import ShipOptions
@@ -47,9 +48,10 @@ class TabularRun:
     warnings: list[str]
     preprocessor: Preprocessor
     candidates: tuple[Candidate, ...]
+    workers: Workers | None = None  # of a cluster, which fit
 
     @classmethod
-    def of(cls, data: SplitData, options: ShipOptions) -> TabularRun:
+    def of(cls, data: SplitData, options: ShipOptions, workers: Workers | None = None) -> TabularRun:
         """Check the data; fit the preprocessing on the development rows."""
         candidates, absences = choose_candidates(options.candidates)
         # a column with a direction must enter as one number: one-hot levels could not be held to it
@@ -60,7 +62,7 @@ class TabularRun:
         preprocessor = fit_preprocessor(data.development, kinds, target=options.target, drop=data.hidden)
         few = evidence.small_sample_warnings(data.test, options.segments, options.fairness)
         warnings = [*data.notes, *leaks, *preprocessor.notes, *absences, *few, *_unread_texts(kinds, options)]
-        return cls(data, options, kinds, warnings, preprocessor, candidates)
+        return cls(data, options, kinds, warnings, preprocessor, candidates, workers)
 
     @property
     def task(self) -> Task:
@@ -172,7 +174,7 @@ class TabularRun:
             fit_data, folds, self.data.labels, metric=metric, candidates=self.candidates,
             seed=options.seed, budget=self.data.budget, num_trials=options.trials, progress=self._trial_progress(),
             refit_on_held=refit_on_held, num_rows=self.data.table.num_rows if self.refits else None,
-            races=options.candidates is None,
+            races=options.candidates is None, workers=self.workers,
         )  # fmt: skip
 
     def _trial_progress(self) -> Callable[[Trial], None]:

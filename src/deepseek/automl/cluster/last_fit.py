@@ -1,0 +1,145 @@
+"""The last fit of boosted trees over all workers, by XGBoost's own distributed training under Ray Train.
+
+    fit = DistributedFit(workers, rest)
+    fitted = fit(XGBoost(), data, params, seed)      # a FittedCandidate, as family.fit() gives it
+
+Rows are blocks in Ray's object store, which spills to the disks of the machines: those that are in memory here, and
+those of the rest of a file that is larger (rest_rows.py). Every worker has its blocks, the same in each run, and passes
+over them one at a time: in its memory are one block and a byte for each value. Ray Data's own splits are not used: they
+leave rows out to make shares equal, and hand blocks to whoever asks first. A worker that dies ends the round of all;
+Ray Train then begins again, with the same blocks.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepseek.automl.cluster.workers import MAX_RETRIES, ClusterError, Workers, get_results
+from deepseek.contracts import Float32, Float64
+from deepseek.extras import need
+from deepseek.train.candidates import Candidate, FitData, FittedCandidate, Params
+from deepseek.train.candidates.boosting import XGBoost, without_rounds, xgboost_settings
+from deepseek.train.tabular.convert import from_xgboost
+
+BLOCK_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class DistributedFit:
+    """Fits a family for the last time: xgboost over all workers, any other here."""
+
+    workers: Workers
+    rest: Callable[[], Iterator[Any]] | None = None  # references to blocks of further rows, as pack_block() makes them
+
+    def __call__(self, family: Candidate, data: FitData, params: Params, seed: int) -> FittedCandidate:
+        """The family fitted on `data`, and xgboost on the rest as well. ClusterError where workers die again and
+        again."""
+        if not isinstance(family, XGBoost):
+            return family.fit(data, params, seed=seed)
+        import ray
+
+        starts = range(0, len(data.target), block_rows(data, self.workers))
+        blocks = [ray.put(pack_block(data.rows(np.arange(s, min(s + starts.step, len(data.target)))))) for s in starts]
+        blocks += [] if self.rest is None else list(self.rest())
+        settings = {**xgboost_settings(data, params, seed), "nthread": 1}
+        booster = _train(blocks, settings, int(params["rounds"]), min(self.workers.num_workers, len(blocks)))
+        num_margins = data.num_margins
+
+        def margin(features: Float32) -> Float64:
+            matrix = need("xgboost", extra="tabular").DMatrix(features)
+            return np.asarray(booster.predict(matrix, output_margin=True), np.float64).reshape(len(features), -1)
+
+        def weights() -> list[Any]:
+            return [from_xgboost(booster, num_margins=num_margins)]
+
+        return FittedCandidate(margin, weights, {**without_rounds(params), "rounds": int(params["rounds"])})
+
+
+def block_rows(data: FitData, workers: Workers) -> int:
+    """Rows of a block: a share for each worker where there are few."""
+    return int(np.clip(-(-len(data.target) // workers.num_workers), 1, BLOCK_ROWS))
+
+
+def pack_block(data: FitData) -> Float32:
+    """Rows (N, F) with their target and weight as two more columns, in the precision that xgboost keeps of them."""
+    return np.column_stack([data.features, data.target, data.weight]).astype(np.float32)
+
+
+def _train(blocks: Sequence[Any], settings: dict[str, Any], rounds: int, num_workers: int) -> Any:
+    """The booster of all blocks (references), grown by so many workers."""
+    import ray
+
+    train, boost = need("ray.train", extra="ray"), need("ray.train.xgboost", extra="ray")
+    slot = ray.remote(num_cpus=0)(_Slot).remote()
+    config = {"shares": [list(blocks[rank::num_workers]) for rank in range(num_workers)], "settings": settings}
+    with tempfile.TemporaryDirectory(prefix="deepseek-ray-train-") as folder:
+        trainer = boost.XGBoostTrainer(
+            _train_on_worker,
+            train_loop_config={**config, "rounds": rounds, "slot": slot},
+            scaling_config=train.ScalingConfig(num_workers=num_workers, resources_per_worker={"CPU": 1}),
+            run_config=train.RunConfig(
+                storage_path=folder, failure_config=train.FailureConfig(max_failures=MAX_RETRIES)
+            ),
+        )
+        try:
+            trainer.fit()
+        except train.TrainingFailedError as error:
+            raise ClusterError(
+                f"the last fit on {num_workers} workers failed: {str(error).strip().splitlines()[-1]}",
+                expected=f"workers that live through it; it was tried {1 + MAX_RETRIES} times",
+                fix="see the logs of Ray, and whether the machines have memory enough for their share of the rows",
+            ) from error
+    (raw,) = get_results([slot.get.remote()], "the last fit")
+    booster = need("xgboost", extra="tabular").Booster()
+    booster.load_model(bytearray(raw))
+    return booster
+
+
+class _Slot:
+    """An actor that keeps the model of the first worker: machines of a cluster need no folder in common."""
+
+    def __init__(self) -> None:
+        self.raw = b""
+
+    def set(self, raw: bytes) -> None:
+        self.raw = raw
+
+    def get(self) -> bytes:
+        return self.raw
+
+
+def _train_on_worker(config: dict[str, Any]) -> None:
+    """In each worker of Ray Train, which has connected them: grow the same trees from all shares."""
+    import ray
+    import xgboost as xgb
+
+    rank = need("ray.train", extra="ray").get_context().get_world_rank()
+    share, settings = config["shares"][rank], config["settings"]
+
+    class Blocks(xgb.DataIter):
+        """One block of this worker after the other, as often as xgboost asks."""
+
+        def __init__(self) -> None:
+            self.place = 0
+            super().__init__()
+
+        def next(self, input_data: Any) -> bool:
+            if self.place == len(share):
+                return False
+            block = ray.get(share[self.place])
+            input_data(data=block[:, :-2], label=block[:, -2], weight=block[:, -1])
+            self.place += 1
+            return True
+
+        def reset(self) -> None:
+            self.place = 0
+
+    matrix = xgb.QuantileDMatrix(Blocks(), max_bin=settings["max_bin"], nthread=settings["nthread"])
+    booster = xgb.train(settings, matrix, num_boost_round=config["rounds"], verbose_eval=False)
+    if rank == 0:
+        ray.get(config["slot"].set.remote(bytes(booster.save_raw("ubj"))))

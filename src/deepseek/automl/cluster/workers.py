@@ -1,0 +1,82 @@
+"""The workers of a Ray cluster, for as long as a run lasts.
+
+    with open_workers("ray") as workers:            # started on this machine; or an address: HOST:PORT, auto
+        results = get_results([task.remote(part) for part in parts], "a part")
+
+A task whose worker dies is run again, MAX_RETRIES times; so every task here gives the same for the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from deepseek.errors import InputError
+from deepseek.extras import is_installed, need
+from deepseek.serve.cluster.connection import ClusterError, check_address, connect_to_ray, protect_own_cluster
+
+OWN_CLUSTER = "ray"  # as an option: one on this machine, that ends with the run
+#: Of the object store of a cluster of our own, which holds the rows and what was fitted; Ray spills more to the disk.
+OBJECT_STORE_BYTES = 512 << 20
+MAX_RETRIES = 3  # of a task whose worker has died
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """What a cluster has, as the evidence of a bundle says it."""
+
+    num_workers: int  # CPUs, each of which runs a task
+    num_nodes: int
+    ray: str  # the version
+
+    def to_dict(self) -> dict[str, int | str]:
+        return asdict(self)
+
+
+def check_cluster(cluster: str) -> None:
+    """InputError for what is neither OWN_CLUSTER nor an address; ExtraError where Ray is not installed."""
+    if cluster != OWN_CLUSTER:
+        try:
+            check_address(cluster)
+        except InputError as error:
+            raise InputError(
+                f"cluster is {cluster[:100]!r}, which is no address of a Ray cluster",
+                expected="ray (one on this machine), auto, or HOST:PORT of a head node",
+                fix="give it one of these",
+            ) from error
+    if not is_installed("ray"):  # imported later: it reads its environment when it is
+        need("ray", extra="ray")
+
+
+@contextmanager
+def open_workers(cluster: str) -> Iterator[Workers]:
+    """The workers of a cluster that is there, or of a new one on this machine. ClusterError where there is none."""
+    check_cluster(cluster)
+    if cluster == OWN_CLUSTER:
+        protect_own_cluster()
+    ray = need("ray", extra="ray")
+    is_there = ray.is_initialized()  # a notebook's own connection, which is left as it is
+    address = None if cluster == OWN_CLUSTER else cluster
+    with nullcontext() if is_there else connect_to_ray(address, OBJECT_STORE_BYTES):
+        num_nodes = sum(node["Alive"] for node in ray.nodes())
+        yield Workers(max(1, int(ray.cluster_resources().get("CPU", 1))), num_nodes, ray.__version__)
+
+
+def get_results(references: Sequence[Any], what: str) -> list[Any]:
+    """The results of tasks, in their order. The error of a task as the task has raised it; ClusterError where workers
+    die again and again at `what`."""
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+
+    try:
+        return ray.get(list(references))
+    except RayTaskError as error:
+        raise error.cause from error
+    except RayError as error:
+        raise ClusterError(
+            f"workers of the cluster died at {what}: {(str(error).strip().splitlines() or ['no reason was told'])[0]}",
+            expected=f"a worker that lives through it; it was tried {1 + MAX_RETRIES} times",
+            fix="see the logs of Ray, and whether the machines have memory enough for the rows",
+        ) from error
