@@ -71,7 +71,7 @@ def develop(
     `num_rows`: of another fit behind that one, by refit_on(), for which the budget keeps room. `races`: families that
     are far behind end on their first folds. `workers`: of a cluster, which fit the folds. `last_fit`:
     fits what is shipped, where that is not the family itself."""
-    fitter = None if workers is None else RayFolds(data, folds, seed, budget, workers)
+    fitter = None if workers is None else RayFolds(data, folds, seed, workers)
     search = Search(data, folds, metric, seed, candidates, races, fitter=fitter)
     if not refit_on_held and len(folds) != 1:
         raise InputError(

@@ -50,7 +50,11 @@ class Budget:
 
     total_s: float | None
     start: float = field(default_factory=time.process_time)
-    elsewhere_s: float = 0.0  # of the workers of a cluster
+    elsewhere: Callable[[], float] | None = None  # CPU seconds of the workers of a cluster, up to now
+
+    @property
+    def elsewhere_s(self) -> float:
+        return 0.0 if self.elsewhere is None else self.elsewhere()
 
     def used_s(self) -> float:
         return time.process_time() - self.start + self.elsewhere_s

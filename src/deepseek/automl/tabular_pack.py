@@ -49,7 +49,8 @@ def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
     test = run.fit_data(data.test)
     test_figures = _measure_test_rows(run, developed, test)
     if run.refits:
-        model = refit_on(developed, run.fit_data(data.table), run.candidates, options.seed)
+        last_fit = run.last_fit(has_test_rows=False)
+        model = refit_on(developed, run.fit_data(data.table), run.candidates, options.seed, last_fit)
     graph = export_onnx(model, test.features.shape[1])
     source = Source(lambda: model, lambda: graph, test.features.shape[1], 1)
     missing = rows_with_missing_columns(run.preprocessor)

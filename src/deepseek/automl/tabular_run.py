@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepseek.automl import evidence
+from deepseek.automl.cluster.last_fit import DistributedFit
+from deepseek.automl.cluster.rest_rows import RestRows
 from deepseek.automl.cluster.workers import Workers
 from deepseek.automl.constraints import check_constraints, row_weights
 from deepseek.automl.develop import DevelopedModel, develop
@@ -54,6 +56,8 @@ class TabularRun:
     def of(cls, data: SplitData, options: ShipOptions, workers: Workers | None = None) -> TabularRun:
         """Check the data; fit the preprocessing on the development rows."""
         candidates, absences = choose_candidates(options.candidates)
+        if workers is not None:
+            data.budget.elsewhere = lambda: workers.spent_s
         # a column with a direction must enter as one number: one-hot levels could not be held to it
         overrides = {**dict.fromkeys(options.monotone or {}, "numeric"), **(options.kinds or {})}
         kinds = find_kinds(data.development, target=options.target, overrides=overrides)
@@ -73,6 +77,17 @@ class TabularRun:
         """Whether the measured model is fitted once more, on all rows. Test rows of the user's own are not fitted on:
         the first fit has had all others."""
         return self.options.refit and self.options.test is None
+
+    def last_fit(self, *, has_test_rows: bool) -> DistributedFit | None:
+        """What fits for the last time over the workers of a cluster, where that was asked for or a file is larger than
+        memory; None where each family does it here. `has_test_rows`: the fit leaves them out."""
+        sample = self.data.sample
+        rest = None
+        if sample is not None and sample.num_used < sample.num_rows:
+            rest = RestRows(self.data, sample, self.options, self.preprocessor)
+        if self.workers is None or (rest is None and not self.options.distributed_fit):
+            return None
+        return DistributedFit(self.workers, rest, has_test_rows)
 
     def fit_data(self, table: Table) -> FitData:
         """Prepared rows of a table with its target and weights."""
@@ -174,7 +189,7 @@ class TabularRun:
             fit_data, folds, self.data.labels, metric=metric, candidates=self.candidates,
             seed=options.seed, budget=self.data.budget, num_trials=options.trials, progress=self._trial_progress(),
             refit_on_held=refit_on_held, num_rows=self.data.table.num_rows if self.refits else None,
-            races=options.candidates is None, workers=self.workers,
+            races=options.candidates is None, workers=self.workers, last_fit=self.last_fit(has_test_rows=True),
         )  # fmt: skip
 
     def _trial_progress(self) -> Callable[[Trial], None]:

@@ -1,6 +1,6 @@
 """Folds of the search as tasks of Ray: each is fitted by a worker, and its loss is judged here.
 
-    folds = RayFolds(data, folds, seed, budget, workers)
+    folds = RayFolds(data, folds, seed, workers)
     search = Search(data, ..., fitter=folds)
 
 Rows lie once on each machine, in Ray's object store; back comes what was fitted, without rows. A fold is fitted by one
@@ -16,30 +16,29 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, NoReturn
 
 from deepseek.automl.cluster.workers import MAX_RETRIES, Workers, get_results
-from deepseek.automl.search import Budget, Fold, fit_fold
+from deepseek.automl.search import Fold, fit_fold
 from deepseek.train.candidates import Candidate, FitData, FittedCandidate, Params
 
 
 class RayFolds:
     """The FoldFitter of a search whose folds are fitted on a cluster."""
 
-    def __init__(self, data: FitData, folds: Sequence[Fold], seed: int, budget: Budget, workers: Workers) -> None:
+    def __init__(self, data: FitData, folds: Sequence[Fold], seed: int, workers: Workers) -> None:
         import ray
 
-        self._rows, self._folds, self._seed, self._budget = ray.put(data), ray.put(tuple(folds)), seed, budget
+        self._rows, self._folds, self._seed, self._workers = ray.put(data), ray.put(tuple(folds)), seed, workers
         self._task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(_fit_on_worker)
         self._running: dict[tuple[str, str, int], Any] = {}  # references of what was begun and not fetched, by _key()
-        self.num_workers = workers.num_workers
 
     @property
     def spent_s(self) -> float:
         """CPU seconds of the workers, for all that was fetched."""
-        return self._budget.elsewhere_s
+        return self._workers.spent_s
 
     @property
     def num_idle(self) -> int:
         """Workers for which there is no fold."""
-        return max(0, self.num_workers - len(self._running))
+        return max(0, self._workers.num_workers - len(self._running))
 
     def begin(self, family: Candidate, params: Params, folds: Sequence[int]) -> None:
         """Give out folds, and do not wait for them."""
@@ -54,7 +53,7 @@ class RayFolds:
         self.begin(family, params, folds)
         references = [self._running.pop(_key(family, params, fold)) for fold in folds]
         fits: list[_WorkerFit] = get_results(references, f"a fit of {family.name}")
-        self._budget.elsewhere_s += sum(fit.cpu_s for fit in fits)
+        self._workers.spent_s += sum(fit.cpu_s for fit in fits)
         return [fit.fitted for fit in fits]
 
     def close(self) -> None:

@@ -13,15 +13,18 @@ Ray Train then begins again, with the same blocks.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from deepseek.automl.cluster.workers import MAX_RETRIES, ClusterError, Workers, get_results
+from deepseek.automl.cluster.rest_rows import RestRows
+from deepseek.automl.cluster.workers import MAX_RETRIES, Workers, get_results
 from deepseek.contracts import Float32, Float64
 from deepseek.extras import need
+from deepseek.serve.cluster.connection import ClusterError
 from deepseek.train.candidates import Candidate, FitData, FittedCandidate, Params
 from deepseek.train.candidates.boosting import XGBoost, without_rounds, xgboost_settings
 from deepseek.train.tabular.convert import from_xgboost
@@ -34,7 +37,8 @@ class DistributedFit:
     """Fits a family for the last time: xgboost over all workers, any other here."""
 
     workers: Workers
-    rest: Callable[[], Iterator[Any]] | None = None  # references to blocks of further rows, as pack_block() makes them
+    rest: RestRows | None = None  # rows that are not in memory
+    has_test_rows: bool = True  # some rows of the file are tested on, and not fitted on
 
     def __call__(self, family: Candidate, data: FitData, params: Params, seed: int) -> FittedCandidate:
         """The family fitted on `data`, and xgboost on the rest as well. ClusterError where workers die again and
@@ -45,9 +49,11 @@ class DistributedFit:
 
         starts = range(0, len(data.target), block_rows(data, self.workers))
         blocks = [ray.put(pack_block(data.rows(np.arange(s, min(s + starts.step, len(data.target)))))) for s in starts]
-        blocks += [] if self.rest is None else list(self.rest())
+        self.workers.last_fit_rows = len(data.target)
+        if self.rest is not None:
+            blocks += self.rest.blocks(self.workers, has_test_rows=self.has_test_rows)
         settings = {**xgboost_settings(data, params, seed), "nthread": 1}
-        booster = _train(blocks, settings, int(params["rounds"]), min(self.workers.num_workers, len(blocks)))
+        booster = _train(blocks, settings, int(params["rounds"]), self.workers)
         num_margins = data.num_margins
 
         def margin(features: Float32) -> Float64:
@@ -70,17 +76,18 @@ def pack_block(data: FitData) -> Float32:
     return np.column_stack([data.features, data.target, data.weight]).astype(np.float32)
 
 
-def _train(blocks: Sequence[Any], settings: dict[str, Any], rounds: int, num_workers: int) -> Any:
-    """The booster of all blocks (references), grown by so many workers."""
+def _train(blocks: Sequence[Any], settings: Params, rounds: int, workers: Workers) -> Any:
+    """The booster of all blocks (references), grown by as many workers as have some."""
     import ray
 
     train, boost = need("ray.train", extra="ray"), need("ray.train.xgboost", extra="ray")
+    num_workers = min(workers.num_workers, len(blocks))
     slot = ray.remote(num_cpus=0)(_Slot).remote()
-    config = {"shares": [list(blocks[rank::num_workers]) for rank in range(num_workers)], "settings": settings}
+    shares = [list(blocks[rank::num_workers]) for rank in range(num_workers)]
     with tempfile.TemporaryDirectory(prefix="deepseek-ray-train-") as folder:
         trainer = boost.XGBoostTrainer(
             _train_on_worker,
-            train_loop_config={**config, "rounds": rounds, "slot": slot},
+            train_loop_config={"task": _Task(shares, settings, rounds, slot)},
             scaling_config=train.ScalingConfig(num_workers=num_workers, resources_per_worker={"CPU": 1}),
             run_config=train.RunConfig(
                 storage_path=folder, failure_config=train.FailureConfig(max_failures=MAX_RETRIES)
@@ -94,32 +101,52 @@ def _train(blocks: Sequence[Any], settings: dict[str, Any], rounds: int, num_wor
                 expected=f"workers that live through it; it was tried {1 + MAX_RETRIES} times",
                 fix="see the logs of Ray, and whether the machines have memory enough for their share of the rows",
             ) from error
-    (raw,) = get_results([slot.get.remote()], "the last fit")
+    (grown,) = get_results([slot.get.remote()], "the last fit")
+    workers.spent_s += sum(each.cpu_s for each in grown)
     booster = need("xgboost", extra="tabular").Booster()
-    booster.load_model(bytearray(raw))
+    booster.load_model(bytearray(grown[0].model))
     return booster
 
 
+@dataclass(frozen=True)
+class _Task:
+    """What the workers of a fit are given."""
+
+    shares: Sequence[Sequence[Any]]  # references to the blocks of each
+    settings: Params
+    rounds: int
+    slot: Any  # the _Slot
+
+
+@dataclass(frozen=True)
+class _Grown:
+    """What a worker gives back; the model is the same in all."""
+
+    model: bytes
+    cpu_s: float
+
+
 class _Slot:
-    """An actor that keeps the model of the first worker: machines of a cluster need no folder in common."""
+    """An actor that keeps what the workers give back: machines of a cluster need no folder in common."""
 
     def __init__(self) -> None:
-        self.raw = b""
+        self._grown: dict[int, _Grown] = {}
 
-    def set(self, raw: bytes) -> None:
-        self.raw = raw
+    def set(self, rank: int, grown: _Grown) -> None:
+        self._grown[rank] = grown
 
-    def get(self) -> bytes:
-        return self.raw
+    def get(self) -> list[_Grown]:
+        return [self._grown[rank] for rank in sorted(self._grown)]
 
 
-def _train_on_worker(config: dict[str, Any]) -> None:
+def _train_on_worker(config: Mapping[str, _Task]) -> None:
     """In each worker of Ray Train, which has connected them: grow the same trees from all shares."""
     import ray
     import xgboost as xgb
 
+    start_s, task = time.process_time(), config["task"]
     rank = need("ray.train", extra="ray").get_context().get_world_rank()
-    share, settings = config["shares"][rank], config["settings"]
+    share, settings = task.shares[rank], task.settings
 
     class Blocks(xgb.DataIter):
         """One block of this worker after the other, as often as xgboost asks."""
@@ -140,6 +167,6 @@ def _train_on_worker(config: dict[str, Any]) -> None:
             self.place = 0
 
     matrix = xgb.QuantileDMatrix(Blocks(), max_bin=settings["max_bin"], nthread=settings["nthread"])
-    booster = xgb.train(settings, matrix, num_boost_round=config["rounds"], verbose_eval=False)
-    if rank == 0:
-        ray.get(config["slot"].set.remote(bytes(booster.save_raw("ubj"))))
+    booster = xgb.train(settings, matrix, num_boost_round=task.rounds, verbose_eval=False)
+    model = bytes(booster.save_raw("ubj")) if rank == 0 else b""
+    ray.get(task.slot.set.remote(rank, _Grown(model, time.process_time() - start_s)))

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+from deepseek.contracts import JsonObject
 from deepseek.errors import InputError
 from deepseek.extras import is_installed, need
 from deepseek.serve.cluster.connection import ClusterError, check_address, connect_to_ray, protect_own_cluster
@@ -23,16 +24,20 @@ OBJECT_STORE_BYTES = 512 << 20
 MAX_RETRIES = 3  # of a task whose worker has died
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Workers:
-    """What a cluster has, as the evidence of a bundle says it."""
+    """What a cluster has, and what it has done for a run."""
 
     num_workers: int  # CPUs, each of which runs a task
     num_nodes: int
     ray: str  # the version
+    spent_s: float = 0.0  # CPU seconds of the workers, for all that came back
+    last_fit_rows: int = 0  # that boosted trees were last fitted on, over all workers; 0: they were fitted as elsewhere
 
-    def to_dict(self) -> dict[str, int | str]:
-        return asdict(self)
+    def to_dict(self) -> JsonObject:
+        """The entry "cluster" of a bundle's evidence, and of what verbs print."""
+        last_fit = {"last_fit_rows": self.last_fit_rows} if self.last_fit_rows else {}
+        return {"num_workers": self.num_workers, "num_nodes": self.num_nodes, "ray": self.ray, **last_fit}
 
 
 def check_cluster(cluster: str) -> None:
