@@ -111,6 +111,8 @@ def command(
         from deepseek.cli.support.ray_scoring import check_options, refused_model_error
 
         check_options(click.get_current_context())
+        if out is None and not as_json:
+            raise click.UsageError("--cluster writes a file: give --out FILE, too")
         check_cluster(cluster)
         if is_detector(bundle) or is_assistant(bundle):
             raise refused_model_error(bundle)
@@ -124,13 +126,7 @@ def command(
 
     job = _RowsJob(bundle, data, out, history, files, broken, key, flags, all_rows, html, strict, as_json)
     with use_limits(FirstRunLimits(open_timeout, open_memory << 20)):
-        if cluster is None:
-            _predict_rows(job)
-            return
-        from deepseek.automl.cluster.workers import open_workers
-
-        with open_workers(cluster) as workers:
-            _predict_rows(job, workers)
+        _predict_rows(job, cluster)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +147,9 @@ class _RowsJob:
     as_json: bool
 
 
-def _predict_rows(job: _RowsJob, workers: Workers | None = None) -> None:
-    """Score the rows of a table, on a cluster where there are workers, and say what was flagged and skipped."""
+def _predict_rows(job: _RowsJob, cluster: str | None) -> None:
+    """Score the rows of a table, here or on a cluster, and say what was flagged and skipped."""
+    from deepseek.automl.cluster.workers import open_workers
     from deepseek.cli.support.events import open_rows
     from deepseek.cli.support.extra_columns import ExtraColumns
     from deepseek.cli.support.kinds.machines import MachineJob, predict_machines
@@ -165,7 +162,11 @@ def _predict_rows(job: _RowsJob, workers: Workers | None = None) -> None:
         check_suffix(out)
     records = RecordsWriter()
     counts: Counter[tuple[str, str]] = Counter()
-    with open_runtime(job.bundle, key=job.key) as runtime, closing(Progress()) as progress:
+    with (
+        nullcontext() if cluster is None else open_workers(cluster) as workers,
+        open_runtime(job.bundle, key=job.key) as runtime,
+        closing(Progress()) as progress,
+    ):
         warn_unchecked(job.bundle, job.key)
         machines = MachineJob(runtime, job.data, out, job.html, job.all_rows, as_json, bool(job.history))
         if workers is None and predict_machines(machines):

@@ -8,8 +8,9 @@ A task whose worker dies is run again, MAX_RETRIES times; so every task here giv
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +65,10 @@ def open_workers(cluster: str) -> Iterator[Workers]:
     ray = need("ray", extra="ray")
     is_there = ray.is_initialized()  # a notebook's own connection, which is left as it is
     address = None if cluster == OWN_CLUSTER else cluster
-    with nullcontext() if is_there else connect_to_ray(address, OBJECT_STORE_BYTES):
+    with (
+        redirect_stdout(sys.stderr),  # where Ray says that a worker has died: stdout is for what a verb was asked for
+        nullcontext() if is_there else connect_to_ray(address, OBJECT_STORE_BYTES),
+    ):
         num_nodes = sum(node["Alive"] for node in ray.nodes())
         yield Workers(max(1, int(ray.cluster_resources().get("CPU", 1))), num_nodes, ray.__version__)
 

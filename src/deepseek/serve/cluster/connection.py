@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,8 @@ from deepseek.contracts import JsonObject
 from deepseek.errors import CheckError, InputError
 from deepseek.serve.core.cores import num_cores
 
+KNOCK_S = 10.0  # in which a head node takes a connection
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 OBJECT_STORE_BYTES = 100 << 20  # of Ray's object store, which requests do not pass through
 _ADDRESS = re.compile(r"auto|[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}")
 
@@ -58,12 +61,31 @@ def connect_to_ray(address: str | None, object_store_bytes: int = OBJECT_STORE_B
         options |= {"num_cpus": num_cores(), "include_dashboard": False, "object_store_memory": object_store_bytes}
     try:
         try:
+            if address not in (None, "auto"):
+                _knock(address)
             ray.init("local" if address is None else address, **options)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise no_cluster_error(address, error) from error
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """ConnectionError where nobody listens at HOST:PORT: Ray itself would wait for minutes before it says so."""
+    from ray.util import get_node_ip_address
+
+    host, _, port = address.rpartition(":")
+    hosts = [host.strip("[]")]
+    hosts += [get_node_ip_address()] if hosts[0] in _LOOPBACK else []  # what Ray takes such a name for
+    for place, each in enumerate(hosts):
+        try:
+            socket.create_connection((each, int(port)), KNOCK_S).close()
+        except (OSError, OverflowError) as error:
+            if place == len(hosts) - 1:
+                raise ConnectionError(f"nobody listens there ({error})") from error
+        else:
+            return
 
 
 def no_cluster_error(address: str | None, error: Exception) -> ClusterError:
