@@ -28,10 +28,7 @@ def python_with(modules: str) -> str:
 
 def command_on_ray(python: str, *arguments: object) -> subprocess.Popen[str]:
     """A verb of this package in that Python, with what a cluster of its own may take here."""
-    environment = {
-        "PYTHONPATH": str(ROOT / "src"), "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_worker_niceness": "0",  # by default others of this machine come first
-    }  # fmt: skip
+    environment = {"PYTHONPATH": str(ROOT / "src"), "RAY_USAGE_STATS_ENABLED": "0"}
     return subprocess.Popen(
         [python, "-m", "deepseek", *map(str, arguments)], env=os.environ | environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -17,7 +17,7 @@ from typing import Any
 from deepseek.contracts import JsonObject
 from deepseek.errors import InputError
 from deepseek.extras import is_installed, need
-from deepseek.serve.cluster.connection import ClusterError, check_address, connect_to_ray, protect_own_cluster
+from deepseek.serve.cluster.connection import ClusterError, check_address, connect_to_ray, prepare_environment
 
 OWN_CLUSTER = "ray"  # as an option: one on this machine, that ends with the run
 #: Of the object store of a cluster of our own, which holds the rows and what was fitted; Ray spills more to the disk.
@@ -61,7 +61,7 @@ def open_workers(cluster: str) -> Iterator[Workers]:
     """The workers of a cluster that is there, or of a new one on this machine. ClusterError where there is none."""
     check_cluster(cluster)
     if cluster == OWN_CLUSTER:
-        protect_own_cluster()
+        prepare_environment()
     ray = need("ray", extra="ray")
     is_there = ray.is_initialized()  # a notebook's own connection, which is left as it is
     address = None if cluster == OWN_CLUSTER else cluster

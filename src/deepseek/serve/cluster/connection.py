@@ -1,6 +1,6 @@
 """A connection to a Ray cluster: one that is there, or one that is started on this machine and ends with us.
 
-    protect_own_cluster()           # before Ray is imported, where a cluster is started
+    prepare_environment()           # before Ray is imported, where a cluster is started
     with connect_to_ray(None): ...  # an address: HOST:PORT of a cluster that is there, or auto
 
 Whoever works on a cluster comes in here: what serves (run.py), what searches and what scores. Ray's own ports cannot be
@@ -43,10 +43,12 @@ def check_address(address: str) -> None:
         )
 
 
-def protect_own_cluster() -> None:
-    """Set Ray's environment, before it is imported: a cluster of our own answers those who know its token."""
+def prepare_environment() -> None:
+    """Set Ray's environment, before it is imported: a cluster of our own answers those who know its token, and its
+    workers come in their turn like this process. By default they have a niceness of 15, and starve beside others."""
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 @contextmanager

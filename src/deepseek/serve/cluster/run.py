@@ -17,7 +17,7 @@ from typing import Any
 
 from deepseek.errors import InputError
 from deepseek.extras import need
-from deepseek.serve.cluster.connection import ClusterError, connect_to_ray, protect_own_cluster
+from deepseek.serve.cluster.connection import ClusterError, connect_to_ray, prepare_environment
 from deepseek.serve.cluster.plan import APPLICATION, ClusterPlan
 from deepseek.serve.core.ready_line import ReadyLine
 from deepseek.serve.run import bind, listener_url, print_ready_line
@@ -105,7 +105,7 @@ class StopSignals:
 def prepare_own_cluster(plan: ClusterPlan) -> None:
     """Set Ray's environment, before it is imported, and check that the address is free."""
     os.environ["RAY_SERVE_ENABLE_HA_PROXY"] = "0"  # it would listen at every interface
-    protect_own_cluster()
+    prepare_environment()
     bind(plan.settings.host, plan.settings.port).close()
 
 
