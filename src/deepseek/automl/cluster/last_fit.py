@@ -148,7 +148,7 @@ def _train_on_worker(config: Mapping[str, _Task]) -> None:
     rank = need("ray.train", extra="ray").get_context().get_world_rank()
     share, settings = task.shares[rank], task.settings
 
-    class Blocks(xgb.DataIter):
+    class Blocks(xgb.DataIter):  # type: ignore[misc]
         """One block of this worker after the other, as often as xgboost asks."""
 
         def __init__(self) -> None:

@@ -80,7 +80,7 @@ def get_results(references: Sequence[Any], what: str) -> list[Any]:
     from ray.exceptions import RayError, RayTaskError
 
     try:
-        return ray.get(list(references))
+        results: list[Any] = ray.get(list(references))
     except RayTaskError as error:
         raise error.cause from error
     except RayError as error:
@@ -89,3 +89,4 @@ def get_results(references: Sequence[Any], what: str) -> list[Any]:
             expected=f"a worker that lives through it; it was tried {1 + MAX_RETRIES} times",
             fix="see the logs of Ray, and whether the machines have memory enough for the rows",
         ) from error
+    return results
