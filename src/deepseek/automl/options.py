@@ -120,7 +120,7 @@ class ShipOptions:
 
     def _check_cluster(self) -> None:
         if self.cluster is not None:
-            from deepseek.automl.cluster.workers import check_cluster
+            from deepseek.serve.cluster.connection import check_cluster
 
             check_cluster(self.cluster)
         elif self.distributed_fit:

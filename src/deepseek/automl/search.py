@@ -16,13 +16,13 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.automl.blend import fit_temperature, probabilities_of, to_log_odds
-from deepseek.automl.trial import Trial
+from deepseek.automl.cluster.fitter import Fold, FoldFitter, fit_fold
+from deepseek.automl.trial import NextTrials, Trial
 from deepseek.contracts import Float64
 from deepseek.extras import install_advice, is_installed, need
 from deepseek.plugins import find, names
@@ -31,7 +31,6 @@ from deepseek.train.candidates.texts import TextLinear, TokenColumns
 from deepseek.train.candidates.without_texts import WithoutTexts
 from deepseek.train.tabular.metrics import METRICS, MetricInfo
 
-Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to judge on
 BASELINES = (BASELINE, TEXT_BASELINE)
 #: A family whose first trial has so many times the loss of the best trial on the first so many rows ends with them.
 MAX_BEHIND, MIN_RACE_ROWS = 1.08, 150
@@ -101,34 +100,6 @@ def text_candidates(candidates: Sequence[Candidate], data: FitData) -> list[Cand
     return [each for each in candidates if isinstance(each, TextLinear) and each.supports(data)]
 
 
-class FoldFitter(Protocol):
-    """Fits folds somewhere else than in this process (cluster/folds.py)."""
-
-    @property
-    def spent_s(self) -> float:
-        """CPU seconds there, up to now."""
-        ...
-
-    @property
-    def num_idle(self) -> int:
-        """Workers that have nothing to do."""
-        ...
-
-    def begin(self, family: Candidate, params: Params, folds: Sequence[int]) -> None:
-        """Give out folds that fit() will be asked for later."""
-        ...
-
-    def fit(self, family: Candidate, params: Params, folds: Sequence[int]) -> list[FittedCandidate]: ...
-
-
-def fit_fold(
-    data: FitData, folds: Sequence[Fold], family: Candidate, params: Params, fold: int, seed: int
-) -> FittedCandidate:
-    """A family fitted on the rows of one fold; those that judge may stop it early."""
-    fit_rows, held_out_rows = (data.rows(rows) for rows in folds[fold])
-    return family.fit(fit_rows, params, seed=seed, validation=held_out_rows)
-
-
 @dataclass(frozen=True)
 class Search:
     """What to judge trials by."""
@@ -164,10 +135,9 @@ class Search:
         """Trials until `num_trials` are done or the next would leave less than `reserve(trials)` seconds."""
         families = self.families()
         need("sklearn.ensemble", extra="tabular")  # seconds that would count as the first fit's
-        studies = {family.name: self._study(index) for index, family in enumerate(families)}
+        upcoming = NextTrials(families, self.data, self.seed)
         trials: list[Trial] = []
         looks: dict[str, FirstFolds] = {}
-        asked: dict[str, _Asked] = {}
         while num_trials is None or len(trials) < num_trials:
             family = self._next(families, trials, looks)
             look, is_tried = looks.get(family.name), any(trial.family == family.name for trial in trials)
@@ -175,17 +145,16 @@ class Search:
             if trials and num_trials is None and not budget.allows(cost + reserve(trials)):
                 break
             if self.fitter is not None:
-                self._begin(family, trials, studies, asked)
+                self._begin(family, trials, upcoming, look)
                 room = math.inf if num_trials is None else num_trials - len(trials) - 1
                 for other in self._others(families, trials, looks, family):
                     left_s = self._cost(other, trials, None) + (reserve(trials) if trials else 0.0)
                     if room and self.fitter.num_idle and (num_trials is not None or budget.allows(left_s)):
-                        self._begin(other, trials, studies, asked)
+                        self._begin(other, trials, upcoming)
                         room -= 1
             if is_tried:
-                question = self._ask(family, studies, asked)
-                trial = self._fit(len(trials), family, question.params)
-                studies[family.name].tell(asked.pop(family.name).suggestion, trial.loss)
+                trial = self._fit(len(trials), family, upcoming.ask(family))
+                upcoming.tell(family, trial.loss)
             else:
                 if look is None and self._num_first(trials):
                     look = looks[family.name] = self._try_first_folds(family, trials)
@@ -201,12 +170,16 @@ class Search:
             progress(trial)
         return trials
 
-    def _begin(self, family: Candidate, trials: Sequence[Trial], studies: Mapping[str, Any], asked: _AskedBy) -> None:
+    def _begin(
+        self, family: Candidate, trials: Sequence[Trial], upcoming: NextTrials, look: FirstFolds | None = None
+    ) -> None:
         """Give a family's next fits to workers."""
         if self.fitter is None:
             return
         if any(trial.family == family.name for trial in trials):
-            self.fitter.begin(family, self._ask(family, studies, asked).params, range(len(self.folds)))
+            self.fitter.begin(family, upcoming.ask(family), range(len(self.folds)))
+        elif look is not None:  # its first folds are fitted
+            self.fitter.begin(family, family.defaults(self.data), range(len(look.fits), len(self.folds)))
         elif family.name != baseline_name(self.data):
             num_folds = self._num_race_folds() or len(self.folds)
             self.fitter.begin(family, family.defaults(self.data), range(num_folds))
@@ -223,19 +196,6 @@ class Search:
         untried = [f for f in near if f.name not in best and f.name not in looks]
         tuned = [f for f in near if f.name in best and f.name not in BASELINES]
         return untried or sorted(tuned, key=lambda f: (best[f.name], f.name))[: max(FAMILY_TURNS) + 1]
-
-    def _ask(self, family: Candidate, studies: Mapping[str, Any], asked: _AskedBy) -> _Asked:
-        """The family's next settings; the same until they were tried."""
-        if family.name not in asked:
-            suggestion = studies[family.name].ask()
-            asked[family.name] = _Asked(suggestion, family.suggest(suggestion, self.data))
-        return asked[family.name]
-
-    def _study(self, index: int) -> Any:
-        optuna = need("optuna", extra="automl")
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler = optuna.samplers.TPESampler(seed=(self.seed * 100 + index) % 2**32, n_startup_trials=5)
-        return optuna.create_study(direction="minimize", sampler=sampler)
 
     def _next(self, families: list[Candidate], trials: list[Trial], looks: Mapping[str, FirstFolds]) -> Candidate:
         """The first family that was not tried, by rising cost; then those that were looked at, by their losses; when
@@ -333,17 +293,6 @@ class Search:
             number, family.name, fits[0].params, link, floor, slope, margin,
             raw if fits[0].is_share else None, loss, fit_s, fit_s * fits[0].refit_cost, fits[0].size_bytes,
         )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """The next settings of a family, and what its study is told their loss by."""
-
-    suggestion: Any
-    params: Params
-
-
-_AskedBy = dict[str, _Asked]  # by the family's name
 
 
 @dataclass(frozen=True)

@@ -107,8 +107,8 @@ def command(
     from deepseek.cli.support.kinds.detection import is_detector, predict_pictures
 
     if cluster is not None:
-        from deepseek.automl.cluster.workers import check_cluster
         from deepseek.cli.support.ray_scoring import check_options, refused_model_error
+        from deepseek.serve.cluster.connection import check_cluster
 
         check_options(click.get_current_context())
         if out is None and not as_json:

@@ -29,9 +29,9 @@ def fit_data(num_rows: int = 240) -> FitData:
     return FitData(features, target, np.ones(num_rows), "binary", 2, ("numeric",) * 3, (0,) * 3, (0,) * 3)
 
 
-def thirds(num_rows: int = 240) -> list[tuple[np.ndarray, np.ndarray]]:
-    fold = np.arange(num_rows) % 3
-    return [(np.flatnonzero(fold != each), np.flatnonzero(fold == each)) for each in range(3)]
+def folds_of(num_rows: int = 240, num_folds: int = 3) -> list[tuple[np.ndarray, np.ndarray]]:
+    fold = np.arange(num_rows) % num_folds
+    return [(np.flatnonzero(fold != each), np.flatnonzero(fold == each)) for each in range(num_folds)]
 
 
 @dataclass
@@ -63,8 +63,9 @@ class Elsewhere:
         return [self.done.pop((family.name, repr(sorted(params.items())), fold)) for fold in folds]
 
 
-def run(num_trials: int, fitter: Elsewhere | None) -> list[Trial]:
-    search = Search(fit_data(), thirds(), METRICS["binary"]["log_loss"], 0, FAMILIES, fitter=fitter)
+def run(num_trials: int, fitter: Elsewhere | None, num_rows: int = 240, num_folds: int = 3) -> list[Trial]:
+    data, folds = fit_data(num_rows), folds_of(num_rows, num_folds)
+    search = Search(data, folds, METRICS["binary"]["log_loss"], 0, FAMILIES, fitter=fitter)
     return search.run(Budget(None), num_trials=num_trials, reserve=lambda _: 0.0, progress=lambda _: None)
 
 
@@ -74,17 +75,24 @@ def described(trials: list[Trial]) -> list[tuple[str, Params, float]]:
 
 @pytest.mark.parametrize("num_workers", [1, 9])
 def test_trials_are_those_of_one_process_however_many_workers_fit(num_workers: int) -> None:
-    elsewhere = Elsewhere(fit_data(), thirds(), num_workers)
+    elsewhere = Elsewhere(fit_data(), folds_of(), num_workers)
     assert described(run(6, elsewhere)) == described(run(6, None))
     assert not elsewhere.done  # nothing was begun for a turn that does not come
 
 
+def test_families_that_wait_behind_their_first_fold_go_on_with_the_others() -> None:
+    """One fold of six holds the rows of a race, so families are looked at on it; no worker fits it once more."""
+    elsewhere = Elsewhere(fit_data(960), folds_of(960, 6), 30)
+    assert described(run(4, elsewhere, 960, 6)) == described(run(4, None, 960, 6))
+    assert elsewhere.began.count("linear") % 6 == 0
+
+
 def test_idle_workers_begin_what_comes_next() -> None:
     """While the yardstick is fitted, the next family by cost begins; not more than the trials that are left."""
-    elsewhere = Elsewhere(fit_data(), thirds(), 9)
+    elsewhere = Elsewhere(fit_data(), folds_of(), 9)
     run(1, elsewhere)
     assert set(elsewhere.began) == {BASELINE}
-    elsewhere = Elsewhere(fit_data(), thirds(), 9)
+    elsewhere = Elsewhere(fit_data(), folds_of(), 9)
     run(2, elsewhere)
     assert set(elsewhere.began) == {BASELINE, "linear"}
 
@@ -99,7 +107,7 @@ def test_what_workers_take_counts_against_the_budget() -> None:
 
 
 def test_a_fold_comes_back_without_its_weights() -> None:
-    fit = _fit_on_worker(fit_data(), thirds(), FAMILIES[0], FAMILIES[0].defaults(fit_data()), 0, 0)
+    fit = _fit_on_worker(fit_data(), folds_of(), FAMILIES[0], FAMILIES[0].defaults(fit_data()), 0, 0)
     with pytest.raises(NotImplementedError, match="judged"):
         fit.fitted.weights()
 
@@ -130,6 +138,6 @@ def test_the_cluster_is_no_part_of_what_a_bundle_was_made_with() -> None:
 def test_the_verbs_say_so_too(verb: str, tmp_path: Path, cancer_bundle: Path, capsys) -> None:
     rows = tmp_path / "rows.csv"
     rows.write_text("x,y\n1,2\n")
-    arguments = [str(rows), "--target", "y"] if verb == "ship" else [str(cancer_bundle), str(rows)]
+    arguments = [str(rows), "--target", "y"] if verb == "ship" else [str(cancer_bundle), str(rows), "--json"]
     assert main([verb, *arguments, "--cluster", "ray"]) == 2
     assert ".[ray]" in capsys.readouterr().err

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NoReturn
 
+from deepseek.automl.cluster.fitter import Fold, fit_fold
 from deepseek.automl.cluster.workers import MAX_RETRIES, Workers, get_results
-from deepseek.automl.search import Fold, fit_fold
 from deepseek.train.candidates import Candidate, FitData, FittedCandidate, Params
 
 

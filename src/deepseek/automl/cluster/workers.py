@@ -15,11 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepseek.contracts import JsonObject
-from deepseek.errors import InputError
-from deepseek.extras import is_installed, need
-from deepseek.serve.cluster.connection import ClusterError, check_address, connect_to_ray, prepare_environment
+from deepseek.extras import need
+from deepseek.serve.cluster.connection import (
+    OWN_CLUSTER,
+    ClusterError,
+    check_cluster,
+    connect_to_ray,
+    prepare_environment,
+)
 
-OWN_CLUSTER = "ray"  # as an option: one on this machine, that ends with the run
 #: Of the object store of a cluster of our own, which holds the rows and what was fitted; Ray spills more to the disk.
 OBJECT_STORE_BYTES = 512 << 20
 MAX_RETRIES = 3  # of a task whose worker has died
@@ -39,21 +43,6 @@ class Workers:
         """The entry "cluster" of a bundle's evidence, and of what verbs print."""
         last_fit = {"last_fit_rows": self.last_fit_rows} if self.last_fit_rows else {}
         return {"num_workers": self.num_workers, "num_nodes": self.num_nodes, "ray": self.ray, **last_fit}
-
-
-def check_cluster(cluster: str) -> None:
-    """InputError for what is neither OWN_CLUSTER nor an address; ExtraError where Ray is not installed."""
-    if cluster != OWN_CLUSTER:
-        try:
-            check_address(cluster)
-        except InputError as error:
-            raise InputError(
-                f"cluster is {cluster[:100]!r}, which is no address of a Ray cluster",
-                expected="ray (one on this machine), auto, or HOST:PORT of a head node",
-                fix="give it one of these",
-            ) from error
-    if not is_installed("ray"):  # imported later: it reads its environment when it is
-        need("ray", extra="ray")
 
 
 @contextmanager

@@ -19,9 +19,11 @@ from contextlib import contextmanager
 
 from deepseek.contracts import JsonObject
 from deepseek.errors import CheckError, InputError
+from deepseek.extras import is_installed, need
 from deepseek.serve.core.cores import num_cores
 
 KNOCK_S = 10.0  # in which a head node takes a connection
+OWN_CLUSTER = "ray"  # as an option: one on this machine, that ends with the run
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 OBJECT_STORE_BYTES = 100 << 20  # of Ray's object store, which requests do not pass through
 _ADDRESS = re.compile(r"auto|[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}")
@@ -41,6 +43,21 @@ def check_address(address: str) -> None:
             expected="auto, or HOST:PORT of its head node",
             fix="run this on a node of the cluster, with the address auto",
         )
+
+
+def check_cluster(cluster: str) -> None:
+    """InputError for what is neither OWN_CLUSTER nor an address; ExtraError where Ray is not installed."""
+    if cluster != OWN_CLUSTER:
+        try:
+            check_address(cluster)
+        except InputError as error:
+            raise InputError(
+                f"cluster is {cluster[:100]!r}, which is no address of a Ray cluster",
+                expected="ray (one on this machine), auto, or HOST:PORT of a head node",
+                fix="give it one of these",
+            ) from error
+    if not is_installed("ray"):  # imported later: it reads its environment when it is
+        need("ray", extra="ray")
 
 
 def prepare_environment() -> None:

@@ -99,12 +99,12 @@ class XGBoost:
         return cut(rounds)
 
 
-def without_rounds(params: Params) -> dict[str, Any]:
+def without_rounds(params: Params) -> Params:
     """The settings of one tree, and of how trees follow each other, but not how many there are."""
     return {name: value for name, value in params.items() if name != "rounds"}
 
 
-def xgboost_settings(data: FitData, params: Params, seed: int) -> dict[str, Any]:
+def xgboost_settings(data: FitData, params: Params, seed: int) -> Params:
     """What xgboost.train() takes for these rows, but the number of rounds."""
     settings = {
         **without_rounds(params),
