@@ -52,8 +52,8 @@ class RowSample:
         if self.has_rest_fit:
             return (
                 f"{count(self.num_used)} of {count(self.num_rows)} rows are used for search and test, and for the last "
-                f"fit of all but boosted trees (xgboost), which has the others as well, over the workers of the "
-                f"cluster: more do not fit into {size(self.memory_bytes)} of memory here"
+                f"fit of all but boosted trees (xgboost, of a table without texts), which has the others as well, over "
+                f"the workers of the cluster: more do not fit into {size(self.memory_bytes)} of memory here"
             )
         return (
             f"{count(self.num_used)} of {count(self.num_rows)} rows are used, for search, last fit and test alike: "

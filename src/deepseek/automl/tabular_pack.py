@@ -91,7 +91,10 @@ def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
 def _last_fit(run: TabularRun) -> LastFit:
     """Which rows the packed model was fitted on."""
     num_measured = run.data.development.num_rows
-    return LastFit(run.data.table.num_rows if run.refits else num_measured, num_measured, run.options.test is not None)
+    return LastFit(
+        run.data.table.num_rows if run.refits else num_measured, num_measured, run.options.test is not None,
+        num_boosted=0 if run.workers is None else run.workers.last_fit_rows,
+    )  # fmt: skip
 
 
 def _measure_test_rows(run: TabularRun, developed: DevelopedModel, test: FitData) -> TestFigures:

@@ -121,4 +121,4 @@ def test_the_warning_says_what_has_all_rows(opened) -> None:
     sample = run.data.sample
     assert "search, last fit and test alike" in sample.warning()
     object.__setattr__(sample, "has_rest_fit", True)
-    assert "all but boosted trees (xgboost), which has the others as well" in sample.warning()
+    assert "all but boosted trees (xgboost, of a table without texts), which has the others as well" in sample.warning()

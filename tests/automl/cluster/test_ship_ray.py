@@ -69,6 +69,8 @@ def test_the_last_fit_has_the_rows_that_do_not_fit_into_memory(python: str, tmp_
     assert rows["num_used"] < 3_000
     num_test = evidence(tmp_path / "spread", "metrics")["num_rows"]
     assert evidence(tmp_path / "spread", "environment")["cluster"]["last_fit_rows"] == 6_000 - num_test
+    assert spread["last_fit"]["num_boosted"] == 6_000 - num_test
+    assert "num_boosted" not in alone["last_fit"]
     lineages = [json.loads((tmp_path / name / "bundle.json").read_text())["lineage"] for name in ("alone", "spread")]
     assert lineages[0]["data"] == lineages[1]["data"]
     assert tried(tmp_path / "spread") == tried(tmp_path / "alone")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,21 +39,17 @@ class DistributedFit:
     workers: Workers
     rest: RestRows | None = None  # rows that are not in memory
     has_test_rows: bool = True  # some rows of the file are tested on, and not fitted on
+    packed: list[Any] = field(default_factory=list)  # references to all blocks, once they were made
 
     def __call__(self, family: Candidate, data: FitData, params: Params, seed: int) -> FittedCandidate:
         """The family fitted on `data`, and xgboost on the rest as well. ClusterError where workers die again and
         again."""
         if not isinstance(family, XGBoost):
             return family.fit(data, params, seed=seed)
-        import ray
-
-        starts = range(0, len(data.target), block_rows(data, self.workers))
-        blocks = [ray.put(pack_block(data.rows(np.arange(s, min(s + starts.step, len(data.target)))))) for s in starts]
-        self.workers.last_fit_rows = len(data.target)
-        if self.rest is not None:
-            blocks += self.rest.blocks(self.workers, has_test_rows=self.has_test_rows)
+        if not self.packed:  # a blend may have two of them, on the same rows
+            self.packed.extend(self._pack(data))
         settings = {**xgboost_settings(data, params, seed), "nthread": 1}
-        booster = _train(blocks, settings, int(params["rounds"]), self.workers)
+        booster = _train(self.packed, settings, int(params["rounds"]), self.workers)
         num_margins = data.num_margins
 
         def margin(features: Float32) -> Float64:
@@ -64,6 +60,18 @@ class DistributedFit:
             return [from_xgboost(booster, num_margins=num_margins)]
 
         return FittedCandidate(margin, weights, {**without_rounds(params), "rounds": int(params["rounds"])})
+
+    def _pack(self, data: FitData) -> list[Any]:
+        """References to the blocks of the rows in memory, then of the rest."""
+        import ray
+
+        num_rows, step = len(data.target), block_rows(data, self.workers)
+        parts = [data.rows(np.arange(start, min(start + step, num_rows))) for start in range(0, num_rows, step)]
+        self.workers.last_fit_rows = num_rows
+        blocks = [ray.put(pack_block(part)) for part in parts]
+        if self.rest is not None:
+            blocks += self.rest.blocks(self.workers, has_test_rows=self.has_test_rows)
+        return blocks
 
 
 def block_rows(data: FitData, workers: Workers) -> int:

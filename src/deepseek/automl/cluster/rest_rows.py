@@ -1,7 +1,7 @@
 """The rows of a file that did not fit into memory, as blocks for the last fit: prepared by workers, kept by Ray.
 
     rest = RestRows(data, sample, options, preprocessor)
-    references = list(rest.blocks(workers, has_test_rows=True))     # of arrays as last_fit.pack_block() makes them
+    references = rest.blocks(workers, has_test_rows=True)      # of arrays as last_fit.pack_block() makes them
 
 The file is read here, a part at a time, for a column has one type over the whole of it. Left out are the rows that were
 drawn for the search, which are in memory, and with `has_test_rows` what the split keeps from training: rows of a group
@@ -11,6 +11,7 @@ that is tested on, moments from the first test row on.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -43,21 +44,30 @@ class RestRows:
     options: ShipOptions
     preprocessor: Preprocessor
 
-    def blocks(self, workers: Workers, *, has_test_rows: bool) -> Iterator[Any]:
-        """References to blocks, in the order of the file. The errors of reading the whole: a row without a target, a
-        class that the drawn rows do not have, weights that are none."""
+    def blocks(self, workers: Workers, *, has_test_rows: bool) -> list[Any]:
+        """References to blocks that have rows, in the order of the file. The errors of reading the whole: a row without
+        a target, a class that the drawn rows do not have, weights that are none."""
         import ray
 
         task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES, num_returns=2)(_pack_part)
         recipe = ray.put(self._recipe(has_test_rows=has_test_rows))
-        running: list[Any] = []
+        running: deque[Any] = deque()
+        blocks: list[Any] = []
+
+        def finish_first() -> None:
+            block, reference = running.popleft()
+            (facts,) = get_results([reference], "a part of the file")
+            workers.last_fit_rows += facts.num_rows
+            workers.spent_s += facts.cpu_s
+            blocks.extend([block] if facts.num_rows else [])
+
         for part in self._parts():
-            block, facts = task.remote(recipe, part)
-            running.append(facts)
-            yield block
+            running.append(task.remote(recipe, part))
             if len(running) >= 2 * workers.num_workers:
-                _count(workers, [running.pop(0)])
-        _count(workers, running)
+                finish_first()
+        while running:
+            finish_first()
+        return blocks
 
     def _parts(self) -> Iterator[Table]:
         """The rows that were not drawn, a part of the file at a time."""
@@ -95,12 +105,6 @@ class _Recipe:
 class _Facts:
     num_rows: int
     cpu_s: float
-
-
-def _count(workers: Workers, references: list[Any]) -> None:
-    for facts in get_results(references, "a part of the file"):
-        workers.last_fit_rows += facts.num_rows
-        workers.spent_s += facts.cpu_s
 
 
 def _by_split(data: SplitData) -> IsTraining | None:
