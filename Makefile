@@ -58,7 +58,8 @@ test-docker: ## Run the tests of the container image
 	@$(BIN)/python -m pytest -q tests/docker $(ARGS)
 
 test-ray: $(VENV)/dev.stamp .venv-ray/ray.stamp ## Run the tests on Ray, which has an environment of its own
-	@$(BIN)/python -m pytest -q tests/serve/cluster tests/train/test_train_ray.py tests/data/stream/test_stream_ray.py $(ARGS)
+	@$(BIN)/python -m pytest -q tests/serve/cluster tests/train/test_train_ray.py tests/data/stream/test_stream_ray.py \
+	  tests/automl/cluster/test_ship_ray.py tests/cli/support/test_ray_scoring.py $(ARGS)
 
 test-flink: $(VENV)/dev.stamp .venv-flink/flink.stamp ## Run the tests on Apache Flink, which has an environment of its own and needs Java
 	@$(BIN)/python -m pytest -q tests/features/flink $(ARGS)
@@ -144,7 +145,7 @@ $(VENV)/dev.stamp: pyproject.toml
 	@$(call python); "$(PYTHON)" -m venv --clear .venv-ray
 	@echo "Installing Ray into .venv-ray (some minutes) ..." >&2
 	@$(call cpu_torch,.venv-ray/bin/python)
-	@.venv-ray/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tabular,serve,train,media,ray]' 'ray[train]'
+	@.venv-ray/bin/python -m pip install --disable-pip-version-check --quiet -e '.[tabular,automl,serve,train,media,ray]'
 	@touch $@
 
 # Flink's Python holds numpy, pyarrow and protobuf back. Its releases are for Python 3.9 to 3.12.

@@ -109,3 +109,11 @@ def test_texts_of_encoders_are_refused() -> None:
 
 def test_evidence_of_an_older_release_says_nothing_of_it() -> None:
     assert LastFit.from_metrics({"num_rows": 3}) is None
+
+
+def test_the_rows_that_a_cluster_has_fitted_are_said() -> None:
+    spread = LastFit(100, 100, num_boosted=5_000)
+    assert "Boosted trees were fitted on 5,000 rows, over the workers of a cluster." in spread.words().en
+    assert "5,000 行" in spread.words().zh
+    assert LastFit.from_metrics({"last_fit": spread.to_dict()}) == spread
+    assert "num_boosted" not in LastFit(100, 100).to_dict()

@@ -66,6 +66,25 @@ def mean_margin(weights: list[PartWeights], data: FitData) -> np.ndarray:
     return np.mean([each.margin(data.features) for each in weights], axis=0)
 
 
+def captured(function: Any, seen: dict[int, object]) -> dict[int, object]:
+    """What a function keeps from where it was made, at any depth, by identity."""
+    for cell in getattr(function, "__closure__", None) or ():
+        if id(cell.cell_contents) not in seen:  # a function may keep itself
+            seen[id(cell.cell_contents)] = cell.cell_contents
+            captured(cell.cell_contents, seen)
+    return seen
+
+
+def test_what_was_fitted_keeps_no_rows(candidate: Candidate) -> None:
+    """Folds that wait for others would hold a copy of the table each, and workers of a cluster would send it back."""
+    data = table("binary", num_rows=60)
+    fitted = candidate.fit(data, quick(candidate, data), seed=0, validation=table("binary", num_rows=60, seed=1))
+    kept = [
+        each for function in (fitted.margin, fitted.weights, fitted.cut) for each in captured(function, {}).values()
+    ]
+    assert not [each for each in kept if isinstance(each, FitData)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_the_arrays_answer_as_the_library_did(candidate: Candidate, task: str) -> None:

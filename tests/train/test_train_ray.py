@@ -78,7 +78,9 @@ def test_a_worker_that_is_killed_under_ray_train_changes_no_bit(python: str, tmp
         done = subprocess.run(
             [python, tmp_path / "program.py", tmp_path / kind, kind, ROOT / "src"],
             capture_output=True, text=True, check=False, timeout=600,
-            env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT / "src")},
+            env=os.environ | {
+                "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "PYTHONPATH": str(ROOT / "src"),
+            },
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3_000:]
     assert [len((tmp_path / kind / "pids0").read_text().split()) for kind in ("whole", "kill")] == [1, 2]

@@ -61,12 +61,24 @@ def row_weights(table: Table, column: str | None) -> NDArray[np.float64]:
     """Sample weights of mean 1."""
     if column is None:
         return np.ones(table.num_rows)
-    weight = table.column(column)
-    if weight.dtype.kind != "f" or not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
-        raise InputError(
-            f"the weights in {column!r} are not all numbers >= 0",
-            expected="finite numbers, not all zero",
-            fix="mend the column, or use another one",
-        )
+    weight = check_weights(table, column)
+    if not weight.any():
+        raise _weights_error(column)
     weight = weight / weight.max()  # a sum of large ones would be infinite
     return np.asarray(weight / weight.mean(), np.float64)
+
+
+def check_weights(table: Table, column: str) -> NDArray[np.float64]:
+    """Sample weights as they stand in the table. InputError for what are no weights."""
+    weight = table.column(column)
+    if weight.dtype.kind != "f" or not np.isfinite(weight).all() or (weight < 0).any():
+        raise _weights_error(column)
+    return weight
+
+
+def _weights_error(column: str) -> InputError:
+    return InputError(
+        f"the weights in {column!r} are not all numbers >= 0",
+        expected="finite numbers, not all zero",
+        fix="mend the column, or use another one",
+    )

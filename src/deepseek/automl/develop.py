@@ -13,18 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.automl.blend import FLOORS, Blend, choose_blend, probabilities_of
+from deepseek.automl.cluster.folds import RayFolds
+from deepseek.automl.cluster.workers import Workers
 from deepseek.automl.search import Budget, Fold, Search, for_data
 from deepseek.automl.trial import Trial
 from deepseek.contracts import Float64, JsonObject
 from deepseek.errors import InputError
 from deepseek.nn.model import MarginScale, Model, Part, smooth_probabilities
-from deepseek.train.candidates import Candidate, FitData, FittedCandidate
+from deepseek.train.candidates import Candidate, FitData, FittedCandidate, Params
 from deepseek.train.tabular.calibrate import Calibration, fit_calibration, identity_calibration
 from deepseek.train.tabular.metrics import MetricInfo, stabilize_metric
 
 FINISH_S = 2.5  # export, parity, figures and files of a small model; larger ones add a share of their fits
 RESERVED_FAMILIES = 3  # the best of each: a blend seldom has parts of more
 FINISH_ROW_S = 1.5e-4  # figures with their intervals, by development row
+
+
+#: Fits a family for the last time: on these rows, with these settings and this seed.
+LastFitter = Callable[[Candidate, FitData, Params, int], FittedCandidate]
 
 
 @dataclass(frozen=True)
@@ -58,12 +64,16 @@ def develop(
     num_rows: int | None = None,
     races: bool = True,
     orders_levels: bool = False,
+    workers: Workers | None = None,
+    last_fit: LastFitter | None = None,
 ) -> DevelopedModel:
     """Search within the budget, then build the model of the best blend. `refit_on_held`: False keeps it to the rows to
     fit on of the only fold, so that its outputs on the held-out rows are those of the model that is shipped.
     `num_rows`: of another fit behind that one, by refit_on(), for which the budget keeps room. `races`: far families
-    end on their first folds. `orders_levels`: each fold orders the codes of `data` by the target of its own rows."""
-    search = Search(data, folds, metric, seed, candidates, races, orders_levels=orders_levels)
+    end on their first folds. `orders_levels`: each fold orders the codes of `data` by the target of its own rows.
+    `workers`: of a cluster, which fit the folds. `last_fit`: what is shipped, where that is not the family itself."""
+    fitter = None if workers is None else RayFolds(data, folds, seed, workers, orders_levels=orders_levels)
+    search = Search(data, folds, metric, seed, candidates, races, orders_levels=orders_levels, fitter=fitter)
     if not refit_on_held and len(folds) != 1:
         raise InputError(
             f"there are {len(folds)} folds", expected="one fold where nothing is refitted", fix="give validation rows"
@@ -72,14 +82,7 @@ def develop(
     # a refit sees more rows than a fold did
     growth = (len(fit_data.target) + (num_rows or 0)) / len(folds[0][0])
 
-    def reserve(trials: Sequence[Trial]) -> float:
-        best: dict[str, float] = {}
-        for trial in sorted(trials[1:], key=lambda t: t.loss):
-            best.setdefault(trial.family, trial.refit_s)
-        fits = sum(list(best.values())[:RESERVED_FAMILIES]) + trials[0].refit_s
-        return FINISH_S + FINISH_ROW_S * len(data.target) + 1.25 * growth * fits
-
-    trials = search.run(budget, num_trials=num_trials, reserve=reserve, progress=progress)
+    trials = _run_search(search, fitter, budget, growth, num_trials=num_trials, progress=progress)
     held_out = data.rows(search.held_out)
     scale: MarginScale = "target units" if data.task == "regression" else "log-odds"
     blend = select_blend(trials, held_out, metric, scale, seed)
@@ -88,7 +91,7 @@ def develop(
 
     def refit(trial: Trial) -> FittedCandidate:
         if trial.number not in refitted:  # the yardstick may be in the blend too
-            refitted[trial.number] = by_name[trial.family].fit(fit_data, trial.params, seed=seed)
+            refitted[trial.number] = (last_fit or fit_here)(by_name[trial.family], fit_data, trial.params, seed)
         return refitted[trial.number]
 
     model, output = _calibrate_and_refit(data, blend, held_out, labels, refit, seed)
@@ -105,13 +108,49 @@ def develop(
     )  # fmt: skip
 
 
-def refit_on(developed: DevelopedModel, data: FitData, candidates: Sequence[Candidate], seed: int) -> Model:
+def _run_search(
+    search: Search,
+    fitter: RayFolds | None,
+    budget: Budget,
+    growth: float,
+    *,
+    num_trials: int | None,
+    progress: Callable[[Trial], None],
+) -> list[Trial]:
+    """The trials; the budget keeps room for what follows them, on `growth` times the rows of a fold."""
+
+    def reserve(trials: Sequence[Trial]) -> float:
+        best: dict[str, float] = {}
+        for trial in sorted(trials[1:], key=lambda t: t.loss):
+            best.setdefault(trial.family, trial.refit_s)
+        fits = sum(list(best.values())[:RESERVED_FAMILIES]) + trials[0].refit_s
+        return FINISH_S + FINISH_ROW_S * len(search.data.target) + 1.25 * growth * fits
+
+    try:
+        return search.run(budget, num_trials=num_trials, reserve=reserve, progress=progress)
+    finally:
+        if fitter is not None:
+            fitter.close()
+
+
+def fit_here(family: Candidate, data: FitData, params: Params, seed: int) -> FittedCandidate:
+    """A family fitted on all rows, in this process."""
+    return family.fit(data, params, seed=seed)
+
+
+def refit_on(
+    developed: DevelopedModel,
+    data: FitData,
+    candidates: Sequence[Candidate],
+    seed: int,
+    last_fit: LastFitter | None = None,
+) -> Model:
     """The model with every part fitted anew on other rows of the same features, by the settings that were found; its
     weights, its calibration and its threshold stay."""
     by_name = {each.name: each for each in for_data(candidates, data)}
 
     def refit(trial: Trial) -> FittedCandidate:
-        return by_name[trial.family].fit(data, trial.params, seed=seed)
+        return (last_fit or fit_here)(by_name[trial.family], data, trial.params, seed)
 
     return replace(developed.model, parts=_fit_parts(developed.blend, refit), smoothing=smoothing_share(data))
 

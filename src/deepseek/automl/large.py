@@ -11,7 +11,8 @@ in the evidence.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +41,20 @@ class RowSample:
     num_used: int
     num_rows: int  # of the file
     memory_bytes: int  # of the budget
+    #: Numbers of the used rows in the file, rising; empty where all are used.
+    rows: NDArray[np.int64] = field(default_factory=lambda: np.arange(0), compare=False, repr=False)
+    has_rest_fit: bool = False  # the last fit of boosted trees has the other rows as well (cluster/rest_rows.py)
 
     def warning(self) -> str | None:
         """The warning; None where all rows are used."""
         if self.num_used == self.num_rows:
             return None
+        if self.has_rest_fit:
+            return (
+                f"{count(self.num_used)} of {count(self.num_rows)} rows are used for search and test, and for the last "
+                f"fit of all but boosted trees (xgboost, of a table without texts), which has the others as well, over "
+                f"the workers of the cluster: more do not fit into {size(self.memory_bytes)} of memory here"
+            )
         return (
             f"{count(self.num_used)} of {count(self.num_rows)} rows are used, for search, last fit and test alike: "
             f"more do not fit into {size(self.memory_bytes)} of memory. They come evenly from the whole file and from "
@@ -93,9 +103,14 @@ def read_rows(path: Path, *, target: str, seed: int, memory_bytes: int | None) -
             raise unknown_column_error(target, first.names, where=f"the data file {path}")
         if fitting < file.num_rows:
             draw = StratifiedDraw(fitting / file.num_rows, seed)
-            samples = [first.take(draw.rows(first, target)), *(part.take(draw.rows(part, target)) for part in parts)]
+            samples, used, start = [], [], 0
+            for part in chain([first], parts):
+                drawn = draw.rows(part, target)
+                samples.append(part.take(drawn))
+                used.append(start + drawn)
+                start += part.num_rows
             table = concat(samples, [path.name] * len(samples))
-            return table, RowSample(table.num_rows, file.num_rows, memory_bytes)
+            return table, RowSample(table.num_rows, file.num_rows, memory_bytes, np.concatenate(used))
         num_rows = file.num_rows
     return read_table(path), RowSample(num_rows, num_rows, memory_bytes)
 

@@ -60,6 +60,8 @@ class ShipOptions:
     encoders: Mapping[str, str | Path] | None = None  # column: folder of a text model, or NAME:FILE of an image net
     against: str | Path | None = None  # an older bundle that the new model is compared with on the test rows
     train_encoders: Sequence[str] = ()  # columns of these whose encoder goes on learning; the others stay as they are
+    cluster: str | None = None  # of Ray, whose workers fit: "ray" (one on this machine), "auto" or HOST:PORT
+    distributed_fit: bool = False  # the last fit of boosted trees over all workers, also where the rows fit into memory
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -95,6 +97,7 @@ class ShipOptions:
                     expected="another column",
                     fix=f"take {self.target!r} out of {name}, or name another target",
                 )
+        self._check_cluster()
         if self.refit and (self.max_fpr is not None or self.min_recall is not None):
             raise InputError(
                 "ship.refit and a limit on errors do not go together: nobody would have measured the shipped model",
@@ -115,6 +118,17 @@ class ShipOptions:
                     fix="give it one of these",
                 )
 
+    def _check_cluster(self) -> None:
+        if self.cluster is not None:
+            from deepseek.serve.cluster.connection import check_cluster
+
+            check_cluster(self.cluster)
+        elif self.distributed_fit:
+            raise InputError(
+                "ship.distributed_fit is for a cluster", expected="a cluster whose workers fit",
+                fix="give cluster such as ray, or leave distributed_fit out",
+            )  # fmt: skip
+
     def _check_types(self) -> None:
         for names, types, expected in (
             (("seed", "trials", "workers"), int, "a whole number"),
@@ -130,7 +144,7 @@ class ShipOptions:
     def config(self) -> JsonObject:
         """The options as plain JSON, for the lineage: no data, no keys, no callbacks."""
         left_out = {"test", "validation", "key", "progress", "command", "out", "overwrite"}
-        left_out |= {"files", "workers", "encoders", "memory_bytes", "against"}  # of one machine
+        left_out |= {"files", "workers", "encoders", "memory_bytes", "against", "cluster"}  # of one machine
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
         return {
             name: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, (tuple, set)) else _array_to_list(v)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.automl import evidence
+from deepseek.automl.cluster.workers import Workers
 from deepseek.automl.comparison.against import EVIDENCE_FILE, RunSplit, compare_with_old
 from deepseek.automl.comparison.differences import ComparedRows, group_codes
 from deepseek.automl.comparison.models import ScoredModel
@@ -135,6 +136,7 @@ class FinishedRun:
     last_fit: LastFit | None = None  # how many these are, and how many the measured model had
     metrics_details: JsonObject = field(default_factory=dict)  # added to evidence/metrics.json
     data_details: JsonObject = field(default_factory=dict)  # added to evidence/data.json
+    workers: Workers | None = None  # of the cluster that has fitted
     rows_per_day: float | None = None  # where the rows of the run are not all that there were; None: counted in them
 
 
@@ -155,7 +157,8 @@ def pack_bundle(run: FinishedRun, clock: RunClock) -> ShipResult:
     return ShipResult(
         path=bundle.path, digest=bundle.digest, task=run.data.info.task, target=options.target, model=run.model,
         engine=run.engines[0].kind, metrics=run.test.metrics, baseline=run.test.baseline, size_bytes=bundle.size_bytes,
-        cpu_s=clock.cpu_s(), wall_s=clock.wall_s(), seed=options.seed, num_trials=run.num_trials,
+        cpu_s=clock.cpu_s() + run.data.budget.elsewhere_s, wall_s=clock.wall_s(), seed=options.seed,
+        num_trials=run.num_trials,
         warnings=(*run.warnings, *(against.warnings if against else ())), against=against,
         operating_point=promises.operating_point, alarms=alarms, columns=_readings(run), last_fit=run.last_fit,
     )  # fmt: skip
@@ -208,7 +211,8 @@ def _documents(run: FinishedRun, promises: Promises) -> dict[str, object]:
     return run.documents | {
         "decision.json": run.decision.to_dict(),
         "evidence/metrics.json": _metrics_report(run, promises),
-        "evidence/environment.json": evidence.environment(run.options.command),
+        "evidence/environment.json": evidence.environment(run.options.command)
+        | ({} if run.workers is None else {"cluster": run.workers.to_dict()}),
         "evidence/data.json": {
             "warnings": run.warnings,
             "kinds": run.kinds,

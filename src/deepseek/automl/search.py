@@ -16,13 +16,14 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.automl.blend import fit_temperature, probabilities_of, to_log_odds
-from deepseek.automl.trial import Trial
+from deepseek.automl.cluster.fitter import Fold, FoldFitter, FoldRows, fit_fold
+from deepseek.automl.trial import NextTrials, Trial
 from deepseek.contracts import Float64
 from deepseek.extras import install_advice, is_installed, need
 from deepseek.plugins import find, names
@@ -31,7 +32,6 @@ from deepseek.train.candidates.texts import TextLinear, TokenColumns
 from deepseek.train.candidates.without_texts import WithoutTexts
 from deepseek.train.tabular.metrics import METRICS, MetricInfo
 
-Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to judge on
 BASELINES = (BASELINE, TEXT_BASELINE)
 #: A family whose first trial has so many times the loss of the best trial on the first so many rows ends with them.
 MAX_BEHIND, MIN_RACE_ROWS = 1.08, 150
@@ -46,13 +46,18 @@ FAMILY_TURNS = (0, 1, 0, 2, 0, 1)
 
 @dataclass
 class Budget:
-    """CPU seconds of this process, all threads counted, from the moment of creation."""
+    """CPU seconds of this process, all threads counted, from the moment of creation, and of workers elsewhere."""
 
     total_s: float | None
     start: float = field(default_factory=time.process_time)
+    elsewhere: Callable[[], float] | None = None  # CPU seconds of the workers of a cluster, up to now
+
+    @property
+    def elsewhere_s(self) -> float:
+        return 0.0 if self.elsewhere is None else self.elsewhere()
 
     def used_s(self) -> float:
-        return time.process_time() - self.start
+        return time.process_time() - self.start + self.elsewhere_s
 
     def allows(self, cost_s: float) -> bool:
         return self.total_s is None or self.used_s() + cost_s <= self.total_s
@@ -108,7 +113,7 @@ class Search:
     races: bool = True  # whether a family that is far behind ends on its first folds; not where a person named it
     ended: list[str] = field(default_factory=list)  # families that did
     orders_levels: bool = False  # whether codes of levels are put in the order of the target of the rows to fit on
-    _ranks: dict[int, dict[int, NDArray[np.int64]]] = field(default_factory=dict)  # by fold, then by feature
+    fitter: FoldFitter | None = None  # None: folds are fitted here, one after the other
 
     @property
     def held_out(self) -> NDArray[np.int64]:
@@ -132,7 +137,7 @@ class Search:
         """Trials until `num_trials` are done or the next would leave less than `reserve(trials)` seconds."""
         families = self.families()
         need("sklearn.ensemble", extra="tabular")  # seconds that would count as the first fit's
-        studies = {family.name: self._study(index) for index, family in enumerate(families)}
+        upcoming = NextTrials(families, self.data, self.seed)
         trials: list[Trial] = []
         looks: dict[str, FirstFolds] = {}
         while num_trials is None or len(trials) < num_trials:
@@ -141,10 +146,17 @@ class Search:
             cost = self._cost(family, trials, look)
             if trials and num_trials is None and not budget.allows(cost + reserve(trials)):
                 break
+            if self.fitter is not None:
+                self._begin(family, trials, upcoming, look)
+                room = math.inf if num_trials is None else num_trials - len(trials) - 1
+                for other in self._others(families, trials, looks, family):
+                    left_s = self._cost(other, trials, None) + (reserve(trials) if trials else 0.0)
+                    if room and self.fitter.num_idle and (num_trials is not None or budget.allows(left_s)):
+                        self._begin(other, trials, upcoming)
+                        room -= 1
             if is_tried:
-                suggestion = studies[family.name].ask()
-                trial = self._fit(len(trials), family, family.suggest(suggestion, self.data))
-                studies[family.name].tell(suggestion, trial.loss)
+                trial = self._fit(len(trials), family, upcoming.ask(family))
+                upcoming.tell(family, trial.loss)
             else:
                 if look is None and self._num_first(trials):
                     look = looks[family.name] = self._try_first_folds(family, trials)
@@ -160,11 +172,32 @@ class Search:
             progress(trial)
         return trials
 
-    def _study(self, index: int) -> Any:
-        optuna = need("optuna", extra="automl")
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler = optuna.samplers.TPESampler(seed=(self.seed * 100 + index) % 2**32, n_startup_trials=5)
-        return optuna.create_study(direction="minimize", sampler=sampler)
+    def _begin(
+        self, family: Candidate, trials: Sequence[Trial], upcoming: NextTrials, look: FirstFolds | None = None
+    ) -> None:
+        """Give a family's next fits to workers."""
+        if self.fitter is None:
+            return
+        if any(trial.family == family.name for trial in trials):
+            self.fitter.begin(family, upcoming.ask(family), range(len(self.folds)))
+        elif look is not None:  # its first folds are fitted
+            self.fitter.begin(family, family.defaults(self.data), range(len(look.fits), len(self.folds)))
+        elif family.name != baseline_name(self.data):
+            num_folds = self._num_race_folds() or len(self.folds)
+            self.fitter.begin(family, family.defaults(self.data), range(num_folds))
+
+    def _others(
+        self, families: list[Candidate], trials: Sequence[Trial], looks: Mapping[str, FirstFolds], now: Candidate
+    ) -> list[Candidate]:
+        """Families whose turn comes soon, whatever comes of the trial of `now`. What their next settings are depends on
+        their own trials alone, so nothing changes if these are fitted before their turn."""
+        cost = {f.name: f.cost_s(self.data) for f in families}
+        best = {t.family: t.loss for t in sorted(trials, key=lambda t: -t.loss)}
+        spent = sum(cost[name] for name in (*(t.family for t in trials), now.name))
+        near = [f for f in families if f.name not in self.ended and f is not now and cost[f.name] <= spent]
+        untried = [f for f in near if f.name not in best and f.name not in looks]
+        tuned = [f for f in near if f.name in best and f.name not in BASELINES]
+        return untried or sorted(tuned, key=lambda f: (best[f.name], f.name))[: max(FAMILY_TURNS) + 1]
 
     def _next(self, families: list[Candidate], trials: list[Trial], looks: Mapping[str, FirstFolds]) -> Candidate:
         """The first family that was not tried, by rising cost; then those that were looked at, by their losses; when
@@ -208,9 +241,12 @@ class Search:
     def _num_first(self, before: Sequence[Trial]) -> int:
         """The number of folds that hold MIN_RACE_ROWS rows; 0 where nothing races, where these are all, or where there
         is no trial to compare a family with."""
+        return self._num_race_folds() if before else 0
+
+    def _num_race_folds(self) -> int:
         num_rows = np.cumsum([len(rows) for _, rows in self.folds])
         first = int(np.searchsorted(num_rows, MIN_RACE_ROWS)) + 1
-        return 0 if not self.races or not before or first >= len(self.folds) else first
+        return 0 if not self.races or first >= len(self.folds) else first
 
     def _look_share(self, before: Sequence[Trial]) -> float:
         """The first folds as a share of all; all of them where nothing races."""
@@ -220,39 +256,42 @@ class Search:
         """A family with its defaults on the first folds, which hold MIN_RACE_ROWS rows."""
         for module in family.needs:  # seconds that would count as the first fold's
             importlib.import_module(module)
-        start_s = time.process_time()
+        start_s = self._now_s()
         params = family.defaults(self.data)
-        fits = [self._fit_fold(family, params, fold) for fold in range(self._num_first(before))]
+        fits = self._fit_folds(family, params, range(self._num_first(before)))
         seen = self.data.rows(np.concatenate([rows for _, rows in self.folds[: len(fits)]]))
         raw = self._score_held_out(fits)
         _, _, margin = to_log_odds(seen, raw, is_share=fits[0].is_share)
         loss = _plain_loss(seen, fit_temperature(seen, margin)[1])
         least = min(_plain_loss(seen, trial.margin[: len(seen.target)]) for trial in before)
-        return FirstFolds(fits, time.process_time() - start_s, loss, loss > MAX_BEHIND * least)
+        return FirstFolds(fits, self._now_s() - start_s, loss, loss > MAX_BEHIND * least)
 
-    def _fit_fold(self, family: Candidate, params: Params, fold: int) -> FittedCandidate:
-        fit_rows, held_out_rows = (self._fold_rows(fold, rows) for rows in self.folds[fold])
-        return family.fit(fit_rows, params, seed=self.seed, validation=held_out_rows)
+    def _fit_folds(self, family: Candidate, params: Params, folds: Sequence[int]) -> list[FittedCandidate]:
+        if self.fitter is not None:
+            return self.fitter.fit(family, params, folds)
+        return [fit_fold(self._fold_rows, family, params, fold, self.seed) for fold in folds]
 
-    def _fold_rows(self, fold: int, rows: NDArray[np.int64]) -> FitData:
-        """Rows of a fold as its models read them: the order of levels is that of the rows to fit on alone."""
-        if fold not in self._ranks:
-            self._ranks[fold] = self.data.rows(self.folds[fold][0]).level_ranks() if self.orders_levels else {}
-        return self.data.rows(rows).with_ranks(self._ranks[fold])
+    def _now_s(self) -> float:
+        """The CPU clock of all that fit."""
+        return time.process_time() + (0.0 if self.fitter is None else self.fitter.spent_s)
+
+    @cached_property
+    def _fold_rows(self) -> FoldRows:
+        return FoldRows(self.data, self.folds, self.orders_levels)
 
     def _score_held_out(self, fits: Sequence[FittedCandidate]) -> Float64:
         """Raw scores (M, K) of the held-out rows of the first folds, each by the model of its fold."""
-        held_out = [self._fold_rows(fold, rows) for fold, (_, rows) in enumerate(self.folds[: len(fits)])]
-        return np.concatenate([fit.margin(rows.features) for fit, rows in zip(fits, held_out, strict=True)])
+        held_out = [self._fold_rows.to_judge(fold).features for fold in range(len(fits))]
+        return np.concatenate([fit.margin(features) for fit, features in zip(fits, held_out, strict=True)])
 
     def _fit(self, number: int, family: Candidate, params: Params, first: FirstFolds | None = None) -> Trial:
         """Fit a family on every fold, but those that it was fitted on before, and score what it was not fitted on."""
         first = first or FirstFolds([], 0.0)
-        start_s = time.process_time() - first.spent_s
-        others = [self._fit_fold(family, params, fold) for fold in range(len(first.fits), len(self.folds))]
+        start_s = self._now_s() - first.spent_s
+        others = self._fit_folds(family, params, range(len(first.fits), len(self.folds)))
         fits = _equalize_rounds([*first.fits, *others])
         raw = self._score_held_out(fits)
-        fit_s = (time.process_time() - start_s) / len(self.folds)
+        fit_s = (self._now_s() - start_s) / len(self.folds)
         held_out = self.data.rows(self.held_out)
         link, floor, margin = to_log_odds(held_out, raw, is_share=fits[0].is_share)
         slope, margin = fit_temperature(held_out, margin)

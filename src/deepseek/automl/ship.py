@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ def ship(
     files: str | Path | None = None, broken: str = "fail", workers: int = 2,
     encoders: Mapping[str, str | Path] | None = None, train_encoders: Sequence[str] = (),
     against: str | Path | None = None, missing: Sequence[str] = (), refit: bool = False,
+    cluster: str | None = None, distributed_fit: bool = False,
 ) -> ShipResult:  # fmt: skip
     """Train, compare, calibrate, check, explain and pack a model. InputError for what cannot be used, CheckError for a
     stated limit that is not met; then no bundle is left behind.
@@ -53,6 +54,8 @@ def ship(
     Evidence: segments and fairness (columns), against (an older bundle: is the new model better, by more than noise?).
     Files and texts: files (their folder), broken ("fail" or "mask"), workers (processes), encoders (by column),
     train_encoders (columns).
+    Cluster: cluster ("ray" for one on this machine, "auto" or HOST:PORT), whose workers fit; distributed_fit (the last
+    fit of boosted trees over all of them; larger files than memory have it anyway).
     """
     clock = RunClock()
     if (data is None) == (example is None):
@@ -75,7 +78,7 @@ def ship(
         monotone=monotone, costs=costs, max_fpr=max_fpr, min_recall=min_recall, interval=interval, segments=segments,
         fairness=fairness, reference=reference, key=key, overwrite=overwrite, progress=progress, command=command,
         allow=allow, files=files, broken=broken, workers=workers, encoders=encoders, train_encoders=train_encoders,
-        against=against, missing=missing, refit=refit,
+        against=against, missing=missing, refit=refit, cluster=cluster, distributed_fit=distributed_fit,
     )  # fmt: skip
     return ship_with(data, options, clock)
 
@@ -90,6 +93,7 @@ def ship_with(data: Any, options: ShipOptions, clock: RunClock | None = None) ->
 
 
 def _ship(source: Any, options: ShipOptions, clock: RunClock) -> ShipResult:
+    from deepseek.automl.cluster.workers import open_workers
     from deepseek.automl.multimodal_run import media_kinds, ship_multimodal
     from deepseek.automl.split_data import open_data
     from deepseek.automl.tabular_pack import write_tabular_bundle
@@ -102,11 +106,12 @@ def _ship(source: Any, options: ShipOptions, clock: RunClock) -> ShipResult:
             return _ship(source, replace(options, progress=shown), clock)
     data = open_data(source, options)
     if media := media_kinds(data, options):
-        _refuse_refit(options)
+        _refuse_for_media(options)
         return ship_multimodal(data, options, media, clock)
     _refuse_encoders(options)
-    run = TabularRun.of(data, options)
-    return write_tabular_bundle(run, run.develop(), clock)
+    with nullcontext() if options.cluster is None else open_workers(options.cluster) as workers:
+        run = TabularRun.of(data, options, workers)
+        return write_tabular_bundle(run, run.develop(), clock)
 
 
 def _refuse_encoders(options: ShipOptions) -> None:
@@ -118,8 +123,15 @@ def _refuse_encoders(options: ShipOptions) -> None:
         )  # fmt: skip
 
 
-def _refuse_refit(options: ShipOptions) -> None:
-    """InputError for a refit of a net of files and texts: it would take its training once more."""
+def _refuse_for_media(options: ShipOptions) -> None:
+    """InputError for a refit of a net of files and texts, which would take its training once more, and for a cluster,
+    which fits no such nets."""
+    if options.cluster is not None:
+        raise InputError(
+            "cluster is for tables of values, and a column here holds files or texts of an encoder",
+            expected="a table without such columns",
+            fix="leave cluster out; nets are trained on several machines by deepseek train",
+        )
     if options.refit:
         raise InputError(
             "refit is for tables of values, and a column here holds files or texts of an encoder",
@@ -172,7 +184,7 @@ def _check_up_to_training(source: Any, options: ShipOptions) -> None:
 
     data = open_data(source, options)
     if media := media_kinds(data, options):
-        _refuse_refit(options)
+        _refuse_for_media(options)
         check_samples(data, options, media)
         return
     _refuse_encoders(options)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,7 @@ def _read_and_split(source: Any, options: ShipOptions) -> tuple[Table, Split | N
     if isinstance(source, (str, os.PathLike)):
         memory_bytes = memory_budget(options.memory_bytes)
         rows, sample = read_rows(Path(source), target=options.target, seed=options.seed, memory_bytes=memory_bytes)
+        sample = sample and replace(sample, has_rest_fit=options.cluster is not None)
     else:
         rows = read_table(source)
     table = check_rows(_read_formats(rows, options), names[0])
@@ -135,7 +136,7 @@ def _read_and_split(source: Any, options: ShipOptions) -> tuple[Table, Split | N
         return table, None, sample, method
     tables = [table]
     for name, (_, own) in zip(names[1:], parts[1:], strict=True):
-        own_rows = None if own is None else check_rows(_apply_formats(read_table(own), table, options), name)
+        own_rows = None if own is None else check_rows(apply_own_formats(read_table(own), table, options), name)
         tables.append(table.take(np.arange(0)) if own_rows is None else own_rows)
     ends = np.cumsum([part.num_rows for part in tables])
     train, validation, test = (np.arange(end - part.num_rows, end) for end, part in zip(ends, tables, strict=True))
@@ -160,7 +161,7 @@ def _read_formats(table: Table, options: ShipOptions) -> Table:
     )
 
 
-def _apply_formats(own: Table, table: Table, options: ShipOptions) -> Table:
+def apply_own_formats(own: Table, table: Table, options: ShipOptions) -> Table:
     """Rows of the user's own as those of `table` were read: a cell that cannot be read so counts as missing, and is
     told; one of the target stays, and is refused."""
     columns = {name: form for name, form in table.formats.items() if name != options.target}

@@ -49,7 +49,8 @@ def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
     test = run.fit_data(data.test)
     test_figures = _measure_test_rows(run, developed, test)
     if run.refits:
-        model = refit_on(developed, run.fit_data(data.table), run.candidates, options.seed)
+        last_fit = run.last_fit(has_test_rows=False)
+        model = refit_on(developed, run.fit_data(data.table), run.candidates, options.seed, last_fit)
     graph = export_onnx(model, test.features.shape[1])
     source = Source(lambda: model, lambda: graph, test.features.shape[1], 1)
     missing = rows_with_missing_columns(run.preprocessor)
@@ -83,13 +84,17 @@ def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
         engines=tuning.entries, decision=decision, test=test_figures, validation=validation, files=files,
         documents=documents, fitted_rows=data.table if run.refits else data.development,
         metrics_details={"num_rows_by_label": counts} if data.labels else {}, last_fit=_last_fit(run),
+        workers=run.workers,
     )  # fmt: skip
 
 
 def _last_fit(run: TabularRun) -> LastFit:
     """Which rows the packed model was fitted on."""
     num_measured = run.data.development.num_rows
-    return LastFit(run.data.table.num_rows if run.refits else num_measured, num_measured, run.options.test is not None)
+    return LastFit(
+        run.data.table.num_rows if run.refits else num_measured, num_measured, run.options.test is not None,
+        num_boosted=0 if run.workers is None else run.workers.last_fit_rows,
+    )  # fmt: skip
 
 
 def _measure_test_rows(run: TabularRun, developed: DevelopedModel, test: FitData) -> TestFigures:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deepseek.automl import evidence
+from deepseek.automl.cluster.last_fit import DistributedFit
+from deepseek.automl.cluster.rest_rows import RestRows
+from deepseek.automl.cluster.workers import Workers
 from deepseek.automl.constraints import check_constraints, row_weights
 from deepseek.automl.develop import DevelopedModel, develop
 from deepseek.automl.options import ShipOptions
@@ -52,12 +55,17 @@ class TabularRun:
     preprocessor: Preprocessor
     candidates: tuple[Candidate, ...]
     orders_levels: bool = True  # whether the codes of a category's levels are in the order of the target
+    workers: Workers | None = None  # of a cluster, which fit
 
     @classmethod
-    def of(cls, data: SplitData, options: ShipOptions, *, orders_levels: bool = True) -> TabularRun:
+    def of(
+        cls, data: SplitData, options: ShipOptions, workers: Workers | None = None, *, orders_levels: bool = True
+    ) -> TabularRun:
         """Check the data; fit the preprocessing on the development rows. `orders_levels`: False where the rows that
         judge must have had no part in it."""
         candidates, absences = choose_candidates(options.candidates)
+        if workers is not None:
+            data.budget.elsewhere = lambda: workers.spent_s
         # a column with a direction must enter as one number: one-hot levels could not be held to it
         overrides = {**dict.fromkeys(options.monotone or {}, "numeric"), **(options.kinds or {})}
         kinds = find_kinds(data.development, target=options.target, overrides=overrides)
@@ -66,7 +74,7 @@ class TabularRun:
         preprocessor = fit_preprocessor(data.development, kinds, target=options.target, drop=data.hidden)
         few = evidence.small_sample_warnings(data.test, options.segments, options.fairness)
         warnings = [*data.notes, *leaks, *preprocessor.notes, *absences, *few, *_unread_texts(kinds, options)]
-        run = cls(data, options, kinds, warnings, preprocessor, candidates, orders_levels)
+        run = cls(data, options, kinds, warnings, preprocessor, candidates, orders_levels, workers)
         return run._order_levels() if orders_levels else run
 
     def _order_levels(self) -> TabularRun:
@@ -87,6 +95,17 @@ class TabularRun:
         """Whether the measured model is fitted once more, on all rows. Test rows of the user's own are not fitted on:
         the first fit has had all others."""
         return self.options.refit and self.options.test is None
+
+    def last_fit(self, *, has_test_rows: bool) -> DistributedFit | None:
+        """What fits for the last time over the workers of a cluster, where that was asked for or a file is larger than
+        memory; None where each family does it here. `has_test_rows`: the fit leaves them out."""
+        sample = self.data.sample
+        rest = None
+        if sample is not None and sample.num_used < sample.num_rows:
+            rest = RestRows(self.data, sample, self.options, self.preprocessor)
+        if self.workers is None or (rest is None and not self.options.distributed_fit):
+            return None
+        return DistributedFit(self.workers, rest, has_test_rows)
 
     def fit_data(self, table: Table) -> FitData:
         """Prepared rows of a table with its target and weights."""
@@ -191,7 +210,8 @@ class TabularRun:
             fit_data, folds, self.data.labels, metric=metric, candidates=self.candidates,
             seed=options.seed, budget=self.data.budget, num_trials=options.trials, progress=self._trial_progress(),
             refit_on_held=refit_on_held, num_rows=self.data.table.num_rows if self.refits else None,
-            races=options.candidates is None, orders_levels=self.orders_levels,
+            races=options.candidates is None, orders_levels=self.orders_levels, workers=self.workers,
+            last_fit=self.last_fit(has_test_rows=True),
         )  # fmt: skip
 
     def _trial_progress(self) -> Callable[[Trial], None]:

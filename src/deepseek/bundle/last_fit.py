@@ -21,6 +21,7 @@ class LastFit:
     num_rows: int  # that the packed model was fitted on
     num_measured: int  # that the model was fitted on whose figures these are
     has_own_test: bool = False  # the test rows are the user's own, and were not fitted on
+    num_boosted: int = 0  # that boosted trees were fitted on over a cluster, which holds more; 0: as many as the others
 
     @property
     def is_refitted(self) -> bool:
@@ -28,7 +29,17 @@ class LastFit:
         return self.num_rows > self.num_measured
 
     def words(self) -> Text:
-        """One sentence."""
+        """One sentence, and another one where a cluster has fitted."""
+        words = self._words_of_all()
+        if not self.num_boosted:
+            return words
+        boosted = numbers.count(self.num_boosted)
+        return Text(
+            f"{words.en} Boosted trees were fitted on {boosted} rows, over the workers of a cluster.",
+            f"{words.zh}提升树在集群的工作进程上用 {boosted} 行拟合。",
+        )
+
+    def _words_of_all(self) -> Text:
         rows, measured = numbers.count(self.num_rows), numbers.count(self.num_measured)
         if self.is_refitted:
             return Text(
@@ -45,7 +56,7 @@ class LastFit:
 
     def to_dict(self) -> JsonObject:
         """The entry of evidence/metrics.json."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "num_boosted" or value}
 
     @classmethod
     def from_metrics(cls, document: Mapping[str, object]) -> LastFit | None:

@@ -18,6 +18,8 @@ from deepseek.cli.support.options import BUNDLE, FILE, bundle_key_option, first_
 from deepseek.cli.support.progress import Progress
 
 if TYPE_CHECKING:
+    from deepseek.automl.cluster.workers import Workers
+    from deepseek.cli.support.ray_scoring import ClusterJob
     from deepseek.cli.support.scoring import AnswerFunction, SkippedRow
     from deepseek.cli.support.writers import Writer
     from deepseek.contracts import Prediction
@@ -37,6 +39,7 @@ Examples:
   deepseek predict patients new.csv --files scans --broken mask
   deepseek predict loans new.csv --out scores.csv --broken skip
   deepseek predict loans new.csv --key release-key.pub
+  deepseek predict loans all-of-2026.parquet --out scores.parquet --cluster head.example:6379
   deepseek predict cards july.parquet --history june.parquet --out scores.parquet
   deepseek predict engines sensors.parquet --out rul.csv --html fleet.html
   deepseek predict line3 new-pictures --out found.json
@@ -60,6 +63,10 @@ Examples:
 @click.option(
     "--strict", is_flag=True, help="Refuse columns that the model does not read, instead of passing them over."
 )
+@click.option(
+    "--cluster", metavar="ray|ADDRESS",
+    help="Score on the workers of a Ray cluster: ray (one on this machine), auto or HOST:PORT.",
+)  # fmt: skip
 @skip_options
 @bundle_key_option
 @first_run_options
@@ -68,8 +75,8 @@ Examples:
 @joint_predicting
 def command(
     bundle: Path, data: Path, out: Path | None, flags: bool, history: tuple[Path, ...], all_rows: bool,
-    html: Path | None, strict: bool, files: Path | None, broken: Broken, key: Path | None, open_timeout: float,
-    open_memory: int, as_json: bool,
+    html: Path | None, strict: bool, cluster: str | None, files: Path | None, broken: Broken, key: Path | None,
+    open_timeout: float, open_memory: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Score each row of DATA: row_id (its place, from 0), prediction, and probability_LABEL for each class.
 
@@ -80,6 +87,9 @@ def command(
     without --out is not. Columns that the model does not read are passed over with one line on stderr; one that it
     reads has to be there. With --broken skip the rows that cannot be scored are left out, and each with its reason is
     on stderr, in "skipped" of --json and, with --out scores.csv, in scores.skipped.csv.
+
+    With --cluster parts of DATA, which is read here, are scored by the workers of a Ray cluster, which have the bundle
+    at the same place; what is written is what one machine writes. A part whose worker dies is scored again.
 
     A bundle of `recipe fraud` takes raw events: what cards and terminals did before each row of DATA, in DATA itself
     and in --history, becomes its features, and a verdict counts once it was out. Then DATA is read whole.
@@ -96,6 +106,16 @@ def command(
     from deepseek.cli.support.kinds.assistants import is_assistant, predict_questions
     from deepseek.cli.support.kinds.detection import is_detector, predict_pictures
 
+    if cluster is not None:
+        from deepseek.cli.support.ray_scoring import check_options, refused_model_error
+        from deepseek.serve.cluster.connection import check_cluster
+
+        check_options(click.get_current_context())
+        if out is None and not as_json:
+            raise click.UsageError("--cluster writes a file: give --out FILE, too")
+        check_cluster(cluster)
+        if is_detector(bundle) or is_assistant(bundle):
+            raise refused_model_error(bundle)
     if is_detector(bundle):
         predict_pictures(bundle, data, out, key=key, broken=broken, as_json=as_json)
         return
@@ -106,7 +126,7 @@ def command(
 
     job = _RowsJob(bundle, data, out, history, files, broken, key, flags, all_rows, html, strict, as_json)
     with use_limits(FirstRunLimits(open_timeout, open_memory << 20)):
-        _predict_rows(job)
+        _predict_rows(job, cluster)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +147,9 @@ class _RowsJob:
     as_json: bool
 
 
-def _predict_rows(job: _RowsJob) -> None:
-    """Score the rows of a table, and say what was flagged and skipped."""
+def _predict_rows(job: _RowsJob, cluster: str | None) -> None:
+    """Score the rows of a table, here or on a cluster, and say what was flagged and skipped."""
+    from deepseek.automl.cluster.workers import open_workers
     from deepseek.cli.support.events import open_rows
     from deepseek.cli.support.extra_columns import ExtraColumns
     from deepseek.cli.support.kinds.machines import MachineJob, predict_machines
@@ -141,11 +162,16 @@ def _predict_rows(job: _RowsJob) -> None:
         check_suffix(out)
     records = RecordsWriter()
     counts: Counter[tuple[str, str]] = Counter()
-    with open_runtime(job.bundle, key=job.key) as runtime, closing(Progress()) as progress:
+    with (
+        nullcontext() if cluster is None else open_workers(cluster) as workers,
+        open_runtime(job.bundle, key=job.key) as runtime,
+        closing(Progress()) as progress,
+    ):
         warn_unchecked(job.bundle, job.key)
         machines = MachineJob(runtime, job.data, out, job.html, job.all_rows, as_json, bool(job.history))
-        if predict_machines(machines):
+        if workers is None and predict_machines(machines):
             return
+        answering = None if workers is None else _cluster_job(job, runtime, workers)
         with (
             open_rows(runtime.bundle, job.data, job.history, _check_progress(progress)) as table,
             nullcontext(records) if as_json and out is None else open_writer(out) as writer,
@@ -154,9 +180,17 @@ def _predict_rows(job: _RowsJob) -> None:
             parts, extra = _report_parts(table.parts(), num_rows, progress), ExtraColumns.of(runtime)
             parts = parts if job.is_strict else extra.pass_over(parts)
             root = job.files or job.data.parent
-            skipped = _score(runtime, root, job.broken, parts, writer, counts, with_flags=job.with_flags)
+            if answering is not None:
+                from deepseek.cli.support.ray_scoring import score_on_cluster
+
+                score_on_cluster(answering, parts, writer, counts)
+                skipped = []
+            else:
+                skipped = _score(runtime, root, job.broken, parts, writer, counts, with_flags=job.with_flags)
     result: dict[str, object] = {"bundle": str(job.bundle), "digest": runtime.bundle.digest, "num_rows": num_rows}
     result |= _flag_counts(counts) | ({"ignored_columns": extra.names} if extra.names else {})
+    if workers is not None:
+        result["cluster"] = workers.to_dict()
     if job.broken == "skip":
         result |= {"num_skipped": len(skipped), "skipped": [row.to_dict() for row in skipped]}
     result |= {"predictions": records.rows} if out is None else {"out": str(out)}
@@ -165,6 +199,16 @@ def _predict_rows(job: _RowsJob) -> None:
         output.emit(result, as_json)
     elif out is not None:
         output.note(f"{output.format_value(num_rows - len(skipped))} rows scored into {out}")
+
+
+def _cluster_job(job: _RowsJob, runtime: Runtime | MultimodalRuntime, workers: Workers) -> ClusterJob:
+    """What the workers open. InputError for a model that is not scored on a cluster."""
+    from deepseek.cli.support.ray_scoring import ClusterJob, check_model
+    from deepseek.engines.first_run import current_limits
+
+    check_model(runtime)
+    limits = current_limits().to_dict()
+    return ClusterJob(workers, job.bundle, runtime.bundle.digest, job.key, job.with_flags, limits)
 
 
 def _flag_counts(counts: Counter[tuple[str, str]]) -> dict[str, object]:

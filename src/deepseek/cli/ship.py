@@ -42,6 +42,7 @@ Examples:
   deepseek ship claims-labels --budget 300s --out claims
   deepseek ship patients.csv --target relapse --dp epsilon=3,delta=1e-6 --out relapse
   deepseek ship prices.csv --target price --monotone area=+1 --interval 0.9
+  deepseek ship clicks.parquet --target bought --cluster head.example:6379
   deepseek ship patients.csv --target covid --split group:patient --kind report=text --files scans
   deepseek ship patients.csv --target covid --encoder report=all-MiniLM --encoder ct=resnet18:resnet18.safetensors
 """
@@ -130,6 +131,14 @@ Examples:
     help="Encoder of a column: the folder of a text model, or NAME:FILE.safetensors of an image net.",
 )  # fmt: skip
 @click.option("--train-encoder", "train_encoders", multiple=True, metavar="COL", help="Let it go on learning.")
+@click.option(
+    "--cluster", metavar="ray|ADDRESS",
+    help="Fit on the workers of a Ray cluster: ray (one on this machine), auto or HOST:PORT.",
+)  # fmt: skip
+@click.option(
+    "--distributed-fit", is_flag=True,
+    help="With --cluster: the last fit of boosted trees over all workers, also of rows that fit into memory.",
+)  # fmt: skip
 @click.option("--segment", "segments", multiple=True, metavar="COL", help="Figures for each value of a column.")
 @click.option("--fairness", metavar="COL", help="Gaps between the groups of a column.")
 @click.option(

@@ -16,8 +16,8 @@ from deepseek.cli.support.cluster import BUILD
 from deepseek.engines import Runtime
 from deepseek.errors import InputError
 from deepseek.serve import Settings
+from deepseek.serve.cluster.connection import check_address
 from deepseek.serve.cluster.plan import ClusterPlan, PlannedModel, ReplicaRange, read_replica_settings, to_yaml
-from deepseek.serve.cluster.run import check_address
 
 SERVE = ("serve", "--cluster", "ray")
 

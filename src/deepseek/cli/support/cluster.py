@@ -68,8 +68,9 @@ def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
 def serve_on_cluster(options: ClusterOptions, verb_options: JsonObject) -> None:
     """Write the configuration, or run it until a signal. `verb_options`: the options of the verb."""
     from deepseek.extras import is_installed, need
+    from deepseek.serve.cluster.connection import check_address
     from deepseek.serve.cluster.plan import to_yaml
-    from deepseek.serve.cluster.run import check_address, run
+    from deepseek.serve.cluster.run import run
 
     check_options(click.get_current_context())
     if options.address is not None:

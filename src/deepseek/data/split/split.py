@@ -182,6 +182,11 @@ def _part_sizes(exact_sizes: NDArray[np.float64], num_rows: int, shares: Sequenc
 
 def _time_ranks(table: Table, column: str) -> Rows:
     """Place of each row's moment among the different ones (N,). InputError when one is missing."""
+    return np.asarray(np.unique(moments(table, column), return_inverse=True)[1], np.int64)
+
+
+def moments(table: Table, column: str) -> NDArray[Any]:
+    """Each row's moment (N,): dates or numbers, which have an order. InputError when one is missing or no date."""
     values = table.column(column)
     missing = table.missing_mask(column)
     if missing.any():
@@ -199,7 +204,7 @@ def _time_ranks(table: Table, column: str) -> Rows:
                 expected="dates or numbers",
                 fix="mend the value, or split by another column",
             ) from error
-    return np.asarray(np.unique(values, return_inverse=True)[1], np.int64)
+    return values
 
 
 def _split_by_time(ranks: Rows, shares: Sequence[float], column: str) -> Rows:

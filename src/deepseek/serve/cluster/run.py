@@ -2,49 +2,25 @@
 
     run(plan, application, address=None)     # the first line on stdout: {"event": "ready", ...}
 
-Without an address Ray is started on this machine and ends with us. Its own ports cannot be kept to the loopback
-address; so it is started with a token, without which they answer nobody. A cluster that is there is left as it was.
+Without an address Ray is started on this machine and ends with us (connection.py). A cluster that is there is left as
+it was.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import re
-import secrets
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from deepseek.contracts import JsonObject
-from deepseek.cores import num_cores
-from deepseek.errors import CheckError, InputError
+from deepseek.errors import InputError
 from deepseek.extras import need
+from deepseek.serve.cluster.connection import ClusterError, connect_to_ray, prepare_environment
 from deepseek.serve.cluster.plan import APPLICATION, ClusterPlan
 from deepseek.serve.core.ready_line import ReadyLine
 from deepseek.serve.run import bind, listener_url, print_ready_line
-
-OBJECT_STORE_BYTES = 100 << 20  # of Ray's object store, which requests do not pass through
-_ADDRESS = re.compile(r"auto|[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}")
-
-
-class ClusterError(CheckError):
-    """The cluster did not start or stop the application."""
-
-    code = "cluster"
-
-
-def check_address(address: str) -> None:
-    """InputError for an address that Ray would take for something else."""
-    if not _ADDRESS.fullmatch(address):
-        raise InputError(
-            f"{address[:100]!r} is no address of a Ray cluster that can be served on",
-            expected="auto, or HOST:PORT of its head node",
-            fix="run this on a node of the cluster with --address auto",
-        )
 
 
 def run(plan: ClusterPlan, application: Callable[[], Any], address: str | None) -> None:
@@ -129,44 +105,8 @@ class StopSignals:
 def prepare_own_cluster(plan: ClusterPlan) -> None:
     """Set Ray's environment, before it is imported, and check that the address is free."""
     os.environ["RAY_SERVE_ENABLE_HA_PROXY"] = "0"  # it would listen at every interface
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    prepare_environment()
     bind(plan.settings.host, plan.settings.port).close()
-
-
-@contextmanager
-def connect_to_ray(address: str | None) -> Iterator[None]:
-    """A connection to the cluster at the address, or to a new one on this machine."""
-    import ray
-
-    options: JsonObject = {"logging_level": logging.WARNING, "log_to_driver": False}
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    if address is None:
-        options |= {"num_cpus": num_cores(), "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    try:
-        try:
-            ray.init("local" if address is None else address, **options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise no_cluster_error(address, error) from error
-        yield
-    finally:
-        ray.shutdown()
-
-
-def no_cluster_error(address: str | None, error: Exception) -> ClusterError:
-    """The error when Ray was not started, or not found."""
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    if address is None:
-        return ClusterError(
-            f"Ray did not start: {reason}",
-            expected="memory, and room in /tmp and /dev/shm",
-            fix="see the logs in /tmp/ray/session_latest/logs",
-        )
-    return ClusterError(
-        f"there is no Ray cluster at {address}: {reason}",
-        expected="one that runs, of the same versions of Ray and Python, whose token stands in RAY_AUTH_TOKEN",
-        fix="ray start --head, on a machine of the cluster; or leave --address out for one on this machine",
-    )
 
 
 def start_ray_serve(plan: ClusterPlan, application: Callable[[], Any]) -> None:

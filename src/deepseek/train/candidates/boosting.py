@@ -70,19 +70,10 @@ class XGBoost:
 
     def fit(self, data: FitData, params: Params, *, seed: int, validation: FitData | None = None) -> FittedCandidate:
         xgb = need("xgboost", extra="tabular")
-        chosen = {name: value for name, value in params.items() if name != "rounds"}
-        settings = {
-            **chosen,
-            **_objective(data),
-            "tree_method": "hist",
-            "grow_policy": "lossguide",
-            "max_depth": 0,  # no limit but the number of leaves
-            "max_bin": _num_bins(data),
-            "seed": seed,
-            "nthread": data.num_threads(worth_cells=MIN_THREADED_CELLS),
-            "monotone_constraints": str(data.monotone) if data.is_constrained else None,
-        }
-        settings = {name: value for name, value in settings.items() if value is not None}
+        chosen = without_rounds(params)
+        # what is fitted keeps no rows: it holds these two, not `data`
+        num_margins, num_threads = data.num_margins, data.num_threads(worth_cells=MIN_THREADED_CELLS)
+        settings = xgboost_settings(data, params, seed)
         rounds = int(params.get("rounds", MAX_ROUNDS))
         early_stopping = (
             {"evals": [(_dmatrix(validation), "validation")], "early_stopping_rounds": PATIENCE_ROUNDS}
@@ -99,18 +90,37 @@ class XGBoost:
             booster = booster_grown[: min(rounds, booster_grown.num_boosted_rounds())]
 
             def margin(features: Float32) -> Float64:
-                raw = booster.predict(
-                    xgb.DMatrix(features, nthread=data.num_threads(worth_cells=MIN_THREADED_CELLS)), output_margin=True
-                )
+                raw = booster.predict(xgb.DMatrix(features, nthread=num_threads), output_margin=True)
                 return np.asarray(raw, np.float64).reshape(len(features), -1)
 
             def weights() -> list[PartWeights]:
-                return [from_xgboost(booster, num_margins=data.num_margins)]
+                return [from_xgboost(booster, num_margins=num_margins)]
 
             size = len(booster.save_raw()) // NATIVE_SIZE_RATIO
             return FittedCandidate(margin, weights, {**chosen, "rounds": rounds}, size_bytes=size, cut=cut)
 
         return cut(rounds)
+
+
+def without_rounds(params: Params) -> Params:
+    """The settings of one tree, and of how trees follow each other, but not how many there are."""
+    return {name: value for name, value in params.items() if name != "rounds"}
+
+
+def xgboost_settings(data: FitData, params: Params, seed: int) -> Params:
+    """What xgboost.train() takes for these rows, but the number of rounds."""
+    settings = {
+        **without_rounds(params),
+        **_objective(data),
+        "tree_method": "hist",
+        "grow_policy": "lossguide",
+        "max_depth": 0,  # no limit but the number of leaves
+        "max_bin": _num_bins(data),
+        "seed": seed,
+        "nthread": data.num_threads(worth_cells=MIN_THREADED_CELLS),
+        "monotone_constraints": str(data.monotone) if data.is_constrained else None,
+    }
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def _learning_rate(data: FitData) -> float:
@@ -176,15 +186,16 @@ class HistGradientBoosting:
         model = make(random_state=seed, monotonic_cst=list(data.monotone) if data.is_constrained else None, **params)
         # With weights, scikit-learn sorts a column again for each of its 254 bounds: most of the time of a small table.
         weight = None if (data.weight == 1).all() else data.weight
-        with limits(data.num_threads(worth_cells=MIN_THREADED_CELLS)):
+        num_threads, num_margins, is_regression = (
+            data.num_threads(worth_cells=MIN_THREADED_CELLS), data.num_margins, data.task == "regression"
+        )  # fmt: skip
+        with limits(num_threads):
             model.fit(data.features, data.target, sample_weight=weight)
 
         def margin(features: Float32) -> Float64:
-            with limits(data.num_threads(worth_cells=MIN_THREADED_CELLS)):
-                raw = model.predict(features) if data.task == "regression" else model.decision_function(features)
+            with limits(num_threads):
+                raw = model.predict(features) if is_regression else model.decision_function(features)
             return np.asarray(raw, np.float64).reshape(len(features), -1)
 
         size = BYTES_PER_NODE * sum(len(tree.nodes) for trees in model._predictors for tree in trees)
-        return FittedCandidate(
-            margin, lambda: [from_hist(model, num_margins=data.num_margins)], params, size_bytes=size
-        )
+        return FittedCandidate(margin, lambda: [from_hist(model, num_margins=num_margins)], params, size_bytes=size)

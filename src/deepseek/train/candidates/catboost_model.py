@@ -77,6 +77,8 @@ class CatBoost:
         if validation:
             rounds = int(model.get_best_iteration() or 0) + 1
 
+        num_margins = data.num_margins  # what is fitted keeps no rows
+
         def cut(rounds: int) -> FittedCandidate:
             rounds = min(rounds, model.tree_count_)
 
@@ -87,10 +89,10 @@ class CatBoost:
                 return np.asarray(raw, np.float64).reshape(len(features), -1)
 
             def weights() -> list[PartWeights]:
-                return [from_catboost(_document(model, rounds), num_margins=data.num_margins)]
+                return [from_catboost(_document(model, rounds), num_margins=num_margins)]
 
             num_leaves = KEPT_LEAVES * 2 ** chosen["depth"] * rounds
-            size = (BYTES_PER_LEAF + BYTES_PER_VALUE * data.num_margins) * num_leaves
+            size = (BYTES_PER_LEAF + BYTES_PER_VALUE * num_margins) * num_leaves
             return FittedCandidate(margin, weights, {**chosen, "rounds": rounds}, size_bytes=int(size), cut=cut)
 
         return cut(rounds)

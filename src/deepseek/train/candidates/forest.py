@@ -82,20 +82,21 @@ class Forest:
             **arguments,
         )
         model.fit(data.features, data.target, sample_weight=data.weight)
+        task, num_margins = data.task, data.num_margins  # what is fitted keeps no rows
         model.n_jobs = 1  # threads add votes in any order, which changes the last bits from run to run
 
         def margin(features: Float32) -> Float64:
-            if data.task == "regression":
+            if task == "regression":
                 return np.asarray(model.predict(features), np.float64)[:, None]
             shares = np.asarray(model.predict_proba(features), np.float64)
-            return shares[:, 1:] if data.task == "binary" else shares
+            return shares[:, 1:] if task == "binary" else shares
 
         def weights() -> list[PartWeights]:
-            return [from_forest(model, num_margins=data.num_margins)]
+            return [from_forest(model, num_margins=num_margins)]
 
         trees = [tree.tree_ for tree in model.estimators_]
-        mixed = data.num_margins > 1 and any((tree.impurity[tree.children_left == -1] > 0).any() for tree in trees)
+        mixed = num_margins > 1 and any((tree.impurity[tree.children_left == -1] > 0).any() for tree in trees)
         size = BYTES_PER_NODE[mixed] * sum(tree.node_count for tree in trees)
         return FittedCandidate(
-            margin, weights, params, is_share=data.task != "regression", refit_cost=growth, size_bytes=size
+            margin, weights, params, is_share=task != "regression", refit_cost=growth, size_bytes=size
         )

@@ -70,6 +70,8 @@ class LightGBM:
         if validation:
             rounds = max(1, num_trees[booster.best_iteration - 1])
 
+        num_margins = data.num_margins  # what is fitted keeps no rows
+
         def cut(rounds: int) -> FittedCandidate:
             num_rounds = min(rounds, booster.current_iteration())
 
@@ -78,7 +80,7 @@ class LightGBM:
                 return np.asarray(raw, np.float64).reshape(len(features), -1)
 
             def weights() -> list[PartWeights]:
-                return [from_lightgbm(booster.dump_model(num_iteration=num_rounds), num_margins=data.num_margins)]
+                return [from_lightgbm(booster.dump_model(num_iteration=num_rounds), num_margins=num_margins)]
 
             size = len(booster.model_to_string(num_iteration=num_rounds)) / NATIVE_SIZE_RATIO
             return FittedCandidate(margin, weights, {**chosen, "rounds": rounds}, size_bytes=int(size), cut=cut)
