@@ -30,13 +30,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from fraud_features import cache_folder
 from optimizer_development_tasks import RecurrentCharacters, Transformer, as_characters, next_character
 from optimizer_tasks import DilatedConvolutions, Problem, photos, public, sentences, spectrograms, supervised, turbofans
 from result import ROOT, claim, finish, options
+from run_cache import Line, Runs, source_digest
 from torch import Generator, nn
 from torch.nn import functional
 
 RIVALS = ROOT / ".venv-optimizers" / "bin" / "python"
+EDITION = "1"  # raised when a rival or a task changes
 NUM_CHECKS = 40  # evaluations on the way, which are not timed
 CLAIMS = (
     "final_metric",
@@ -214,8 +217,22 @@ def set_mode(model: nn.Module, optimizers: list[Any], *, is_training: bool) -> N
 
 
 @cache
+def runs() -> Runs:
+    """What was trained before: a training of some minutes is not repeated where neither it nor torch has changed."""
+    return Runs(cache_folder("optimizers_long") / "runs.jsonl")
+
+
+@cache
 def course(task: str, name: str, lr: float, schedule: str, seed: int) -> Course:
-    """One training, in a process of its own, with the interpreter that has the optimizer."""
+    """One training, in a process of its own, with the interpreter that has the optimizer; of a line that is there, else
+    of a run."""
+    key: Line = {
+        "edition": EDITION, "torch": torch.__version__, "task": task, "name": name, "lr": lr, "schedule": schedule,
+        "seed": seed, "source": source_digest("optimizers") if name == "ours" else None,
+    }  # fmt: skip
+    known = runs().find(key)
+    if known is not None:
+        return Course(known["losses"], known["cpu_s"])
     python = str(RIVALS) if CONTENDERS[name][3] else sys.executable
     job = json.dumps([task, name, lr, schedule, seed])
     command = [python, str(Path(__file__).resolve()), "--train", job]
@@ -223,6 +240,7 @@ def course(task: str, name: str, lr: float, schedule: str, seed: int) -> Course:
         command, check=True, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
     found = Course(**json.loads(done.stdout.splitlines()[-1]))
+    runs().add({**key, **asdict(found)})
     print(
         f"{task}: {name} {lr:g} {schedule}, seed {seed}: {found.end:.4g}, {found.cpu_s[-1]:.0f} CPU s", file=sys.stderr
     )

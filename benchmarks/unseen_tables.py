@@ -21,12 +21,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from fraud_features import cache_folder
 from result import ROOT, claim, finish, options, print_claims
+from run_cache import Line, Runs, source_digest
 
 NAME = "unseen_tables"
 EDITION = "1"  # raised when a rival, a table or the judge changes
@@ -37,7 +36,6 @@ BUDGET_S, LEAST, MOST = 20.0, 0.7, 1.1
 MIN_COVERAGE, MAX_COVERAGE = 0.80, 0.97
 QUICK_TABLES = 8
 HANGS_S = 3_600
-Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -58,31 +56,6 @@ def listed() -> list[Listed]:
     return sorted(tables, key=lambda table: hashlib.sha256(f"order {table.name}".encode()).digest())
 
 
-def source_digest() -> str:
-    """Of the package: ours is run again after a change of it."""
-    files = sorted((ROOT / "src" / "deepseek").rglob("*.py"))
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
-
-
-class Runs:
-    """The lines of runs.jsonl: one a table and candidate."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.lines: list[Line] = []
-        if path.exists():
-            self.lines = [json.loads(line) for line in path.read_text().splitlines()]
-
-    def find(self, key: Line) -> Line | None:
-        """The last line with these values."""
-        return next((line for line in reversed(self.lines) if key.items() <= line.items()), None)
-
-    def add(self, line: Line) -> None:
-        self.lines.append(line)
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-
-
 def run_table(table: Listed, runs: Runs, *, digest: str, budget_s: float, fresh: bool) -> dict[str, Line]:
     """What every candidate did on a table, by its name: of a line that is there, else of a run."""
     keys = {name: {"table": table.name, "candidate": name, "edition": EDITION} for name in RIVALS}
@@ -100,7 +73,7 @@ def run_table(table: Listed, runs: Runs, *, digest: str, budget_s: float, fresh:
     with tempfile.TemporaryDirectory() as scratch:
         program = ROOT / "benchmarks/rivals/run_tables.py"
         words = [PYTHON, program, "--table", table.name, "--rivals", ",".join(missing), "--out", scratch]
-        lines = _printed(words)
+        lines = run_program(words)
         shape = lines[0]
         for line in lines[1:-1]:
             found[line["candidate"]] = {**keys[line["candidate"]], **line, **shape, **lines[-1]}
@@ -108,12 +81,12 @@ def run_table(table: Listed, runs: Runs, *, digest: str, budget_s: float, fresh:
         if found["ours"] is None:
             program = ROOT / "benchmarks/unseen_tables_ours.py"
             words = [sys.executable, program, "--folder", scratch, "--target", table.target, "--task", table.task]
-            found["ours"] = {**keys["ours"], **_printed([*words, "--budget", budget_s])[-1], **shape}
+            found["ours"] = {**keys["ours"], **run_program([*words, "--budget", budget_s])[-1], **shape}
             runs.add(found["ours"])
     return {name: line for name, line in found.items() if line is not None}
 
 
-def _printed(words: Sequence[object]) -> list[Line]:
+def run_program(words: Sequence[object]) -> list[Line]:
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False, timeout=HANGS_S)
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, words))}:\n{done.stderr[-2_000:]}")

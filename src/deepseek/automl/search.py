@@ -107,6 +107,8 @@ class Search:
     candidates: tuple[Candidate, ...]
     races: bool = True  # whether a family that is far behind ends on its first folds; not where a person named it
     ended: list[str] = field(default_factory=list)  # families that did
+    orders_levels: bool = False  # whether codes of levels are put in the order of the target of the rows to fit on
+    _ranks: dict[int, dict[int, NDArray[np.int64]]] = field(default_factory=dict)  # by fold, then by feature
 
     @property
     def held_out(self) -> NDArray[np.int64]:
@@ -222,17 +224,26 @@ class Search:
         params = family.defaults(self.data)
         fits = [self._fit_fold(family, params, fold) for fold in range(self._num_first(before))]
         seen = self.data.rows(np.concatenate([rows for _, rows in self.folds[: len(fits)]]))
-        raw = np.concatenate(
-            [fitted.margin(self.data.features[rows]) for fitted, (_, rows) in zip(fits, self.folds, strict=False)]
-        )
+        raw = self._score_held_out(fits)
         _, _, margin = to_log_odds(seen, raw, is_share=fits[0].is_share)
         loss = _plain_loss(seen, fit_temperature(seen, margin)[1])
         least = min(_plain_loss(seen, trial.margin[: len(seen.target)]) for trial in before)
         return FirstFolds(fits, time.process_time() - start_s, loss, loss > MAX_BEHIND * least)
 
     def _fit_fold(self, family: Candidate, params: Params, fold: int) -> FittedCandidate:
-        fit_rows, held_out_rows = (self.data.rows(rows) for rows in self.folds[fold])
+        fit_rows, held_out_rows = (self._fold_rows(fold, rows) for rows in self.folds[fold])
         return family.fit(fit_rows, params, seed=self.seed, validation=held_out_rows)
+
+    def _fold_rows(self, fold: int, rows: NDArray[np.int64]) -> FitData:
+        """Rows of a fold as its models read them: the order of levels is that of the rows to fit on alone."""
+        if fold not in self._ranks:
+            self._ranks[fold] = self.data.rows(self.folds[fold][0]).level_ranks() if self.orders_levels else {}
+        return self.data.rows(rows).with_ranks(self._ranks[fold])
+
+    def _score_held_out(self, fits: Sequence[FittedCandidate]) -> Float64:
+        """Raw scores (M, K) of the held-out rows of the first folds, each by the model of its fold."""
+        held_out = [self._fold_rows(fold, rows) for fold, (_, rows) in enumerate(self.folds[: len(fits)])]
+        return np.concatenate([fit.margin(rows.features) for fit, rows in zip(fits, held_out, strict=True)])
 
     def _fit(self, number: int, family: Candidate, params: Params, first: FirstFolds | None = None) -> Trial:
         """Fit a family on every fold, but those that it was fitted on before, and score what it was not fitted on."""
@@ -240,9 +251,7 @@ class Search:
         start_s = time.process_time() - first.spent_s
         others = [self._fit_fold(family, params, fold) for fold in range(len(first.fits), len(self.folds))]
         fits = _equalize_rounds([*first.fits, *others])
-        raw = np.concatenate(
-            [fitted.margin(self.data.features[rows]) for fitted, (_, rows) in zip(fits, self.folds, strict=True)]
-        )
+        raw = self._score_held_out(fits)
         fit_s = (time.process_time() - start_s) / len(self.folds)
         held_out = self.data.rows(self.held_out)
         link, floor, margin = to_log_odds(held_out, raw, is_share=fits[0].is_share)

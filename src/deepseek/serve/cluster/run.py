@@ -20,10 +20,10 @@ from types import FrameType
 from typing import Any
 
 from deepseek.contracts import JsonObject
+from deepseek.cores import num_cores
 from deepseek.errors import CheckError, InputError
 from deepseek.extras import need
 from deepseek.serve.cluster.plan import APPLICATION, ClusterPlan
-from deepseek.serve.core.cores import num_cores
 from deepseek.serve.core.ready_line import ReadyLine
 from deepseek.serve.run import bind, listener_url, print_ready_line
 
