@@ -90,11 +90,11 @@ def _key(family: Candidate, params: Params, fold: int) -> tuple[str, str, int]:
 def _fit_on_worker(
     data: FitData,
     folds: Sequence[Fold],
-    orders_levels: bool,
     family: Candidate,
     params: Params,
     fold: int,
     seed: int,
+    orders_levels: bool = False,
 ) -> _WorkerFit:
     """In a worker: fit one fold, and say what CPU that took."""
     for module in family.needs:  # seconds that would count as the fit's
