@@ -17,6 +17,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import log_loss
 
+from deepseek.automl import tabular_pack
 from deepseek.automl.blend import SIZE_WORTH, choose_blend, probabilities_of
 from deepseek.automl.develop import select_blend
 from deepseek.automl.options import ShipOptions
@@ -543,3 +544,16 @@ def test_a_bundle_has_its_levels_in_the_order_of_the_rows_to_develop_on(tmp_path
     assert by_rank == [f"city{number}" for number in range(12)]
     plain = TabularRun.of(open_data(table, options), options, orders_levels=False)
     assert all(not getattr(column.coder, "ranks", ()) for column in plain.preprocessor.columns)
+
+
+def test_fewer_rows_are_explained_for_the_evidence_where_trees_are_many(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A hundred rows by a forest of 1.5 million nodes took more than twice the budget of the run."""
+    numbers = []
+    for name, num_nodes in (("whole", tabular_pack.EXPLAIN_NODES), ("few", 1)):
+        monkeypatch.setattr(tabular_pack, "EXPLAIN_NODES", num_nodes)
+        loans = for_task(make_loans(), "regression")
+        shipped = ship(loans, target="price", out=tmp_path / name, trials=1, candidates=("xgboost",))
+        numbers.append(evidence(shipped.path, "explanation")["num_rows"])
+    assert numbers == [min(tabular_pack.EXPLAIN_ROWS, 80), tabular_pack.MIN_EXPLAIN_ROWS]
