@@ -15,7 +15,7 @@ from support.sources import tree_of
 SRC = Path(deepseek.__file__).parent
 #: In the order in which data flows. A room imports only what stands above it.
 ORDER = """
-    version telemetry moved errors http_errors null_words operating_point contracts results plugins config extras
+    version telemetry moved cores errors http_errors null_words operating_point contracts results plugins config extras
     files running page_server
     look bundle data dialogue features nn optimizers train engines compress client bench serve observe explain citations
     automl privacy integrations sklearn recipes learn cli

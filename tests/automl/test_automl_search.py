@@ -489,3 +489,57 @@ def test_a_model_that_is_not_refitted_answers_the_held_rows_as_it_was_judged(tmp
     folded = replace(options, validation=None)
     with pytest.raises(InputError, match="one fold where nothing is refitted"):
         TabularRun.of(open_data(table(200), folded), folded).develop(refit_on_held=False)
+
+
+class RecordingLinear(LinearModel):
+    """A linear model that keeps the features that it was fitted and stopped by."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def fit(self, data: FitData, params: Any, *, seed: int, validation: FitData | None = None) -> FittedCandidate:
+        assert validation is not None
+        self.seen.append((data.features, validation.features))
+        return super().fit(data, params, seed=seed, validation=validation)
+
+
+def test_each_fold_has_an_order_of_levels_of_its_own_which_no_row_to_judge_by_has_a_part_in() -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.integers(1, 13, 400)
+    target = (rng.random(400) < codes % 5 / 5).astype(np.int64)
+    features = np.stack([codes, rng.normal(size=400)], axis=1).astype(np.float32)
+    data = FitData(features, target, np.ones(400), "binary", 2, ("code", "numeric"), (13, 0), (0, 0))
+    folds = halves(400)
+
+    def features_seen(labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        family = RecordingLinear()
+        metric = METRICS["binary"]["log_loss"]
+        search = Search(replace(data, target=labels), folds, metric, 0, (family,), orders_levels=True)
+        search.run(Budget(None), num_trials=1, reserve=lambda _: 0, progress=lambda _: None)
+        return family.seen
+
+    first = features_seen(target)
+    for (fitted, judged), (fit_rows, held_out_rows) in zip(first, folds, strict=True):
+        ranks = data.rows(fit_rows).level_ranks()
+        assert np.array_equal(fitted, data.rows(fit_rows).with_ranks(ranks).features)
+        assert np.array_equal(judged, data.rows(held_out_rows).with_ranks(ranks).features)
+    assert not np.array_equal(first[0][0][:, 0], features[folds[0][0], 0])
+    turned = target.copy()
+    turned[folds[0][1]] = 1 - turned[folds[0][1]]
+    assert all(np.array_equal(*pair) for pair in zip(first[0], features_seen(turned)[0], strict=True))
+
+
+def test_a_bundle_has_its_levels_in_the_order_of_the_rows_to_develop_on(tmp_path: Path) -> None:
+    """And its answers are those of its model: the order is that of the preparation, too."""
+    rng = np.random.default_rng(0)
+    cities = [f"city{number}" for number in rng.integers(0, 12, 600)]
+    columns = {"city": np.array(cities, object), "x": rng.normal(size=600)}
+    columns["y"] = np.array([float(name[4:]) for name in cities]) + 0.5 * rng.normal(size=600)
+    table = Table(columns, {"city": "text", "x": "number", "y": "number"})
+    options = ShipOptions(target="y", out=tmp_path / "out", trials=2, candidates=("xgboost",))
+    run = TabularRun.of(open_data(table, options), options)
+    (coder,) = [column.coder for column in run.preprocessor.columns if column.name == "city"]
+    by_rank = [level for _, level in sorted(zip(coder.ranks, coder.levels, strict=True))]
+    assert by_rank == [f"city{number}" for number in range(12)]
+    plain = TabularRun.of(open_data(table, options), options, orders_levels=False)
+    assert all(not getattr(column.coder, "ranks", ()) for column in plain.preprocessor.columns)

@@ -80,6 +80,35 @@ def test_steps_past_the_end_are_said_and_are_no_silent_stall() -> None:
     assert optimizer.get_current_lr() > 0
 
 
+@pytest.mark.parametrize("kind", ["zeros", "none", "nan"])
+@pytest.mark.filterwarnings("ignore:.*all 0", "ignore:.*not finite")
+def test_a_step_that_moves_nothing_counts_into_the_length(kind: str) -> None:
+    """A training some of whose batches give no gradient ends with its rate as low as any other."""
+    model, other = make(), make()
+    optimizer, twin = (AdaptiveOptimizer(each.parameters(), total_steps=NUM_STEPS) for each in (model, other))
+    for number in range(20):
+        take_step(model, optimizer, number)
+    for _ in range(NUM_STEPS - 21):
+        for param in model.parameters():
+            value = {"zeros": 0.0, "nan": torch.nan}.get(kind)
+            param.grad = None if value is None else torch.full_like(param, value)
+        optimizer.step()
+    for number in range(NUM_STEPS - 1):
+        take_step(other, twin, number)
+    assert optimizer.param_groups[0]["cooldown"] == twin.param_groups[0]["cooldown"] == 1 / (NUM_STEPS - STABLE_STEPS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        take_step(model, optimizer, 20)
+    with pytest.warns(UserWarning, match=f"step {NUM_STEPS + 1} of a training of {NUM_STEPS}") as seen:
+        optimizer.step()
+    assert seen[0].filename == __file__
+    optimizer.expect_steps(10)
+    assert optimizer.total_steps == NUM_STEPS + 11
+    fresh = AdaptiveOptimizer(make().parameters())
+    fresh.load_state_dict(optimizer.state_dict())
+    assert fresh.param_groups[0]["cooldown"] == optimizer.param_groups[0]["cooldown"]
+
+
 def test_a_group_that_is_added_ends_with_the_others() -> None:
     model, late = make(), nn.Parameter(torch.ones(3))
     optimizer = AdaptiveOptimizer(model.parameters(), total_steps=10)

@@ -63,16 +63,17 @@ def develop(
     refit_on_held: bool = True,
     num_rows: int | None = None,
     races: bool = True,
+    orders_levels: bool = False,
     workers: Workers | None = None,
     last_fit: LastFitter | None = None,
 ) -> DevelopedModel:
     """Search within the budget, then build the model of the best blend. `refit_on_held`: False keeps it to the rows to
     fit on of the only fold, so that its outputs on the held-out rows are those of the model that is shipped.
-    `num_rows`: of another fit behind that one, by refit_on(), for which the budget keeps room. `races`: families that
-    are far behind end on their first folds. `workers`: of a cluster, which fit the folds. `last_fit`:
-    fits what is shipped, where that is not the family itself."""
-    fitter = None if workers is None else RayFolds(data, folds, seed, workers)
-    search = Search(data, folds, metric, seed, candidates, races, fitter=fitter)
+    `num_rows`: of another fit behind that one, by refit_on(), for which the budget keeps room. `races`: far families
+    end on their first folds. `orders_levels`: each fold orders the codes of `data` by the target of its own rows.
+    `workers`: of a cluster, which fit the folds. `last_fit`: fits what is shipped, where that is not the family."""
+    fitter = None if workers is None else RayFolds(data, folds, seed, workers, orders_levels=orders_levels)
+    search = Search(data, folds, metric, seed, candidates, races, fitter=fitter, orders_levels=orders_levels)
     if not refit_on_held and len(folds) != 1:
         raise InputError(
             f"there are {len(folds)} folds", expected="one fold where nothing is refitted", fix="give validation rows"

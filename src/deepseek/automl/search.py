@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.automl.blend import fit_temperature, probabilities_of, to_log_odds
-from deepseek.automl.cluster.fitter import Fold, FoldFitter, fit_fold
+from deepseek.automl.cluster.fitter import Fold, FoldFitter, LevelRanks, fit_fold, level_ranks
 from deepseek.automl.trial import NextTrials, Trial
 from deepseek.contracts import Float64
 from deepseek.extras import install_advice, is_installed, need
@@ -112,6 +112,8 @@ class Search:
     races: bool = True  # whether a family that is far behind ends on its first folds; not where a person named it
     ended: list[str] = field(default_factory=list)  # families that did
     fitter: FoldFitter | None = None  # None: folds are fitted here, one after the other
+    orders_levels: bool = False  # whether codes of levels are put in the order of the target of the rows to fit on
+    _ranks: dict[int, LevelRanks] = field(default_factory=dict)  # by fold, then by feature
 
     @property
     def held_out(self) -> NDArray[np.int64]:
@@ -258,9 +260,7 @@ class Search:
         params = family.defaults(self.data)
         fits = self._fit_folds(family, params, range(self._num_first(before)))
         seen = self.data.rows(np.concatenate([rows for _, rows in self.folds[: len(fits)]]))
-        raw = np.concatenate(
-            [fitted.margin(self.data.features[rows]) for fitted, (_, rows) in zip(fits, self.folds, strict=False)]
-        )
+        raw = self._score_held_out(fits)
         _, _, margin = to_log_odds(seen, raw, is_share=fits[0].is_share)
         loss = _plain_loss(seen, fit_temperature(seen, margin)[1])
         least = min(_plain_loss(seen, trial.margin[: len(seen.target)]) for trial in before)
@@ -269,11 +269,27 @@ class Search:
     def _fit_folds(self, family: Candidate, params: Params, folds: Sequence[int]) -> list[FittedCandidate]:
         if self.fitter is not None:
             return self.fitter.fit(family, params, folds)
-        return [fit_fold(self.data, self.folds, family, params, fold, self.seed) for fold in folds]
+        return [
+            fit_fold(self.data, self.folds[fold], family, params, self.seed, self._ranks_of(fold)) for fold in folds
+        ]
 
     def _now_s(self) -> float:
         """The CPU clock of all that fit."""
         return time.process_time() + (0.0 if self.fitter is None else self.fitter.spent_s)
+
+    def _fold_rows(self, fold: int, rows: NDArray[np.int64]) -> FitData:
+        """Rows of a fold as its models read them: the order of levels is that of the rows to fit on alone."""
+        return self.data.rows(rows).with_ranks(self._ranks_of(fold))
+
+    def _ranks_of(self, fold: int) -> LevelRanks:
+        if fold not in self._ranks:
+            self._ranks[fold] = level_ranks(self.data, self.folds[fold]) if self.orders_levels else {}
+        return self._ranks[fold]
+
+    def _score_held_out(self, fits: Sequence[FittedCandidate]) -> Float64:
+        """Raw scores (M, K) of the held-out rows of the first folds, each by the model of its fold."""
+        held_out = [self._fold_rows(fold, rows) for fold, (_, rows) in enumerate(self.folds[: len(fits)])]
+        return np.concatenate([fit.margin(rows.features) for fit, rows in zip(fits, held_out, strict=True)])
 
     def _fit(self, number: int, family: Candidate, params: Params, first: FirstFolds | None = None) -> Trial:
         """Fit a family on every fold, but those that it was fitted on before, and score what it was not fitted on."""
@@ -281,9 +297,7 @@ class Search:
         start_s = self._now_s() - first.spent_s
         others = self._fit_folds(family, params, range(len(first.fits), len(self.folds)))
         fits = _equalize_rounds([*first.fits, *others])
-        raw = np.concatenate(
-            [fitted.margin(self.data.features[rows]) for fitted, (_, rows) in zip(fits, self.folds, strict=True)]
-        )
+        raw = self._score_held_out(fits)
         fit_s = (self._now_s() - start_s) / len(self.folds)
         held_out = self.data.rows(self.held_out)
         link, floor, margin = to_log_odds(held_out, raw, is_share=fits[0].is_share)

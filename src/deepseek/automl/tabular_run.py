@@ -7,7 +7,7 @@ developed = run.develop()
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,8 +35,12 @@ NUM_FOLDS_LARGE = 4  # above, one of four judges
 #: four judges. A trial on 15,000 questions of 150 intents takes seconds a fold.
 MAX_TRIAL_SHARE = 0.3
 #: The same for the yardstick and xgboost together, of so many rows: of 34,000 by 114 features three folds of the
-#: yardstick alone took half of 20 s, and nothing else was tried. Runs on fewer rows are repeated by their trials alone.
-MAX_BOOSTED_SHARE, MIN_ROWS_ONE_FOLD = 0.5, 4_000
+#: yardstick alone took half of 20 s, and nothing else was tried. By guesses, which thousands of rows make too low: of
+#: 13,700 by 42 five folds were guessed to take 8 of 20 s, and the yardstick was all that was tried.
+MAX_BOOSTED_SHARE, MIN_ROWS_ONE_FOLD = 0.25, 4_000
+#: Fewer rows are judged by fewer folds where these two take more than so many seconds a fold, as of many classes, and
+#: more than a share of the budget on all: ten folds of 270 rows of fifteen classes took 29 of 20 s for the yardstick.
+DEAR_FOLD_S, MAX_SHARE_OF_FEW_ROWS, MIN_FOLDS = 1.0, 0.5, 3
 FIRST_BOOSTED = ("hist_gradient_boosting", "xgboost")
 
 
@@ -50,11 +54,15 @@ class TabularRun:
     warnings: list[str]
     preprocessor: Preprocessor
     candidates: tuple[Candidate, ...]
+    orders_levels: bool = True  # whether the codes of a category's levels are in the order of the target
     workers: Workers | None = None  # of a cluster, which fit
 
     @classmethod
-    def of(cls, data: SplitData, options: ShipOptions, workers: Workers | None = None) -> TabularRun:
-        """Check the data; fit the preprocessing on the development rows."""
+    def of(
+        cls, data: SplitData, options: ShipOptions, workers: Workers | None = None, *, orders_levels: bool = True
+    ) -> TabularRun:
+        """Check the data; fit the preprocessing on the development rows. `orders_levels`: False where the rows that
+        judge must have had no part in it."""
         candidates, absences = choose_candidates(options.candidates)
         if workers is not None:
             data.budget.elsewhere = lambda: workers.spent_s
@@ -66,7 +74,17 @@ class TabularRun:
         preprocessor = fit_preprocessor(data.development, kinds, target=options.target, drop=data.hidden)
         few = evidence.small_sample_warnings(data.test, options.segments, options.fairness)
         warnings = [*data.notes, *leaks, *preprocessor.notes, *absences, *few, *_unread_texts(kinds, options)]
-        return cls(data, options, kinds, warnings, preprocessor, candidates, workers)
+        run = cls(data, options, kinds, warnings, preprocessor, candidates, orders_levels, workers)
+        return run._order_levels() if orders_levels else run
+
+    def _order_levels(self) -> TabularRun:
+        """The same with codes of levels in the order of the target of the development rows, but of the user's own
+        validation rows."""
+        development, validation = self.data.development, self.data.split.validation  # which are its last rows
+        first = development.take(np.arange(development.num_rows - len(validation)))
+        target = encode_target(first, self.options.target, self.data.labels)
+        weight = row_weights(first, self.options.weights)
+        return replace(self, preprocessor=self.preprocessor.order_levels(first, target, weight, len(self.data.labels)))
 
     @property
     def task(self) -> Task:
@@ -124,8 +142,11 @@ class TabularRun:
         budget_s = self.options.budget_s
         if num_folds and num_folds * text_trial_s > MAX_TRIAL_SHARE * budget_s:
             num_folds = None
-        if num_folds and num_rows >= MIN_ROWS_ONE_FOLD and num_folds * boosted_s > MAX_BOOSTED_SHARE * budget_s:
-            num_folds = None
+        if num_folds and num_rows >= MIN_ROWS_ONE_FOLD:
+            num_folds = num_folds if num_folds * boosted_s <= MAX_BOOSTED_SHARE * budget_s else None
+        elif num_folds and boosted_s > DEAR_FOLD_S:
+            affordable = int(MAX_SHARE_OF_FEW_ROWS * budget_s / boosted_s)
+            num_folds = min(num_folds, max(MIN_FOLDS, affordable))
         folds = make_folds(
             self.data.development, split=self.data.method, target=self.options.target, task=self.task,
             num_folds=num_folds or NUM_FOLDS_LARGE, seed=self.options.seed,
@@ -189,7 +210,8 @@ class TabularRun:
             fit_data, folds, self.data.labels, metric=metric, candidates=self.candidates,
             seed=options.seed, budget=self.data.budget, num_trials=options.trials, progress=self._trial_progress(),
             refit_on_held=refit_on_held, num_rows=self.data.table.num_rows if self.refits else None,
-            races=options.candidates is None, workers=self.workers, last_fit=self.last_fit(has_test_rows=True),
+            races=options.candidates is None, orders_levels=self.orders_levels, workers=self.workers,
+            last_fit=self.last_fit(has_test_rows=True),
         )  # fmt: skip
 
     def _trial_progress(self) -> Callable[[Trial], None]:

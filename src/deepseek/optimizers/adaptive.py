@@ -26,7 +26,8 @@ Parameters are valid at all times (no train() or eval() of the optimizer). One s
 that.
 4. The direction. Adam's moments (arXiv 1412.6980, algorithm 1) with Nesterov's look-ahead (NAdam, Dozat 2016, section
    3), taken for matrices in the eigenbases of the gradients' Kronecker factors (kronecker.py). There, scales below
-   MIN_SCALE of their root mean square are rounding errors and are not blown up.
+   MIN_SCALE of their root mean square are rounding errors and are not blown up. Where the length of the training is
+   not known, and the rate that was found is not cut, the slow mean of the directions joins them (directions.py).
 5. The bounds, per tensor: the step is at most trust_t max(rms(w), MIN_RMS), trust_t falling as 1 / t at last
    (config.max_relative_step), t counting the tensor's own steps. Decoupled weight decay, which fades as 1 / t^4
    (config.decay_share): it holds a short training back from learning its rows by heart, and a long one back from
@@ -78,7 +79,6 @@ from deepseek.optimizers.config import (
     TRUST_HALF_LIFE_STEPS,
     AdaptiveConfig,
     ParameterGroup,
-    ParameterState,
     check_total_steps,
     cooldown_share,
     decay_share,
@@ -86,7 +86,7 @@ from deepseek.optimizers.config import (
     threshold_at,
     trust_share,
 )  # fmt: skip
-from deepseek.optimizers.directions import cache_sized_pieces, update_elementwise_directions, update_matrix_direction
+from deepseek.optimizers.directions import are_slow, cache_sized_pieces, count_free_steps, update_directions
 from deepseek.optimizers.regularization import Regularization
 from deepseek.optimizers.saved_state import NUM_CONTROLS, check_state, complete_group
 from deepseek.optimizers.schedules import held_change, schedule_share
@@ -157,6 +157,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             (num_params,), math.inf, dtype=torch.float32, device=device
         )  # of the root mean square of each matrix
         group["norms"] = torch.zeros(num_params, dtype=torch.float32, device=device)  # of the directions taken last
+        group["free_steps"] = torch.zeros_like(group["norms"])  # of each tensor: directions.py has them
         # The rate that the trust in each tensor allows, 0 before its first step; and the highest "lr" so far.
         group["limits"], group["peak_lr"] = torch.zeros_like(group["norms"]), float(group["lr"])
         # log of the rate relative to "lr", mean alignment and mean of its square, mean norm of the gradient; those of
@@ -167,6 +168,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         group["total_steps"], group["cooldown"] = head.get("total_steps"), head.get("cooldown", 1.0)
         group["num_skipped"] = 0  # steps of which nothing was taken; that of the first group counts
         group["num_zero"] = 0  # steps in a row whose gradients were all 0, likewise
+        group["num_calls"] = 0  # of step(), whatever came of it: what total_steps counts, likewise
 
     @property
     def total_steps(self) -> int | None:
@@ -186,17 +188,12 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
     def expect_steps(self, num_steps: int) -> None:
         """Set `total_steps` so that this many are to come. InputError for less than 1."""
         check_total_steps(num_steps)
-        self.total_steps = self._num_past + num_steps
-
-    @property
-    def _num_past(self) -> int:
-        """Steps so far; a skipped one counts as one."""
-        return int(self.param_groups[0]["step"] + self.param_groups[0]["num_skipped"])
+        self.total_steps = self.param_groups[0]["num_calls"] + num_steps
 
     def _cool_down(self) -> None:
         """Set what the end of the training leaves of the next step's rate."""
         for group in self.param_groups:
-            group["cooldown"] = cooldown_share(self._num_past, self.total_steps)
+            group["cooldown"] = cooldown_share(self.param_groups[0]["num_calls"], self.total_steps)
 
     @property
     def num_skipped_steps(self) -> int:
@@ -253,29 +250,38 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         slices = [group_slice for group in self.param_groups if (group_slice := self._slice(group)) is not None]
-        if not slices and self._group is None:
-            return loss
         head = self.param_groups[0]
-        dot, square, length = self._sums(slices, head["control"])
-        is_finite, is_zero = torch.stack([dot.isfinite() & square.isfinite(), square == 0]).tolist()
-        if not is_finite:
-            head["num_skipped"] += 1
-            warn_of_skipped(head["num_skipped"], slices)
-            self._cool_down()
-            return loss
-        head["num_zero"] = head["num_zero"] + 1 if is_zero else 0
-        if is_zero:
-            warn_of_zeros(head["num_zero"])
-            return loss
-        step = head["step"] = head["step"] + 1
-        clip = self._control(dot, square.sqrt(), length.sqrt(), head["control"], step)
-        for whole_slice in slices:
-            for part in split_slice(whole_slice):
-                _update_directions(part, clip)
-                self._move(part, head["control"], step)
-        warn_of_end(self._num_past, self.total_steps)
+        head["num_calls"] += 1
+        if slices or self._group is not None:
+            dot, square, length = self._sums(slices, head["control"])
+            flags = [torch.stack([dot.isfinite() & square.isfinite(), square == 0])]
+            is_finite, is_zero, *uses_slow = torch.cat(
+                flags + [are_slow(part).to(square.device) for part in slices]
+            ).tolist()
+            if not is_finite:
+                head["num_skipped"] += 1
+                warn_of_skipped(head["num_skipped"], slices)
+            elif is_zero:
+                head["num_zero"] += 1
+                warn_of_zeros(head["num_zero"])
+            else:
+                head["num_zero"] = 0
+                for part in slices:
+                    part.uses_slow, uses_slow = uses_slow[: len(part.params)], uses_slow[len(part.params) :]
+                self._advance(slices, dot, square.sqrt(), length.sqrt())
+        warn_of_end(head["num_calls"], self.total_steps)
         self._cool_down()
         return loss
+
+    def _advance(self, slices: list[ParameterSlice], dot: Tensor, norm: Tensor, length: Tensor) -> None:
+        """Take a step with gradients that are finite and not all 0."""
+        head = self.param_groups[0]
+        step = head["step"] = head["step"] + 1
+        clip = self._control(dot, norm, length, head["control"], step)
+        for whole_slice in slices:
+            for part in split_slice(whole_slice):
+                update_directions(part, clip)
+                self._move(part, head["control"], step)
 
     def _slice(self, group: ParameterGroup) -> ParameterSlice | None:
         """The parameters of a group that take part in this step, their state made; None where none has a gradient."""
@@ -333,18 +339,22 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             corrected = control[1:3] / (1 - BETA_ALIGNMENT ** (step - 1))
             ratio = 1 + corrected[0] / corrected[1].sqrt().clamp_min(1e-30)
             head = self.param_groups[0]
-            threshold = threshold_at(step, head["dynamic_threshold"], head["total_steps"])
+            log_felt, free_steps = self._find_widest(control)
+            threshold = threshold_at(step, head["dynamic_threshold"], head["total_steps"], free_steps)
             change = held_change((ratio - threshold).clamp(-1.0, 1.0), schedule_share(head))
-            change = change.where((change < 0) | (control[0] < self._log_felt(control)), 0.0)
+            change = change.where((change < 0) | (control[0] < log_felt), 0.0)
             # OneCycleLR and CyclicLR write an initial_lr of their own and raise "lr" above it.
             top = math.log(max(MAX_RATE / max(head["initial_lr"], float(head["lr"])), 1.0))
             control[0].add_(change, alpha=max_log_rate_change(step, head["lr_decay_rate"])).clamp_max_(top)
         return clip
 
-    def _log_felt(self, control: Tensor) -> Tensor:
-        """The logarithm of the factor up to which it may rise: RATE_ROOM times what trust let any tensor take ()."""
-        widest = [(group["limits"].max() / group["peak_lr"]).to(control.device) for group in self.param_groups]
-        return max_over_group(torch.stack(widest).max(), self._group).mul(RATE_ROOM).log()
+    def _find_widest(self, control: Tensor) -> Tensor:
+        """Of all tensors (2,): the logarithm of the factor up to which it may rise, RATE_ROOM times what trust let any
+        take; and the most steps that no bound cut."""
+        pairs = [(group["limits"].max() / group["peak_lr"], group["free_steps"].max()) for group in self.param_groups]
+        widest = torch.stack([torch.stack(pair).to(control.device) for pair in pairs]).amax(0)
+        widest = max_over_group(widest, self._group)
+        return torch.stack([widest[0].mul(RATE_ROOM).log(), widest[1]])
 
     def _move(self, part: ParameterSlice, control: Tensor, step: int) -> None:
         """Take the directions, each within its bounds."""
@@ -368,6 +378,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         )
         group["limits"][at] = limits
         rates = torch.minimum(rate, limits * schedule_share(group))
+        count_free_steps(part, rates < rate, step)
         keeps = 1 - rates * self.weight_decay_of(group, steps)
         if step >= BOUND_FROM_STEP:
             is_settled = (control[1].to(at.device) <= 0) | (rates < rate)
@@ -382,17 +393,3 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             scales = keep.to(param.device, param.dtype), pace.to(param.device, param.dtype)
             for (piece,), (step_taken,) in cache_sized_pieces([param], [direction.view_as(param)]):
                 piece.mul_(scales[0]).addcmul_(step_taken, scales[1], value=-1)
-
-
-def _update_directions(part: ParameterSlice, clip: Tensor) -> None:
-    """Where each parameter should go, kept in state["direction"]. `clip` scales the gradients."""
-    betas = part.group["betas"]
-    plain: dict[int, list[tuple[Tensor, ParameterState]]] = {}
-    for grad, state in zip(part.grads, part.states, strict=True):
-        state["step"] += 1
-        if state["eigen"]:
-            update_matrix_direction(state["step"], grad, state, clip, betas)
-        else:
-            plain.setdefault(state["step"], []).append((grad, state))
-    for step, pairs in plain.items():
-        update_elementwise_directions(step, [grad for grad, _ in pairs], [state for _, state in pairs], clip, betas)

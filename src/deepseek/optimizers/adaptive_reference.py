@@ -21,6 +21,8 @@ from deepseek.optimizers.config import (
     decay_share,
     max_log_rate_change,
     max_relative_step,
+    slow_share,
+    slow_weight,
     threshold_at,
 )
 
@@ -37,6 +39,8 @@ class TensorState:
     bases: dict[int, Tensor] = field(default_factory=dict)  # axis -> Q_L or Q_R
     bound: float = math.inf
     limit: float = 0.0  # the rate that trust allows
+    slow: Tensor | None = None  # the slow mean of u
+    free_steps: float = 0.0  # steps that the bound did not cut, less those that it did
 
 
 class AdaptiveReference:
@@ -44,7 +48,7 @@ class AdaptiveReference:
 
     def __init__(self, params: list[Tensor], config: AdaptiveConfig, total_steps: int | None = None) -> None:
         self.config, self.total_steps = config, total_steps
-        self.num_steps = self.num_skipped_steps = 0
+        self.num_steps = self.num_skipped_steps = self.num_calls = 0
         self.log_scale = self.alignment = self.square = self.usual_norm = 0.0
         self.tensors = []
         for param in params:
@@ -64,22 +68,25 @@ class AdaptiveReference:
     @property
     def end_share(self) -> float:
         """What the end of the training leaves of the next step's rate."""
-        return cooldown_share(self.num_steps + self.num_skipped_steps, self.total_steps)
+        return cooldown_share(self.num_calls, self.total_steps)
 
     def step(self, grads: list[Tensor]) -> None:
         shaped = [grad.reshape(one.mean.shape) for grad, one in zip(grads, self.tensors, strict=True)]
         norm = math.sqrt(sum(float(grad.square().sum()) for grad in shaped))
+        end_share = self.end_share
+        self.num_calls += 1
         if not math.isfinite(norm):
             self.num_skipped_steps += 1
             return
         if norm == 0:
             return
-        end_share = self.end_share
         self.num_steps += 1
         self._find_rate(shaped, norm, end_share)
         clip = self._find_clip(norm)
         for one, grad in zip(self.tensors, shaped, strict=True):
             one.direction = self._direction(one, grad * clip)
+            if one.free_steps > 0 and self.total_steps is None:
+                self._add_slow(one)
         for one in self.tensors:
             self._move(one, end_share)
 
@@ -94,7 +101,8 @@ class AdaptiveReference:
         self.square = beta * self.square + (1 - beta) * cosine**2
         correction = 1 - beta ** (self.num_steps - 1)
         ratio = 1 + (self.alignment / correction) / math.sqrt(self.square / correction)
-        threshold = threshold_at(self.num_steps, self.config.dynamic_threshold, self.total_steps)
+        free_steps = max(one.free_steps for one in self.tensors)
+        threshold = threshold_at(self.num_steps, self.config.dynamic_threshold, self.total_steps, free_steps)
         change = min(max(ratio - threshold, -1.0), 1.0)
         if end_share < k.FREE_SHARE and change >= k.HELD_CUT:
             change = 0.0  # else a falling rate would be answered by a larger factor
@@ -124,6 +132,12 @@ class AdaptiveReference:
         least = k.MIN_SCALE * math.sqrt(float(square.mean())) if is_matrix(one.param) else 0.0
         return _from_eigenbasis(one, _to_eigenbasis(one, ahead) / (square.sqrt() + least + k.EPS))
 
+    def _add_slow(self, one: TensorState) -> None:
+        """The slow mean of the directions joins them (directions.py)."""
+        before = torch.zeros_like(one.direction) if one.slow is None else one.slow
+        one.slow = before + slow_share(self.num_steps) * (one.direction - before)
+        one.direction = one.direction + slow_weight(one.free_steps) * one.slow
+
     def _turn_bases(self, one: TensorState, grad: Tensor) -> None:
         t = self.num_steps
         beta = min(k.BETA_FACTORS, 1 - 1 / (t + 1))
@@ -151,6 +165,9 @@ class AdaptiveReference:
         trust = max_relative_step(self.num_steps, self.config.trust_steps, self.total_steps)
         one.limit = trust * max(weight, k.MIN_RMS) / max(length, 1e-30)
         rate = end_share * min(self.rate, one.limit)
+        if self.num_steps >= k.SLOW_FROM_STEP and self.total_steps is None:
+            change = -1 if one.limit < self.rate else 1
+            one.free_steps = min(max(one.free_steps + change, 0), k.SLOW_RAMP_STEPS)
         keep = 1 - rate * self.config.weight_decay * decay_share(self.num_steps)
         if self.num_steps >= k.BOUND_FROM_STEP:
             is_settled = self.alignment <= 0 or one.limit < self.rate

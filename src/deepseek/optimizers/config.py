@@ -39,6 +39,9 @@ DECAY_HALF_LIFE_STEPS = 400.0  # when half of the weight decay is gone
 COOLDOWN = 0.4  # share of a training of known length in which the rate falls to 0
 THRESHOLD_SHARE, THRESHOLD_STEPS = 0.5, 400.0  # what is left of the threshold there; when half of the rest is gone
 TRUST_ROOT_STEPS = 400.0  # from when on trust there falls as the root of the steps
+SLOW_WEIGHT, SLOW_SHARE = 4.0, 9.0  # of the slow mean of directions, and that of all steps over which it is one: 1 / 9
+SLOW_FROM_STEP, SLOW_RAMP_STEPS = 200, 500.0  # from when on free steps count, and how many give it its whole weight
+SLOW_CAUTION = 0.5  # share of the way from the threshold to 1 that it goes with the slow mean's weight
 MIN_RMS = 0.03  # of a tensor's scale
 MIN_SCALE = 1e-4  # of Adam's scales in the eigenbases, relative to their root mean square
 BOUND_RATIO, BOUND_FROM_STEP, BOUND_GROWTH, BOUND_PULL = 1.2, 50, 1e-3, 0.2  # of the size of a matrix
@@ -119,15 +122,18 @@ def trust_share(step: Count, half: float = TRUST_HALF_LIFE_STEPS, total_steps: i
     return 1 / (1 + step / half / root)
 
 
-def threshold_at(step: float, dynamic_threshold: float, total_steps: int | None) -> float:
+def threshold_at(step: float, dynamic_threshold: float, total_steps: int | None, free_steps: Count = 0.0) -> Count:
     """The ratio under which the rate is cut, after so many steps. Where the length of the training is known, late steps
-    may go farther past the minimum along their direction: its end makes up for it.
+    may go farther past the minimum along their direction: its end makes up for it. Where it is not, and the slow mean
+    of directions joins them after so many steps that no bound cut, less far: it makes the way, and they the noise.
 
     >>> threshold_at(400, 0.8, None), round(threshold_at(0, 0.8, 2000), 3), round(threshold_at(400, 0.8, 2000), 3)
     (0.8, 0.8, 0.6)
+    >>> threshold_at(900, 0.8, None, free_steps=500.0)
+    0.9
     """
     if total_steps is None:
-        return dynamic_threshold
+        return dynamic_threshold + free_steps * ((1 - dynamic_threshold) * SLOW_CAUTION / SLOW_RAMP_STEPS)
     return dynamic_threshold * (1 - (1 - THRESHOLD_SHARE) * step / (step + THRESHOLD_STEPS))
 
 
@@ -142,6 +148,24 @@ def cooldown_share(num_steps: int, total_steps: int | None) -> float:
         return 1.0
     length = max(1, round(COOLDOWN * total_steps))
     return min(1.0, max(1, total_steps - num_steps) / length)
+
+
+def slow_share(step: Count) -> Count:
+    """The share with which a tensor's direction enters the slow mean of them, after so many steps of its own.
+
+    >>> slow_share(90), round(slow_share(9000), 6)
+    (0.05, 0.00099)
+    """
+    return SLOW_SHARE / (step + 10 * SLOW_SHARE)
+
+
+def slow_weight(free_steps: Count) -> Count:
+    """What the slow mean of a tensor is multiplied by, after so many steps that its bound did not cut.
+
+    >>> slow_weight(0), slow_weight(250.0), slow_weight(500.0)
+    (0.0, 2.0, 4.0)
+    """
+    return free_steps * (SLOW_WEIGHT / SLOW_RAMP_STEPS)
 
 
 def decay_share(step: Any) -> Any:

@@ -39,9 +39,10 @@ def complete_group(group: ParameterGroup, device: torch.device) -> None:
     usual = {
         "trust_steps": TRUST_HALF_LIFE_STEPS, "betas": (BETA1, BETA2), "num_skipped": 0, "num_zero": 0,
         "total_steps": None, "cooldown": 1.0, "peak_lr": max(float(group["lr"]), group["initial_lr"]),
-        "limits": torch.zeros_like(group["norms"]),
+        "limits": torch.zeros_like(group["norms"]), "free_steps": torch.zeros_like(group["norms"]),
+        "num_calls": group["step"] + group.get("num_skipped", 0),
     }  # fmt: skip
     for name, value in usual.items():
         group.setdefault(name, value)
-    for name in ("control", "bounds", "norms", "limits"):
+    for name in ("control", "bounds", "norms", "limits", "free_steps"):
         group[name] = group[name].to(device, copy=True)

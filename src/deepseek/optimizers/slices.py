@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ class ParameterSlice:
     grads: list[Tensor]  # the same part, in the shape of the moments
     states: list[ParameterState]
     whole: list[nn.Parameter]  # the parameters themselves, which may be sharded
+    uses_slow: list[bool] = field(default_factory=list)  # whether the slow mean of directions joins each in this step
 
     @property
     def sizes(self) -> Tensor:
@@ -33,8 +34,7 @@ def split_slice(part: ParameterSlice) -> list[ParameterSlice]:
         return [part]
     return [
         ParameterSlice(part.group, part.at[i : i + 1], part.params[i : i + 1], part.grads[i : i + 1],
-        part.states[i : i + 1],
-              part.whole[i : i + 1])
+        part.states[i : i + 1], part.whole[i : i + 1], part.uses_slow[i : i + 1])
         for i in range(len(part.params))
     ]  # fmt: skip
 

@@ -163,7 +163,7 @@ def run_fraud(table: Table, options: FraudOptions) -> FraudResult:
     limits = options.limits
     _check_limits(limits, int((verdicts[held] == 0).sum()), len(held), periods)
     shipping = _ship_options(rows, held, test, options)
-    run = TabularRun.of(open_data(rows.take(train), shipping), shipping)
+    run = TabularRun.of(open_data(rows.take(train), shipping), shipping, orders_levels=False)
     developed = run.develop(refit_on_held=False)  # a bound on held rows says nothing of trees that learned from them
     raw = _RawColumns(
         verdicts == 1, table.column(options.columns.amount), rows.column(options.columns.time).astype(np.int64)

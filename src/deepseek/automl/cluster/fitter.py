@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from deepseek.train.candidates import Candidate, FitData, FittedCandidate, Params
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to judge on
+LevelRanks = dict[int, NDArray[np.int64]]  # by feature
 
 
 class FoldFitter(Protocol):
@@ -33,9 +34,14 @@ class FoldFitter(Protocol):
     def fit(self, family: Candidate, params: Params, folds: Sequence[int]) -> list[FittedCandidate]: ...
 
 
+def level_ranks(data: FitData, fold: Fold) -> LevelRanks:
+    """The order of the levels of each code, by the target of the rows to fit on alone."""
+    return data.rows(fold[0]).level_ranks()
+
+
 def fit_fold(
-    data: FitData, folds: Sequence[Fold], family: Candidate, params: Params, fold: int, seed: int
+    data: FitData, fold: Fold, family: Candidate, params: Params, seed: int, ranks: LevelRanks
 ) -> FittedCandidate:
-    """A family fitted on the rows of one fold; those that judge may stop it early."""
-    fit_rows, held_out_rows = (data.rows(rows) for rows in folds[fold])
+    """A family fitted on the rows of one fold, whose codes have these ranks; those that judge may stop it early."""
+    fit_rows, held_out_rows = (data.rows(rows).with_ranks(ranks) for rows in fold)
     return family.fit(fit_rows, params, seed=seed, validation=held_out_rows)

@@ -1,6 +1,6 @@
 """Folds of the search as tasks of Ray: each is fitted by a worker, and its loss is judged here.
 
-    folds = RayFolds(data, folds, seed, workers)
+    folds = RayFolds(data, folds, seed, workers, orders_levels=True)
     search = Search(data, ..., fitter=folds)
 
 Rows lie once on each machine, in Ray's object store; back comes what was fitted, without rows. A fold is fitted by one
@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NoReturn
 
-from deepseek.automl.cluster.fitter import Fold, fit_fold
+from deepseek.automl.cluster.fitter import Fold, fit_fold, level_ranks
 from deepseek.automl.cluster.workers import MAX_RETRIES, Workers, get_results
 from deepseek.train.candidates import Candidate, FitData, FittedCandidate, Params
 
@@ -23,10 +23,13 @@ from deepseek.train.candidates import Candidate, FitData, FittedCandidate, Param
 class RayFolds:
     """The FoldFitter of a search whose folds are fitted on a cluster."""
 
-    def __init__(self, data: FitData, folds: Sequence[Fold], seed: int, workers: Workers) -> None:
+    def __init__(
+        self, data: FitData, folds: Sequence[Fold], seed: int, workers: Workers, *, orders_levels: bool
+    ) -> None:
         import ray
 
-        self._rows, self._folds, self._seed, self._workers = ray.put(data), ray.put(tuple(folds)), seed, workers
+        self._rows, self._folds = ray.put(data), ray.put(tuple(folds))
+        self._seed, self._workers, self._orders_levels = seed, workers, orders_levels
         self._task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(_fit_on_worker)
         self._running: dict[tuple[str, str, int], Any] = {}  # references of what was begun and not fetched, by _key()
 
@@ -46,7 +49,9 @@ class RayFolds:
             key = _key(family, params, fold)
             if key not in self._running:
                 task = self._task.options(name=f"{family.name}, fold {fold}")
-                self._running[key] = task.remote(self._rows, self._folds, family, dict(params), fold, self._seed)
+                self._running[key] = task.remote(
+                    self._rows, self._folds, family, dict(params), fold, self._seed, self._orders_levels
+                )
 
     def fit(self, family: Candidate, params: Params, folds: Sequence[int]) -> list[FittedCandidate]:
         """What was fitted on each of these folds."""
@@ -83,14 +88,16 @@ def _key(family: Candidate, params: Params, fold: int) -> tuple[str, str, int]:
 
 
 def _fit_on_worker(
-    data: FitData, folds: Sequence[Fold], family: Candidate, params: Params, fold: int, seed: int
-) -> _WorkerFit:
+    data: FitData, folds: Sequence[Fold], family: Candidate, params: Params, fold: int, seed: int,
+    orders_levels: bool,
+) -> _WorkerFit:  # fmt: skip
     """In a worker: fit one fold, and say what CPU that took."""
     for module in family.needs:  # seconds that would count as the fit's
         importlib.import_module(module)
     start_s = time.process_time()
     rows = _OneThread(**{each.name: getattr(data, each.name) for each in fields(FitData)})
-    fitted = fit_fold(rows, folds, family, params, fold, seed)
+    ranks = level_ranks(data, folds[fold]) if orders_levels else {}
+    fitted = fit_fold(rows, folds[fold], family, params, seed, ranks)
     return _WorkerFit(_without_weights(fitted), time.process_time() - start_s)
 
 

@@ -87,8 +87,8 @@ def serve_on_cluster(options: ClusterOptions, verb_options: JsonObject) -> None:
 def make_plan(options: ClusterOptions, verb_options: JsonObject) -> ClusterPlan:
     """What runs where, from the options and the environment. Every model is opened here first."""
     from deepseek.cli.support.serving import read_settings
+    from deepseek.cores import num_cores
     from deepseek.serve.cluster.plan import ClusterPlan, ReplicaRange
-    from deepseek.serve.core.cores import num_cores
 
     keys = verb_options["api_keys"]
     same = ("host", "port", "batch_size", "workers", "log_level", "max_rows", "coalesce", "allowed_hosts")

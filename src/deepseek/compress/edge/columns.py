@@ -49,11 +49,12 @@ def _column_numbers(coder: ColumnEncoder, values: Values) -> Float64:
         return np.where(np.isnat(timestamps.astype("datetime64[ms]")), np.nan, timestamps.astype(np.float64))
     features = np.zeros((len(values), len(coder.parts)), np.float32)
     marks = coder.encode(values, features)
-    codes = features[:, 0].astype(np.float64)
-    codes[list(marks.imputed)] = np.nan
+    codes = features[:, 0]
+    numbers = (coder.numbers_of(codes) if isinstance(coder, CategoryEncoder) else codes).astype(np.float64)
+    numbers[list(marks.imputed)] = np.nan
     if coder.parts[-1].kind == "missing":
-        codes[features[:, -1] == 1] = np.nan
-    return codes
+        numbers[features[:, -1] == 1] = np.nan
+    return numbers
 
 
 def columns_c(preprocessor: Preprocessor) -> str:
@@ -65,6 +66,8 @@ def columns_c(preprocessor: Preprocessor) -> str:
             parts.append(ctext.array_definition(f"values_{index}", np.array(coder.levels, np.float64)))
         if isinstance(coder, CategoryEncoder) and coder.levels:
             parts.append(ctext.string_array(f"levels_{index}", coder.levels))
+            if coder.ranks:
+                parts.append(ctext.array_definition(f"ranks_{index}", np.array(coder.ranks, np.int16)))
     rows = ",\n".join(f"    {{{', '.join(_column_struct(coder, index))}}}" for index, coder in enumerate(coders))
     parts.append(f"static const struct column columns[] = {{\n{rows}\n}};\n")
     parts.append(_level_table(coders))
@@ -83,13 +86,14 @@ def _column_struct(coder: ColumnEncoder, index: int) -> list[str]:
     fallback = offset = 0.0
     num_levels = first_hot = used = 0
     hot = sum(part.kind == "onehot" for part in coder.parts)
-    values = "0"
+    values = ranks = "0"
     if isinstance(coder, NumberEncoder):
         fallback, offset = coder.median, coder.offset
         values = f"values_{index}" if hot else "0"
     elif isinstance(coder, CategoryEncoder):
         kind, num_levels = "CATEGORY", len(coder.levels)
         first_hot = 2 if num_levels == 2 else 1
+        ranks = f"ranks_{index}" if coder.ranks else "0"
     elif isinstance(coder, BooleanEncoder):
         kind, fallback = "BOOLEAN", coder.mode
     elif isinstance(coder, DatetimeEncoder):
@@ -103,6 +107,7 @@ def _column_struct(coder: ColumnEncoder, index: int) -> list[str]:
         ctext.double_literal(offset),
         *counts,
         values,
+        ranks,
         f"{used}u",
     ]
 

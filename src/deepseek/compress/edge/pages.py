@@ -74,11 +74,11 @@ class DeviceInput:
     sends: str  # meaning of the number, for people
     kind: str | None = None  # of a raw column
     shape: tuple[int, ...] | None = None  # of a tensor's row
-    levels: tuple[str, ...] | None = None  # of a category, whose codes count from 1
+    levels: tuple[str, ...] | None = None  # of a category, whose numbers count from 1
 
     def to_dict(self) -> JsonObject:
         """An entry of "inputs" in edge.json."""
-        levels = None if self.levels is None else {level: code for code, level in enumerate(self.levels, 1)}
+        levels = None if self.levels is None else {level: number for number, level in enumerate(self.levels, 1)}
         shape = None if self.shape is None else list(self.shape)
         entry = {"name": self.name, "kind": self.kind, "shape": shape, "sends": self.sends, "levels": levels}
         return {key: value for key, value in entry.items() if value is not None}

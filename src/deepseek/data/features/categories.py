@@ -33,15 +33,21 @@ MIN_FREE_TEXT_WORDS = 3  # text of so many words that seldom repeats is free tex
 
 @dataclass(frozen=True)
 class CategoryEncoder:
-    """Levels are numbered from 1, the most frequent first; 0 is missing, unseen or rare."""
+    """Levels are numbered from 1, the most frequent first; 0 is missing, unseen or rare. The code of a level is its
+    number, or its rank by the target (level_order.py)."""
 
     levels: tuple[str, ...]
     num_onehots: int  # for the first levels; with two levels, only for the second
     seen_missing: bool = False
     example_level: str = ""
+    ranks: tuple[int, ...] = ()  # of each level from 1; empty where its code is its number
 
     dtype: ClassVar[str] = "str"
     expected: ClassVar[str] = "text or a number, or null where it is missing"
+
+    def __post_init__(self) -> None:
+        if self.ranks and sorted(self.ranks) != list(range(1, len(self.levels) + 1)):
+            raise ValueError(f"{len(self.ranks)} ranks are not an order of {len(self.levels)} levels")
 
     @property
     def parts(self) -> tuple[EncodedFeature, ...]:
@@ -50,24 +56,28 @@ class CategoryEncoder:
         return (EncodedFeature("", "code", len(self.levels) + 1), *onehots, *missing)
 
     def encode(self, values: Values, out: Float32) -> ReplacedRows:
-        codes, missing, unseen = self._codes(values)
-        out[:, 0] = codes
+        numbers, missing, unseen = self._numbers(values)
+        out[:, 0] = self._codes[numbers]
         first = self.levels.index(self._hot[0]) + 1 if self._hot else 0
         for index in range(len(self._hot)):
-            out[:, 1 + index] = codes == first + index
+            out[:, 1 + index] = numbers == first + index
         if self.seen_missing:
             out[:, -1] = 0.0
             out[missing, -1] = 1.0
         return ReplacedRows(() if self.seen_missing else missing, unseen)
 
     def quick(self) -> Callable[[Any], FeatureValues | None]:
-        return {level: self._cells(code, 0.0) for level, code in self._code_of.items()}.get
+        return {level: self._cells(number, 0.0) for level, number in self._number_of.items()}.get
 
     def careful(self, value: Any) -> tuple[FeatureValues, ReplacementReason | None]:
-        code = self._code(value)
-        if code is None:
+        number = self._number(value)
+        if number is None:
             return self._cells(0, 1.0), None if self.seen_missing else "imputed"
-        return self._cells(code, 0.0), None if code else "unseen"
+        return self._cells(number, 0.0), None if number else "unseen"
+
+    def numbers_of(self, codes: NDArray[Any]) -> NDArray[np.int64]:
+        """The numbers of the levels (N,) of these codes (N,)."""
+        return np.argsort(self._codes)[np.asarray(codes, np.int64)]
 
     def example(self) -> Any:
         return self.example_level or None
@@ -77,10 +87,15 @@ class CategoryEncoder:
         return self.levels[1:2] if len(self.levels) == 2 else self.levels[: self.num_onehots]
 
     @cached_property
-    def _code_of(self) -> dict[str, int]:
-        return {level: code for code, level in enumerate(self.levels, 1)}
+    def _number_of(self) -> dict[str, int]:
+        return {level: number for number, level in enumerate(self.levels, 1)}
 
-    def _code(self, value: Any) -> int | None:
+    @cached_property
+    def _codes(self) -> NDArray[np.int64]:
+        """The code of each number (L + 1,), of 0 as well."""
+        return np.array([0, *(self.ranks or range(1, len(self.levels) + 1))])
+
+    def _number(self, value: Any) -> int | None:
         """0 for a level that is not known, None for a missing value. What a file holds as 1.0 or true is
         read back as a number or a boolean where a whole column is so: their other spellings are tried."""
         level = level_name(value)
@@ -89,34 +104,34 @@ class CategoryEncoder:
         spellings = [level]
         if isinstance(value, (bool, float)):
             spellings += [level.lower(), level.upper(), repr(value)]
-        return next((self._code_of[spelling] for spelling in spellings if spelling in self._code_of), 0)
+        return next((self._number_of[spelling] for spelling in spellings if spelling in self._number_of), 0)
 
-    def _cells(self, code: int, missing: float) -> FeatureValues:
-        level = self.levels[code - 1] if code else None
+    def _cells(self, number: int, missing: float) -> FeatureValues:
+        level = self.levels[number - 1] if number else None
         onehots = (float(level == hot) for hot in self._hot)
-        return (float(code), *onehots, *((missing,) if self.seen_missing else ()))
+        return (float(self._codes[number]), *onehots, *((missing,) if self.seen_missing else ()))
 
-    def _codes(self, values: Values) -> tuple[NDArray[np.int64], list[int], list[int]]:
-        """Codes (N,), the rows whose value is missing, and the rows whose level is unknown."""
+    def _numbers(self, values: Values) -> tuple[NDArray[np.int64], list[int], list[int]]:
+        """Numbers of levels (N,), the rows whose value is missing, and the rows whose level is unknown."""
         values = to_list(values)
-        get = self._code_of.get
+        get = self._number_of.get
         try:
-            codes = [get(value, -1) for value in values]
+            numbers = [get(value, -1) for value in values]
         except TypeError:  # a list or an object cannot be looked up: name its row
-            codes = [-1] * len(values)
-        odd_rows = [row for row, code in enumerate(codes) if code < 0]
+            numbers = [-1] * len(values)
+        odd_rows = [row for row, number in enumerate(numbers) if number < 0]
         missing, unseen = [], []
         try:
-            odd_codes = map_distinct([values[row] for row in odd_rows], self._code)
+            odd_numbers = map_distinct([values[row] for row in odd_rows], self._number)
         except BadValueError as error:
             raise BadValueError(odd_rows[error.row], error.value) from error
-        for row, code in zip(odd_rows, odd_codes, strict=True):
-            codes[row] = code or 0
-            if code is None:
+        for row, number in zip(odd_rows, odd_numbers, strict=True):
+            numbers[row] = number or 0
+            if number is None:
                 missing.append(row)
-            elif code == 0:
+            elif number == 0:
                 unseen.append(row)
-        return np.array(codes, np.int64), missing, unseen
+        return np.array(numbers, np.int64), missing, unseen
 
 
 class Categories:

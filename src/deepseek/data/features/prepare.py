@@ -20,12 +20,15 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepseek.bundle.fields import parse_value
 from deepseek.bundle.manifest import Input
-from deepseek.contracts import Batch, Float32, JsonObject, Record
+from deepseek.contracts import Batch, Float32, Float64, JsonObject, Record
+from deepseek.data.features.categories import CategoryEncoder
 from deepseek.data.features.datetimes import DatetimeEncoder
 from deepseek.data.features.kinds import group_reason, identifier_reason
+from deepseek.data.features.level_order import MIN_LEVELS, rank_levels
 from deepseek.data.features.modality import ColumnEncoder, ColumnProfile, FeatureKind, Modality
 from deepseek.data.features.numerics import NumberEncoder
 from deepseek.data.features.registry import modality, modality_of_kind
@@ -136,6 +139,22 @@ class Preprocessor:
             if feature.kind == "numeric" and feature.column in numbers
         ]
         return replace(self, support=TrainingSupport.of(features, places))
+
+    def order_levels(self, table: Table, target: NDArray[Any], weight: Float64, num_classes: int) -> Preprocessor:
+        """The same with codes of a category's levels in the order of the target, of classes or values, in the rows of
+        this table, with weights (N,). `num_classes`: 0 of values."""
+
+        def order(column: Column) -> Column:
+            coder = column.coder
+            if not isinstance(coder, CategoryEncoder) or len(coder.levels) < MIN_LEVELS:
+                return column
+            encoded = np.empty((table.num_rows, len(coder.parts)), np.float32)
+            coder.encode(_column_values(table, column), encoded)
+            numbers = coder.numbers_of(encoded[:, 0])
+            ranks = rank_levels(numbers, len(coder.levels) + 1, target, weight, num_classes)
+            return replace(column, coder=replace(coder, ranks=tuple(ranks[1:].tolist())))
+
+        return replace(self, columns=tuple(map(order, self.columns)))
 
     def _flag_beyond(self, batch: Batch) -> Batch:
         flags = () if self.support is None else self.support.flags(batch.features, self._owners)

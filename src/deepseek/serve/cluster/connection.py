@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from deepseek.contracts import JsonObject
+from deepseek.cores import num_cores
 from deepseek.errors import CheckError, InputError
 from deepseek.extras import is_installed, need
-from deepseek.serve.core.cores import num_cores
 
 KNOCK_S = 10.0  # in which a head node takes a connection
 OWN_CLUSTER = "ray"  # as an option: one on this machine, that ends with the run

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deepseek.cores import num_cores
 from deepseek.errors import InputError
-from deepseek.serve.core.cores import num_cores
 from deepseek.serve.core.hosts import parse_host_names
 
 MIB = 1 << 20

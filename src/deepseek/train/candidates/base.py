@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64, Task
+from deepseek.cores import num_cores
+from deepseek.data.features.level_order import MIN_LEVELS, rank_levels
 from deepseek.extras import renamed_attributes
 from deepseek.nn.model import PartWeights
 
@@ -55,12 +56,31 @@ class FitData:
         warnings.warn("FitData.constrained is now FitData.is_constrained", DeprecationWarning, stacklevel=2)
         return self.is_constrained
 
+    def level_ranks(self) -> dict[int, NDArray[np.int64]]:
+        """Of each column of codes with more than two levels the rank (L,) of every code by the target of these rows."""
+        return {
+            place: rank_levels(
+                self.features[:, place].astype(np.int64), num_levels, self.target, self.weight, self.num_classes
+            )
+            for place, (kind, num_levels) in enumerate(zip(self.kinds, self.num_levels, strict=True))
+            if kind == "code" and num_levels - 1 >= MIN_LEVELS
+        }
+
+    def with_ranks(self, ranks: Mapping[int, NDArray[np.int64]]) -> FitData:
+        """The same rows with ranks of level_ranks() as their codes."""
+        if not ranks:
+            return self
+        features = self.features.copy()
+        for place, rank_of in ranks.items():
+            features[:, place] = rank_of[features[:, place].astype(np.int64)]
+        return replace(self, features=features)
+
     def rows(self, index: NDArray[np.int64]) -> FitData:
         return replace(self, features=self.features[index], target=self.target[index], weight=self.weight[index])
 
     def num_threads(self, *, worth_cells: int = 300_000) -> int:
         """One thread below `worth_cells` numbers, where handing over costs more than it saves."""
-        return 1 if self.features.size < worth_cells else os.cpu_count() or 1
+        return 1 if self.features.size < worth_cells else num_cores()
 
 
 @dataclass(frozen=True)

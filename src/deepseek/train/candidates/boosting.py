@@ -42,7 +42,10 @@ class XGBoost:
         return True
 
     def cost_s(self, data: FitData) -> float:
-        return 0.1 + (0.03 + 1e-6 * data.features.size) * data.num_margins
+        of_many = (
+            0.4 * min(1.0, len(data.target) / 3_000) if data.num_margins > 1 else 0.0
+        )  # of some hundred small trees
+        return 0.1 + (0.03 + of_many + 1e-6 * data.features.size) * data.num_margins
 
     def defaults(self, data: FitData) -> Params:
         return {
@@ -158,7 +161,8 @@ class HistGradientBoosting:
         return not (data.is_constrained and data.task == "multiclass")
 
     def cost_s(self, data: FitData) -> float:
-        return 0.3 + 1e-6 * data.features.size * data.num_margins
+        of_many = 0.1 if data.num_margins > 1 else 0.0  # of a hundred trees, however few the rows
+        return 0.3 + (of_many + 1e-6 * data.features.size) * data.num_margins
 
     def defaults(self, data: FitData) -> Params:
         return {}

@@ -6,6 +6,7 @@ struct column {
     double offset;         /* subtracted from a number; the first moment of training */
     int num_levels, first_hot, num_hot;
     const double *levels; /* of a number that is one of a few */
+    const int16_t *ranks; /* codes of the levels, where they are not their numbers */
     unsigned used;        /* of a moment: days 1, hour 2, weekday 4, month 8 */
 };
 
@@ -43,11 +44,11 @@ static float *column_features(const struct column *c, double value, float *out)
         for (i = 0; i < c->num_hot; i++)
             *out++ = value == c->levels[i] ? 1.0f : 0.0f;
         break;
-    case CATEGORY: /* a code that no level has is 0, as in training */
+    case CATEGORY: /* a number that no level has is 0, as in training */
         is_missing = isnan(value) != 0;
         if (value >= 1 && value <= c->num_levels && value == floor(value))
             code = (int)value;
-        *out++ = (float)code;
+        *out++ = (float)(code && c->ranks ? c->ranks[code - 1] : code);
         for (i = 0; i < c->num_hot; i++)
             *out++ = code == c->first_hot + i ? 1.0f : 0.0f;
         break;

@@ -24,7 +24,6 @@ Shapes: N rows, F features, P columns, M nodes of a group of trees, n nodes of a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.contracts import Float32, Float64
+from deepseek.cores import num_cores
 from deepseek.nn.trees import ALL_MARGINS, LEAF, TreeTable
 
 MAX_GROUP_NODES = 1 << 16  # of trees that are walked together; more only where one tree has more
@@ -89,7 +89,7 @@ class TreeWalk:
 
     def __init__(self, table: TreeTable, margin: int, *, column_of: NDArray[np.int64], num_threads: int = 1) -> None:
         self._num_columns = int(column_of.max()) + 1
-        self._num_threads = num_threads or os.cpu_count() or 1
+        self._num_threads = num_threads or num_cores()
         self._bias = float(table.bias[margin])
         values = table.leaves[:, margin if table.leaves.shape[1] > 1 else 0].astype(np.float64)
         trees = np.flatnonzero((table.output == ALL_MARGINS) | (table.output == margin))

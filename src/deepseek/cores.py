@@ -1,9 +1,10 @@
-"""How many cores a server may use: those that its processes may run on, less where a container has a smaller share.
+"""How many cores this process may use: those that it may run on, less where a container has a smaller share.
 
     num_cores()      # 4 in a container with `cpus: 4`, on a machine with 64
 
-`docker run --cpus`, Compose and Kubernetes hide no core; they limit the time on all of them. With an engine process for
-each core of the machine, a container would spend its share on switching between them.
+`docker run --cpus`, Compose and Kubernetes hide no core; they limit the time on all of them. With an engine process or
+a thread for each core of the machine, a container would spend its share on switching and waiting: two OpenMP threads on
+one core take several times the CPU seconds of one.
 Source: https://docs.kernel.org/admin-guide/cgroup-v2.html (cpu.max) and scheduler/sched-bwc.html (cpu.cfs_quota_us).
 """
 
@@ -16,12 +17,9 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def num_cores(cgroup: Path = CGROUP) -> int:
-    """The number of cores, at least 1. A fraction of a core is cut off.
-
-    >>> num_cores(Path("/no/such/folder")) == len(os.sched_getaffinity(0))
-    True
-    """
-    allowed = len(os.sched_getaffinity(0))
+    """The number of cores, at least 1. A fraction of a core is cut off. Where the system cannot bind a process to
+    cores, as macOS cannot, all count."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = _cpu_quota(cgroup)
     return allowed if share is None else max(1, min(allowed, int(share)))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from deepseek.cores import num_cores
 from deepseek.serve.core.config import Settings
-from deepseek.serve.core.cores import num_cores
 
 ALL = len(os.sched_getaffinity(0))
 
@@ -48,3 +50,22 @@ def test_workers_are_dealt_out_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.read({"WORKERS": "auto"}).workers == 4
     assert Settings.read({"FRONT_ENDS": "2"}, front_ends=2).workers == 2
     assert Settings.read({"WORKERS": "7"}).workers == 7
+
+
+def test_a_process_bound_to_one_core_fits_with_one_thread() -> None:
+    """Two OpenMP threads would wait for each other by turning in circles."""
+    words = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
+        "import numpy as np; from deepseek.train.candidates import FitData;"
+        "x = np.zeros((40_000, 40), np.float32);"
+        "data = FitData(x, x[:, 0], x[:, 0], 'regression', 0, ('numeric',) * 40, (0,) * 40, (0,) * 40);"
+        "print(data.num_threads())"
+    )
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1"]
+
+
+def test_where_processes_are_not_bound_to_cores_all_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    assert num_cores(tmp_path) == 12
