@@ -232,8 +232,17 @@ def unseen(plan: Plan) -> Claims:
 
 def plain_cost(plan: Plan) -> Claims:
     """CPU time of a step beside AdamW(foreach=True), in turn: 25 million parameters in matrices without eigenbases."""
-    model = nn.Sequential(*(nn.Linear(1024, 1024) for _ in range(24)))
-    return [cost_claim("step_cost", "24 layers 1024 x 1024", model, 1.3, num_rounds=5 if plan.quick else 15)]
+    return [cost_claim("step_cost", "24 layers 1024 x 1024", large_net(), 1.3, 5 if plan.quick else 15)]
+
+
+def known_length_cost(plan: Plan) -> Claims:
+    """The same with `total_steps`, as train/ has it."""
+    what = "24 layers 1024 x 1024, total_steps given"
+    return [cost_claim("step_cost_known_length", what, large_net(), 1.3, 5 if plan.quick else 15, total_steps=10**6)]
+
+
+def large_net() -> nn.Module:
+    return nn.Sequential(*(nn.Linear(1024, 1024) for _ in range(24)))
 
 
 def small_cost(plan: Plan) -> Claims:
@@ -250,13 +259,18 @@ def eigenbases_cost(plan: Plan) -> Claims:
     return [cost_claim("step_cost_eigenbases", "60 layers 128 x 128", model, None, num_rounds=5 if plan.quick else 10)]
 
 
-def cost_claim(name: str, what: str, model: nn.Module, bar: float | None, num_rounds: int) -> dict[str, Any]:
+def cost_claim(
+    name: str, what: str, model: nn.Module, bar: float | None, num_rounds: int, total_steps: int | None = None
+) -> dict[str, Any]:
     """Both optimizers are past their dear first steps, and each tensor has all the state that a long training gives it.
     Gradients are noise, of four steps in turn: at one gradient for ever the rate would rise until all bounds cut it."""
     num_steps, warmup = 5, SLOW_FROM_STEP + 10
     generator = torch.Generator().manual_seed(0)
     contenders = []
-    for make in (AdaptiveOptimizer, lambda params: torch.optim.AdamW(params, lr=1e-3, foreach=True)):
+    for make in (
+        lambda params: AdaptiveOptimizer(params, total_steps=total_steps),
+        lambda params: torch.optim.AdamW(params, lr=1e-3, foreach=True),
+    ):
         params = list(copy.deepcopy(model).parameters())
         contenders.append((params, make(params)))
     num_params = sum(param.numel() for param in model.parameters())
@@ -334,6 +348,7 @@ def race(name: str, seed: int) -> tuple[dict[str, float], ...]:
 #: What is measured together -> the claims that come of it.
 PARTS: dict[Callable[..., Claims], tuple[str, ...]] = {
     plain_cost: ("step_cost",),
+    known_length_cost: ("step_cost_known_length",),
     small_cost: ("step_cost_small_tensors",),
     steps: ("steps_to_target", "steps_tuning_tasks", "steps_report_only_tasks", *(f"steps_against_{p}" for p in PEERS)),
     final: ("final_metric",),

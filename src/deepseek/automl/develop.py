@@ -71,9 +71,9 @@ def develop(
     fit on of the only fold, so that its outputs on the held-out rows are those of the model that is shipped.
     `num_rows`: of another fit behind that one, by refit_on(), for which the budget keeps room. `races`: far families
     end on their first folds. `orders_levels`: each fold orders the codes of `data` by the target of its own rows.
-    `workers`: of a cluster, which fit the folds. `last_fit`: fits what is shipped, where that is not the family."""
+    `workers`: of a cluster, which fit the folds. `last_fit`: what is shipped, where that is not the family itself."""
     fitter = None if workers is None else RayFolds(data, folds, seed, workers, orders_levels=orders_levels)
-    search = Search(data, folds, metric, seed, candidates, races, fitter=fitter, orders_levels=orders_levels)
+    search = Search(data, folds, metric, seed, candidates, races, orders_levels=orders_levels, fitter=fitter)
     if not refit_on_held and len(folds) != 1:
         raise InputError(
             f"there are {len(folds)} folds", expected="one fold where nothing is refitted", fix="give validation rows"
@@ -82,18 +82,7 @@ def develop(
     # a refit sees more rows than a fold did
     growth = (len(fit_data.target) + (num_rows or 0)) / len(folds[0][0])
 
-    def reserve(trials: Sequence[Trial]) -> float:
-        best: dict[str, float] = {}
-        for trial in sorted(trials[1:], key=lambda t: t.loss):
-            best.setdefault(trial.family, trial.refit_s)
-        fits = sum(list(best.values())[:RESERVED_FAMILIES]) + trials[0].refit_s
-        return FINISH_S + FINISH_ROW_S * len(data.target) + 1.25 * growth * fits
-
-    try:
-        trials = search.run(budget, num_trials=num_trials, reserve=reserve, progress=progress)
-    finally:
-        if fitter is not None:
-            fitter.close()
+    trials = _run_search(search, fitter, budget, growth, num_trials=num_trials, progress=progress)
     held_out = data.rows(search.held_out)
     scale: MarginScale = "target units" if data.task == "regression" else "log-odds"
     blend = select_blend(trials, held_out, metric, scale, seed)
@@ -117,6 +106,31 @@ def develop(
     return DevelopedModel(
         model, baseline, tuple(trials), blend, held_out, output, baseline_output, search.held_out, tuple(search.ended)
     )  # fmt: skip
+
+
+def _run_search(
+    search: Search,
+    fitter: RayFolds | None,
+    budget: Budget,
+    growth: float,
+    *,
+    num_trials: int | None,
+    progress: Callable[[Trial], None],
+) -> list[Trial]:
+    """The trials; the budget keeps room for what follows them, on `growth` times the rows of a fold."""
+
+    def reserve(trials: Sequence[Trial]) -> float:
+        best: dict[str, float] = {}
+        for trial in sorted(trials[1:], key=lambda t: t.loss):
+            best.setdefault(trial.family, trial.refit_s)
+        fits = sum(list(best.values())[:RESERVED_FAMILIES]) + trials[0].refit_s
+        return FINISH_S + FINISH_ROW_S * len(search.data.target) + 1.25 * growth * fits
+
+    try:
+        return search.run(budget, num_trials=num_trials, reserve=reserve, progress=progress)
+    finally:
+        if fitter is not None:
+            fitter.close()
 
 
 def fit_here(family: Candidate, data: FitData, params: Params, seed: int) -> FittedCandidate:

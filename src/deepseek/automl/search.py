@@ -16,12 +16,13 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.automl.blend import fit_temperature, probabilities_of, to_log_odds
-from deepseek.automl.cluster.fitter import Fold, FoldFitter, LevelRanks, fit_fold, level_ranks
+from deepseek.automl.cluster.fitter import Fold, FoldFitter, FoldRows, fit_fold
 from deepseek.automl.trial import NextTrials, Trial
 from deepseek.contracts import Float64
 from deepseek.extras import install_advice, is_installed, need
@@ -111,9 +112,8 @@ class Search:
     candidates: tuple[Candidate, ...]
     races: bool = True  # whether a family that is far behind ends on its first folds; not where a person named it
     ended: list[str] = field(default_factory=list)  # families that did
-    fitter: FoldFitter | None = None  # None: folds are fitted here, one after the other
     orders_levels: bool = False  # whether codes of levels are put in the order of the target of the rows to fit on
-    _ranks: dict[int, LevelRanks] = field(default_factory=dict)  # by fold, then by feature
+    fitter: FoldFitter | None = None  # None: folds are fitted here, one after the other
 
     @property
     def held_out(self) -> NDArray[np.int64]:
@@ -269,27 +269,20 @@ class Search:
     def _fit_folds(self, family: Candidate, params: Params, folds: Sequence[int]) -> list[FittedCandidate]:
         if self.fitter is not None:
             return self.fitter.fit(family, params, folds)
-        return [
-            fit_fold(self.data, self.folds[fold], family, params, self.seed, self._ranks_of(fold)) for fold in folds
-        ]
+        return [fit_fold(self._fold_rows, family, params, fold, self.seed) for fold in folds]
 
     def _now_s(self) -> float:
         """The CPU clock of all that fit."""
         return time.process_time() + (0.0 if self.fitter is None else self.fitter.spent_s)
 
-    def _fold_rows(self, fold: int, rows: NDArray[np.int64]) -> FitData:
-        """Rows of a fold as its models read them: the order of levels is that of the rows to fit on alone."""
-        return self.data.rows(rows).with_ranks(self._ranks_of(fold))
-
-    def _ranks_of(self, fold: int) -> LevelRanks:
-        if fold not in self._ranks:
-            self._ranks[fold] = level_ranks(self.data, self.folds[fold]) if self.orders_levels else {}
-        return self._ranks[fold]
+    @cached_property
+    def _fold_rows(self) -> FoldRows:
+        return FoldRows(self.data, self.folds, self.orders_levels)
 
     def _score_held_out(self, fits: Sequence[FittedCandidate]) -> Float64:
         """Raw scores (M, K) of the held-out rows of the first folds, each by the model of its fold."""
-        held_out = [self._fold_rows(fold, rows) for fold, (_, rows) in enumerate(self.folds[: len(fits)])]
-        return np.concatenate([fit.margin(rows.features) for fit, rows in zip(fits, held_out, strict=True)])
+        held_out = [self._fold_rows.to_judge(fold).features for fold in range(len(fits))]
+        return np.concatenate([fit.margin(features) for fit, features in zip(fits, held_out, strict=True)])
 
     def _fit(self, number: int, family: Candidate, params: Params, first: FirstFolds | None = None) -> Trial:
         """Fit a family on every fold, but those that it was fitted on before, and score what it was not fitted on."""

@@ -133,8 +133,10 @@ def add_slow_directions(part: ParameterSlice) -> None:
             direction = state["direction"]
             if "slow_direction" not in state:
                 state["slow_direction"] = torch.zeros_like(direction)
-            state["slow_direction"].lerp_(direction, slow_share(state["step"]))
-            direction.addcmul_(state["slow_direction"], weight.to(direction.device, direction.dtype))
+            share, factor = slow_share(state["step"]), weight.to(direction.device, direction.dtype)
+            for (mean,), (piece,) in cache_sized_pieces([state["slow_direction"]], [direction]):
+                mean.lerp_(piece, share)
+                piece.addcmul_(mean, factor)
 
 
 def count_free_steps(part: ParameterSlice, are_cut: Tensor, step: int) -> None:

@@ -41,7 +41,6 @@ class Elsewhere:
     data: FitData
     folds: list[tuple[np.ndarray, np.ndarray]]
     num_workers: int
-    orders_levels: bool = False
     spent_s: float = 0.0
     done: dict[tuple[str, str, int], FittedCandidate] = field(default_factory=dict)
     began: list[str] = field(default_factory=list)
@@ -55,7 +54,7 @@ class Elsewhere:
             key = (family.name, repr(sorted(params.items())), fold)
             if key not in self.done:
                 self.began.append(family.name)
-                fit = _fit_on_worker(self.data, self.folds, family, params, fold, 0, self.orders_levels)
+                fit = _fit_on_worker(self.data, self.folds, family, params, fold, 0)
                 self.done[key] = fit.fitted
                 self.spent_s += fit.cpu_s
 
@@ -108,7 +107,7 @@ def test_what_workers_take_counts_against_the_budget() -> None:
 
 
 def test_a_fold_comes_back_without_its_weights() -> None:
-    fit = _fit_on_worker(fit_data(), folds_of(), FAMILIES[0], FAMILIES[0].defaults(fit_data()), 0, 0, False)
+    fit = _fit_on_worker(fit_data(), folds_of(), FAMILIES[0], FAMILIES[0].defaults(fit_data()), 0, 0)
     with pytest.raises(NotImplementedError, match="judged"):
         fit.fitted.weights()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from deepseek.train.candidates import Candidate, FitData, FittedCandidate, Params
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows to fit on, rows to judge on
-LevelRanks = dict[int, NDArray[np.int64]]  # by feature
 
 
 class FoldFitter(Protocol):
@@ -34,14 +34,28 @@ class FoldFitter(Protocol):
     def fit(self, family: Candidate, params: Params, folds: Sequence[int]) -> list[FittedCandidate]: ...
 
 
-def level_ranks(data: FitData, fold: Fold) -> LevelRanks:
-    """The order of the levels of each code, by the target of the rows to fit on alone."""
-    return data.rows(fold[0]).level_ranks()
+@dataclass(frozen=True)
+class FoldRows:
+    """The rows of each fold as its models read them: with `orders_levels` codes of levels are in the order of the
+    target of the rows to fit on alone."""
+
+    data: FitData
+    folds: Sequence[Fold]
+    orders_levels: bool = False
+    _ranks: dict[int, dict[int, NDArray[np.int64]]] = field(default_factory=dict)  # by fold, then by feature
+
+    def to_fit(self, fold: int) -> FitData:
+        return self._read(fold, self.folds[fold][0])
+
+    def to_judge(self, fold: int) -> FitData:
+        return self._read(fold, self.folds[fold][1])
+
+    def _read(self, fold: int, rows: NDArray[np.int64]) -> FitData:
+        if fold not in self._ranks:
+            self._ranks[fold] = self.data.rows(self.folds[fold][0]).level_ranks() if self.orders_levels else {}
+        return self.data.rows(rows).with_ranks(self._ranks[fold])
 
 
-def fit_fold(
-    data: FitData, fold: Fold, family: Candidate, params: Params, seed: int, ranks: LevelRanks
-) -> FittedCandidate:
-    """A family fitted on the rows of one fold, whose codes have these ranks; those that judge may stop it early."""
-    fit_rows, held_out_rows = (data.rows(rows).with_ranks(ranks) for rows in fold)
-    return family.fit(fit_rows, params, seed=seed, validation=held_out_rows)
+def fit_fold(rows: FoldRows, family: Candidate, params: Params, fold: int, seed: int) -> FittedCandidate:
+    """A family fitted on the rows of one fold; those that judge may stop it early."""
+    return family.fit(rows.to_fit(fold), params, seed=seed, validation=rows.to_judge(fold))

@@ -1,6 +1,6 @@
 """Folds of the search as tasks of Ray: each is fitted by a worker, and its loss is judged here.
 
-    folds = RayFolds(data, folds, seed, workers, orders_levels=True)
+    folds = RayFolds(data, folds, seed, workers)
     search = Search(data, ..., fitter=folds)
 
 Rows lie once on each machine, in Ray's object store; back comes what was fitted, without rows. A fold is fitted by one
@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NoReturn
 
-from deepseek.automl.cluster.fitter import Fold, fit_fold, level_ranks
+from deepseek.automl.cluster.fitter import Fold, FoldRows, fit_fold
 from deepseek.automl.cluster.workers import MAX_RETRIES, Workers, get_results
 from deepseek.train.candidates import Candidate, FitData, FittedCandidate, Params
 
@@ -24,12 +24,12 @@ class RayFolds:
     """The FoldFitter of a search whose folds are fitted on a cluster."""
 
     def __init__(
-        self, data: FitData, folds: Sequence[Fold], seed: int, workers: Workers, *, orders_levels: bool
+        self, data: FitData, folds: Sequence[Fold], seed: int, workers: Workers, *, orders_levels: bool = False
     ) -> None:
         import ray
 
-        self._rows, self._folds = ray.put(data), ray.put(tuple(folds))
-        self._seed, self._workers, self._orders_levels = seed, workers, orders_levels
+        self._orders_levels = orders_levels
+        self._rows, self._folds, self._seed, self._workers = ray.put(data), ray.put(tuple(folds)), seed, workers
         self._task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(_fit_on_worker)
         self._running: dict[tuple[str, str, int], Any] = {}  # references of what was begun and not fetched, by _key()
 
@@ -88,16 +88,20 @@ def _key(family: Candidate, params: Params, fold: int) -> tuple[str, str, int]:
 
 
 def _fit_on_worker(
-    data: FitData, folds: Sequence[Fold], family: Candidate, params: Params, fold: int, seed: int,
-    orders_levels: bool,
-) -> _WorkerFit:  # fmt: skip
+    data: FitData,
+    folds: Sequence[Fold],
+    family: Candidate,
+    params: Params,
+    fold: int,
+    seed: int,
+    orders_levels: bool = False,
+) -> _WorkerFit:
     """In a worker: fit one fold, and say what CPU that took."""
     for module in family.needs:  # seconds that would count as the fit's
         importlib.import_module(module)
     start_s = time.process_time()
     rows = _OneThread(**{each.name: getattr(data, each.name) for each in fields(FitData)})
-    ranks = level_ranks(data, folds[fold]) if orders_levels else {}
-    fitted = fit_fold(rows, folds[fold], family, params, seed, ranks)
+    fitted = fit_fold(FoldRows(rows, folds, orders_levels), family, params, fold, seed)
     return _WorkerFit(_without_weights(fitted), time.process_time() - start_s)
 
 
