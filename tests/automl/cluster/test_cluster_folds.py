@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from deepseek.automl.cluster.fitter import FoldRows, fit_fold
 from deepseek.automl.cluster.folds import _fit_on_worker
 from deepseek.automl.options import ShipOptions
 from deepseek.automl.search import Budget, Search
@@ -85,6 +86,21 @@ def test_families_that_wait_behind_their_first_fold_go_on_with_the_others() -> N
     elsewhere = Elsewhere(fit_data(960), folds_of(960, 6), 30)
     assert described(run(4, elsewhere, 960, 6)) == described(run(4, None, 960, 6))
     assert elsewhere.began.count("linear") % 6 == 0
+
+
+def test_a_worker_orders_levels_by_the_rows_of_its_fold() -> None:
+    """Its model of a code is the one that a search in one process has of that fold."""
+    plain = fit_data()
+    code = np.random.default_rng(1).integers(0, 6, len(plain.target))
+    features = np.column_stack([plain.features[:, :2], code]).astype(np.float32)
+    data = replace(plain, features=features, kinds=("numeric", "numeric", "code"), num_levels=(0, 0, 6))
+    family, params = FAMILIES[-1], {**FAMILIES[-1].defaults(data), "rounds": 5}
+    here = FoldRows(data, folds_of(), orders_levels=True)
+    judged = here.to_judge(1).features
+    assert not np.array_equal(judged, data.features[folds_of()[1][1]])
+    fit = _fit_on_worker(data, folds_of(), family, params, 1, 0, orders_levels=True)
+    expected = fit_fold(here, family, params, 1, 0)
+    np.testing.assert_array_equal(fit.fitted.margin(judged), expected.margin(judged))
 
 
 def test_idle_workers_begin_what_comes_next() -> None:
