@@ -546,6 +546,7 @@ def test_a_bundle_has_its_levels_in_the_order_of_the_rows_to_develop_on(tmp_path
     assert all(not getattr(column.coder, "ranks", ()) for column in plain.preprocessor.columns)
 
 
+@pytest.mark.slow
 def test_fewer_rows_are_explained_for_the_evidence_where_trees_are_many(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
