@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.automl.blend import FLOORS, Blend, choose_blend, probabilities_of
+from deepseek.automl.cluster.fitter import Fold
 from deepseek.automl.cluster.folds import RayFolds
 from deepseek.automl.cluster.workers import Workers
-from deepseek.automl.search import Budget, Fold, Search, for_data
+from deepseek.automl.search import Budget, Search, for_data
 from deepseek.automl.trial import Trial
 from deepseek.contracts import Float64, JsonObject
 from deepseek.errors import InputError

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deepseek.automl import evidence
+from deepseek.automl.cluster.fitter import Fold
 from deepseek.automl.cluster.last_fit import DistributedFit
 from deepseek.automl.cluster.rest_rows import RestRows
 from deepseek.automl.cluster.workers import Workers
 from deepseek.automl.constraints import check_constraints, row_weights
 from deepseek.automl.develop import DevelopedModel, develop
 from deepseek.automl.options import ShipOptions
-from deepseek.automl.search import Fold, choose_candidates, for_data, text_candidates
+from deepseek.automl.search import choose_candidates, for_data, text_candidates
 from deepseek.automl.split_data import SplitData, check_findings, find_leaks
 from deepseek.automl.trial import Trial
 from deepseek.contracts import Task
