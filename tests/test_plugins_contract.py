@@ -18,6 +18,7 @@ from deepseek.nn.model import Model, Part
 from deepseek.plugins import find, names
 from deepseek.train.candidates import FitData, FittedCandidate
 
+SLOW_CANDIDATES = ("mlp", "extra_trees", "random_forest")
 LOADERS = {"binary": load_breast_cancer, "multiclass": load_wine, "regression": load_diabetes}
 
 
@@ -93,7 +94,10 @@ def test_an_engine_scores_as_the_reference_does_from_several_threads(name: str, 
 @pytest.mark.parametrize(
     "task", [task if task == "binary" else pytest.param(task, marks=pytest.mark.slow) for task in LOADERS]
 )
-@pytest.mark.parametrize("name", names("candidates"))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(each, marks=pytest.mark.slow) if each in SLOW_CANDIDATES else each for each in names("candidates")],
+)
 def test_a_candidate_gives_weights_that_repeat_its_own_scores(name: str, task: str) -> None:
     candidate, data = find("candidates", name), fit_data(task)
     for module in candidate.needs:  # CatBoost is in no extra that the tests install

@@ -230,7 +230,7 @@ def test_fairness_gaps_are_those_of_the_served_decisions(
     assert fairness["gaps"]["positive_share"] == pytest.approx(max(shares.values()) - min(shares.values()))
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("task", ["binary", pytest.param("multiclass", marks=pytest.mark.slow), "regression"])
 def test_each_task_ships_and_answers(quick_ship: Callable[..., ShipResult], task: str) -> None:
     frame = for_task(make_loans(200), task)
     shipped = quick_ship(frame, target=TARGETS[task])

@@ -48,6 +48,7 @@ def test_one_program_is_compiled_for_all_numbers_of_rows(
         engine.score(rows[:size])
 
 
+@pytest.mark.slow
 def test_what_would_be_compiled_again_is_computed_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
     call = compile_module(lambda x: x * 2 + 1, lambda: [(torch.ones(3, 2),), (torch.ones(5, 4),)])
     counted = torch._dynamo.utils.counters["frames"]

@@ -252,6 +252,7 @@ def test_a_missing_column_and_too_few_days_are_refused_in_words() -> None:
         run_fraud(table, options())
 
 
+@pytest.mark.slow
 def test_a_rate_that_the_held_rows_cannot_show_is_refused() -> None:
     with pytest.raises(CheckError, match="cannot show a false-positive rate"):
         run_fraud(simulate_transactions(WORLD), options(limits=DecisionLimits(0.0002)))

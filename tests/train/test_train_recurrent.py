@@ -24,6 +24,7 @@ def courses(num_rows: int = 400) -> FitData:
                    (0,) * width)  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [LSTM_ATTENTION, TCN])
 def test_a_net_learns_what_a_course_says_and_its_weights_answer_the_same(name: str) -> None:
     pytest.importorskip("torch")

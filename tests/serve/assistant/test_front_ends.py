@@ -6,9 +6,12 @@ import signal
 import threading
 from pathlib import Path
 
+import pytest
+
 from support.assistant.processes import ask, process
 
 
+@pytest.mark.slow
 def test_two_front_ends_keep_one_conversation_in_order_and_lose_nothing(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with process(state) as (first, _), process(state) as (second, _):
@@ -36,6 +39,7 @@ def test_two_front_ends_keep_one_conversation_in_order_and_lose_nothing(tmp_path
         assert ask(first, "converse", message="what animals are striped")["messages"][0]["text"] != "Zebras."
 
 
+@pytest.mark.slow
 def test_no_message_that_was_answered_is_lost_when_the_server_is_killed(tmp_path: Path) -> None:
     state, acknowledged = tmp_path / "state", list[tuple[str, int, str]]()
     with process(state) as (url, running):

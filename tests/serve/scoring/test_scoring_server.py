@@ -184,6 +184,7 @@ def test_a_verdict_that_is_none_is_refused_alone(url: str) -> None:
     assert statuses == ["accepted", "bad_label", "bad_key", "bad_label", "bad_label", "accepted"]
 
 
+@pytest.mark.slow
 def test_alerts_alone_have_reasons(start: Any, tmp_path: Path) -> None:
     cards = build_cards(tmp_path / "cards", threshold=0.5)
     records = payments(600, seed=7)

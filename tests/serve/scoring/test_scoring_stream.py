@@ -114,6 +114,7 @@ def test_lines_need_not_end_where_chunks_end_and_the_last_needs_no_line_feed(url
     assert json.loads(stream.end())["id"] == 3_002
 
 
+@pytest.mark.slow
 def test_alerts_of_a_stream_have_their_reasons(start: Any, tmp_path: Path, open_stream: Any) -> None:
     cards = build_cards(tmp_path / "cards", threshold=0.0)
     with start(cards, "--state", tmp_path / "state", "--workers", "0") as server:

@@ -242,6 +242,7 @@ def chosen() -> list[Any]:
     return [model.compressor.choices, model.compressor.times_s]
 
 
+@pytest.mark.slow
 def test_auto_sends_each_bucket_the_way_that_was_measured_to_be_fast_enough_on_all_ranks(tmp_path: Path) -> None:
     """Which way that is depends on what else the machine does; that ranks agree, and on the times of all, does not."""
     first, second = run_ranks(2, chosen, folder=tmp_path)

@@ -69,7 +69,8 @@ def whole_and_broken(kind: str, folder: Path) -> bool:
     return same
 
 
-@pytest.mark.parametrize("kind", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
 def test_two_processes_go_on_with_the_same_bits_and_agree_with_one(kind: str, tmp_path: Path) -> None:
     assert run_ranks(2, whole_and_broken, kind, tmp_path, folder=tmp_path) == [True, True]
     whole, again = load_file(tmp_path / "whole"), load_file(tmp_path / "again")
