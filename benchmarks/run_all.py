@@ -33,7 +33,7 @@ SCRIPTS = (
     "fraud_stream_trees", "fraud_stream_server", "encrypted", "federated", "federated_trees", "federated_vertical",
     "private_training", "process", "maintenance", "defects", "assistant_server", "question_pairs",
     "assistant", "checklist", "judgment", "fraud_graph", "fraud_rings", "fraud_threshold", "fraud_snapshot",
-    "ship_fraud", "ship_quality", "unseen_tables", "learning_path", "learning_path_installs",
+    "ship_fraud", "ship_quality", "unseen_tables", "unseen_tables_autogluon", "learning_path", "learning_path_installs",
 )  # fmt: skip
 HEADER = """# Benchmarks
 
