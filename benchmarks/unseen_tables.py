@@ -87,6 +87,7 @@ def run_table(table: Listed, runs: Runs, *, digest: str, budget_s: float, fresh:
 
 
 def run_program(words: Sequence[object]) -> list[Line]:
+    """The JSON objects that a program prints. RuntimeError with the end of what it said where it fails."""
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False, timeout=HANGS_S)
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, words))}:\n{done.stderr[-2_000:]}")

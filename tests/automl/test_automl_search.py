@@ -29,6 +29,7 @@ from deepseek.automl.tabular_run import TabularRun
 from deepseek.automl.trial import Trial
 from deepseek.contracts import Task
 from deepseek.data import Table
+from deepseek.engines import open_runtime
 from deepseek.errors import InputError
 from deepseek.train.candidates import BASELINE, BUILT_IN, FitData, FittedCandidate
 from deepseek.train.candidates.linear import LinearModel
@@ -521,9 +522,9 @@ def test_each_fold_has_an_order_of_levels_of_its_own_which_no_row_to_judge_by_ha
 
     first = features_seen(target)
     for (fitted, judged), (fit_rows, held_out_rows) in zip(first, folds, strict=True):
-        ranks = data.rows(fit_rows).level_ranks()
-        assert np.array_equal(fitted, data.rows(fit_rows).with_ranks(ranks).features)
-        assert np.array_equal(judged, data.rows(held_out_rows).with_ranks(ranks).features)
+        ranks = data.level_ranks(fit_rows)
+        assert np.array_equal(fitted, data.rows(fit_rows, ranks).features)
+        assert np.array_equal(judged, data.rows(held_out_rows, ranks).features)
     assert not np.array_equal(first[0][0][:, 0], features[folds[0][0], 0])
     turned = target.copy()
     turned[folds[0][1]] = 1 - turned[folds[0][1]]
@@ -531,7 +532,6 @@ def test_each_fold_has_an_order_of_levels_of_its_own_which_no_row_to_judge_by_ha
 
 
 def test_a_bundle_has_its_levels_in_the_order_of_the_rows_to_develop_on(tmp_path: Path) -> None:
-    """And its answers are those of its model: the order is that of the preparation, too."""
     rng = np.random.default_rng(0)
     cities = [f"city{number}" for number in rng.integers(0, 12, 600)]
     columns = {"city": np.array(cities, object), "x": rng.normal(size=600)}
@@ -544,6 +544,17 @@ def test_a_bundle_has_its_levels_in_the_order_of_the_rows_to_develop_on(tmp_path
     assert by_rank == [f"city{number}" for number in range(12)]
     plain = TabularRun.of(open_data(table, options), options, orders_levels=False)
     assert all(not getattr(column.coder, "ranks", ()) for column in plain.preprocessor.columns)
+
+
+def test_rows_that_are_answered_have_the_codes_that_were_fitted(tmp_path: Path) -> None:
+    """By codes of another order an answer would be that of another city, 4 away on average."""
+    rng = np.random.default_rng(0)
+    places = rng.integers(0, 12, 600)
+    columns = {"city": np.array([f"city{place}" for place in places], object), "x": rng.normal(size=600)}
+    table = Table({**columns, "y": places + rng.normal(size=600)}, {"city": "text", "x": "number", "y": "number"})
+    shipped = ship(table, target="y", out=tmp_path / "out", trials=1)
+    answers = open_runtime(shipped.path).predict([{"city": f"city{place}", "x": 0.0} for place in range(12)])
+    assert np.abs(answers.values - np.arange(12)).max() < 1.5
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ def test_what_workers_take_counts_against_the_budget() -> None:
 
 def test_a_fold_comes_back_without_its_weights() -> None:
     fit = _fit_on_worker(fit_data(), folds_of(), FAMILIES[0], FAMILIES[0].defaults(fit_data()), 0, 0)
-    with pytest.raises(NotImplementedError, match="judged"):
+    with pytest.raises(RuntimeError, match="judged"):
         fit.fitted.weights()
 
 

@@ -32,6 +32,12 @@ def test_a_mean_of_few_rows_is_drawn_to_that_of_all() -> None:
     assert ranks_of(codes, target)[1] < ranks_of(codes, target)[2], "two rows of 1 say less than a hundred of .8"
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e-14, 1.0, 1e14])
+def test_the_unit_of_the_target_changes_nothing(size: float) -> None:
+    codes = [1] * 20 + [2] * 20 + [3] * 20
+    assert ranks_of(codes, [size * value for value in [5.0] * 20 + [1.0] * 20 + [9.0] * 20]) == [0, 2, 1, 3]
+
+
 def test_a_rows_weight_counts() -> None:
     codes, target = [1] * 20 + [2] * 20 + [3] * 20, [1.0] * 10 + [0.0] * 10 + [0.4] * 20 + [0.2] * 20
     assert ranks_of(codes, target) == [0, 3, 2, 1]

@@ -52,8 +52,8 @@ class FoldRows:
 
     def _read(self, fold: int, rows: NDArray[np.int64]) -> FitData:
         if fold not in self._ranks:
-            self._ranks[fold] = self.data.rows(self.folds[fold][0]).level_ranks() if self.orders_levels else {}
-        return self.data.rows(rows).with_ranks(self._ranks[fold])
+            self._ranks[fold] = self.data.level_ranks(self.folds[fold][0]) if self.orders_levels else {}
+        return self.data.rows(rows, self._ranks[fold])
 
 
 def fit_fold(rows: FoldRows, family: Candidate, params: Params, fold: int, seed: int) -> FittedCandidate:

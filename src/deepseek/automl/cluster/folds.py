@@ -115,4 +115,4 @@ def _cut_without_weights(cut: Callable[[int], FittedCandidate]) -> Callable[[int
 
 
 def _no_weights() -> NoReturn:
-    raise NotImplementedError("a fold fitted on a worker is judged, and not shipped")
+    raise RuntimeError("a fold fitted on a worker is judged, and not shipped")

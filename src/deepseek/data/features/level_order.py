@@ -45,15 +45,17 @@ def _target_means(
     """The mean (L,) of the target by code, of more than two classes the first component of their shares."""
     columns = [target.astype(np.float64)] if not num_classes else [target == label for label in range(1, num_classes)]
     rows = np.bincount(codes, weight, minlength=num_levels)
+    size = max((float(np.abs(column).max(initial=0.0)) for column in columns), default=0.0) or 1.0
     means: list[Float64] = []
     for column in columns:
         total = np.bincount(codes, weight * column, minlength=num_levels)
         overall = float(total.sum() / max(rows.sum(), np.finfo(np.float64).tiny))
-        means.append(((total - overall * rows) / (rows + PRIOR_ROWS)).round(12))  # 0 where a level has no rows
+        apart = (total - overall * rows) / (rows + PRIOR_ROWS)  # from the mean of all; 0 where a level has no rows
+        means.append((apart / size).round(12))  # rounding errors of a sum order nothing, however small the target is
     if len(means) == 1:
         return means[0]
-    apart = np.stack(means, axis=1)  # (L, C - 1) from the shares of all rows
-    _, axes = np.linalg.eigh((apart * rows[:, None]).T @ apart)
+    shares = np.stack(means, axis=1)  # (L, C - 1) apart from those of all rows
+    _, axes = np.linalg.eigh((shares * rows[:, None]).T @ shares)
     first = axes[:, -1] * np.sign(axes[np.abs(axes[:, -1]).argmax(), -1])
-    component: Float64 = (apart @ first).round(12)  # levels without a difference keep their order on any processor
+    component: Float64 = (shares @ first).round(12)  # equal levels stay equal on any processor
     return component

@@ -56,27 +56,24 @@ class FitData:
         warnings.warn("FitData.constrained is now FitData.is_constrained", DeprecationWarning, stacklevel=2)
         return self.is_constrained
 
-    def level_ranks(self) -> dict[int, NDArray[np.int64]]:
-        """Of each column of codes with more than two levels the rank (L,) of every code by the target of these rows."""
+    def level_ranks(self, index: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+        """Of each column of codes with three levels and more, by its place, the rank (L,) of every code by the target
+        of these rows."""
+        target, weight = self.target[index], self.weight[index]
         return {
             place: rank_levels(
-                self.features[:, place].astype(np.int64), num_levels, self.target, self.weight, self.num_classes
+                self.features[index, place].astype(np.int64), num_levels, target, weight, self.num_classes
             )
             for place, (kind, num_levels) in enumerate(zip(self.kinds, self.num_levels, strict=True))
             if kind == "code" and num_levels - 1 >= MIN_LEVELS
         }
 
-    def with_ranks(self, ranks: Mapping[int, NDArray[np.int64]]) -> FitData:
-        """The same rows with ranks of level_ranks() as their codes."""
-        if not ranks:
-            return self
-        features = self.features.copy()
-        for place, rank_of in ranks.items():
+    def rows(self, index: NDArray[np.int64], ranks: Mapping[int, NDArray[np.int64]] | None = None) -> FitData:
+        """These rows; with `ranks` of level_ranks() as the codes of their columns."""
+        features = self.features[index]  # a copy: one is enough for tables that just fit into memory
+        for place, rank_of in (ranks or {}).items():
             features[:, place] = rank_of[features[:, place].astype(np.int64)]
-        return replace(self, features=features)
-
-    def rows(self, index: NDArray[np.int64]) -> FitData:
-        return replace(self, features=self.features[index], target=self.target[index], weight=self.weight[index])
+        return replace(self, features=features, target=self.target[index], weight=self.weight[index])
 
     def num_threads(self, *, worth_cells: int = 300_000) -> int:
         """One thread below `worth_cells` numbers, where handing over costs more than it saves."""

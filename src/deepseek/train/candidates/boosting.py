@@ -42,9 +42,8 @@ class XGBoost:
         return True
 
     def cost_s(self, data: FitData) -> float:
-        of_many = (
-            0.4 * min(1.0, len(data.target) / 3_000) if data.num_margins > 1 else 0.0
-        )  # of some hundred small trees
+        share = min(1.0, len(data.target) / 3_000)
+        of_many = 0.4 * share if data.num_margins > 1 else 0.0  # of some hundred small trees
         return 0.1 + (0.03 + of_many + 1e-6 * data.features.size) * data.num_margins
 
     def defaults(self, data: FitData) -> Params:
