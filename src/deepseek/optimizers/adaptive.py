@@ -120,11 +120,12 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         foreach: bool = True,
         group: ProcessGroup | None = None,
     ) -> None:
-        """`lr`: another name of `initial_lr`, as torch's optimizers call it. `betas`: decays of Adam's two moments,
-        of which CyclicLR and OneCycleLR vary the first; the second moment remembers a third of all steps at least. `total_steps`: the length of the training, where it is known: in its last
-        COOLDOWN the rate falls to 0 (see the property). `foreach`: tensors together (fewer kernels) instead of one by
-        one (less memory). `group`: processes that each hold other tensors of one model, as the stages of a pipeline
-        do: they take one rate. All of them call `step`."""
+        """`lr`: another name of `initial_lr`, as torch's optimizers call it. `betas`: decays of Adam's two moments, of
+        which CyclicLR and OneCycleLR vary the first; the second moment remembers a third of all steps at least.
+        `total_steps`: the length of the training, where it is known: in its last COOLDOWN the rate falls to 0 (see the
+        property). `foreach`: tensors together (fewer kernels) instead of one by one (less memory). `group`: processes
+        that each hold other tensors of one model, as the stages of a pipeline do: they take one rate. All of them call
+        `step`."""
         if lr is not None:
             if initial_lr not in (INITIAL_LR, lr):
                 raise InputError(

@@ -171,9 +171,9 @@ def slow_weight(free_steps: Count) -> Count:
 
 
 def square_share(step: int, beta2: float) -> float:
-    """The share with which squares of gradients enter their mean in a tensor's step (from 1 on). It falls as Adafactor's
-    does (arXiv 1804.04235, section 7.2): what a training learned from is remembered when gradients vanish, as they do
-    where rows are known by heart. A mean of fixed memory would follow them, and noise would be steps of full length.
+    """The share with which the squares of gradients enter their mean in a tensor's step (from 1 on). It falls as in
+    Adafactor (arXiv 1804.04235, section 7.2): what a training learned from is remembered when gradients vanish, as they
+    do where rows are known by heart. A fixed memory would follow them, and noise would be steps of full length.
 
     >>> round(square_share(100, 0.99), 6), square_share(3000, 0.99)
     (0.01, 0.001)
