@@ -1,6 +1,6 @@
 """Development tasks of AdaptiveOptimizer: what its constants are chosen on. Run by optimizer_development.py.
 
-Eighteen small trainings of 200 to 20,000 steps: language, images, tables and sequences, batches of 4 to 4,096. None
+Twenty small trainings of 200 to 20,000 steps: language, images, tables and sequences, batches of 4 to 4,096. None
 shares data with the tasks of optimizers.py, optimizer_tasks.py or optimizers_long.py. A score is a loss on held-out
 data at the end of the budget. A training takes 1 to 60 CPU seconds.
 """
@@ -282,6 +282,48 @@ def noisy_waves(count: int, generator: Generator) -> Batch:
     return (waves[:, :24] + noise)[:, :, None], waves[:, 27]
 
 
+class ResidualConvolutions(nn.Module):
+    """(N, bands, frames) -> (N, 10): residual convolutions along the frames, without norms."""
+
+    def __init__(self, bands: int, width: int) -> None:
+        super().__init__()
+        self.enter = nn.Conv1d(bands, width, 1)
+        self.layers = nn.ModuleList(nn.Conv1d(width, width, 3, padding=1) for _ in range(4))
+        self.leave = nn.Linear(width, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.enter(x)
+        for layer in self.layers:
+            x = x + functional.gelu(layer(x))
+        out: Tensor = self.leave(x.mean(2))
+        return out
+
+
+def digits_by_heart() -> Problem:
+    """The 1,200 digits, a row of pixels as a frame: known by heart after some hundred steps, and then trained on."""
+    (images, kinds), (test_images, test_kinds) = digit_images()
+    model = ResidualConvolutions(8, 32)
+    return supervised(model, (images[:, 0], kinds), (test_images[:, 0], test_kinds), functional.cross_entropy, 16)
+
+
+def melodies(count: int, generator: Generator) -> Batch:
+    """Ten melodies of six notes in noise (count, 16 bands, 24 frames), each begun at another frame, and which (count,).
+    A melody goes up or down a scale of its own at one of five paces."""
+    kinds = torch.randint(10, (count,), generator=generator)
+    note = torch.arange(6.0)[None] * (1 + kinds[:, None] % 5) * (1 - 2 * (kinds[:, None] // 5)) % 16
+    starts = torch.randint(6, (count,), generator=generator)
+    sounds = 0.7 * torch.randn(count, 16, 24, generator=generator)
+    frames = starts[:, None] + 3 * torch.arange(6)
+    sounds[torch.arange(count)[:, None], note.long(), frames] += 3.0
+    return sounds, kinds
+
+
+def melodies_by_heart() -> Problem:
+    """A thousand sounds that can be told apart without an error."""
+    train, test = melodies(1000, Generator().manual_seed(15)), melodies(1000, Generator().manual_seed(16))
+    return supervised(ResidualConvolutions(16, 32), train, test, functional.cross_entropy, 16)
+
+
 class RecurrentForecast(nn.Module):
     """(N, steps, 1) -> (N,)."""
 
@@ -335,4 +377,6 @@ DEVELOPMENT = (
     DevelopmentTask("waves_recurrent_b32", "sequence", partial(waves_recurrent, 32), 3_000),
     DevelopmentTask("waves_recurrent_b4", "sequence", partial(waves_recurrent, 4), 4_000),
     DevelopmentTask("waves_convolution_b8", "sequence", waves_convolution, 3_000),
+    DevelopmentTask("digits_by_heart_b16", "sequence", digits_by_heart, 3_000),
+    DevelopmentTask("melodies_by_heart_b16", "sequence", melodies_by_heart, 3_000),
 )

@@ -26,10 +26,12 @@ Parameters are valid at all times (no train() or eval() of the optimizer). One s
 that.
 4. The direction. Adam's moments (arXiv 1412.6980, algorithm 1) with Nesterov's look-ahead (NAdam, Dozat 2016, section
    3), taken for matrices in the eigenbases of the gradients' Kronecker factors (kronecker.py). There, scales below
-   MIN_SCALE of their root mean square are rounding errors and are not blown up. Where the length of the training is
-   not known, and the rate that was found is not cut, the slow mean of the directions joins them (directions.py).
+   MIN_SCALE of their root mean square are rounding errors and are not blown up. The second moment remembers a third of
+   all steps at least (config.square_share). Where the length of the training is not known, and the rate that was found
+   is not cut, the slow mean of the directions joins them (directions.py).
 5. The bounds, per tensor: the step is at most trust_t max(rms(w), MIN_RMS), trust_t falling as 1 / t at last
-   (config.max_relative_step), t counting the tensor's own steps. Decoupled weight decay, which fades as 1 / t^4
+   (config.max_relative_step), t counting the tensor's own steps. A direction shorter than MIN_LENGTH, of a tensor that
+   has little left to learn, gets no wider bound for it. Decoupled weight decay, which fades as 1 / t^4
    (config.decay_share): it holds a short training back from learning its rows by heart, and a long one back from
    anything. Both rate and bound follow a scheduler (schedules.py). And once the rate has found its level, a matrix that
    grows faster than BOUND_GROWTH a step is pulled back, after constrained parameter regularization (arXiv 2311.09058,
@@ -74,6 +76,7 @@ from deepseek.optimizers.config import (
     INITIAL_LR,
     MAX_RATE,
     MAX_STEP_RATIO,
+    MIN_LENGTH,
     MIN_RMS,
     RATE_ROOM,
     TRUST_HALF_LIFE_STEPS,
@@ -117,11 +120,12 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         foreach: bool = True,
         group: ProcessGroup | None = None,
     ) -> None:
-        """`lr`: another name of `initial_lr`, as torch's optimizers call it. `betas`: decays of Adam's two moments,
-        which CyclicLR and OneCycleLR vary. `total_steps`: the length of the training, where it is known: in its last
-        COOLDOWN the rate falls to 0 (see the property). `foreach`: tensors together (fewer kernels) instead of one by
-        one (less memory). `group`: processes that each hold other tensors of one model, as the stages of a pipeline
-        do: they take one rate. All of them call `step`."""
+        """`lr`: another name of `initial_lr`, as torch's optimizers call it. `betas`: decays of Adam's two moments, of
+        which CyclicLR and OneCycleLR vary the first; the second moment remembers a third of all steps at least.
+        `total_steps`: the length of the training, where it is known: in its last COOLDOWN the rate falls to 0 (see the
+        property). `foreach`: tensors together (fewer kernels) instead of one by one (less memory). `group`: processes
+        that each hold other tensors of one model, as the stages of a pipeline do: they take one rate. All of them call
+        `step`."""
         if lr is not None:
             if initial_lr not in (INITIAL_LR, lr):
                 raise InputError(
@@ -374,7 +378,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             MAX_STEP_RATIO
             * trust_share(steps, group["trust_steps"], group["total_steps"])
             * weight.clamp_min(MIN_RMS)
-            / length.clamp_min(1e-30)
+            / length.clamp_min(MIN_LENGTH)
         )
         group["limits"][at] = limits
         rates = torch.minimum(rate, limits * schedule_share(group))

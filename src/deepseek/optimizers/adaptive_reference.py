@@ -23,6 +23,7 @@ from deepseek.optimizers.config import (
     max_relative_step,
     slow_share,
     slow_weight,
+    square_share,
     threshold_at,
 )
 
@@ -126,7 +127,8 @@ class AdaptiveReference:
         if is_matrix(one.param):
             self._turn_bases(one, grad)
         one.mean = beta1 * one.mean + (1 - beta1) * grad
-        one.square = beta2 * one.square + (1 - beta2) * _to_eigenbasis(one, grad) ** 2
+        share = square_share(t, beta2)
+        one.square = (1 - share) * one.square + share * _to_eigenbasis(one, grad) ** 2
         ahead = beta1 * one.mean / (1 - beta1 ** (t + 1)) + (1 - beta1) * grad / (1 - beta1**t)
         square = one.square / (1 - beta2**t)
         least = k.MIN_SCALE * math.sqrt(float(square.mean())) if is_matrix(one.param) else 0.0
@@ -163,7 +165,7 @@ class AdaptiveReference:
         weight = float(one.param.square().mean().sqrt())
         length = float(one.direction.square().mean().sqrt())
         trust = max_relative_step(self.num_steps, self.config.trust_steps, self.total_steps)
-        one.limit = trust * max(weight, k.MIN_RMS) / max(length, 1e-30)
+        one.limit = trust * max(weight, k.MIN_RMS) / max(length, k.MIN_LENGTH)
         rate = end_share * min(self.rate, one.limit)
         if self.num_steps >= k.SLOW_FROM_STEP and self.total_steps is None:
             change = -1 if one.limit < self.rate else 1

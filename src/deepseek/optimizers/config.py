@@ -42,6 +42,8 @@ TRUST_ROOT_STEPS = 400.0  # from when on trust there falls as the root of the st
 SLOW_WEIGHT, SLOW_SHARE = 4.0, 9.0  # of the slow mean of directions, and that of all steps over which it is one: 1 / 9
 SLOW_FROM_STEP, SLOW_RAMP_STEPS = 200, 500.0  # from when on free steps count, and how many give it its whole weight
 SLOW_CAUTION = 0.5  # share of the way from the threshold to 1 that it goes with the slow mean's weight
+SQUARE_SHARE = 3.0  # of a gradient's square in their mean after t steps: 3 / t, where that is less than 1 - beta2
+MIN_LENGTH = 0.1  # root mean square of a direction below which its bound is no wider
 MIN_RMS = 0.03  # of a tensor's scale
 MIN_SCALE = 1e-4  # of Adam's scales in the eigenbases, relative to their root mean square
 BOUND_RATIO, BOUND_FROM_STEP, BOUND_GROWTH, BOUND_PULL = 1.2, 50, 1e-3, 0.2  # of the size of a matrix
@@ -166,6 +168,17 @@ def slow_weight(free_steps: Count) -> Count:
     (0.0, 2.0, 4.0)
     """
     return free_steps * (SLOW_WEIGHT / SLOW_RAMP_STEPS)
+
+
+def square_share(step: int, beta2: float) -> float:
+    """The share with which the squares of gradients enter their mean in a tensor's step (from 1 on). It falls as in
+    Adafactor (arXiv 1804.04235, section 7.2): what a training learned from is remembered when gradients vanish, as they
+    do where rows are known by heart. A fixed memory would follow them, and noise would be steps of full length.
+
+    >>> round(square_share(100, 0.99), 6), square_share(3000, 0.99)
+    (0.01, 0.001)
+    """
+    return min(1 - beta2, SQUARE_SHARE / step)
 
 
 def decay_share(step: Any) -> Any:

@@ -38,6 +38,7 @@ from deepseek.optimizers.config import (
     ParameterState,
     slow_share,
     slow_weight,
+    square_share,
 )
 from deepseek.optimizers.slices import ParameterSlice
 
@@ -66,7 +67,7 @@ def update_matrix_direction(
     kronecker.update_factors(state, grad, step)
     grad = kronecker.to_eigenbasis(state, grad)
     state["exp_avg"].lerp_(grad, 1 - beta1)
-    state["exp_avg_sq"].lerp_(grad.square(), 1 - beta2)
+    state["exp_avg_sq"].lerp_(grad.square(), square_share(step, beta2))
     ahead = state["exp_avg"] * (beta1 / (1 - beta1 ** (step + 1))) + grad * ((1 - beta1) / (1 - beta1**step))
     square = state["exp_avg_sq"] / (1 - beta2**step)
     scale = square.sqrt() + (square.mean().sqrt() * MIN_SCALE + EPS)
@@ -80,13 +81,13 @@ def update_elementwise_directions(
     beta1, beta2 = betas
     clip = clip.to(grads[0].device, grads[0].dtype)
     state_tensors = [[state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "direction")]
-    root = math.sqrt(1 - beta2**step)
+    root, share = math.sqrt(1 - beta2**step), square_share(step, beta2)
     for parts, averages, squares, directions in cache_sized_pieces(grads, *state_tensors):
         torch._foreach_copy_(directions, parts)
         torch._foreach_mul_(directions, clip)
         torch._foreach_lerp_(averages, directions, 1 - beta1)
-        torch._foreach_mul_(squares, beta2)
-        torch._foreach_addcmul_(squares, directions, directions, 1 - beta2)
+        torch._foreach_mul_(squares, 1 - share)
+        torch._foreach_addcmul_(squares, directions, directions, share)
         # u = (look-ahead of the mean) / (sqrt(v / (1 - beta2^t)) + EPS), both sides times sqrt(1 - beta2^t)
         scales = torch._foreach_sqrt(squares)
         torch._foreach_add_(scales, EPS * root)

@@ -114,7 +114,7 @@ def _move(
     rate = rates.lr * ops.exp(control[0])
     own_steps = ops.cast(ops.stack([one.step for one in tensors]), "float32")
     trust = 1 / (1 + own_steps / settings.trust_steps)
-    limits = k.MAX_STEP_RATIO * trust * ops.maximum(weights, k.MIN_RMS) / ops.maximum(lengths, _TINY)
+    limits = k.MAX_STEP_RATIO * trust * ops.maximum(weights, k.MIN_RMS) / ops.maximum(lengths, k.MIN_LENGTH)
     paces = ops.minimum(rate, limits * share)
     keeps = 1 - paces * rates.weight_decays * (decay_share(own_steps) + rates.extra_decay)
     bounds, pulls = _bounds(params, state.bounds, weights, control[1], paces < rate)
@@ -183,7 +183,8 @@ def _update_direction(settings: AdaptiveConfig, one: TensorState, grad: Tensor, 
         grad = _to_eigenbasis(one, one.bases, grad)
     t, (beta1, beta2) = ops.cast(step, "float32"), settings.betas
     mean = one.mean * beta1 + grad * (clip * (1 - beta1))
-    square = one.square * beta2 + (grad * grad) * (clip * clip * (1 - beta2))
+    share = ops.minimum(1 - beta2, k.SQUARE_SHARE / t)  # config.square_share, of a tensor
+    square = one.square * (1 - share) + (grad * grad) * (clip * clip * share)
     root = ops.sqrt(1 - beta2**t)
     ahead = mean * (root * beta1 / (1 - beta1 ** (t + 1))) + grad * (clip * root * (1 - beta1) / (1 - beta1**t))
     least = ops.sqrt(ops.mean(square)) * k.MIN_SCALE if one.bases else 0.0
