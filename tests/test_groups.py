@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import deepseek
-from support.sources import tree_of
+from support.sources import nodes_of, tree_of
 
 SRC = Path(deepseek.__file__).parent
 TESTS = Path(__file__).parent
@@ -54,7 +54,7 @@ MODULES = modules()
 
 def imported_by(path: Path) -> Iterator[str]:
     """The modules of this package that a file imports: at its top, inside of functions and for types alone."""
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import deepseek
-from support.sources import parse, tree_of
+from support.sources import nodes_of, parse, tree_of
 
 SRC = Path(deepseek.__file__).parent
 ROOT = SRC.parents[1]
@@ -67,7 +67,7 @@ FILES = sorted(SRC.rglob("*.py"))
 
 def variables(tree: ast.Module) -> Iterator[str]:
     """The names that are assigned to and the parameters."""
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
         elif isinstance(node, ast.arg):
@@ -75,7 +75,7 @@ def variables(tree: ast.Module) -> Iterator[str]:
 
 
 def functions(tree: ast.Module) -> Iterator[str]:
-    return (node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return (node.name for node in nodes_of(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def is_participle(name: str) -> bool:
@@ -105,7 +105,7 @@ def test_modules_and_classes_have_words_of_the_field(kind: str) -> None:
     if kind == "module":
         names = [path.stem for path in FILES] + [path.parent.name for path in FILES]
     else:
-        names = [node.name for path in FILES for node in ast.walk(tree_of(path)) if isinstance(node, ast.ClassDef)]
+        names = [node.name for path in FILES for node in nodes_of(tree_of(path)) if isinstance(node, ast.ClassDef)]
     assert sorted(name for name in set(names) if name.strip("_").lower() in BANNED_NAMES) == []
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import deepseek
-from support.sources import tree_of
+from support.sources import nodes_of, tree_of
 
 SRC = Path(deepseek.__file__).parent
 #: In the order in which data flows. A room imports only what stands above it.
@@ -133,14 +133,14 @@ def test_nothing_reads_a_pickle_or_runs_text() -> None:
         tree = tree_of(path)
         used = set(modules_of(path, at_top=False)) - {"pickle.UnpicklingError"}  # what torch says when it reads none
         assert not {module.split(".")[0] for module in used} & banned, path
-        called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        called = {ast.unparse(node.func) for node in nodes_of(tree) if isinstance(node, ast.Call)}
         assert not called & {"eval", "exec", "torch.load", "np.load", "numpy.load", "__import__"}, path
 
 
 def test_a_broad_except_stands_only_around_a_request() -> None:
     around = (SRC / "serve", SRC / "engines" / "process" / "worker.py")  # on both sides of the socket
     for path in FILES:
-        for node in ast.walk(tree_of(path)):
+        for node in nodes_of(tree_of(path)):
             if isinstance(node, ast.ExceptHandler):
                 broad = node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
                 passed_on = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
