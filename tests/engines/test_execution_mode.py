@@ -115,6 +115,7 @@ def test_a_machine_without_a_compiler_is_told_in_words(tmp_path: Path, monkeypat
         compile_module(scaled, lambda: [(torch.ones(3, 2),), (torch.ones(5, 4),)])
 
 
+@pytest.mark.slow
 def test_compiling_is_tried_where_eager_torch_is_near_and_kept_where_it_wins(
     models: dict[str, tuple[Model, Float32]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
