@@ -28,7 +28,7 @@ SCRIPTS = (
     "observe", "custom_operator", "cleaning", "labelling", "weak_labels", "label_page", "generation", "train_loop",
     "elastic",
     "compression", "compression_edge", "compression_distill", "compression_quantize", "compression_vision",
-    "distributed", "pipeline", "optimizers", "optimizers_long", "keras_optimizer", "keras_models", "reading",
+    "distributed", "pipeline", "optimizers", "optimizers_long", "optimizer_batches", "keras_optimizer", "keras_models", "reading",
     "multimodal", "multimodal_photos", "multimodal_ct", "multimodal_autogluon", "first_hour", "fraud_stream",
     "fraud_stream_trees", "fraud_stream_server", "encrypted", "federated", "federated_trees", "federated_vertical",
     "private_training", "process", "maintenance", "defects", "assistant_server", "question_pairs",
