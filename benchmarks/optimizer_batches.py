@@ -3,8 +3,9 @@
     python benchmarks/optimizer_batches.py [--quick]
 
 Three tasks of optimizer_tasks.py (a table, a density, sentences), whose batches are made smaller or larger. A target is
-the lowest score that the best of AdamW at 1e-3, 3e-3 and 1e-2, each constant, has within 60 % of the steps. Every score
-is a loss on held-out data. No constant was chosen here.
+the lowest score that AdamW at 1e-3 has within 60 % of the steps, as there. At the end ours is held against the best of
+AdamW at 1e-3, 3e-3 and 1e-2, by the mean of the last fifth of the scores, which are noisy. Every score is a loss on
+held-out data. No constant was chosen here.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import geometric_mean
+from statistics import fmean, geometric_mean
 
 import torch
 from optimizer_tasks import Batch, Problem, moons_flow, review_words, supervised, turbofans
@@ -27,7 +28,7 @@ RATES = (1e-3, 3e-3, 1e-2)
 STEPS = {4: 1_500, 8: 1_500, 1_024: 300, 8_192: 150}
 NUM_CHECKS = 30
 TARGET_SHARE = 0.6  # of the steps, within which the rival sets the target
-CLAIMS = ("targets_missed", "steps_to_target")
+CLAIMS = ("targets_missed", "steps_to_target", "last_fifth")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Course:
     def first_at(self, target: float) -> int | None:
         """The number of the first part, from 1 on, that ends at the target or below; None where none does."""
         return next((number for number, score in enumerate(self.scores, start=1) if score <= target), None)
+
+    @property
+    def last_fifth(self) -> float:
+        """The mean score of the last fifth of the parts."""
+        return fmean(self.scores[-NUM_CHECKS // 5 :])
 
 
 def turbofan_table() -> Problem:
@@ -90,31 +96,39 @@ def main() -> int:
     chosen = options(__doc__, CLAIMS, quick="one seed instead of three").parse_args()
     torch.set_num_threads(1)
     seeds = (0,) if chosen.quick else (0, 1, 2)
-    ratios, missed, notes = [], [], []
+    steps: dict[str, float] = {}
+    ends: dict[str, float] = {}
+    missed = []
     for task in TASKS:
         for num_rows in STEPS:
-            of_size = []
+            name, steps_by_seed, ends_by_seed = f"{task} {num_rows:,}", [], []
             for seed in seeds:
                 rivals = [train(task, num_rows, lr, seed) for lr in RATES]
-                num_target = round(TARGET_SHARE * NUM_CHECKS)
-                target = min(min(each.scores[:num_target]) for each in rivals)
-                theirs = min(at for each in rivals if (at := each.first_at(target)) is not None)
-                ours = train(task, num_rows, None, seed).first_at(target)
-                if ours is None:
-                    missed.append(f"{task} with batches of {num_rows:,}, seed {seed}")
-                of_size.append((2 * NUM_CHECKS if ours is None else ours) / theirs)
-            ratios.append(geometric_mean(of_size))
-            notes.append(f"{task} {num_rows:,} {ratios[-1]:.2f}")
-            print(notes[-1], file=sys.stderr, flush=True)
-    rival = "the best of AdamW at 1e-3, 3e-3 and 1e-2"
+                target = min(rivals[0].scores[: round(TARGET_SHARE * NUM_CHECKS)])
+                ours = train(task, num_rows, None, seed)
+                at = ours.first_at(target)
+                if at is None:
+                    missed.append(f"{name}, seed {seed}")
+                steps_by_seed.append(
+                    (2 * NUM_CHECKS if at is None else at) / (rivals[0].first_at(target) or NUM_CHECKS)
+                )
+                ends_by_seed.append(ours.last_fifth / min(each.last_fifth for each in rivals))
+            steps[name], ends[name] = geometric_mean(steps_by_seed), geometric_mean(ends_by_seed)
+            print(f"{name}: steps {steps[name]:.2f}, end {ends[name]:.3f}", file=sys.stderr, flush=True)
     claims = [
         claim(
-            "targets_missed", ours=float(len(missed)), unit=f"of {len(ratios) * len(seeds)} targets", op="<=", bar=0.0,
-            rival_name=rival, num_seeds=len(seeds), note="; ".join(missed),
+            "targets_missed", ours=float(len(missed)), unit=f"of {len(steps) * len(seeds)} targets", op="<=", bar=0.0,
+            num_seeds=len(seeds), note="; ".join(missed),
         ),
         claim(
-            "steps_to_target", ours=geometric_mean(ratios), unit=f"times the steps of {rival}", rival_name=rival,
-            num_seeds=len(seeds), note=", ".join(notes),
+            "steps_to_target", ours=geometric_mean(steps.values()), unit="times the steps of AdamW at 1e-3",
+            rival_name="AdamW at 1e-3", num_seeds=len(seeds),
+            note=", ".join(f"{name} {ratio:.2f}" for name, ratio in steps.items()),
+        ),
+        claim(
+            "last_fifth", ours=geometric_mean(ends.values()), unit="times the loss of the best of AdamW's three rates",
+            rival_name="the best of AdamW at 1e-3, 3e-3 and 1e-2", num_seeds=len(seeds),
+            note=", ".join(f"{name} {ratio:.3f}" for name, ratio in ends.items()),
         ),
     ]  # fmt: skip
     claims = [each for each in claims if chosen.only in (None, each["claim"])]
