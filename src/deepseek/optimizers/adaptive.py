@@ -59,7 +59,6 @@ from torch.distributed import ProcessGroup
 from torch.optim.optimizer import StateDict
 
 from deepseek.errors import InputError
-from deepseek.optimizers import kronecker
 from deepseek.optimizers.config import (
     BETA1,
     BETA2,
@@ -86,13 +85,20 @@ from deepseek.optimizers.config import (
     threshold_at,
     trust_share,
 )  # fmt: skip
-from deepseek.optimizers.directions import are_slow, cache_sized_pieces, count_free_steps, update_directions
+from deepseek.optimizers.directions import (
+    apply_directions,
+    are_slow,
+    cache_sized_pieces,
+    count_free_steps,
+    update_directions,
+)
 from deepseek.optimizers.regularization import Regularization
 from deepseek.optimizers.saved_state import NUM_CONTROLS, check_state, complete_group
 from deepseek.optimizers.schedules import held_change, schedule_share
 from deepseek.optimizers.sharding import local_part, max_over_group, sum_over_group, sum_over_shards
 from deepseek.optimizers.skipped_steps import warn_of_end, warn_of_skipped, warn_of_zeros
-from deepseek.optimizers.slices import ParameterSlice, split_slice, sum_scalars
+from deepseek.optimizers.slices import ParameterSlice, Slices, split_slice, stack_scalars
+from deepseek.optimizers.stacks import unstacked
 
 
 class AdaptiveOptimizer(torch.optim.Optimizer):
@@ -134,6 +140,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         super().__init__(params, {"lr": initial_lr, **asdict(config), "foreach": foreach})
         self._regularization = Regularization()
         self._group = group
+        self._slices = Slices()
         self.total_steps = total_steps
 
     def add_param_group(self, param_group: ParameterGroup) -> None:
@@ -225,7 +232,9 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
 
     def state_dict(self) -> StateDict:
         """As of any torch optimizer, with what `report` has seen as "regularisation"."""
-        return super().state_dict() | {"regularisation": self._regularization.state_dict()}
+        whole = super().state_dict()
+        states = {key: unstacked(state) if isinstance(state, dict) else state for key, state in whole["state"].items()}
+        return whole | {"state": states, "regularisation": self._regularization.state_dict()}
 
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Take up what state_dict() gave. InputError when another optimizer made it."""
@@ -249,7 +258,8 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        slices = [group_slice for group in self.param_groups if (group_slice := self._slice(group)) is not None]
+        each = (self._slices.of(index, group, self.state) for index, group in enumerate(self.param_groups))
+        slices = [part for part in each if part is not None]
         head = self.param_groups[0]
         head["num_calls"] += 1
         if slices or self._group is not None:
@@ -280,52 +290,27 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         clip = self._control(dot, norm, length, head["control"], step)
         for whole_slice in slices:
             for part in split_slice(whole_slice):
-                update_directions(part, clip)
-                self._move(part, head["control"], step)
-
-    def _slice(self, group: ParameterGroup) -> ParameterSlice | None:
-        """The parameters of a group that take part in this step, their state made; None where none has a gradient."""
-        indices = [index for index, param in enumerate(group["params"]) if param.grad is not None]
-        if not indices:
-            return None
-        parameters = [group["params"][index] for index in indices]
-        for param in parameters:
-            if param.grad.is_sparse:
-                raise InputError(
-                    f"the gradient of a parameter of shape {tuple(param.shape)} is sparse",
-                    expected="dense gradients",
-                    fix="make its embedding with sparse=False",
-                )
-        states = [self.state[param] for param in parameters]
-        params = [local_part(param) for param in parameters]
-        for param, inner, state in zip(parameters, params, states, strict=True):
-            if not state:
-                state["step"], state["eigen"] = 0, inner is param and kronecker.has_eigenbasis(param)
-                shape = (inner.shape[0], -1) if state["eigen"] else inner.shape
-                for name in ("exp_avg", "exp_avg_sq", "direction"):
-                    state[name] = torch.zeros_like(inner, memory_format=torch.contiguous_format).reshape(shape)
-        grads = [
-            local_part(param.grad).reshape(state["exp_avg"].shape)
-            for param, state in zip(parameters, states, strict=True)
-        ]
-        return ParameterSlice(
-            group, torch.tensor(indices, device=group["norms"].device), params, grads, states, parameters
-        )
+                length = update_directions(part, clip)
+                self._move(part, head["control"], step, length)
 
     def _sums(self, slices: list[ParameterSlice], control: Tensor) -> Tensor:
         """<g, u>, |g|^2 and |u|^2 over all tensors and ranks (3,): of the gradients and the directions taken last."""
+        grads = [grad for part in slices for grad in part.gathered]
+        directions = [unit.state["direction"] for part in slices for unit in part.layout.units]
         dots: list[Tensor] = []
         norms: list[Tensor] = []
-        lengths: list[Tensor] = []
-        for part in slices:
-            for grad, state in zip(part.grads, part.states, strict=True):
-                dots.append(torch.dot(grad.flatten(), state["direction"].flatten()))
-            norms += torch._foreach_norm(part.grads)
-            lengths.append(part.group["norms"][part.at].to(control.device).square().sum())
-        squares = [norm.to(control.dtype).square() for norm in norms]  # float16 holds none above 65,504
-        sums = torch.stack([sum_scalars(dots, control), sum_scalars(squares, control)])
+        for _, (pieces, taken) in cache_sized_pieces(grads, directions):
+            dots += [torch.dot(piece.reshape(-1), step.reshape(-1)) for piece, step in zip(pieces, taken, strict=True)]
+            norms += torch._foreach_norm(pieces)
+        sums = control.new_zeros(2)
+        if grads:  # squares in float32: float16 has none above 65,504
+            sums = torch.stack(
+                [stack_scalars(dots, control.device).sum(), stack_scalars(norms, control.device).square().sum()]
+            )
         sums = sum_over_shards(sums, [param for part in slices for param in part.whole])
-        return sum_over_group(torch.cat([sums, sum_scalars(lengths, control)[None]]), self._group)
+        lengths = [part.read("norms").to(control.device).square().sum() for part in slices]
+        length = torch.stack(lengths).sum() if lengths else control.new_zeros(())
+        return sum_over_group(torch.cat([sums, length[None]]), self._group)
 
     def _control(self, dot: Tensor, norm: Tensor, length: Tensor, control: Tensor, step: int) -> Tensor:
         """Move the rate by what the last step achieved. Returns by how much gradients are scaled down."""
@@ -356,18 +341,14 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         widest = max_over_group(widest, self._group)
         return torch.stack([widest[0].mul(RATE_ROOM).log(), widest[1]])
 
-    def _move(self, part: ParameterSlice, control: Tensor, step: int) -> None:
-        """Take the directions, each within its bounds."""
+    def _move(self, part: ParameterSlice, control: Tensor, step: int, length: Tensor) -> None:
+        """Take the directions, each within its bounds. `length`: of the directions (n,), as this rank has them."""
         group, at = part.group, part.at
-        params, directions = part.params, [state["direction"] for state in part.states]
-        squares = torch.stack(
-            [torch.stack([norm.to(at.device).square() for norm in torch._foreach_norm(tensors)])
-             for tensors in (params, directions)]
-        )  # fmt: skip
-        squares = sum_over_shards(squares.float(), part.whole)
-        sizes = part.sizes
+        lengths = torch.stack([stack_scalars(torch._foreach_norm(part.params), at.device), length])
+        squares = sum_over_shards(lengths.square(), part.whole)
+        sizes = part.layout.sizes
         weight, length = (squares[0] / sizes).sqrt(), (squares[1] / sizes).sqrt()
-        group["norms"][at] = squares[1].sqrt()
+        part.write("norms", squares[1].sqrt())
         rate = group["lr"] * group["cooldown"] * control[0].exp().to(at.device)
         steps = torch.tensor([state["step"] for state in part.states], dtype=torch.float32, device=at.device)
         limits = (
@@ -376,20 +357,16 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
             * weight.clamp_min(MIN_RMS)
             / length.clamp_min(1e-30)
         )
-        group["limits"][at] = limits
+        part.write("limits", limits)
         rates = torch.minimum(rate, limits * schedule_share(group))
         count_free_steps(part, rates < rate, step)
         keeps = 1 - rates * self.weight_decay_of(group, steps)
         if step >= BOUND_FROM_STEP:
             is_settled = (control[1].to(at.device) <= 0) | (rates < rate)
-            bounds = group["bounds"][at]
-            matrices = torch.tensor([param.ndim > 1 for param in part.whole], device=at.device)
-            bounds = torch.where(matrices & is_settled & bounds.isinf(), weight * BOUND_RATIO, bounds) * (
+            bounds = part.read("bounds")
+            bounds = torch.where(part.layout.matrices & is_settled & bounds.isinf(), weight * BOUND_RATIO, bounds) * (
                 1 + BOUND_GROWTH
             )
-            group["bounds"][at] = bounds
+            part.write("bounds", bounds)
             keeps = keeps * (1 - BOUND_PULL * (1 - bounds / weight.clamp_min(1e-30)).clamp_min(0))
-        for param, direction, keep, pace in zip(params, directions, keeps, rates, strict=True):
-            scales = keep.to(param.device, param.dtype), pace.to(param.device, param.dtype)
-            for (piece,), (step_taken,) in cache_sized_pieces([param], [direction.view_as(param)]):
-                piece.mul_(scales[0]).addcmul_(step_taken, scales[1], value=-1)
+        apply_directions(part, keeps, rates)

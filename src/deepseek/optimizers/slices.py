@@ -1,13 +1,39 @@
-"""The parameters of a group that take part in a step of AdaptiveOptimizer, as lists in one order."""
+"""The parameters of a group that take part in a step of AdaptiveOptimizer, as lists in one order.
+
+    slices = Slices()
+    part = slices.of(group, states)             # None where no parameter of the group has a gradient
+    part.read("limits"); part.write("limits", values)
+
+What depends on which parameters those are, and not on their values, is kept from one step to the next.
+"""
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
+from operator import is_
 
 import torch
 from torch import Tensor, nn
 
+from deepseek.errors import InputError
+from deepseek.optimizers import kronecker
 from deepseek.optimizers.config import ParameterGroup, ParameterState
+from deepseek.optimizers.sharding import local_part
+from deepseek.optimizers.stacks import Unit, arrange
+
+
+@dataclass
+class Layout:
+    """What a slice has from the step before, all in its order."""
+
+    whole: list[nn.Parameter]
+    states: list[ParameterState]
+    at: Tensor  # (n,) indices in the group
+    is_all: bool  # whether these are all parameters of the group
+    sizes: Tensor  # (n,) elements of each whole parameter
+    matrices: Tensor  # (n,) whether each has more than one axis
+    units: list[Unit]
 
 
 @dataclass
@@ -15,32 +41,130 @@ class ParameterSlice:
     """The parameters of one group that have a gradient, all lists in one order (n of them)."""
 
     group: ParameterGroup
-    at: Tensor  # (n,) indices in the group
+    layout: Layout
     params: list[Tensor]  # what this rank holds of each
     grads: list[Tensor]  # the same part, in the shape of the moments
-    states: list[ParameterState]
-    whole: list[nn.Parameter]  # the parameters themselves, which may be sharded
+    gathered: list[Tensor]  # the same, of each unit of the layout
     uses_slow: list[bool] = field(default_factory=list)  # whether the slow mean of directions joins each in this step
 
     @property
-    def sizes(self) -> Tensor:
-        """(n,) elements of each whole parameter."""
-        return torch.tensor([param.numel() for param in self.whole], dtype=torch.float32, device=self.at.device)
+    def at(self) -> Tensor:
+        return self.layout.at
+
+    @property
+    def states(self) -> list[ParameterState]:
+        return self.layout.states
+
+    @property
+    def whole(self) -> list[nn.Parameter]:
+        """The parameters themselves, which may be sharded."""
+        return self.layout.whole
+
+    def read(self, name: str) -> Tensor:
+        """What the group keeps of each of these tensors under a name (n,)."""
+        values: Tensor = self.group[name]
+        return values if self.layout.is_all else values[self.at]
+
+    def write(self, name: str, values: Tensor) -> None:
+        """Keep it."""
+        if self.layout.is_all:
+            self.group[name].copy_(values)
+        else:
+            self.group[name][self.at] = values
+
+
+class Slices:
+    """The slices of an optimizer's groups."""
+
+    def __init__(self) -> None:
+        self._layouts: dict[int, Layout] = {}
+
+    def of(
+        self, index: int, group: ParameterGroup, states: MutableMapping[Tensor, ParameterState]
+    ) -> ParameterSlice | None:
+        """The parameters of a group that take part in this step, their state made; None where none has a gradient.
+        `index` is the group's. InputError for a sparse gradient."""
+        grads = [param.grad for param in group["params"]]
+        indices = [place for place, grad in enumerate(grads) if grad is not None]
+        if not indices:
+            return None
+        grads = [grads[place] for place in indices]
+        whole = [group["params"][place] for place in indices]
+        for grad in grads:
+            if grad.is_sparse:
+                raise InputError(
+                    f"the gradient of a parameter of shape {tuple(grad.shape)} is sparse",
+                    expected="dense gradients",
+                    fix="make its embedding with sparse=False",
+                )
+        params, own = [local_part(param) for param in whole], [states[param] for param in whole]
+        layout = self._layouts.get(index)
+        if layout is None or not _fits(layout, group, whole, own):
+            layout = self._layouts[index] = _lay_out(group, indices, whole, params, own, layout)
+        grads = [
+            grad if grad.shape == state["exp_avg"].shape else local_part(grad).reshape(state["exp_avg"].shape)
+            for grad, state in zip(map(local_part, grads), own, strict=True)
+        ]
+        return ParameterSlice(group, layout, params, grads, [unit.gather(grads) for unit in layout.units])
+
+
+def _fits(layout: Layout, group: ParameterGroup, whole: list[nn.Parameter], states: list[ParameterState]) -> bool:
+    """Whether a layout is that of these parameters and their states as they are."""
+    return (
+        len(layout.whole) == len(whole)
+        and layout.is_all == (len(whole) == len(group["params"]))
+        and layout.at.device == group["norms"].device
+        and all(map(is_, layout.whole, whole))
+        and all(map(is_, layout.states, states))
+        and all(unit.is_valid(states) for unit in layout.units if unit.is_stack)
+    )
+
+
+def _lay_out(
+    group: ParameterGroup,
+    indices: list[int],
+    whole: list[nn.Parameter],
+    params: list[Tensor],
+    states: list[ParameterState],
+    before: Layout | None,
+) -> Layout:
+    for parameter, param, state in zip(whole, params, states, strict=True):
+        if not state:
+            state["step"], state["eigen"] = 0, param is parameter and kronecker.has_eigenbasis(param)
+            shape = (param.shape[0], -1) if state["eigen"] else param.shape
+            for name in ("exp_avg", "exp_avg_sq", "direction"):
+                state[name] = torch.zeros_like(param, memory_format=torch.contiguous_format).reshape(shape)
+        if state["eigen"] and state["step"] == 0:
+            kronecker.make_factors(state)
+    device = group["norms"].device
+    return Layout(
+        whole,
+        states,
+        torch.tensor(indices, device=device),
+        len(indices) == len(group["params"]),
+        torch.tensor([param.numel() for param in whole], dtype=torch.float32, device=device),
+        torch.tensor([param.ndim > 1 for param in whole], device=device),
+        arrange(params, whole, states, stacked=bool(group["foreach"]), before=before.units if before else ()),
+    )
 
 
 def split_slice(part: ParameterSlice) -> list[ParameterSlice]:
     """All at once, or one tensor after the other."""
     if part.group["foreach"]:
         return [part]
-    return [
-        ParameterSlice(part.group, part.at[i : i + 1], part.params[i : i + 1], part.grads[i : i + 1],
-        part.states[i : i + 1], part.whole[i : i + 1], part.uses_slow[i : i + 1])
-        for i in range(len(part.params))
-    ]  # fmt: skip
+    return [_one_of(part, place) for place in range(len(part.params))]
 
 
-def sum_scalars(values: list[Tensor], like: Tensor) -> Tensor:
-    """The sum of scalars () on any devices, on the device and in the precision of another tensor."""
-    if not values:
-        return like.new_zeros(())
-    return torch.stack([value.to(like.device, like.dtype) for value in values]).sum()
+def _one_of(part: ParameterSlice, place: int) -> ParameterSlice:
+    """The slice of one of its tensors."""
+    whole, one, state = part.layout, slice(place, place + 1), part.states[place]
+    units = [Unit([0], state, state["eigen"])]
+    layout = Layout(whole.whole[one], [state], whole.at[one], False, whole.sizes[one], whole.matrices[one], units)
+    return ParameterSlice(part.group, layout, part.params[one], part.grads[one], part.grads[one], part.uses_slow[one])
+
+
+def stack_scalars(values: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Scalars () on any devices and in any precision, side by side in float32 on a device (n,)."""
+    if any(value.dtype is not torch.float32 or value.device != device for value in values):
+        values = [value.to(device, torch.float32) for value in values]
+    return torch.stack(list(values))
