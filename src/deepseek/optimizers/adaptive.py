@@ -51,7 +51,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,7 @@ from deepseek.optimizers.config import (
     RATE_ROOM,
     TRUST_HALF_LIFE_STEPS,
     AdaptiveConfig,
+    Count,
     ParameterGroup,
     check_total_steps,
     cooldown_share,
@@ -87,9 +88,9 @@ from deepseek.optimizers.config import (
 )  # fmt: skip
 from deepseek.optimizers.directions import (
     apply_directions,
-    are_slow,
     cache_sized_pieces,
     count_free_steps,
+    free_steps_of,
     update_directions,
 )
 from deepseek.optimizers.regularization import Regularization
@@ -98,7 +99,18 @@ from deepseek.optimizers.schedules import held_change, schedule_share
 from deepseek.optimizers.sharding import local_part, max_over_group, sum_over_group, sum_over_shards
 from deepseek.optimizers.skipped_steps import warn_of_end, warn_of_skipped, warn_of_zeros
 from deepseek.optimizers.slices import ParameterSlice, Slices, split_slice, stack_scalars
-from deepseek.optimizers.stacks import unstacked
+from deepseek.optimizers.stacks import unpooled
+
+
+class Signals(NamedTuple):
+    """What a step reads from the device."""
+
+    dot: float  # <g, u> over all tensors and ranks, of the gradients and the directions taken last
+    square: float  # |g|^2
+    length: float  # |u|^2
+    limit: float  # the largest factor of the rate that trust let any tensor take
+    free_steps: float  # the most that any tensor has
+    control: list[float]
 
 
 class AdaptiveOptimizer(torch.optim.Optimizer):
@@ -215,9 +227,9 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         limit = group["limits"].max().item() * schedule_share(group)
         return min(unbounded, limit) if limit > 0 else unbounded
 
-    def weight_decay_of(self, group: ParameterGroup, steps: Tensor) -> Tensor:
+    def weight_decay_of(self, group: ParameterGroup, steps: Count) -> Count:
         """The decay per unit of rate after so many steps: the group's own fades, what `report` adds does not."""
-        share: Tensor = decay_share(steps) + (self._regularization.decay_factor - 1)
+        share: Count = decay_share(steps) + (self._regularization.decay_factor - 1)
         return share * float(group["weight_decay"])
 
     def attach(self, model: nn.Module) -> Regularization:
@@ -233,7 +245,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
     def state_dict(self) -> StateDict:
         """As of any torch optimizer, with what `report` has seen as "regularisation"."""
         whole = super().state_dict()
-        states = {key: unstacked(state) if isinstance(state, dict) else state for key, state in whole["state"].items()}
+        states = {key: unpooled(state) if isinstance(state, dict) else state for key, state in whole["state"].items()}
         return whole | {"state": states, "regularisation": self._regularization.state_dict()}
 
     def load_state_dict(self, state_dict: StateDict) -> None:
@@ -263,83 +275,102 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         head = self.param_groups[0]
         head["num_calls"] += 1
         if slices or self._group is not None:
-            dot, square, length = self._sums(slices, head["control"])
-            flags = [torch.stack([dot.isfinite() & square.isfinite(), square == 0])]
-            is_finite, is_zero, *uses_slow = torch.cat(
-                flags + [are_slow(part).to(square.device) for part in slices]
-            ).tolist()
-            if not is_finite:
+            signals = self._read_signals(slices, head["control"])
+            if not (math.isfinite(signals.dot) and math.isfinite(signals.square)):
                 head["num_skipped"] += 1
                 warn_of_skipped(head["num_skipped"], slices)
-            elif is_zero:
+            elif signals.square == 0:
                 head["num_zero"] += 1
                 warn_of_zeros(head["num_zero"])
             else:
                 head["num_zero"] = 0
-                for part in slices:
-                    part.uses_slow, uses_slow = uses_slow[: len(part.params)], uses_slow[len(part.params) :]
-                self._advance(slices, dot, square.sqrt(), length.sqrt())
+                self._advance(slices, signals)
         warn_of_end(head["num_calls"], self.total_steps)
         self._cool_down()
         return loss
 
-    def _advance(self, slices: list[ParameterSlice], dot: Tensor, norm: Tensor, length: Tensor) -> None:
+    def _advance(self, slices: list[ParameterSlice], signals: Signals) -> None:
         """Take a step with gradients that are finite and not all 0."""
         head = self.param_groups[0]
         step = head["step"] = head["step"] + 1
-        clip = self._control(dot, norm, length, head["control"], step)
+        clip = self._control(signals, head["control"], step)
         for whole_slice in slices:
             for part in split_slice(whole_slice):
                 length = update_directions(part, clip)
                 self._move(part, head["control"], step, length)
 
+    def _read_signals(self, slices: list[ParameterSlice], control: Tensor) -> Signals:
+        """All that a step waits for, at once. Gives the slices the free steps of their tensors."""
+        counts = [free_steps_of(part).to(control.device) for part in slices]
+        sums, widest = self._sums(slices, control), self._find_widest(control)
+        values = torch.cat([sums, widest, control, *counts]).tolist()
+        begin = 5 + NUM_CONTROLS
+        for part in slices:
+            part.free_steps = values[begin : begin + len(part.params)]
+            begin += len(part.params)
+        return Signals(*values[:5], values[5 : 5 + NUM_CONTROLS])
+
     def _sums(self, slices: list[ParameterSlice], control: Tensor) -> Tensor:
         """<g, u>, |g|^2 and |u|^2 over all tensors and ranks (3,): of the gradients and the directions taken last."""
-        grads = [grad for part in slices for grad in part.gathered]
-        directions = [unit.state["direction"] for part in slices for unit in part.layout.units]
+        pairs = [
+            (grad, unit.state["direction"])
+            for part in slices
+            for grad, unit in zip(part.single, part.layout.single, strict=True)
+        ]
+        rows = [
+            (row, pool.state["direction"])
+            for part in slices
+            for row, pool in zip(part.rows, part.layout.pools, strict=True)
+        ]
         dots: list[Tensor] = []
         norms: list[Tensor] = []
+        grads, directions = ([pair[place] for pair in rows + pairs] for place in (0, 1))
         for _, (pieces, taken) in cache_sized_pieces(grads, directions):
             dots += [torch.dot(piece.reshape(-1), step.reshape(-1)) for piece, step in zip(pieces, taken, strict=True)]
             norms += torch._foreach_norm(pieces)
-        sums = control.new_zeros(2)
         if grads:  # squares in float32: float16 has none above 65,504
-            sums = torch.stack(
-                [stack_scalars(dots, control.device).sum(), stack_scalars(norms, control.device).square().sum()]
-            )
+            norm = torch.linalg.vector_norm(stack_scalars(norms, control.device))
+            sums = torch.stack([stack_scalars(dots, control.device).sum(), norm.square()])
+        else:
+            sums = control.new_zeros(2)
         sums = sum_over_shards(sums, [param for part in slices for param in part.whole])
-        lengths = [part.read("norms").to(control.device).square().sum() for part in slices]
-        length = torch.stack(lengths).sum() if lengths else control.new_zeros(())
+        lengths = [torch.linalg.vector_norm(part.read("norms")).to(control.device) for part in slices]
+        length = torch.stack(lengths).square().sum() if lengths else control.new_zeros(())
         return sum_over_group(torch.cat([sums, length[None]]), self._group)
 
-    def _control(self, dot: Tensor, norm: Tensor, length: Tensor, control: Tensor, step: int) -> Tensor:
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # its numbers are plain
+    def _control(self, signals: Signals, control: Tensor, step: int) -> float:
         """Move the rate by what the last step achieved. Returns by how much gradients are scaled down."""
-        clip = torch.ones_like(norm)
+        norm, (log_rate, alignment, square, usual_norm) = math.sqrt(signals.square), signals.control
+        clip = 1.0
         if step > CLIP_FROM_STEP:
-            clip = (CLIP_RATIO * control[3] / norm.clamp_min(1e-30)).clamp_max(1.0)
-        control[3] = norm if step == 1 else torch.lerp(control[3], norm * clip, 1 - BETA_NORM)
+            clip = min(CLIP_RATIO * usual_norm / max(norm, 1e-30), 1.0)
+        usual_norm = norm if step == 1 else usual_norm + (norm * clip - usual_norm) * (1 - BETA_NORM)
         if step > 1:
-            cosine = dot / (norm * length).clamp_min(1e-30)
-            control[1:3].lerp_(torch.stack([cosine, cosine.square()]), 1 - BETA_ALIGNMENT)
-            corrected = control[1:3] / (1 - BETA_ALIGNMENT ** (step - 1))
-            ratio = 1 + corrected[0] / corrected[1].sqrt().clamp_min(1e-30)
+            cosine = signals.dot / max(norm * math.sqrt(signals.length), 1e-30)
+            alignment += (cosine - alignment) * (1 - BETA_ALIGNMENT)
+            square += (cosine**2 - square) * (1 - BETA_ALIGNMENT)
+            correction = 1 - BETA_ALIGNMENT ** (step - 1)
+            ratio = 1 + alignment / correction / max(math.sqrt(square / correction), 1e-30)
             head = self.param_groups[0]
-            log_felt, free_steps = self._find_widest(control)
-            threshold = threshold_at(step, head["dynamic_threshold"], head["total_steps"], free_steps)
-            change = held_change((ratio - threshold).clamp(-1.0, 1.0), schedule_share(head))
-            change = change.where((change < 0) | (control[0] < log_felt), 0.0)
+            threshold = threshold_at(step, head["dynamic_threshold"], head["total_steps"], signals.free_steps)
+            change = held_change(min(max(ratio - threshold, -1.0), 1.0), schedule_share(head))
+            if change > 0 and math.exp(log_rate) >= RATE_ROOM * signals.limit:
+                change = 0.0  # no tensor would take a longer step
             # OneCycleLR and CyclicLR write an initial_lr of their own and raise "lr" above it.
             top = math.log(max(MAX_RATE / max(head["initial_lr"], float(head["lr"])), 1.0))
-            control[0].add_(change, alpha=max_log_rate_change(step, head["lr_decay_rate"])).clamp_max_(top)
+            log_rate = min(log_rate + change * max_log_rate_change(step, head["lr_decay_rate"]), top)
+        control.copy_(torch.tensor([log_rate, alignment, square, usual_norm]))
         return clip
 
     def _find_widest(self, control: Tensor) -> Tensor:
-        """Of all tensors (2,): the logarithm of the factor up to which it may rise, RATE_ROOM times what trust let any
-        take; and the most steps that no bound cut."""
-        pairs = [(group["limits"].max() / group["peak_lr"], group["free_steps"].max()) for group in self.param_groups]
-        widest = torch.stack([torch.stack(pair).to(control.device) for pair in pairs]).amax(0)
-        widest = max_over_group(widest, self._group)
-        return torch.stack([widest[0].mul(RATE_ROOM).log(), widest[1]])
+        """Of all tensors (2,): the largest factor of the rate that trust let any take, and the most steps that no bound
+        cut."""
+        pairs = [
+            torch.stack([group["limits"].max() / group["peak_lr"], group["free_steps"].max()]).to(control.device)
+            for group in self.param_groups
+        ]
+        return max_over_group(pairs[0] if len(pairs) == 1 else torch.stack(pairs).amax(0), self._group)
 
     def _move(self, part: ParameterSlice, control: Tensor, step: int, length: Tensor) -> None:
         """Take the directions, each within its bounds. `length`: of the directions (n,), as this rank has them."""
@@ -350,7 +381,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         weight, length = (squares[0] / sizes).sqrt(), (squares[1] / sizes).sqrt()
         part.write("norms", squares[1].sqrt())
         rate = group["lr"] * group["cooldown"] * control[0].exp().to(at.device)
-        steps = torch.tensor([state["step"] for state in part.states], dtype=torch.float32, device=at.device)
+        steps = part.steps
         limits = (
             MAX_STEP_RATIO
             * trust_share(steps, group["trust_steps"], group["total_steps"])

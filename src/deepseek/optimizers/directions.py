@@ -23,7 +23,7 @@ out, instead.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -40,65 +40,86 @@ from deepseek.optimizers.config import (
     slow_weight,
 )
 from deepseek.optimizers.slices import ParameterSlice, stack_scalars
-from deepseek.optimizers.stacks import Unit
+from deepseek.optimizers.stacks import Pool, Unit
 
 
-def update_directions(part: ParameterSlice, clip: Tensor) -> Tensor:
+def update_directions(part: ParameterSlice, clip: float) -> Tensor:
     """Where each parameter should go, kept in state["direction"]. `clip` scales the gradients. Returns the lengths of
     the directions (n,), of what this rank holds of each."""
     betas, states = part.group["betas"], part.states
-    factors = _slow_factors(part)
+    factors = [slow_weight(count) for count in part.free_steps]
     lengths: dict[int, Tensor] = {}
     plain: dict[tuple[torch.device, int, bool], list[tuple[Unit, Tensor]]] = {}
-    later: list[int] = []  # places whose slow mean does not join them piece by piece
-    for unit, grad in zip(part.layout.units, part.gathered, strict=True):
-        step = unit.advance(states)
-        is_alone = not unit.is_stack and not unit.eigen
-        if not is_alone:
-            later += unit.places
+    for unit, grad in zip(part.layout.single, part.single, strict=True):
+        step, place = unit.advance(states), unit.places[0]
         if unit.eigen:
-            update_matrix_direction(step, grad, unit.state, clip, betas)
+            update_stacked_directions(step, [grad], [unit], unit.state, clip, betas)
+            lengths[place] = _join_slow_means(step, [unit.state], [factors[place]] if factors[place] else [])[0]
         else:
-            plain.setdefault((grad.device, step, is_alone and unit.places[0] in factors), []).append((unit, grad))
+            plain.setdefault((grad.device, step, factors[place] > 0), []).append((unit, grad))
     for (_, step, is_slow), pairs in plain.items():
         grads, units = [grad for _, grad in pairs], [unit for unit, _ in pairs]
         own = [factors[unit.places[0]] for unit in units] if is_slow else []
         norms = update_elementwise_directions(step, grads, [unit.state for unit in units], clip, betas, own)
-        lengths |= {unit.places[0]: norm for unit, norm in zip(units, norms, strict=True) if not unit.is_stack}
-    add_slow_directions(states, {place: factors[place] for place in later if place in factors})
-    if later:
-        lengths |= zip(later, torch._foreach_norm([states[place]["direction"] for place in later]), strict=True)
+        lengths |= {unit.places[0]: norm for unit, norm in zip(units, norms, strict=True)}
+    for pool, row in zip(part.layout.pools, part.rows, strict=True):
+        for block, grads in zip(pool.blocks, pool.split(row), strict=True):
+            steps = [unit.advance(states) for unit in block.units]
+            update_stacked_directions(steps[0], grads, block.units, block.state, clip, betas)
+        _join_slow_means_of_pool(pool, states, factors)
+        lengths |= zip(pool.places, torch._foreach_norm(pool.directions), strict=True)
     return stack_scalars([lengths[place] for place in range(len(states))], part.at.device)
 
 
-def update_matrix_direction(
-    step: int, grad: Tensor, state: ParameterState, clip: Tensor, betas: tuple[float, float]
+def update_stacked_directions(
+    step: int, grads: list[Tensor], units: list[Unit], row: ParameterState, clip: float, betas: tuple[float, float]
 ) -> None:
-    """Adam's direction in the eigenbases of a matrix (m, n), or of each of a stack of them (k, m, n)."""
+    """Adam's direction in the eigenbases of units that have them, matrices (m, n) or stacks (k, m, n), and element by
+    element of those that have none. `row`: the moments of all units one after the other (elements,), or the only
+    unit's."""
     beta1, beta2 = betas
-    grad = grad * clip.to(grad.device, grad.dtype)
-    kronecker.update_factors(state, grad, step)
-    grad = kronecker.to_eigenbasis(state, grad)
-    state["exp_avg"].lerp_(grad, 1 - beta1)
-    state["exp_avg_sq"].lerp_(grad.square(), 1 - beta2)
-    ahead = state["exp_avg"] * (beta1 / (1 - beta1 ** (step + 1))) + grad * ((1 - beta1) / (1 - beta1**step))
-    square = state["exp_avg_sq"] / (1 - beta2**step)
-    scale = square.sqrt() + (square.mean((-2, -1), keepdim=True).sqrt() * MIN_SCALE + EPS)
-    state["direction"].copy_(kronecker.from_eigenbasis(state, ahead.div_(scale)))
+    if clip != 1:
+        grads = [grad * clip for grad in grads]
+    turned = []
+    for unit, grad in zip(units, grads, strict=True):
+        if unit.eigen:
+            kronecker.update_factors(unit.state, grad, step)
+        turned.append(kronecker.to_eigenbasis(unit.state, grad))
+    grad = turned[0] if len(turned) == 1 else torch.cat([each.reshape(-1) for each in turned])
+    row["exp_avg"].lerp_(grad, 1 - beta1)
+    row["exp_avg_sq"].lerp_(grad.square(), 1 - beta2)
+    ahead = row["exp_avg"] * (beta1 / (1 - beta1 ** (step + 1))) + grad * ((1 - beta1) / (1 - beta1**step))
+    square = row["exp_avg_sq"] / (1 - beta2**step)
+    scale = square.sqrt_()
+    for unit, each in zip(units, _split_row(scale, units), strict=True):
+        if unit.eigen:  # plus MIN_SCALE times the root mean square
+            length = torch.linalg.vector_norm(each, dim=(-2, -1), keepdim=True)
+            each.add_(length, alpha=MIN_SCALE / math.sqrt(each.shape[-2] * each.shape[-1]))
+    ahead.div_(scale.add_(EPS))
+    for unit, each in zip(units, _split_row(ahead, units), strict=True):
+        kronecker.from_eigenbasis(unit.state, each, out=unit.state["direction"])
+
+
+def _split_row(row: Tensor, units: list[Unit]) -> list[Tensor]:
+    """What lies in a row, in the shapes of the units."""
+    if len(units) == 1:
+        return [row.view(units[0].state["exp_avg"].shape)]
+    shapes = [unit.state["exp_avg"].shape for unit in units]
+    parts = row.split([math.prod(shape) for shape in shapes])
+    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def update_elementwise_directions(
     step: int,
     grads: list[Tensor],
     states: list[ParameterState],
-    clip: Tensor,
+    clip: float,
     betas: tuple[float, float],
-    slow_factors: list[Tensor],
+    slow_factors: list[float],
 ) -> list[Tensor]:
     """Adam's direction, element by element, for many tensors at once. `slow_factors`: [], or what the slow mean of each
     is multiplied by where it joins them all. Returns the length of each direction."""
     beta1, beta2 = betas
-    clip = clip.to(grads[0].device, grads[0].dtype)
     names = ["exp_avg", "exp_avg_sq", "direction"] + ["slow_direction"] * bool(slow_factors)
     if slow_factors:
         make_slow_directions(states)
@@ -107,7 +128,8 @@ def update_elementwise_directions(
     norms: list[list[Tensor]] = [[] for _ in grads]
     for owners, (parts, averages, squares, directions, *slow) in cache_sized_pieces(grads, *state_tensors):
         torch._foreach_copy_(directions, parts)
-        torch._foreach_mul_(directions, clip)
+        if clip != 1:
+            torch._foreach_mul_(directions, clip)
         torch._foreach_lerp_(averages, directions, 1 - beta1)
         torch._foreach_mul_(squares, beta2)
         torch._foreach_addcmul_(squares, directions, directions, 1 - beta2)
@@ -121,77 +143,60 @@ def update_elementwise_directions(
             _join_slow_mean(directions, slow[0], [slow_factors[owner] for owner in owners], step)
         for owner, norm in zip(owners, torch._foreach_norm(directions), strict=True):
             norms[owner].append(norm)
-    return [each[0] if len(each) == 1 else torch.stack(each).norm() for each in norms]
+    return [_norm_of(each) for each in norms]
 
 
 def apply_directions(part: ParameterSlice, keeps: Tensor, rates: Tensor) -> None:
     """Take the directions: each parameter times what is kept of it (n,), less its direction times its rate (n,)."""
-    devices: dict[torch.device, list[int]] = {}
-    for place, param in enumerate(part.params):
-        devices.setdefault(param.device, []).append(place)
-    keep_of, rate_of = scales_of(keeps, part.params), scales_of(rates, part.params)
-    for places in devices.values():
-        params = [part.params[place] for place in places]
-        directions = [
-            direction if direction.shape == param.shape else direction.view(param.shape)
-            for param, direction in zip(params, (part.states[place]["direction"] for place in places), strict=True)
-        ]
-        for owners, (pieces, steps) in cache_sized_pieces(params, directions):
-            torch._foreach_mul_(pieces, [keep_of[places[owner]] for owner in owners])
-            torch._foreach_addcmul_(pieces, steps, [rate_of[places[owner]] for owner in owners], value=-1)
-
-
-def scales_of(values: Tensor, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-    """A number () for each tensor, of (n,), on the tensor's device and in its precision."""
-    scales = values.unbind()
-    if all(tensor.dtype is values.dtype and tensor.device == values.device for tensor in tensors):
-        return scales
-    return [scale.to(tensor.device, tensor.dtype) for scale, tensor in zip(scales, tensors, strict=True)]
+    keep_of, rate_of = part.layout.scalars.of_each(keeps, rates, part.params)
+    for pool in part.layout.pools:
+        params = [part.params[place] for place in pool.places]
+        torch._foreach_mul_(params, [keep_of[place] for place in pool.places])
+        torch._foreach_addcmul_(params, pool.directions, [rate_of[place] for place in pool.places], value=-1)
+    for unit in part.layout.single:
+        place = unit.places[0]
+        param = part.params[place]
+        for _, (pieces, steps) in cache_sized_pieces([param], [unit.state["direction"].view(param.shape)]):
+            for piece, step in zip(pieces, steps, strict=True):
+                piece.mul_(keep_of[place]).addcmul_(step, rate_of[place], value=-1)
 
 
 def cache_sized_pieces(*lists: list[Tensor]) -> Iterator[tuple[list[int], tuple[list[Tensor], ...]]]:
     """Lists of tensors side by side with the number of each in its list, all at once; on a CPU in pieces that stay in
     its cache from one operation to the next, which is worth more than half of the time of a large model's step."""
-    if lists[0][0].device.type != "cpu":
+    if not lists[0] or lists[0][0].device.type != "cpu":
         yield list(range(len(lists[0]))), lists
         return
+    most = PIECE_ELEMENTS if len(lists) > 2 else 4 * PIECE_ELEMENTS
     waiting: list[list[Tensor]] = [[] for _ in lists]
     owners: list[int] = []
     size = 0
     for owner, tensors in enumerate(zip(*lists, strict=True)):
         pieces: Iterable[tuple[Tensor, ...]] = [tensors]
-        if tensors[0].numel() > PIECE_ELEMENTS and all(tensor.is_contiguous() for tensor in tensors):
-            pieces = zip(*(tensor.view(-1).split(PIECE_ELEMENTS) for tensor in tensors), strict=True)
+        if tensors[0].numel() > most and all(tensor.is_contiguous() for tensor in tensors):
+            pieces = zip(*(tensor.view(-1).split(most) for tensor in tensors), strict=True)
         for tensor_pieces in pieces:
             for batch, piece in zip(waiting, tensor_pieces, strict=True):
                 batch.append(piece)
             owners.append(owner)
             size += tensor_pieces[0].numel()
-            if size >= PIECE_ELEMENTS:
+            if size >= most:
                 yield owners, tuple(waiting)
                 waiting, owners, size = [[] for _ in lists], [], 0
     if owners:
         yield owners, tuple(waiting)
 
 
-def are_slow(part: ParameterSlice) -> Tensor:
-    """Which tensors of a slice have a slow mean in this step (n,), on the group's device."""
-    if part.group["total_steps"] is not None:
-        return torch.zeros_like(part.at, dtype=torch.bool)
-    are: Tensor = part.read("free_steps") > 0
-    return are
+def _norm_of(norms: list[Tensor]) -> Tensor:
+    """The length of a tensor (), by those of its pieces."""
+    return norms[0] if len(norms) == 1 else torch.stack(norms).norm()
 
 
-def add_slow_directions(states: list[ParameterState], factors: dict[int, Tensor]) -> None:
-    """Take directions into their slow means, and the means times their factors into the directions. `factors`: by the
-    tensor's place among the states."""
-    for step in {states[place]["step"] for place in factors}:
-        places = [place for place in factors if states[place]["step"] == step]
-        own = [states[place] for place in places]
-        make_slow_directions(own)
-        means, directions = ([state[name] for state in own] for name in ("slow_direction", "direction"))
-        for owners, (slow, pieces) in cache_sized_pieces(means, directions):
-            _join_slow_mean(pieces, slow, [factors[places[owner]] for owner in owners], step)
+def free_steps_of(part: ParameterSlice) -> Tensor:
+    """What free_steps says of each tensor of a slice for this step (n,), on the group's device; above 0 its slow mean
+    joins it. 0 where the length of the training is known."""
+    free_steps = part.read("free_steps")
+    return free_steps if part.group["total_steps"] is None else torch.zeros_like(free_steps)
 
 
 def make_slow_directions(states: Iterable[ParameterState]) -> None:
@@ -201,21 +206,47 @@ def make_slow_directions(states: Iterable[ParameterState]) -> None:
             state["slow_direction"] = torch.zeros_like(state["direction"], memory_format=torch.contiguous_format)
 
 
-def _join_slow_mean(directions: list[Tensor], means: list[Tensor], factors: list[Tensor], step: int) -> None:
+def _join_slow_mean(directions: list[Tensor], means: list[Tensor], factors: list[float], step: int) -> None:
     torch._foreach_lerp_(means, directions, slow_share(step))
-    torch._foreach_addcmul_(directions, means, factors)
+    for direction, mean, factor in zip(directions, means, factors, strict=True):
+        direction.add_(mean, alpha=factor)
 
 
-def _slow_factors(part: ParameterSlice) -> dict[int, Tensor]:
-    """What the slow mean of each tensor that has one is multiplied by (), by the tensor's place in the slice."""
-    if not any(part.uses_slow):
-        return {}
-    factors = scales_of(slow_weight(part.read("free_steps")), part.params)
-    return {place: factor for place, factor in enumerate(factors) if part.uses_slow[place]}
+def _join_slow_means(step: int, states: list[ParameterState], factors: list[float]) -> list[Tensor]:
+    """Let slow means join directions, of tensors of one step; [] for none. Returns the lengths of the directions."""
+    directions = [state["direction"] for state in states]
+    if not factors:
+        return list(torch._foreach_norm(directions))
+    make_slow_directions(states)
+    norms: list[list[Tensor]] = [[] for _ in states]
+    for owners, (pieces, means) in cache_sized_pieces(directions, [state["slow_direction"] for state in states]):
+        _join_slow_mean(pieces, means, [factors[owner] for owner in owners], step)
+        for owner, norm in zip(owners, torch._foreach_norm(pieces), strict=True):
+            norms[owner].append(norm)
+    return [_norm_of(each) for each in norms]
+
+
+def _join_slow_means_of_pool(pool: Pool, states: list[ParameterState], factors: list[float]) -> None:
+    own = [factors[place] for place in pool.places]
+    if not any(own):
+        return
+    if "slow_direction" not in pool.state:
+        pool.add("slow_direction", states)
+    means, directions = pool.state["slow_direction"], pool.state["direction"]
+    shares = [
+        slow_share(states[place]["step"]) if factor else 0.0 for place, factor in zip(pool.places, own, strict=True)
+    ]
+    if len(set(shares)) == len(set(own)) == 1:
+        means.lerp_(directions, shares[0])
+        directions.add_(means, alpha=own[0])
+    else:
+        share, factor = means.new_tensor([shares, own]).index_select(1, pool.owners)
+        means.lerp_(directions, share)
+        directions.addcmul_(means, factor)
 
 
 def count_free_steps(part: ParameterSlice, are_cut: Tensor, step: int) -> None:
     """Count a step; `are_cut` says of each tensor whether its bound lay below the rate that was found (n,)."""
     if part.group["total_steps"] is None and step >= SLOW_FROM_STEP:
-        free_steps = part.read("free_steps") + torch.where(are_cut, -1.0, 1.0)
-        part.write("free_steps", free_steps.clamp(0.0, SLOW_RAMP_STEPS))
+        free_steps = torch.add(part.read("free_steps"), are_cut, alpha=-2).add_(1)  # one more, or one less
+        part.write("free_steps", free_steps.clamp_(0.0, SLOW_RAMP_STEPS))

@@ -78,11 +78,15 @@ def to_eigenbasis(state: ParameterState, matrix: Tensor) -> Tensor:
     return matrix @ state["right_basis"] if "right" in state else matrix
 
 
-def from_eigenbasis(state: ParameterState, matrix: Tensor) -> Tensor:
-    """Matrices of the eigenbases in the parameters' own axes: the inverse of to_eigenbasis()."""
+def from_eigenbasis(state: ParameterState, matrix: Tensor, out: Tensor | None = None) -> Tensor:
+    """Matrices of the eigenbases in the parameters' own axes, in `out` where it is there: undoes to_eigenbasis()."""
+    if "right" in state:
+        if "left" in state:
+            matrix = state["left_basis"] @ matrix
+        return torch.matmul(matrix, state["right_basis"].mT, out=out)
     if "left" in state:
-        matrix = state["left_basis"] @ matrix
-    return matrix @ state["right_basis"].mT if "right" in state else matrix
+        return torch.matmul(state["left_basis"], matrix, out=out)
+    return matrix if out is None else out.copy_(matrix)
 
 
 def _eigenvectors(grad: Tensor) -> Tensor:

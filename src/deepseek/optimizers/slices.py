@@ -20,7 +20,26 @@ from deepseek.errors import InputError
 from deepseek.optimizers import kronecker
 from deepseek.optimizers.config import ParameterGroup, ParameterState
 from deepseek.optimizers.sharding import local_part
-from deepseek.optimizers.stacks import Unit, arrange
+from deepseek.optimizers.stacks import Pool, Unit, arrange
+
+
+class Scalars:
+    """Two numbers of each tensor as tensors (), which are made once: there is no cheap way from (n,) to n of them."""
+
+    def __init__(self, params: Sequence[Tensor], device: torch.device) -> None:
+        is_uniform = all(param.dtype is torch.float32 and param.device == device for param in params)
+        self._values = torch.empty(2, len(params), device=device) if is_uniform else None
+        self._views = [] if self._values is None else [row.unbind() for row in self._values]
+
+    def of_each(self, first: Tensor, second: Tensor, params: Sequence[Tensor]) -> Sequence[Sequence[Tensor]]:
+        """Of (n,) and (n,), each on its parameter's device and in its precision; good until the next call."""
+        if self._values is None:
+            return [
+                [value.to(param.device, param.dtype) for value, param in zip(values.unbind(), params, strict=True)]
+                for values in (first, second)
+            ]
+        self._values[0], self._values[1] = first, second
+        return self._views
 
 
 @dataclass
@@ -33,7 +52,11 @@ class Layout:
     is_all: bool  # whether these are all parameters of the group
     sizes: Tensor  # (n,) elements of each whole parameter
     matrices: Tensor  # (n,) whether each has more than one axis
-    units: list[Unit]
+    single: list[Unit]  # each of one tensor
+    pools: list[Pool]  # of the others
+    is_plain: bool  # whether no parameter is sharded
+    foreach: bool  # whether there may be pools
+    scalars: Scalars
 
 
 @dataclass
@@ -43,9 +66,10 @@ class ParameterSlice:
     group: ParameterGroup
     layout: Layout
     params: list[Tensor]  # what this rank holds of each
-    grads: list[Tensor]  # the same part, in the shape of the moments
-    gathered: list[Tensor]  # the same, of each unit of the layout
-    uses_slow: list[bool] = field(default_factory=list)  # whether the slow mean of directions joins each in this step
+    grads: list[Tensor]  # the same part
+    single: list[Tensor]  # gradients of the layout's single tensors, in the shape of their moments
+    rows: list[Tensor]  # gradients of its pools
+    free_steps: list[float] = field(default_factory=list)  # of each, in this step; above 0 its slow mean joins it
 
     @property
     def at(self) -> Tensor:
@@ -59,6 +83,12 @@ class ParameterSlice:
     def whole(self) -> list[nn.Parameter]:
         """The parameters themselves, which may be sharded."""
         return self.layout.whole
+
+    @property
+    def steps(self) -> Tensor | float:
+        """How many steps each has taken (n,), or all of them."""
+        steps = [float(state["step"]) for state in self.states]
+        return steps[0] if len(set(steps)) == 1 else torch.tensor(steps, device=self.at.device)
 
     def read(self, name: str) -> Tensor:
         """What the group keeps of each of these tensors under a name (n,)."""
@@ -84,12 +114,11 @@ class Slices:
     ) -> ParameterSlice | None:
         """The parameters of a group that take part in this step, their state made; None where none has a gradient.
         `index` is the group's. InputError for a sparse gradient."""
-        grads = [param.grad for param in group["params"]]
-        indices = [place for place, grad in enumerate(grads) if grad is not None]
+        all_grads = [param.grad for param in group["params"]]
+        indices = [place for place, grad in enumerate(all_grads) if grad is not None]
         if not indices:
             return None
-        grads = [grads[place] for place in indices]
-        whole = [group["params"][place] for place in indices]
+        grads, whole = [all_grads[place] for place in indices], [group["params"][place] for place in indices]
         for grad in grads:
             if grad.is_sparse:
                 raise InputError(
@@ -97,37 +126,35 @@ class Slices:
                     expected="dense gradients",
                     fix="make its embedding with sparse=False",
                 )
-        params, own = [local_part(param) for param in whole], [states[param] for param in whole]
+        own = [states[param] for param in whole]
         layout = self._layouts.get(index)
         if layout is None or not _fits(layout, group, whole, own):
-            layout = self._layouts[index] = _lay_out(group, indices, whole, params, own, layout)
-        grads = [
-            grad if grad.shape == state["exp_avg"].shape else local_part(grad).reshape(state["exp_avg"].shape)
-            for grad, state in zip(map(local_part, grads), own, strict=True)
-        ]
-        return ParameterSlice(group, layout, params, grads, [unit.gather(grads) for unit in layout.units])
+            layout = self._layouts[index] = _lay_out(group, indices, whole, own)
+        if layout.is_plain:
+            params: list[Tensor] = list(whole)
+        else:
+            params, grads = [local_part(param) for param in whole], [local_part(grad) for grad in grads]
+        single = [grads[unit.places[0]].reshape(unit.state["exp_avg"].shape) for unit in layout.single]
+        return ParameterSlice(group, layout, params, grads, single, [pool.gather(grads) for pool in layout.pools])
 
 
 def _fits(layout: Layout, group: ParameterGroup, whole: list[nn.Parameter], states: list[ParameterState]) -> bool:
     """Whether a layout is that of these parameters and their states as they are."""
     return (
         len(layout.whole) == len(whole)
+        and layout.foreach == bool(group["foreach"])
         and layout.is_all == (len(whole) == len(group["params"]))
         and layout.at.device == group["norms"].device
         and all(map(is_, layout.whole, whole))
         and all(map(is_, layout.states, states))
-        and all(unit.is_valid(states) for unit in layout.units if unit.is_stack)
+        and all(pool.is_valid(states) for pool in layout.pools)
     )
 
 
 def _lay_out(
-    group: ParameterGroup,
-    indices: list[int],
-    whole: list[nn.Parameter],
-    params: list[Tensor],
-    states: list[ParameterState],
-    before: Layout | None,
+    group: ParameterGroup, indices: list[int], whole: list[nn.Parameter], states: list[ParameterState]
 ) -> Layout:
+    params = [local_part(param) for param in whole]
     for parameter, param, state in zip(whole, params, states, strict=True):
         if not state:
             state["step"], state["eigen"] = 0, param is parameter and kronecker.has_eigenbasis(param)
@@ -144,23 +171,30 @@ def _lay_out(
         len(indices) == len(group["params"]),
         torch.tensor([param.numel() for param in whole], dtype=torch.float32, device=device),
         torch.tensor([param.ndim > 1 for param in whole], device=device),
-        arrange(params, whole, states, stacked=bool(group["foreach"]), before=before.units if before else ()),
+        *arrange(params, whole, states, stacked=bool(group["foreach"])),
+        all(map(is_, params, whole)),
+        bool(group["foreach"]),
+        Scalars(params, device),
     )
 
 
 def split_slice(part: ParameterSlice) -> list[ParameterSlice]:
     """All at once, or one tensor after the other."""
-    if part.group["foreach"]:
+    if part.layout.foreach:
         return [part]
     return [_one_of(part, place) for place in range(len(part.params))]
 
 
 def _one_of(part: ParameterSlice, place: int) -> ParameterSlice:
     """The slice of one of its tensors."""
-    whole, one, state = part.layout, slice(place, place + 1), part.states[place]
-    units = [Unit([0], state, state["eigen"])]
-    layout = Layout(whole.whole[one], [state], whole.at[one], False, whole.sizes[one], whole.matrices[one], units)
-    return ParameterSlice(part.group, layout, part.params[one], part.grads[one], part.grads[one], part.uses_slow[one])
+    whole, one, unit = part.layout, slice(place, place + 1), part.layout.single[place]
+    layout = Layout(
+        whole.whole[one], [unit.state], whole.at[one], False, whole.sizes[one], whole.matrices[one],
+        [Unit([0], unit.state, unit.eigen)], [], whole.is_plain, False, Scalars(part.params[one], whole.at.device),
+    )  # fmt: skip
+    return ParameterSlice(
+        part.group, layout, part.params[one], part.grads[one], part.single[one], [], part.free_steps[one]
+    )
 
 
 def stack_scalars(values: Sequence[Tensor], device: torch.device) -> Tensor:

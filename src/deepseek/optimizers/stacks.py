@@ -1,28 +1,34 @@
-"""Small tensors of one kind in one stack: what a step of a small net costs is calls, and a stack takes one for many.
+"""Small tensors together: what a step of a small net costs is calls, and one call may be for many of them.
 
-    units = arrange(params, whole, states, stacked=True, before=())  # every tensor is in one of them
-    grad = unit.gather(grads)                                        # of all its tensors, in the shape of its state
-    unit.state                                                       # a stack's; those of its tensors are views of it
+    units, pools = arrange(params, whole, states, stacked=True)   # every tensor is in one unit
+    pool.gather(grads)                                            # of all its tensors, in a row
+    unit.state                                                    # a stack's; those of its tensors are views of it
 
-Matrices with eigenbases of one shape (m, n) make a stack (k, m, n); all other tensors lie in a row, one after the
-other. What is in a stack depends on the tensors that have a gradient, their shapes and their own steps alone, and not
-on the steps before: a run that is resumed rounds as one that goes on. A tensor that is alone of its kind, large, in
-half precision or sharded is a unit of its own, and its state stays where it is.
+Matrices with eigenbases of one shape (m, n) make a stack (k, m, n), all others of one step a row, one after the other;
+both are units. Units of one step make a block, which is worked on at once where that is element by element, and all
+blocks of one precision on one device a pool. What is where depends on
+the tensors that have a gradient, their shapes and their own steps alone, and not on the steps before: a run that is
+resumed rounds as one that goes on. A tensor that is large, in half precision or sharded is a unit of its own, and its
+state stays where it is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import is_
 
 import torch
 from torch import Tensor, nn
 
 from deepseek.optimizers.config import PIECE_ELEMENTS, ParameterState
 
-#: Elements up to which a tensor is put into a stack, and up to which a stack grows: both stay in a CPU's cache.
-MAX_TENSOR_ELEMENTS, MAX_STACK_ELEMENTS = PIECE_ELEMENTS // 2, PIECE_ELEMENTS
-_STACKED = ("exp_avg", "exp_avg_sq", "direction", "left", "left_basis", "right", "right_basis")  # of a state
+#: Elements up to which a tensor is small, and up to which a unit grows: both stay in a CPU's cache.
+MAX_TENSOR_ELEMENTS, MAX_UNIT_ELEMENTS = PIECE_ELEMENTS // 2, PIECE_ELEMENTS
+MAX_BLOCK_ELEMENTS = 2 * PIECE_ELEMENTS  # of a block, likewise
+_POOLED = ("exp_avg", "exp_avg_sq", "direction")
+_SQUARE = ("left", "left_basis", "right", "right_basis")  # of matrices with eigenbases
 
 
 @dataclass
@@ -32,20 +38,6 @@ class Unit:
     places: list[int]  # of its tensors in the slice
     state: ParameterState  # (k, m, n), (elements,), or that of its only tensor
     eigen: bool
-    views: dict[str, list[Tensor]] = field(default_factory=dict)  # what the states of a stack's tensors are
-
-    @property
-    def is_stack(self) -> bool:
-        return bool(self.views)
-
-    def is_valid(self, states: Sequence[ParameterState]) -> bool:
-        """Whether the states of a slice still are views of the stack, and of one step."""
-        first = states[self.places[0]]["step"]
-        return all(states[place]["step"] == first for place in self.places) and all(
-            states[place].get(name) is view
-            for name, views in self.views.items()
-            for place, view in zip(self.places, views, strict=True)
-        )
 
     def advance(self, states: Sequence[ParameterState]) -> int:
         """Count a step of its tensors. Returns the number of theirs."""
@@ -54,37 +46,123 @@ class Unit:
             states[place]["step"] = step
         return step
 
+
+@dataclass
+class Block:
+    """Units of one step, side by side in a pool."""
+
+    units: list[Unit]
+    state: ParameterState = field(default_factory=dict)  # (elements,) each
+
+
+@dataclass
+class Pool:
+    """Small tensors in blocks, all lists in the order in which they lie there."""
+
+    blocks: list[Block]
+    places: list[int]  # of its tensors in the slice
+    sizes: list[int]  # elements of each
+    owners: Tensor  # (elements,) the number of each element's tensor
+    directions: list[Tensor] = field(default_factory=list)  # in the shapes of the parameters
+    state: ParameterState = field(default_factory=dict)  # (elements,) each
+    names: list[tuple[int, str]] = field(default_factory=list)  # of what in the states of its tensors is a view
+    views: list[Tensor] = field(default_factory=list)
+
+    def is_valid(self, states: Sequence[ParameterState]) -> bool:
+        """Whether the states of its tensors still are views of it, and those of a unit of one step."""
+        return all(map(is_, [states[place].get(name) for place, name in self.names], self.views)) and all(
+            len({states[place]["step"] for unit in block.units for place in unit.places}) == 1 for block in self.blocks
+        )
+
     def gather(self, grads: Sequence[Tensor]) -> Tensor:
-        """The gradients of its tensors, of those of a slice."""
-        if not self.is_stack:
-            return grads[self.places[0]]
-        if self.eigen:
-            return torch.stack([grads[place] for place in self.places])
-        return torch.cat([grad if grad.ndim == 1 else grad.reshape(-1) for grad in map(grads.__getitem__, self.places)])
+        """The gradients of its tensors, of those of a slice, in a row (elements,)."""
+        return torch.cat([grads[place].reshape(-1) for place in self.places])
+
+    def split(self, row: Tensor) -> list[list[Tensor]]:
+        """A row in the shapes of the units, by blocks."""
+        shapes = [[unit.state["exp_avg"].shape for unit in block.units] for block in self.blocks]
+        parts = iter(row.split([math.prod(shape) for of_block in shapes for shape in of_block]))
+        return [[next(parts).view(shape) for shape in of_block] for of_block in shapes]
+
+    def add(self, name: str, states: Sequence[ParameterState]) -> None:
+        """Take what the states of its tensors have under a name into a row, 0 where they have nothing."""
+        own = [states[place] for place in self.places]
+        tensors = [state[name] if name in state else torch.zeros_like(state["exp_avg"]) for state in own]
+        row = self.state[name] = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        self._share(name, states, self.places, row.split(self.sizes))
+
+    def add_units(self, states: Sequence[ParameterState]) -> None:
+        """Make the states of its blocks and units, from those of its tensors."""
+        for name in _POOLED:
+            self.add(name, states)
+        begin = 0
+        for block in self.blocks:
+            first = begin
+            for unit in block.units:
+                own = [states[place] for place in unit.places]
+                size = sum(state["exp_avg"].numel() for state in own)
+                shape = (len(own), *own[0]["exp_avg"].shape) if unit.eigen else (size,)
+                unit.state = {name: self.state[name][begin : begin + size].view(shape) for name in _POOLED}
+                begin += size
+                for name in (name for name in _SQUARE if name in own[0]):
+                    unit.state[name] = torch.stack([state[name] for state in own])
+                    self._share(name, states, unit.places, unit.state[name].unbind())
+            block.state = {name: self.state[name][first:begin] for name in _POOLED}
+
+    def _share(
+        self, name: str, states: Sequence[ParameterState], places: Sequence[int], parts: Sequence[Tensor]
+    ) -> None:
+        for place, part in zip(places, parts, strict=True):
+            shape = part.shape if name in _SQUARE else states[place]["exp_avg"].shape
+            states[place][name] = part.view(shape)
+            self.names.append((place, name))
+            self.views.append(states[place][name])
 
 
 def arrange(
-    params: Sequence[Tensor],
-    whole: Sequence[nn.Parameter],
-    states: Sequence[ParameterState],
-    *,
-    stacked: bool,
-    before: Iterable[Unit],
-) -> list[Unit]:
-    """The units of a slice, lists in its order. `before`: units of the last slice, which are kept where they fit."""
-    units: list[Unit] = []
-    kinds: dict[tuple[object, ...], list[int]] = {}
+    params: Sequence[Tensor], whole: Sequence[nn.Parameter], states: Sequence[ParameterState], *, stacked: bool
+) -> tuple[list[Unit], list[Pool]]:
+    """The units of a slice, lists in its order: those of one tensor, and the pools of the others."""
+    single: list[Unit] = []
+    kinds: dict[tuple[torch.device, torch.dtype], dict[tuple[int, torch.Size | None], list[int]]] = {}
     for place, (param, parameter, state) in enumerate(zip(params, whole, states, strict=True)):
         if stacked and param is parameter and _is_small(param):
-            names = tuple(name for name in _STACKED if name in state)
             shape = state["exp_avg"].shape if state["eigen"] else None
-            kinds.setdefault((param.device, param.dtype, state["step"], names, shape), []).append(place)
+            of_kind = kinds.setdefault((param.device, param.dtype), {})
+            of_kind.setdefault((state["step"], shape), []).append(place)
         else:
-            units.append(Unit([place], state, state["eigen"]))
-    known = {id(unit.views["direction"][0]): unit for unit in before if unit.is_stack}
-    for places in kinds.values():
-        units += [_unit(chunk, states, known) for chunk in _chunks(places, params)]
-    return units
+            single.append(Unit([place], state, state["eigen"]))
+    pools = [_pool(of_kind, params, states, device) for (device, _), of_kind in kinds.items()]
+    return single, pools
+
+
+def _pool(
+    kinds: dict[tuple[int, torch.Size | None], list[int]],
+    params: Sequence[Tensor],
+    states: Sequence[ParameterState],
+    device: torch.device,
+) -> Pool:
+    """Of small tensors of one precision, by their step and the shape of those with eigenbases."""
+    blocks: list[Block] = []
+    size = MAX_BLOCK_ELEMENTS
+    last: int | None = None
+    for (step, shape), all_places in sorted(kinds.items(), key=lambda kind: kind[0][0]):
+        for chunk in _chunks(all_places, params):
+            own = sum(params[place].numel() for place in chunk)
+            if step != last or size + own > MAX_BLOCK_ELEMENTS:
+                blocks.append(Block([]))
+                size, last = 0, step
+            blocks[-1].units.append(Unit(chunk, {}, shape is not None))
+            size += own
+    places = [place for block in blocks for unit in block.units for place in unit.places]
+    sizes = [params[place].numel() for place in places]
+    owners = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)).to(device)
+    pool = Pool(blocks, places, sizes, owners)
+    pool.add_units(states)
+    if any("slow_direction" in states[place] for place in places):
+        pool.add("slow_direction", states)
+    pool.directions = [states[place]["direction"].view(params[place].shape) for place in places]
+    return pool
 
 
 def _is_small(param: Tensor) -> bool:
@@ -92,11 +170,11 @@ def _is_small(param: Tensor) -> bool:
 
 
 def _chunks(places: Iterable[int], params: Sequence[Tensor]) -> Iterable[list[int]]:
-    """Places in order, in runs of tensors that fit into a stack."""
+    """Places in order, in runs of tensors that make a unit."""
     chunk: list[int] = []
     size = 0
     for place in places:
-        if chunk and size + params[place].numel() > MAX_STACK_ELEMENTS:
+        if chunk and size + params[place].numel() > MAX_UNIT_ELEMENTS:
             yield chunk
             chunk, size = [], 0
         chunk.append(place)
@@ -104,34 +182,7 @@ def _chunks(places: Iterable[int], params: Sequence[Tensor]) -> Iterable[list[in
     yield chunk
 
 
-def _unit(places: list[int], states: Sequence[ParameterState], known: dict[int, Unit]) -> Unit:
-    """A stack of these tensors, their states made views of it: that which they lie in already, or a new one."""
-    own = [states[place] for place in places]
-    eigen: bool = own[0]["eigen"]
-    if len(places) == 1:
-        return Unit(places, own[0], eigen)
-    old = known.get(id(own[0]["direction"]))
-    if old is not None and len(old.places) == len(places):
-        unit = Unit(places, old.state, eigen, old.views)
-        if unit.is_valid(states):
-            return unit
-    stack: ParameterState = {}
-    views: dict[str, list[Tensor]] = {}
-    for name in (name for name in _STACKED if name in own[0]):
-        tensors = [state[name] for state in own]
-        if eigen:
-            stack[name] = torch.stack(tensors)
-            views[name] = list(stack[name].unbind())
-        else:
-            stack[name] = torch.cat([tensor.reshape(-1) for tensor in tensors])
-            pieces = stack[name].split([tensor.numel() for tensor in tensors])
-            views[name] = [piece.view(tensor.shape) for piece, tensor in zip(pieces, tensors, strict=True)]
-        for state, view in zip(own, views[name], strict=True):
-            state[name] = view
-    return Unit(places, stack, eigen, views)
-
-
-def unstacked(state: ParameterState) -> ParameterState:
+def unpooled(state: ParameterState) -> ParameterState:
     """A state with tensors that lie in memory of their own: what goes into a file is theirs alone."""
     return {
         name: value.clone() if isinstance(value, Tensor) and value.untyped_storage().nbytes() != value.nbytes else value
