@@ -51,7 +51,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -98,19 +98,8 @@ from deepseek.optimizers.saved_state import NUM_CONTROLS, check_state, complete_
 from deepseek.optimizers.schedules import held_change, schedule_share
 from deepseek.optimizers.sharding import local_part, max_over_group, sum_over_group, sum_over_shards
 from deepseek.optimizers.skipped_steps import warn_of_end, warn_of_skipped, warn_of_zeros
-from deepseek.optimizers.slices import ParameterSlice, Slices, split_slice, stack_scalars
+from deepseek.optimizers.slices import ParameterSlice, Signals, Slices, split_slice, stack_scalars
 from deepseek.optimizers.stacks import unpooled
-
-
-class Signals(NamedTuple):
-    """What a step reads from the device."""
-
-    dot: float  # <g, u> over all tensors and ranks, of the gradients and the directions taken last
-    square: float  # |g|^2
-    length: float  # |u|^2
-    limit: float  # the largest factor of the rate that trust let any tensor take
-    free_steps: float  # the most that any tensor has
-    control: list[float]
 
 
 class AdaptiveOptimizer(torch.optim.Optimizer):
@@ -252,6 +241,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         """Take up what state_dict() gave. InputError when another optimizer made it."""
         check_state(state_dict)
         total_steps = self.total_steps
+        self._slices = Slices()
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "regularisation"})
         for group in self.param_groups:
             complete_group(group, local_part(group["params"][0]).device)
@@ -308,23 +298,15 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         for part in slices:
             part.free_steps = values[begin : begin + len(part.params)]
             begin += len(part.params)
-        return Signals(*values[:5], values[5 : 5 + NUM_CONTROLS])
+        dot, square, length, limit, most_free_steps = values[:5]
+        return Signals(dot, square, length, limit, most_free_steps, values[5 : 5 + NUM_CONTROLS])
 
     def _sums(self, slices: list[ParameterSlice], control: Tensor) -> Tensor:
         """<g, u>, |g|^2 and |u|^2 over all tensors and ranks (3,): of the gradients and the directions taken last."""
-        pairs = [
-            (grad, unit.state["direction"])
-            for part in slices
-            for grad, unit in zip(part.single, part.layout.single, strict=True)
-        ]
-        rows = [
-            (row, pool.state["direction"])
-            for part in slices
-            for row, pool in zip(part.rows, part.layout.pools, strict=True)
-        ]
         dots: list[Tensor] = []
         norms: list[Tensor] = []
-        grads, directions = ([pair[place] for pair in rows + pairs] for place in (0, 1))
+        grads = [grad for part in slices for grad in (*part.single, *part.rows)]
+        directions = [direction for part in slices for direction in part.layout.directions]
         for _, (pieces, taken) in cache_sized_pieces(grads, directions):
             dots += [torch.dot(piece.reshape(-1), step.reshape(-1)) for piece, step in zip(pieces, taken, strict=True)]
             norms += torch._foreach_norm(pieces)

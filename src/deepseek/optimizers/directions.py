@@ -85,7 +85,7 @@ def update_stacked_directions(
         if unit.eigen:
             kronecker.update_factors(unit.state, grad, step)
         turned.append(kronecker.to_eigenbasis(unit.state, grad))
-    grad = turned[0] if len(turned) == 1 else torch.cat([each.reshape(-1) for each in turned])
+    grad = torch.cat([each.reshape(-1) for each in turned]) if len(turned) > 1 else turned[0].view_as(row["exp_avg"])
     row["exp_avg"].lerp_(grad, 1 - beta1)
     row["exp_avg_sq"].lerp_(grad.square(), 1 - beta2)
     ahead = row["exp_avg"] * (beta1 / (1 - beta1 ** (step + 1))) + grad * ((1 - beta1) / (1 - beta1**step))
@@ -105,7 +105,7 @@ def _split_row(row: Tensor, units: list[Unit]) -> list[Tensor]:
     if len(units) == 1:
         return [row.view(units[0].state["exp_avg"].shape)]
     shapes = [unit.state["exp_avg"].shape for unit in units]
-    parts = row.split([math.prod(shape) for shape in shapes])
+    parts = torch.split(row, [math.prod(shape) for shape in shapes])
     return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 

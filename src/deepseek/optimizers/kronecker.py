@@ -100,4 +100,5 @@ def _eigenvectors(grad: Tensor) -> Tensor:
     ramp = torch.linspace(2.0, 1.0, length, dtype=exact.dtype, device=exact.device)
     trace = exact.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
     exact = exact + torch.diag_embed(ramp * (1e-6 * trace / length + 1e-30))
-    return torch.linalg.eigh(exact)[1].flip(-1).to(grad.dtype)
+    vectors: Tensor = torch.linalg.eigh(exact)[1].flip(-1)
+    return vectors.to(grad.dtype)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 from operator import is_
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,12 @@ class Layout:
     foreach: bool  # whether there may be pools
     scalars: Scalars
 
+    @property
+    def directions(self) -> list[Tensor]:
+        """Of the last step, of each single tensor and then of each pool."""
+        states = [unit.state for unit in self.single] + [pool.state for pool in self.pools]
+        return [state["direction"] for state in states]
+
 
 @dataclass
 class ParameterSlice:
@@ -101,6 +108,17 @@ class ParameterSlice:
             self.group[name].copy_(values)
         else:
             self.group[name][self.at] = values
+
+
+class Signals(NamedTuple):
+    """What a step reads from the device."""
+
+    dot: float  # <g, u> over all tensors and ranks, of the gradients and the directions taken last
+    square: float  # |g|^2
+    length: float  # |u|^2
+    limit: float  # the largest factor of the rate that trust let any tensor take
+    free_steps: float  # the most that any tensor has
+    control: list[float]  # NUM_CONTROLS of them
 
 
 class Slices:

@@ -81,7 +81,7 @@ class Pool:
     def split(self, row: Tensor) -> list[list[Tensor]]:
         """A row in the shapes of the units, by blocks."""
         shapes = [[unit.state["exp_avg"].shape for unit in block.units] for block in self.blocks]
-        parts = iter(row.split([math.prod(shape) for of_block in shapes for shape in of_block]))
+        parts = iter(torch.split(row, [math.prod(shape) for of_block in shapes for shape in of_block]))
         return [[next(parts).view(shape) for shape in of_block] for of_block in shapes]
 
     def add(self, name: str, states: Sequence[ParameterState]) -> None:
@@ -89,7 +89,7 @@ class Pool:
         own = [states[place] for place in self.places]
         tensors = [state[name] if name in state else torch.zeros_like(state["exp_avg"]) for state in own]
         row = self.state[name] = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        self._share(name, states, self.places, row.split(self.sizes))
+        self._share(name, states, self.places, torch.split(row, self.sizes))
 
     def add_units(self, states: Sequence[ParameterState]) -> None:
         """Make the states of its blocks and units, from those of its tensors."""
