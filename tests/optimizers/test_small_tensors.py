@@ -110,7 +110,7 @@ def add_to_group(optimizer: AdaptiveOptimizer, number: int) -> None:
 def turn_gradients(optimizer: AdaptiveOptimizer, number: int) -> None:
     """Gradients that do not lie row by row."""
     for param in params_of(optimizer):
-        if param.ndim == 2:
+        if param.grad is not None and param.ndim == 2:
             param.grad = param.grad.T.contiguous().T
 
 

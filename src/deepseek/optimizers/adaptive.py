@@ -286,8 +286,8 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         clip = self._control(signals, head["control"], step)
         for whole_slice in slices:
             for part in split_slice(whole_slice):
-                length = update_directions(part, clip)
-                self._move(part, head["control"], step, length)
+                lengths = update_directions(part, clip)
+                self._move(part, head["control"], step, lengths)
 
     def _read_signals(self, slices: list[ParameterSlice], control: Tensor) -> Signals:
         """All that a step waits for, at once. Gives the slices the free steps of their tensors."""
@@ -354,11 +354,11 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         ]
         return max_over_group(pairs[0] if len(pairs) == 1 else torch.stack(pairs).amax(0), self._group)
 
-    def _move(self, part: ParameterSlice, control: Tensor, step: int, length: Tensor) -> None:
-        """Take the directions, each within its bounds. `length`: of the directions (n,), as this rank has them."""
+    def _move(self, part: ParameterSlice, control: Tensor, step: int, lengths: list[Tensor]) -> None:
+        """Take the directions, each within its bounds. `lengths`: of the directions, as this rank has them."""
         group, at = part.group, part.at
-        lengths = torch.stack([stack_scalars(torch._foreach_norm(part.params), at.device), length])
-        squares = sum_over_shards(lengths.square(), part.whole)
+        norms = stack_scalars([*torch._foreach_norm(part.params), *lengths], at.device).view(2, -1)
+        squares = sum_over_shards(norms.square(), part.whole)
         sizes = part.layout.sizes
         weight, length = (squares[0] / sizes).sqrt(), (squares[1] / sizes).sqrt()
         part.write("norms", squares[1].sqrt())
@@ -372,10 +372,11 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         )
         part.write("limits", limits)
         rates = torch.minimum(rate, limits * schedule_share(group))
-        count_free_steps(part, rates < rate, step)
+        are_cut = rates < rate
+        count_free_steps(part, are_cut, step)
         keeps = 1 - rates * self.weight_decay_of(group, steps)
         if step >= BOUND_FROM_STEP:
-            is_settled = (control[1].to(at.device) <= 0) | (rates < rate)
+            is_settled = (control[1].to(at.device) <= 0) | are_cut
             bounds = part.read("bounds")
             bounds = torch.where(part.layout.matrices & is_settled & bounds.isinf(), weight * BOUND_RATIO, bounds) * (
                 1 + BOUND_GROWTH

@@ -39,13 +39,13 @@ from deepseek.optimizers.config import (
     slow_share,
     slow_weight,
 )
-from deepseek.optimizers.slices import ParameterSlice, stack_scalars
-from deepseek.optimizers.stacks import Pool, Unit
+from deepseek.optimizers.slices import ParameterSlice
+from deepseek.optimizers.stacks import Pool, Unit, split_row
 
 
-def update_directions(part: ParameterSlice, clip: float) -> Tensor:
-    """Where each parameter should go, kept in state["direction"]. `clip` scales the gradients. Returns the lengths of
-    the directions (n,), of what this rank holds of each."""
+def update_directions(part: ParameterSlice, clip: float) -> list[Tensor]:
+    """Where each parameter should go, kept in state["direction"]. `clip` scales the gradients. Returns the length of
+    each direction, of what this rank holds of it."""
     betas, states = part.group["betas"], part.states
     factors = [slow_weight(count) for count in part.free_steps]
     lengths: dict[int, Tensor] = {}
@@ -63,12 +63,14 @@ def update_directions(part: ParameterSlice, clip: float) -> Tensor:
         norms = update_elementwise_directions(step, grads, [unit.state for unit in units], clip, betas, own)
         lengths |= {unit.places[0]: norm for unit, norm in zip(units, norms, strict=True)}
     for pool, row in zip(part.layout.pools, part.rows, strict=True):
-        for block, grads in zip(pool.blocks, pool.split(row), strict=True):
+        for block, block_row in zip(pool.blocks, pool.split(row), strict=True):
             steps = [unit.advance(states) for unit in block.units]
-            update_stacked_directions(steps[0], grads, block.units, block.state, clip, betas)
+            update_stacked_directions(
+                steps[0], split_row(block_row, block.units), block.units, block.state, clip, betas
+            )
         _join_slow_means_of_pool(pool, states, factors)
         lengths |= zip(pool.places, torch._foreach_norm(pool.directions), strict=True)
-    return stack_scalars([lengths[place] for place in range(len(states))], part.at.device)
+    return [lengths[place] for place in range(len(states))]
 
 
 def update_stacked_directions(
@@ -91,22 +93,13 @@ def update_stacked_directions(
     ahead = row["exp_avg"] * (beta1 / (1 - beta1 ** (step + 1))) + grad * ((1 - beta1) / (1 - beta1**step))
     square = row["exp_avg_sq"] / (1 - beta2**step)
     scale = square.sqrt_()
-    for unit, each in zip(units, _split_row(scale, units), strict=True):
+    for unit, each in zip(units, split_row(scale, units), strict=True):
         if unit.eigen:  # plus MIN_SCALE times the root mean square
             length = torch.linalg.vector_norm(each, dim=(-2, -1), keepdim=True)
             each.add_(length, alpha=MIN_SCALE / math.sqrt(each.shape[-2] * each.shape[-1]))
     ahead.div_(scale.add_(EPS))
-    for unit, each in zip(units, _split_row(ahead, units), strict=True):
+    for unit, each in zip(units, split_row(ahead, units), strict=True):
         kronecker.from_eigenbasis(unit.state, each, out=unit.state["direction"])
-
-
-def _split_row(row: Tensor, units: list[Unit]) -> list[Tensor]:
-    """What lies in a row, in the shapes of the units."""
-    if len(units) == 1:
-        return [row.view(units[0].state["exp_avg"].shape)]
-    shapes = [unit.state["exp_avg"].shape for unit in units]
-    parts = torch.split(row, [math.prod(shape) for shape in shapes])
-    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def update_elementwise_directions(

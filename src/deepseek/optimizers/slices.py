@@ -152,7 +152,7 @@ class Slices:
             params: list[Tensor] = list(whole)
         else:
             params, grads = [local_part(param) for param in whole], [local_part(grad) for grad in grads]
-        single = [grads[unit.places[0]].reshape(unit.state["exp_avg"].shape) for unit in layout.single]
+        single = [grads[unit.places[0]].reshape(unit.shape) for unit in layout.single]
         return ParameterSlice(group, layout, params, grads, single, [pool.gather(grads) for pool in layout.pools])
 
 
@@ -206,9 +206,10 @@ def split_slice(part: ParameterSlice) -> list[ParameterSlice]:
 def _one_of(part: ParameterSlice, place: int) -> ParameterSlice:
     """The slice of one of its tensors."""
     whole, one, unit = part.layout, slice(place, place + 1), part.layout.single[place]
+    units, scalars = [Unit([0], unit.state, unit.eigen, unit.shape)], Scalars(part.params[one], whole.at.device)
     layout = Layout(
-        whole.whole[one], [unit.state], whole.at[one], False, whole.sizes[one], whole.matrices[one],
-        [Unit([0], unit.state, unit.eigen)], [], whole.is_plain, False, Scalars(part.params[one], whole.at.device),
+        whole.whole[one], [unit.state], whole.at[one], False, whole.sizes[one], whole.matrices[one], units, [],
+        whole.is_plain, False, scalars,
     )  # fmt: skip
     return ParameterSlice(
         part.group, layout, part.params[one], part.grads[one], part.single[one], [], part.free_steps[one]

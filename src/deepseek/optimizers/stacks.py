@@ -14,7 +14,6 @@ state stays where it is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import is_
@@ -38,6 +37,7 @@ class Unit:
     places: list[int]  # of its tensors in the slice
     state: ParameterState  # (k, m, n), (elements,), or that of its only tensor
     eigen: bool
+    shape: torch.Size  # of the moments there
 
     def advance(self, states: Sequence[ParameterState]) -> int:
         """Count a step of its tensors. Returns the number of theirs."""
@@ -53,6 +53,10 @@ class Block:
 
     units: list[Unit]
     state: ParameterState = field(default_factory=dict)  # (elements,) each
+
+    @property
+    def num_elements(self) -> int:
+        return sum(unit.shape.numel() for unit in self.units)
 
 
 @dataclass
@@ -76,13 +80,8 @@ class Pool:
 
     def gather(self, grads: Sequence[Tensor]) -> Tensor:
         """The gradients of its tensors, of those of a slice, in a row (elements,)."""
-        return torch.cat([grads[place].reshape(-1) for place in self.places])
-
-    def split(self, row: Tensor) -> list[list[Tensor]]:
-        """A row in the shapes of the units, by blocks."""
-        shapes = [[unit.state["exp_avg"].shape for unit in block.units] for block in self.blocks]
-        parts = iter(torch.split(row, [math.prod(shape) for of_block in shapes for shape in of_block]))
-        return [[next(parts).view(shape) for shape in of_block] for of_block in shapes]
+        own = [grads[place] for place in self.places]
+        return torch.cat([grad if grad.ndim == 1 else grad.reshape(-1) for grad in own])
 
     def add(self, name: str, states: Sequence[ParameterState]) -> None:
         """Take what the states of its tensors have under a name into a row, 0 where they have nothing."""
@@ -95,19 +94,21 @@ class Pool:
         """Make the states of its blocks and units, from those of its tensors."""
         for name in _POOLED:
             self.add(name, states)
-        begin = 0
-        for block in self.blocks:
-            first = begin
-            for unit in block.units:
-                own = [states[place] for place in unit.places]
-                size = sum(state["exp_avg"].numel() for state in own)
-                shape = (len(own), *own[0]["exp_avg"].shape) if unit.eigen else (size,)
-                unit.state = {name: self.state[name][begin : begin + size].view(shape) for name in _POOLED}
-                begin += size
-                for name in (name for name in _SQUARE if name in own[0]):
-                    unit.state[name] = torch.stack([state[name] for state in own])
+        for block, *rows in zip(self.blocks, *(self.split(self.state[name]) for name in _POOLED), strict=True):
+            block.state = dict(zip(_POOLED, rows, strict=True))
+            for unit, *parts in zip(block.units, *(split_row(row, block.units) for row in rows), strict=True):
+                unit.state = dict(zip(_POOLED, parts, strict=True))
+                first = states[unit.places[0]]
+                for name in (name for name in _SQUARE if name in first):
+                    unit.state[name] = torch.stack([states[place][name] for place in unit.places])
                     self._share(name, states, unit.places, unit.state[name].unbind())
-            block.state = {name: self.state[name][first:begin] for name in _POOLED}
+
+    def split(self, row: Tensor) -> Sequence[Tensor]:
+        """A row by blocks."""
+        if len(self.blocks) == 1:
+            return [row]
+        parts: tuple[Tensor, ...] = torch.split(row, [block.num_elements for block in self.blocks])
+        return parts
 
     def _share(
         self, name: str, states: Sequence[ParameterState], places: Sequence[int], parts: Sequence[Tensor]
@@ -117,6 +118,12 @@ class Pool:
             states[place][name] = part.view(shape)
             self.names.append((place, name))
             self.views.append(states[place][name])
+
+
+def split_row(row: Tensor, units: list[Unit]) -> list[Tensor]:
+    """What lies in a row, in the shapes of the units."""
+    parts = [row] if len(units) == 1 else torch.split(row, [unit.shape.numel() for unit in units])
+    return [part.view(unit.shape) for part, unit in zip(parts, units, strict=True)]
 
 
 def arrange(
@@ -131,7 +138,7 @@ def arrange(
             of_kind = kinds.setdefault((param.device, param.dtype), {})
             of_kind.setdefault((state["step"], shape), []).append(place)
         else:
-            single.append(Unit([place], state, state["eigen"]))
+            single.append(Unit([place], state, state["eigen"], state["exp_avg"].shape))
     pools = [_pool(of_kind, params, states, device) for (device, _), of_kind in kinds.items()]
     return single, pools
 
@@ -152,7 +159,8 @@ def _pool(
             if step != last or size + own > MAX_BLOCK_ELEMENTS:
                 blocks.append(Block([]))
                 size, last = 0, step
-            blocks[-1].units.append(Unit(chunk, {}, shape is not None))
+            size_in_row = torch.Size([own]) if shape is None else torch.Size([len(chunk), *shape])
+            blocks[-1].units.append(Unit(chunk, {}, shape is not None, size_in_row))
             size += own
     places = [place for block in blocks for unit in block.units for place in unit.places]
     sizes = [params[place].numel() for place in places]
