@@ -157,7 +157,7 @@ def apply_directions(part: ParameterSlice, keeps: Tensor, rates: Tensor) -> None
 def cache_sized_pieces(*lists: list[Tensor]) -> Iterator[tuple[list[int], tuple[list[Tensor], ...]]]:
     """Lists of tensors side by side with the number of each in its list, all at once; on a CPU in pieces that stay in
     its cache from one operation to the next, which is worth more than half of the time of a large model's step."""
-    if not lists[0] or lists[0][0].device.type != "cpu":
+    if lists[0] and lists[0][0].device.type != "cpu":
         yield list(range(len(lists[0]))), lists
         return
     most = PIECE_ELEMENTS if len(lists) > 2 else 4 * PIECE_ELEMENTS
