@@ -40,8 +40,9 @@ A gradient that is NaN, infinite or too long for float32 would leave no weight a
 nothing of the state moves. Nor does it where all gradients are 0, which tell nothing: the usual length would shrink,
 and later gradients would be clipped to it.
 
-adaptive_reference.py is the same in plain loops; tests hold the two equal. All signals stay tensors on the device: a
-step waits for one thing, whether its gradients are finite. With sharded parameters (FSDP2) their sums are all-reduced,
+adaptive_reference.py is the same in plain loops; tests hold the two equal. What a step must know of its gradients and
+of the steps before it reads from the device once, and waits for nothing else. Small tensors are worked on together
+(stacks.py), large ones in pieces that stay in a CPU's cache (directions.py). With sharded parameters (FSDP2) their sums are all-reduced,
 so every rank takes the same rate, and skips the same steps; sharded matrices get no eigenbases. So are those of the
 processes of a `group` that each hold other tensors.
 """

@@ -1,14 +1,14 @@
 """The direction of a step: Adam's with Nesterov's look-ahead, in the eigenbases of a matrix or element by element.
 
-    update_directions(part, clip)                                   # all tensors of a slice
-    update_matrix_direction(step, grad, state, clip, betas)         # one matrix (m, n)
-    update_elementwise_directions(step, grads, states, clip, betas) # many tensors at once
+    lengths = update_directions(part, clip)                         # all tensors of a slice, and their slow means
+    update_stacked_directions(step, grads, units, row, clip, betas) # stacks of matrices and rows of other tensors
+    update_elementwise_directions(step, grads, states, clip, betas, slow_factors)   # many large tensors at once
+    apply_directions(part, keeps, rates)                            # the step itself
 
-All leave it in state["direction"]. `clip` is what gradients are scaled by, `step` counts a tensor's steps from 1, and
-`betas` are the decays of the two moments; adaptive.py has the algorithm and its sources.
+The first three leave it in state["direction"]. `clip` is what gradients are scaled by, `step` counts a tensor's steps
+from 1, and `betas` are the decays of the two moments; adaptive.py has the algorithm and its sources.
 
-    are_slow(part)                             # (n,) of the tensors of a slice: which have a slow mean of directions
-    add_slow_directions(part)                  # to those in state["direction"]
+    free_steps_of(part)                        # (n,) of the tensors of a slice: above 0 a slow mean joins the direction
     count_free_steps(part, are_cut, step)      # after a step
 
 After AdEMAMix (arXiv 2409.03137): d = u + w s, where s is the mean of the directions u of about the last ninth of all
