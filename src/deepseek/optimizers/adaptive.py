@@ -42,9 +42,9 @@ and later gradients would be clipped to it.
 
 adaptive_reference.py is the same in plain loops; tests hold the two equal. What a step must know of its gradients and
 of the steps before it reads from the device once, and waits for nothing else. Small tensors are worked on together
-(stacks.py), large ones in pieces that stay in a CPU's cache (directions.py). With sharded parameters (FSDP2) their sums are all-reduced,
-so every rank takes the same rate, and skips the same steps; sharded matrices get no eigenbases. So are those of the
-processes of a `group` that each hold other tensors.
+(stacks.py), large ones in pieces that stay in a CPU's cache (directions.py). With sharded parameters (FSDP2) their sums
+are all-reduced, so every rank takes the same rate, and skips the same steps; sharded matrices get no eigenbases. So are
+those of the processes of a `group` that each hold other tensors.
 """
 
 from __future__ import annotations
