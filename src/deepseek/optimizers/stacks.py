@@ -6,10 +6,9 @@
 
 Matrices with eigenbases of one shape (m, n) make a stack (k, m, n), all others of one step a row, one after the other;
 both are units. Units of one step make a block, which is worked on at once where that is element by element, and all
-blocks of one precision on one device a pool. What is where depends on
-the tensors that have a gradient, their shapes and their own steps alone, and not on the steps before: a run that is
-resumed rounds as one that goes on. A tensor that is large, in half precision or sharded is a unit of its own, and its
-state stays where it is.
+blocks of one precision on one device a pool. What is where depends on the tensors that have a gradient, their shapes
+and their own steps alone, and not on the steps before: a run that is resumed rounds as one that goes on. A tensor that
+is large, in half precision or sharded is a unit of its own, and its state stays where it is.
 """
 
 from __future__ import annotations
