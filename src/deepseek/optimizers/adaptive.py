@@ -97,10 +97,19 @@ from deepseek.optimizers.directions import (
 from deepseek.optimizers.regularization import Regularization
 from deepseek.optimizers.saved_state import NUM_CONTROLS, check_state, complete_group
 from deepseek.optimizers.schedules import held_change, schedule_share
-from deepseek.optimizers.sharding import local_part, max_over_group, sum_over_group, sum_over_shards
 from deepseek.optimizers.skipped_steps import warn_of_end, warn_of_skipped, warn_of_zeros
-from deepseek.optimizers.slices import ParameterSlice, Signals, Slices, split_slice, stack_scalars
-from deepseek.optimizers.stacks import unpooled
+from deepseek.optimizers.slices import (
+    ParameterSlice,
+    Signals,
+    Slices,
+    local_part,
+    max_over_group,
+    split_slice,
+    stack_scalars,
+    sum_over_group,
+    sum_over_shards,
+)
+from deepseek.optimizers.stacks import copy_pooled_state
 
 
 class AdaptiveOptimizer(torch.optim.Optimizer):
@@ -235,7 +244,9 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
     def state_dict(self) -> StateDict:
         """As of any torch optimizer, with what `report` has seen as "regularisation"."""
         whole = super().state_dict()
-        states = {key: unpooled(state) if isinstance(state, dict) else state for key, state in whole["state"].items()}
+        states = {
+            key: copy_pooled_state(state) if isinstance(state, dict) else state for key, state in whole["state"].items()
+        }
         return whole | {"state": states, "regularisation": self._regularization.state_dict()}
 
     def load_state_dict(self, state_dict: StateDict) -> None:

@@ -5,22 +5,27 @@
     part.read("limits"); part.write("limits", values)
 
 What depends on which parameters those are, and not on their values, is kept from one step to the next.
+
+    sum_over_shards(sums, params); sum_over_group(sums, group); max_over_group(largest, group)
+
+add up where each rank holds a part of each parameter (FSDP2) or some of them (a pipeline), and all need the same sum.
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from operator import is_
 from typing import NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from deepseek.errors import InputError
 from deepseek.optimizers import kronecker
 from deepseek.optimizers.config import ParameterGroup, ParameterState
-from deepseek.optimizers.sharding import local_part
 from deepseek.optimizers.stacks import Pool, Unit, arrange
 
 
@@ -221,3 +226,36 @@ def stack_scalars(values: Sequence[Tensor], device: torch.device) -> Tensor:
     if any(value.dtype is not torch.float32 or value.device != device for value in values):
         values = [value.to(device, torch.float32) for value in values]
     return torch.stack(list(values))
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this rank holds: all of it, unless it is sharded."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def sum_over_shards(sums: Tensor, params: Iterable[Tensor]) -> Tensor:
+    """Sums of what each rank holds, added over the ranks that hold different parts. In place where it is needed.
+
+    Parameters of one optimizer lie on one mesh, sharded over the same axes of it.
+    """
+    for param in params:
+        if isinstance(param, DTensor):
+            for axis, placement in enumerate(param.placements):
+                if placement.is_shard():
+                    dist.all_reduce(sums, group=param.device_mesh.get_group(axis))
+            break
+    return sums
+
+
+def max_over_group(largest: Tensor, group: dist.ProcessGroup | None) -> Tensor:
+    """The largest of what each process holds, of those that hold different tensors. In place where there are such."""
+    if group is not None:
+        dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=group)
+    return largest
+
+
+def sum_over_group(sums: Tensor, group: dist.ProcessGroup | None) -> Tensor:
+    """Sums of what each process holds, added over those that hold different tensors. In place where there are such."""
+    if group is not None:
+        dist.all_reduce(sums, group=group)
+    return sums

@@ -189,8 +189,8 @@ def _chunks(places: Iterable[int], params: Sequence[Tensor]) -> Iterable[list[in
     yield chunk
 
 
-def unpooled(state: ParameterState) -> ParameterState:
-    """A state with tensors that lie in memory of their own: what goes into a file is theirs alone."""
+def copy_pooled_state(state: ParameterState) -> ParameterState:
+    """A state whose tensors lie in memory of their own: those of a pool as copies, the others as they are."""
     return {
         name: value.clone() if isinstance(value, Tensor) and value.untyped_storage().nbytes() != value.nbytes else value
         for name, value in state.items()
