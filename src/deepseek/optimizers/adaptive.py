@@ -22,30 +22,29 @@ Parameters are valid at all times (no train() or eval() of the optimizer). One s
    steps say nothing of longer ones, and where gradients are mostly noise (batches of some rows) a is too close to 0 to
    hold the rate back.
    The learning rate is this factor times the group's "lr", so that a scheduler multiplies.
-3. The clipping norm.  n_t = mean of |g_t|;  a gradient longer than CLIP_RATIO n_(t-1) enters the momentum scaled to
-that.
+3. The clipping norm n_t, the mean of |g_t|: a gradient longer than CLIP_RATIO n_(t-1) enters the momentum at that.
 4. The direction. Adam's moments (arXiv 1412.6980, algorithm 1) with Nesterov's look-ahead (NAdam, Dozat 2016, section
    3), taken for matrices in the eigenbases of the gradients' Kronecker factors (kronecker.py). There, scales below
    MIN_SCALE of their root mean square are rounding errors and are not blown up. The second moment remembers a third of
    all steps at least (config.square_share). Where the length of the training is not known, and the rate that was found
    is not cut, the slow mean of the directions joins them (directions.py).
 5. The bounds, per tensor: the step is at most trust_t max(rms(w), MIN_RMS), trust_t falling as 1 / t at last
-   (config.max_relative_step), t counting the tensor's own steps. A direction shorter than MIN_LENGTH, of a tensor that
-   has little left to learn, gets no wider bound for it. Decoupled weight decay, which fades as 1 / t^4
-   (config.decay_share): it holds a short training back from learning its rows by heart, and a long one back from
-   anything. Both rate and bound follow a scheduler (schedules.py). And once the rate has found its level, a matrix that
-   grows faster than BOUND_GROWTH a step is pulled back, after constrained parameter regularization (arXiv 2311.09058,
-   section 4: there by a Lagrange multiplier, here by a share BOUND_PULL of the excess).
+   (config.max_relative_step), t counting the tensor's own steps; a direction shorter than MIN_LENGTH gets no wider one.
+   Decoupled weight decay, which fades as 1 / t^4 (config.decay_share): it holds a short training back from learning its
+   rows by heart, and a long one back from anything. Both rate and bound follow a scheduler (schedules.py). Once the
+   rate has found its level, a matrix that grows faster than BOUND_GROWTH a step is pulled back, after constrained
+   parameter regularization (arXiv 2311.09058, section 4: there by a Lagrange multiplier, here by a share BOUND_PULL of
+   the excess).
 6. `report(train_loss=, val_loss=)` moves dropout, label smoothing and weight decay by the gap (regularization.py).
 
 A gradient that is NaN, infinite or too long for float32 would leave no weight a number: such a step is not taken, and
 nothing of the state moves. Nor does it where all gradients are 0, which tell nothing: the usual length would shrink,
 and later gradients would be clipped to it.
 
-adaptive_reference.py is the same in plain loops; tests hold the two equal. All signals stay tensors on the device: a
-step waits for one thing, whether its gradients are finite. With sharded parameters (FSDP2) their sums are all-reduced,
-so every rank takes the same rate, and skips the same steps; sharded matrices get no eigenbases. So are those of the
-processes of a `group` that each hold other tensors.
+adaptive_reference.py is the same in plain loops; tests hold the two equal. A step reads from the device once. Small tensors are worked on together
+(stacks.py), large ones in pieces that stay in a CPU's cache (directions.py). With sharded parameters (FSDP2) their sums
+are all-reduced, so every rank takes the same rate, and skips the same steps; sharded matrices get no eigenbases. So are
+those of the processes of a `group` that each hold other tensors.
 """
 
 from __future__ import annotations
@@ -61,7 +60,6 @@ from torch.distributed import ProcessGroup
 from torch.optim.optimizer import StateDict
 
 from deepseek.errors import InputError
-from deepseek.optimizers import kronecker
 from deepseek.optimizers.config import (
     BETA1,
     BETA2,
@@ -81,6 +79,7 @@ from deepseek.optimizers.config import (
     RATE_ROOM,
     TRUST_HALF_LIFE_STEPS,
     AdaptiveConfig,
+    Count,
     ParameterGroup,
     check_total_steps,
     cooldown_share,
@@ -89,13 +88,29 @@ from deepseek.optimizers.config import (
     threshold_at,
     trust_share,
 )  # fmt: skip
-from deepseek.optimizers.directions import are_slow, cache_sized_pieces, count_free_steps, update_directions
+from deepseek.optimizers.directions import (
+    apply_directions,
+    cache_sized_pieces,
+    count_free_steps,
+    free_steps_of,
+    update_directions,
+)
 from deepseek.optimizers.regularization import Regularization
 from deepseek.optimizers.saved_state import NUM_CONTROLS, check_state, complete_group
 from deepseek.optimizers.schedules import held_change, schedule_share
-from deepseek.optimizers.sharding import local_part, max_over_group, sum_over_group, sum_over_shards
 from deepseek.optimizers.skipped_steps import warn_of_end, warn_of_skipped, warn_of_zeros
-from deepseek.optimizers.slices import ParameterSlice, split_slice, sum_scalars
+from deepseek.optimizers.slices import (
+    ParameterSlice,
+    Signals,
+    Slices,
+    local_part,
+    max_over_group,
+    split_slice,
+    stack_scalars,
+    sum_over_group,
+    sum_over_shards,
+)
+from deepseek.optimizers.stacks import copy_pooled_state
 
 
 class AdaptiveOptimizer(torch.optim.Optimizer):
@@ -138,6 +153,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         super().__init__(params, {"lr": initial_lr, **asdict(config), "foreach": foreach})
         self._regularization = Regularization()
         self._group = group
+        self._slices = Slices()
         self.total_steps = total_steps
 
     def add_param_group(self, param_group: ParameterGroup) -> None:
@@ -212,9 +228,9 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         limit = group["limits"].max().item() * schedule_share(group)
         return min(unbounded, limit) if limit > 0 else unbounded
 
-    def weight_decay_of(self, group: ParameterGroup, steps: Tensor) -> Tensor:
+    def weight_decay_of(self, group: ParameterGroup, steps: Count) -> Count:
         """The decay per unit of rate after so many steps: the group's own fades, what `report` adds does not."""
-        share: Tensor = decay_share(steps) + (self._regularization.decay_factor - 1)
+        share: Count = decay_share(steps) + (self._regularization.decay_factor - 1)
         return share * float(group["weight_decay"])
 
     def attach(self, model: nn.Module) -> Regularization:
@@ -229,12 +245,17 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
 
     def state_dict(self) -> StateDict:
         """As of any torch optimizer, with what `report` has seen as "regularisation"."""
-        return super().state_dict() | {"regularisation": self._regularization.state_dict()}
+        whole = super().state_dict()
+        states = {
+            key: copy_pooled_state(state) if isinstance(state, dict) else state for key, state in whole["state"].items()
+        }
+        return whole | {"state": states, "regularisation": self._regularization.state_dict()}
 
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Take up what state_dict() gave. InputError when another optimizer made it."""
         check_state(state_dict)
         total_steps = self.total_steps
+        self._slices = Slices()
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "regularisation"})
         for group in self.param_groups:
             complete_group(group, local_part(group["params"][0]).device)
@@ -253,147 +274,127 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        slices = [group_slice for group in self.param_groups if (group_slice := self._slice(group)) is not None]
+        each = (self._slices.of(index, group, self.state) for index, group in enumerate(self.param_groups))
+        slices = [part for part in each if part is not None]
         head = self.param_groups[0]
         head["num_calls"] += 1
         if slices or self._group is not None:
-            dot, square, length = self._sums(slices, head["control"])
-            flags = [torch.stack([dot.isfinite() & square.isfinite(), square == 0])]
-            is_finite, is_zero, *uses_slow = torch.cat(
-                flags + [are_slow(part).to(square.device) for part in slices]
-            ).tolist()
-            if not is_finite:
+            signals = self._read_signals(slices, head["control"])
+            if not (math.isfinite(signals.dot) and math.isfinite(signals.square)):
                 head["num_skipped"] += 1
                 warn_of_skipped(head["num_skipped"], slices)
-            elif is_zero:
+            elif signals.square == 0:
                 head["num_zero"] += 1
                 warn_of_zeros(head["num_zero"])
             else:
                 head["num_zero"] = 0
-                for part in slices:
-                    part.uses_slow, uses_slow = uses_slow[: len(part.params)], uses_slow[len(part.params) :]
-                self._advance(slices, dot, square.sqrt(), length.sqrt())
+                self._advance(slices, signals)
         warn_of_end(head["num_calls"], self.total_steps)
         self._cool_down()
         return loss
 
-    def _advance(self, slices: list[ParameterSlice], dot: Tensor, norm: Tensor, length: Tensor) -> None:
+    def _advance(self, slices: list[ParameterSlice], signals: Signals) -> None:
         """Take a step with gradients that are finite and not all 0."""
         head = self.param_groups[0]
         step = head["step"] = head["step"] + 1
-        clip = self._control(dot, norm, length, head["control"], step)
+        clip = self._control(signals, head["control"], step)
         for whole_slice in slices:
             for part in split_slice(whole_slice):
-                update_directions(part, clip)
-                self._move(part, head["control"], step)
+                lengths = update_directions(part, clip)
+                self._move(part, head["control"], step, lengths)
 
-    def _slice(self, group: ParameterGroup) -> ParameterSlice | None:
-        """The parameters of a group that take part in this step, their state made; None where none has a gradient."""
-        indices = [index for index, param in enumerate(group["params"]) if param.grad is not None]
-        if not indices:
-            return None
-        parameters = [group["params"][index] for index in indices]
-        for param in parameters:
-            if param.grad.is_sparse:
-                raise InputError(
-                    f"the gradient of a parameter of shape {tuple(param.shape)} is sparse",
-                    expected="dense gradients",
-                    fix="make its embedding with sparse=False",
-                )
-        states = [self.state[param] for param in parameters]
-        params = [local_part(param) for param in parameters]
-        for param, inner, state in zip(parameters, params, states, strict=True):
-            if not state:
-                state["step"], state["eigen"] = 0, inner is param and kronecker.has_eigenbasis(param)
-                shape = (inner.shape[0], -1) if state["eigen"] else inner.shape
-                for name in ("exp_avg", "exp_avg_sq", "direction"):
-                    state[name] = torch.zeros_like(inner, memory_format=torch.contiguous_format).reshape(shape)
-        grads = [
-            local_part(param.grad).reshape(state["exp_avg"].shape)
-            for param, state in zip(parameters, states, strict=True)
-        ]
-        return ParameterSlice(
-            group, torch.tensor(indices, device=group["norms"].device), params, grads, states, parameters
-        )
+    def _read_signals(self, slices: list[ParameterSlice], control: Tensor) -> Signals:
+        """All that a step waits for, at once. Gives the slices the free steps of their tensors."""
+        counts = [free_steps_of(part).to(control.device) for part in slices]
+        sums, widest = self._sums(slices, control), self._find_widest(control)
+        values = torch.cat([sums, widest, control, *counts]).tolist()
+        begin = 5 + NUM_CONTROLS
+        for part in slices:
+            part.free_steps = values[begin : begin + len(part.params)]
+            begin += len(part.params)
+        dot, square, length, limit, most_free_steps = values[:5]
+        return Signals(dot, square, length, limit, most_free_steps, values[5 : 5 + NUM_CONTROLS])
 
     def _sums(self, slices: list[ParameterSlice], control: Tensor) -> Tensor:
         """<g, u>, |g|^2 and |u|^2 over all tensors and ranks (3,): of the gradients and the directions taken last."""
         dots: list[Tensor] = []
         norms: list[Tensor] = []
-        lengths: list[Tensor] = []
-        for part in slices:
-            for grad, state in zip(part.grads, part.states, strict=True):
-                dots.append(torch.dot(grad.flatten(), state["direction"].flatten()))
-            norms += torch._foreach_norm(part.grads)
-            lengths.append(part.group["norms"][part.at].to(control.device).square().sum())
-        squares = [norm.to(control.dtype).square() for norm in norms]  # float16 holds none above 65,504
-        sums = torch.stack([sum_scalars(dots, control), sum_scalars(squares, control)])
+        grads = [grad for part in slices for grad in (*part.single, *part.rows)]
+        directions = [direction for part in slices for direction in part.layout.directions]
+        for _, (pieces, taken) in cache_sized_pieces(grads, directions):
+            dots += [torch.dot(piece.reshape(-1), step.reshape(-1)) for piece, step in zip(pieces, taken, strict=True)]
+            norms += torch._foreach_norm(pieces)
+        if grads:  # squares in float32: float16 has none above 65,504
+            norm = torch.linalg.vector_norm(stack_scalars(norms, control.device))
+            sums = torch.stack([stack_scalars(dots, control.device).sum(), norm.square()])
+        else:
+            sums = control.new_zeros(2)
         sums = sum_over_shards(sums, [param for part in slices for param in part.whole])
-        return sum_over_group(torch.cat([sums, sum_scalars(lengths, control)[None]]), self._group)
+        lengths = [torch.linalg.vector_norm(part.read("norms")).to(control.device) for part in slices]
+        length = torch.stack(lengths).square().sum() if lengths else control.new_zeros(())
+        return sum_over_group(torch.cat([sums, length[None]]), self._group)
 
-    def _control(self, dot: Tensor, norm: Tensor, length: Tensor, control: Tensor, step: int) -> Tensor:
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # its numbers are plain
+    def _control(self, signals: Signals, control: Tensor, step: int) -> float:
         """Move the rate by what the last step achieved. Returns by how much gradients are scaled down."""
-        clip = torch.ones_like(norm)
+        norm, (log_rate, alignment, square, usual_norm) = math.sqrt(signals.square), signals.control
+        clip = 1.0
         if step > CLIP_FROM_STEP:
-            clip = (CLIP_RATIO * control[3] / norm.clamp_min(1e-30)).clamp_max(1.0)
-        control[3] = norm if step == 1 else torch.lerp(control[3], norm * clip, 1 - BETA_NORM)
+            clip = min(CLIP_RATIO * usual_norm / max(norm, 1e-30), 1.0)
+        usual_norm = norm if step == 1 else usual_norm + (norm * clip - usual_norm) * (1 - BETA_NORM)
         if step > 1:
-            cosine = dot / (norm * length).clamp_min(1e-30)
-            control[1:3].lerp_(torch.stack([cosine, cosine.square()]), 1 - BETA_ALIGNMENT)
-            corrected = control[1:3] / (1 - BETA_ALIGNMENT ** (step - 1))
-            ratio = 1 + corrected[0] / corrected[1].sqrt().clamp_min(1e-30)
+            cosine = signals.dot / max(norm * math.sqrt(signals.length), 1e-30)
+            alignment += (cosine - alignment) * (1 - BETA_ALIGNMENT)
+            square += (cosine**2 - square) * (1 - BETA_ALIGNMENT)
+            correction = 1 - BETA_ALIGNMENT ** (step - 1)
+            ratio = 1 + alignment / correction / max(math.sqrt(square / correction), 1e-30)
             head = self.param_groups[0]
-            log_felt, free_steps = self._find_widest(control)
-            threshold = threshold_at(step, head["dynamic_threshold"], head["total_steps"], free_steps)
-            change = held_change((ratio - threshold).clamp(-1.0, 1.0), schedule_share(head))
-            change = change.where((change < 0) | (control[0] < log_felt), 0.0)
+            threshold = threshold_at(step, head["dynamic_threshold"], head["total_steps"], signals.free_steps)
+            change = held_change(min(max(ratio - threshold, -1.0), 1.0), schedule_share(head))
+            if change > 0 and math.exp(log_rate) >= RATE_ROOM * signals.limit:
+                change = 0.0  # no tensor would take a longer step
             # OneCycleLR and CyclicLR write an initial_lr of their own and raise "lr" above it.
             top = math.log(max(MAX_RATE / max(head["initial_lr"], float(head["lr"])), 1.0))
-            control[0].add_(change, alpha=max_log_rate_change(step, head["lr_decay_rate"])).clamp_max_(top)
+            log_rate = min(log_rate + change * max_log_rate_change(step, head["lr_decay_rate"]), top)
+        control.copy_(torch.tensor([log_rate, alignment, square, usual_norm]))
         return clip
 
     def _find_widest(self, control: Tensor) -> Tensor:
-        """Of all tensors (2,): the logarithm of the factor up to which it may rise, RATE_ROOM times what trust let any
-        take; and the most steps that no bound cut."""
-        pairs = [(group["limits"].max() / group["peak_lr"], group["free_steps"].max()) for group in self.param_groups]
-        widest = torch.stack([torch.stack(pair).to(control.device) for pair in pairs]).amax(0)
-        widest = max_over_group(widest, self._group)
-        return torch.stack([widest[0].mul(RATE_ROOM).log(), widest[1]])
+        """Of all tensors (2,): the largest factor of the rate that trust let any take, and the most steps that no bound
+        cut."""
+        pairs = [
+            torch.stack([group["limits"].max() / group["peak_lr"], group["free_steps"].max()]).to(control.device)
+            for group in self.param_groups
+        ]
+        return max_over_group(pairs[0] if len(pairs) == 1 else torch.stack(pairs).amax(0), self._group)
 
-    def _move(self, part: ParameterSlice, control: Tensor, step: int) -> None:
-        """Take the directions, each within its bounds."""
+    def _move(self, part: ParameterSlice, control: Tensor, step: int, lengths: list[Tensor]) -> None:
+        """Take the directions, each within its bounds. `lengths`: of the directions, as this rank has them."""
         group, at = part.group, part.at
-        params, directions = part.params, [state["direction"] for state in part.states]
-        squares = torch.stack(
-            [torch.stack([norm.to(at.device).square() for norm in torch._foreach_norm(tensors)])
-             for tensors in (params, directions)]
-        )  # fmt: skip
-        squares = sum_over_shards(squares.float(), part.whole)
-        sizes = part.sizes
+        norms = stack_scalars([*torch._foreach_norm(part.params), *lengths], at.device).view(2, -1)
+        squares = sum_over_shards(norms.square(), part.whole)
+        sizes = part.layout.sizes
         weight, length = (squares[0] / sizes).sqrt(), (squares[1] / sizes).sqrt()
-        group["norms"][at] = squares[1].sqrt()
+        part.write("norms", squares[1].sqrt())
         rate = group["lr"] * group["cooldown"] * control[0].exp().to(at.device)
-        steps = torch.tensor([state["step"] for state in part.states], dtype=torch.float32, device=at.device)
+        steps = part.steps
         limits = (
             MAX_STEP_RATIO
             * trust_share(steps, group["trust_steps"], group["total_steps"])
             * weight.clamp_min(MIN_RMS)
             / length.clamp_min(MIN_LENGTH)
         )
-        group["limits"][at] = limits
+        part.write("limits", limits)
         rates = torch.minimum(rate, limits * schedule_share(group))
-        count_free_steps(part, rates < rate, step)
+        are_cut = rates < rate
+        count_free_steps(part, are_cut, step)
         keeps = 1 - rates * self.weight_decay_of(group, steps)
         if step >= BOUND_FROM_STEP:
-            is_settled = (control[1].to(at.device) <= 0) | (rates < rate)
-            bounds = group["bounds"][at]
-            matrices = torch.tensor([param.ndim > 1 for param in part.whole], device=at.device)
-            bounds = torch.where(matrices & is_settled & bounds.isinf(), weight * BOUND_RATIO, bounds) * (
+            is_settled = (control[1].to(at.device) <= 0) | are_cut
+            bounds = part.read("bounds")
+            bounds = torch.where(part.layout.matrices & is_settled & bounds.isinf(), weight * BOUND_RATIO, bounds) * (
                 1 + BOUND_GROWTH
             )
-            group["bounds"][at] = bounds
+            part.write("bounds", bounds)
             keeps = keeps * (1 - BOUND_PULL * (1 - bounds / weight.clamp_min(1e-30)).clamp_min(0))
-        for param, direction, keep, pace in zip(params, directions, keeps, rates, strict=True):
-            scales = keep.to(param.device, param.dtype), pace.to(param.device, param.dtype)
-            for (piece,), (step_taken,) in cache_sized_pieces([param], [direction.view_as(param)]):
-                piece.mul_(scales[0]).addcmul_(step_taken, scales[1], value=-1)
+        apply_directions(part, keeps, rates)

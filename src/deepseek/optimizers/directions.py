@@ -1,14 +1,14 @@
 """The direction of a step: Adam's with Nesterov's look-ahead, in the eigenbases of a matrix or element by element.
 
-    update_directions(part, clip)                                   # all tensors of a slice
-    update_matrix_direction(step, grad, state, clip, betas)         # one matrix (m, n)
-    update_elementwise_directions(step, grads, states, clip, betas) # many tensors at once
+    lengths = update_directions(part, clip)                         # all tensors of a slice, and their slow means
+    update_stacked_directions(step, grads, units, row, clip, betas) # stacks of matrices and rows of other tensors
+    update_elementwise_directions(step, grads, states, clip, betas, slow_factors)   # many large tensors at once
+    apply_directions(part, keeps, rates)                            # the step itself
 
-All leave it in state["direction"]. `clip` is what gradients are scaled by, `step` counts a tensor's steps from 1, and
-`betas` are the decays of the two moments; adaptive.py has the algorithm and its sources.
+The first three leave it in state["direction"]. `clip` is what gradients are scaled by, `step` counts a tensor's steps
+from 1, and `betas` are the decays of the two moments; adaptive.py has the algorithm and its sources.
 
-    are_slow(part)                             # (n,) of the tensors of a slice: which have a slow mean of directions
-    add_slow_directions(part)                  # to those in state["direction"]
+    free_steps_of(part)                        # (n,) of the tensors of a slice: above 0 a slow mean joins the direction
     count_free_steps(part, are_cut, step)      # after a step
 
 After AdEMAMix (arXiv 2409.03137): d = u + w s, where s is the mean of the directions u of about the last ninth of all
@@ -23,7 +23,7 @@ out, instead.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -41,50 +41,89 @@ from deepseek.optimizers.config import (
     square_share,
 )
 from deepseek.optimizers.slices import ParameterSlice
+from deepseek.optimizers.stacks import Pool, Unit, split_row
 
 
-def update_directions(part: ParameterSlice, clip: Tensor) -> None:
-    """Where each parameter should go, kept in state["direction"]. `clip` scales the gradients."""
-    betas = part.group["betas"]
-    plain: dict[int, list[tuple[Tensor, ParameterState]]] = {}
-    for grad, state in zip(part.grads, part.states, strict=True):
-        state["step"] += 1
-        if state["eigen"]:
-            update_matrix_direction(state["step"], grad, state, clip, betas)
+def update_directions(part: ParameterSlice, clip: float) -> list[Tensor]:
+    """Where each parameter should go, kept in state["direction"]. `clip` scales the gradients. Returns the length of
+    each direction, of what this rank holds of it."""
+    betas, states = part.group["betas"], part.states
+    factors = [slow_weight(count) for count in part.free_steps]
+    lengths: dict[int, Tensor] = {}
+    plain: dict[tuple[torch.device, int, bool], list[tuple[Unit, Tensor]]] = {}
+    for unit, grad in zip(part.layout.single, part.single, strict=True):
+        step, place = unit.advance(states), unit.places[0]
+        if unit.eigen:
+            update_stacked_directions(step, [grad], [unit], unit.state, clip, betas)
+            lengths[place] = _join_slow_means(step, [unit.state], [factors[place]] if factors[place] else [])[0]
         else:
-            plain.setdefault(state["step"], []).append((grad, state))
-    for step, pairs in plain.items():
-        update_elementwise_directions(step, [grad for grad, _ in pairs], [state for _, state in pairs], clip, betas)
-    add_slow_directions(part)
+            plain.setdefault((grad.device, step, factors[place] > 0), []).append((unit, grad))
+    for (_, step, is_slow), pairs in plain.items():
+        grads, units = [grad for _, grad in pairs], [unit for unit, _ in pairs]
+        own = [factors[unit.places[0]] for unit in units] if is_slow else []
+        norms = update_elementwise_directions(step, grads, [unit.state for unit in units], clip, betas, own)
+        lengths |= {unit.places[0]: norm for unit, norm in zip(units, norms, strict=True)}
+    for pool, row in zip(part.layout.pools, part.rows, strict=True):
+        for block, block_row in zip(pool.blocks, pool.split(row), strict=True):
+            steps = [unit.advance(states) for unit in block.units]
+            update_stacked_directions(
+                steps[0], split_row(block_row, block.units), block.units, block.state, clip, betas
+            )
+        _join_slow_means_of_pool(pool, states, factors)
+        lengths |= zip(pool.places, torch._foreach_norm(pool.directions), strict=True)
+    return [lengths[place] for place in range(len(states))]
 
 
-def update_matrix_direction(
-    step: int, grad: Tensor, state: ParameterState, clip: Tensor, betas: tuple[float, float]
+def update_stacked_directions(
+    step: int, grads: list[Tensor], units: list[Unit], row: ParameterState, clip: float, betas: tuple[float, float]
 ) -> None:
-    """Adam's direction in the eigenbases of a matrix."""
+    """Adam's direction in the eigenbases of units that have them, matrices (m, n) or stacks (k, m, n), and element by
+    element of those that have none. `row`: the moments of all units one after the other (elements,), or the only
+    unit's."""
     beta1, beta2 = betas
-    grad = grad * clip.to(grad.device, grad.dtype)
-    kronecker.update_factors(state, grad, step)
-    grad = kronecker.to_eigenbasis(state, grad)
-    state["exp_avg"].lerp_(grad, 1 - beta1)
-    state["exp_avg_sq"].lerp_(grad.square(), square_share(step, beta2))
-    ahead = state["exp_avg"] * (beta1 / (1 - beta1 ** (step + 1))) + grad * ((1 - beta1) / (1 - beta1**step))
-    square = state["exp_avg_sq"] / (1 - beta2**step)
-    scale = square.sqrt() + (square.mean().sqrt() * MIN_SCALE + EPS)
-    state["direction"] = kronecker.from_eigenbasis(state, ahead.div_(scale))
+    if clip != 1:
+        grads = [grad * clip for grad in grads]
+    turned = []
+    for unit, grad in zip(units, grads, strict=True):
+        if unit.eigen:
+            kronecker.update_factors(unit.state, grad, step)
+        turned.append(kronecker.to_eigenbasis(unit.state, grad))
+    grad = torch.cat([each.reshape(-1) for each in turned]) if len(turned) > 1 else turned[0].view_as(row["exp_avg"])
+    row["exp_avg"].lerp_(grad, 1 - beta1)
+    row["exp_avg_sq"].lerp_(grad.square(), square_share(step, beta2))
+    ahead = row["exp_avg"] * (beta1 / (1 - beta1 ** (step + 1))) + grad * ((1 - beta1) / (1 - beta1**step))
+    square = row["exp_avg_sq"] / (1 - beta2**step)
+    scale = square.sqrt_()
+    for unit, each in zip(units, split_row(scale, units), strict=True):
+        if unit.eigen:  # plus MIN_SCALE times the root mean square
+            length = torch.linalg.vector_norm(each, dim=(-2, -1), keepdim=True)
+            each.add_(length, alpha=MIN_SCALE / math.sqrt(each.shape[-2] * each.shape[-1]))
+    ahead.div_(scale.add_(EPS))
+    for unit, each in zip(units, split_row(ahead, units), strict=True):
+        kronecker.from_eigenbasis(unit.state, each, out=unit.state["direction"])
 
 
 def update_elementwise_directions(
-    step: int, grads: list[Tensor], states: list[ParameterState], clip: Tensor, betas: tuple[float, float]
-) -> None:
-    """Adam's direction, element by element, for many tensors at once."""
+    step: int,
+    grads: list[Tensor],
+    states: list[ParameterState],
+    clip: float,
+    betas: tuple[float, float],
+    slow_factors: list[float],
+) -> list[Tensor]:
+    """Adam's direction, element by element, for many tensors at once. `slow_factors`: [], or what the slow mean of each
+    is multiplied by where it joins them all. Returns the length of each direction."""
     beta1, beta2 = betas
-    clip = clip.to(grads[0].device, grads[0].dtype)
-    state_tensors = [[state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "direction")]
+    names = ["exp_avg", "exp_avg_sq", "direction"] + ["slow_direction"] * bool(slow_factors)
+    if slow_factors:
+        make_slow_directions(states)
+    state_tensors = [[state[name] for state in states] for name in names]
     root, share = math.sqrt(1 - beta2**step), square_share(step, beta2)
-    for parts, averages, squares, directions in cache_sized_pieces(grads, *state_tensors):
+    norms: list[list[Tensor]] = [[] for _ in grads]
+    for owners, (parts, averages, squares, directions, *slow) in cache_sized_pieces(grads, *state_tensors):
         torch._foreach_copy_(directions, parts)
-        torch._foreach_mul_(directions, clip)
+        if clip != 1:
+            torch._foreach_mul_(directions, clip)
         torch._foreach_lerp_(averages, directions, 1 - beta1)
         torch._foreach_mul_(squares, 1 - share)
         torch._foreach_addcmul_(squares, directions, directions, share)
@@ -94,54 +133,114 @@ def update_elementwise_directions(
         torch._foreach_mul_(directions, root * (1 - beta1) / (1 - beta1**step))
         torch._foreach_add_(directions, averages, alpha=root * beta1 / (1 - beta1 ** (step + 1)))
         torch._foreach_div_(directions, scales)
+        if slow:
+            _join_slow_mean(directions, slow[0], [slow_factors[owner] for owner in owners], step)
+        for owner, norm in zip(owners, torch._foreach_norm(directions), strict=True):
+            norms[owner].append(norm)
+    return [_norm_of(each) for each in norms]
 
 
-def cache_sized_pieces(*lists: list[Tensor]) -> Iterator[tuple[list[Tensor], ...]]:
-    """Lists of tensors side by side, all at once; on a CPU in pieces that stay in its cache from one operation to the
-    next, which is worth more than half of the time of a large model's step."""
-    if lists[0][0].device.type != "cpu" or not all(tensor.is_contiguous() for tensors in lists for tensor in tensors):
-        yield lists
+def apply_directions(part: ParameterSlice, keeps: Tensor, rates: Tensor) -> None:
+    """Take the directions: each parameter times what is kept of it (n,), less its direction times its rate (n,)."""
+    keep_of, rate_of = part.layout.scalars.of_each(keeps, rates, part.params)
+    for pool in part.layout.pools:
+        params = [part.params[place] for place in pool.places]
+        torch._foreach_mul_(params, [keep_of[place] for place in pool.places])
+        torch._foreach_addcmul_(params, pool.directions, [rate_of[place] for place in pool.places], value=-1)
+    for unit in part.layout.single:
+        place = unit.places[0]
+        param = part.params[place]
+        for _, (pieces, steps) in cache_sized_pieces([param], [unit.state["direction"].view(param.shape)]):
+            for piece, step in zip(pieces, steps, strict=True):
+                piece.mul_(keep_of[place]).addcmul_(step, rate_of[place], value=-1)
+
+
+def cache_sized_pieces(*lists: list[Tensor]) -> Iterator[tuple[list[int], tuple[list[Tensor], ...]]]:
+    """Lists of tensors side by side with the number of each in its list, all at once; on a CPU in pieces that stay in
+    its cache from one operation to the next, which is worth more than half of the time of a large model's step."""
+    if lists[0] and lists[0][0].device.type != "cpu":
+        yield list(range(len(lists[0]))), lists
         return
+    most = PIECE_ELEMENTS if len(lists) > 2 else 4 * PIECE_ELEMENTS
     waiting: list[list[Tensor]] = [[] for _ in lists]
+    owners: list[int] = []
     size = 0
-    for tensors in zip(*lists, strict=True):
-        for tensor_pieces in zip(*(tensor.view(-1).split(PIECE_ELEMENTS) for tensor in tensors), strict=True):
+    for owner, tensors in enumerate(zip(*lists, strict=True)):
+        pieces: Iterable[tuple[Tensor, ...]] = [tensors]
+        if tensors[0].numel() > most and all(tensor.is_contiguous() for tensor in tensors):
+            pieces = zip(*(tensor.view(-1).split(most) for tensor in tensors), strict=True)
+        for tensor_pieces in pieces:
             for batch, piece in zip(waiting, tensor_pieces, strict=True):
                 batch.append(piece)
-            size += len(tensor_pieces[0])
-            if size >= PIECE_ELEMENTS:
-                yield tuple(waiting)
-                waiting, size = [[] for _ in lists], 0
-    if size:
-        yield tuple(waiting)
+            owners.append(owner)
+            size += tensor_pieces[0].numel()
+            if size >= most:
+                yield owners, tuple(waiting)
+                waiting, owners, size = [[] for _ in lists], [], 0
+    if owners:
+        yield owners, tuple(waiting)
 
 
-def are_slow(part: ParameterSlice) -> Tensor:
-    """Which tensors of a slice have a slow mean in this step (n,), on the group's device."""
-    if part.group["total_steps"] is not None:
-        return torch.zeros_like(part.at, dtype=torch.bool)
-    are: Tensor = part.group["free_steps"][part.at] > 0
-    return are
+def _norm_of(norms: list[Tensor]) -> Tensor:
+    """The length of a tensor (), by those of its pieces."""
+    return norms[0] if len(norms) == 1 else torch.stack(norms).norm()
 
 
-def add_slow_directions(part: ParameterSlice) -> None:
-    """Take directions into their slow means, and the means into the directions, where the slice says so."""
-    if not any(part.uses_slow):
+def free_steps_of(part: ParameterSlice) -> Tensor:
+    """What free_steps says of each tensor of a slice for this step (n,), on the group's device; above 0 its slow mean
+    joins it. 0 where the length of the training is known."""
+    free_steps = part.read("free_steps")
+    return free_steps if part.group["total_steps"] is None else torch.zeros_like(free_steps)
+
+
+def make_slow_directions(states: Iterable[ParameterState]) -> None:
+    """Begin the slow means of those that have none."""
+    for state in states:
+        if "slow_direction" not in state:
+            state["slow_direction"] = torch.zeros_like(state["direction"], memory_format=torch.contiguous_format)
+
+
+def _join_slow_mean(directions: list[Tensor], means: list[Tensor], factors: list[float], step: int) -> None:
+    torch._foreach_lerp_(means, directions, slow_share(step))
+    for direction, mean, factor in zip(directions, means, factors, strict=True):
+        direction.add_(mean, alpha=factor)
+
+
+def _join_slow_means(step: int, states: list[ParameterState], factors: list[float]) -> list[Tensor]:
+    """Let slow means join directions, of tensors of one step; [] for none. Returns the lengths of the directions."""
+    directions = [state["direction"] for state in states]
+    if not factors:
+        return list(torch._foreach_norm(directions))
+    make_slow_directions(states)
+    norms: list[list[Tensor]] = [[] for _ in states]
+    for owners, (pieces, means) in cache_sized_pieces(directions, [state["slow_direction"] for state in states]):
+        _join_slow_mean(pieces, means, [factors[owner] for owner in owners], step)
+        for owner, norm in zip(owners, torch._foreach_norm(pieces), strict=True):
+            norms[owner].append(norm)
+    return [_norm_of(each) for each in norms]
+
+
+def _join_slow_means_of_pool(pool: Pool, states: list[ParameterState], factors: list[float]) -> None:
+    own = [factors[place] for place in pool.places]
+    if not any(own):
         return
-    weights = slow_weight(part.group["free_steps"][part.at])
-    for weight, state, is_used in zip(weights, part.states, part.uses_slow, strict=True):
-        if is_used:
-            direction = state["direction"]
-            if "slow_direction" not in state:
-                state["slow_direction"] = torch.zeros_like(direction)
-            share, factor = slow_share(state["step"]), weight.to(direction.device, direction.dtype)
-            for (mean,), (piece,) in cache_sized_pieces([state["slow_direction"]], [direction]):
-                mean.lerp_(piece, share)
-                piece.addcmul_(mean, factor)
+    if "slow_direction" not in pool.state:
+        pool.add("slow_direction", states)
+    means, directions = pool.state["slow_direction"], pool.state["direction"]
+    shares = [
+        slow_share(states[place]["step"]) if factor else 0.0 for place, factor in zip(pool.places, own, strict=True)
+    ]
+    if len(set(shares)) == len(set(own)) == 1:
+        means.lerp_(directions, shares[0])
+        directions.add_(means, alpha=own[0])
+    else:
+        share, factor = means.new_tensor([shares, own]).index_select(1, pool.owners)
+        means.lerp_(directions, share)
+        directions.addcmul_(means, factor)
 
 
 def count_free_steps(part: ParameterSlice, are_cut: Tensor, step: int) -> None:
     """Count a step; `are_cut` says of each tensor whether its bound lay below the rate that was found (n,)."""
     if part.group["total_steps"] is None and step >= SLOW_FROM_STEP:
-        free_steps = part.group["free_steps"]
-        free_steps[part.at] = (free_steps[part.at] + torch.where(are_cut, -1.0, 1.0)).clamp(0.0, SLOW_RAMP_STEPS)
+        free_steps = torch.add(part.read("free_steps"), are_cut, alpha=-2).add_(1)  # one more, or one less
+        part.write("free_steps", free_steps.clamp_(0.0, SLOW_RAMP_STEPS))

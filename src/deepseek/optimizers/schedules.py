@@ -38,6 +38,6 @@ def effective_rate(group: ParameterGroup) -> Tensor:
     return torch.where(limit > 0, torch.minimum(rate, limit), rate)
 
 
-def held_change(change: Tensor, share: float) -> Tensor:
-    """How the logarithm of the optimizer's factor may change () while a scheduler holds the rate at `share`."""
+def held_change(change: float, share: float) -> float:
+    """How the logarithm of the optimizer's factor may change while a scheduler holds the rate at `share`."""
     return change if share >= FREE_SHARE else change * (change < HELD_CUT)
