@@ -41,10 +41,10 @@ A gradient that is NaN, infinite or too long for float32 would leave no weight a
 nothing of the state moves. Nor does it where all gradients are 0, which tell nothing: the usual length would shrink,
 and later gradients would be clipped to it.
 
-adaptive_reference.py is the same in plain loops; tests hold the two equal. A step reads from the device once. Small tensors are worked on together
-(stacks.py), large ones in pieces that stay in a CPU's cache (directions.py). With sharded parameters (FSDP2) their sums
-are all-reduced, so every rank takes the same rate, and skips the same steps; sharded matrices get no eigenbases. So are
-those of the processes of a `group` that each hold other tensors.
+adaptive_reference.py is the same in plain loops; tests hold the two equal. A step reads from the device once. Small
+tensors are worked on together (stacks.py), large ones in pieces that stay in a CPU's cache (directions.py). With
+sharded parameters (FSDP2) their sums are all-reduced, so every rank takes the same rate, and skips the same steps;
+sharded matrices get no eigenbases. So are those of the processes of a `group` that each hold other tensors.
 """
 
 from __future__ import annotations
