@@ -175,3 +175,31 @@ def test_gradients_of_nothing_but_noise_let_the_rate_settle() -> None:
     limit = group["limits"].item()
     assert group["lr"] * math.exp(group["control"][0].item()) < 0.8 * MAX_RATE  # where it is, if it may climb
     assert optimizer.get_current_lr() == pytest.approx(limit)
+
+
+@pytest.mark.parametrize("shape", [(24, 16), (7,), (300, 200)])
+def test_gradients_whose_squares_float16_does_not_have_leave_numbers(shape: tuple[int, ...]) -> None:
+    """Their mean of squares is 0, and so is 1e-8 beside it."""
+    generator = torch.Generator().manual_seed(0)
+    param = nn.Parameter(torch.randn(shape, generator=generator).half())
+    optimizer, before = AdaptiveOptimizer([param]), param.detach().clone()
+    for _ in range(20):
+        param.grad = (1e-3 * torch.randn(shape, generator=generator)).half()
+        optimizer.step()
+    assert bool(param.isfinite().all())
+    assert optimizer.num_skipped_steps == 0
+    assert not torch.equal(param, before)
+
+
+def test_a_copy_takes_the_steps_of_the_first_and_leaves_it_alone() -> None:
+    param = nn.Parameter(torch.ones(3, 4))
+    optimizer = AdaptiveOptimizer([param])
+    train(param, optimizer, 15)
+    optimizer.report(train_loss=0.1, val_loss=2.0)
+    other = copy.deepcopy(optimizer)
+    (copied,) = other.param_groups[0]["params"]
+    kept = param.detach().clone()
+    train(copied, other, 15)
+    assert torch.equal(param, kept)
+    train(param, optimizer, 15)
+    assert torch.equal(param, copied)

@@ -20,8 +20,7 @@ Parameters are valid at all times (no train() or eval() of the optimizer). One s
        pace_t = -ln(lr_decay_rate) (1 + BOOST 2^(-t / BOOST_STEPS))
    It does not rise above RATE_ROOM times the widest of the bounds below, which cut the step of every tensor there: such
    steps say nothing of longer ones, and where gradients are mostly noise (batches of some rows) a is too close to 0 to
-   hold the rate back.
-   The learning rate is this factor times the group's "lr", so that a scheduler multiplies.
+   hold the rate back. The learning rate is this factor times the group's "lr", so that a scheduler multiplies.
 3. The clipping norm n_t, the mean of |g_t|: a gradient longer than CLIP_RATIO n_(t-1) enters the momentum at that.
 4. The direction. Adam's moments (arXiv 1412.6980, algorithm 1) with Nesterov's look-ahead (NAdam, Dozat 2016, section
    3), taken for matrices in the eigenbases of the gradients' Kronecker factors (kronecker.py). There, scales below
@@ -37,9 +36,8 @@ Parameters are valid at all times (no train() or eval() of the optimizer). One s
    the excess).
 6. `report(train_loss=, val_loss=)` moves dropout, label smoothing and weight decay by the gap (regularization.py).
 
-A gradient that is NaN, infinite or too long for float32 would leave no weight a number: such a step is not taken, and
-nothing of the state moves. Nor does it where all gradients are 0, which tell nothing: the usual length would shrink,
-and later gradients would be clipped to it.
+A step with a gradient that is NaN, infinite or too long for float32 is not taken, and nothing of the state moves. Nor
+does it where all gradients are 0: the usual length would shrink, and later gradients would be clipped to it.
 
 adaptive_reference.py is the same in plain loops; tests hold the two equal. A step reads from the device once. Small
 tensors are worked on together (stacks.py), large ones in pieces that stay in a CPU's cache (directions.py). With
@@ -109,7 +107,7 @@ from deepseek.optimizers.slices import (
     stack_scalars,
     sum_over_group,
     sum_over_shards,
-)
+)  # fmt: skip
 from deepseek.optimizers.stacks import copy_pooled_state
 
 
@@ -135,12 +133,11 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         foreach: bool = True,
         group: ProcessGroup | None = None,
     ) -> None:
-        """`lr`: another name of `initial_lr`, as torch's optimizers call it. `betas`: decays of Adam's two moments, of
-        which CyclicLR and OneCycleLR vary the first; the second moment remembers a third of all steps at least.
-        `total_steps`: the length of the training, where it is known: in its last COOLDOWN the rate falls to 0 (see the
-        property). `foreach`: tensors together (fewer kernels) instead of one by one (less memory). `group`: processes
-        that each hold other tensors of one model, as the stages of a pipeline do: they take one rate. All of them call
-        `step`."""
+        """`lr`: another name of `initial_lr`, as in torch. `betas`: decays of Adam's two moments, of which schedulers
+        vary the first; the second moment remembers a third of all steps at least. `total_steps`: the length of the
+        training, where it is known: in its last COOLDOWN the rate falls to 0 (see the property). `foreach`: tensors
+        together (fewer kernels) instead of one by one (less memory). `group`: processes that each hold other tensors of
+        one model, as the stages of a pipeline do: they take one rate, and all of them call `step`."""
         if lr is not None:
             if initial_lr not in (INITIAL_LR, lr):
                 raise InputError(
@@ -180,8 +177,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         group["free_steps"] = torch.zeros_like(group["norms"])  # of each tensor: directions.py has them
         # The rate that the trust in each tensor allows, 0 before its first step; and the highest "lr" so far.
         group["limits"], group["peak_lr"] = torch.zeros_like(group["norms"]), float(group["lr"])
-        # log of the rate relative to "lr", mean alignment and mean of its square, mean norm of the gradient; those of
-        # the first group count
+        # log of the rate by "lr", means of alignment, its square, the gradient's norm: those of the first group
         group["control"] = torch.zeros(NUM_CONTROLS, dtype=torch.float32, device=device)
         group["step"] = 0
         head = self.param_groups[0]  # the length of the training, and what its end leaves of the rate
@@ -232,6 +228,10 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         """The decay per unit of rate after so many steps: the group's own fades, what `report` adds does not."""
         share: Count = decay_share(steps) + (self._regularization.decay_factor - 1)
         return share * float(group["weight_decay"])
+
+    def __getstate__(self) -> StateDict:
+        own = {"_regularization": self._regularization, "_group": self._group, "_slices": Slices()}
+        return {**super().__getstate__(), **own}  # what a copy takes along
 
     def attach(self, model: nn.Module) -> Regularization:
         """Let `report` move the dropout of a model. Returns the handle that knows the label smoothing."""

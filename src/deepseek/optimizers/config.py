@@ -20,6 +20,7 @@ ParameterGroup = dict[str, Any]
 
 INITIAL_LR = 1e-3
 BETA1, BETA2, EPS = 0.9, 0.99, 1e-8  # of Adam's moments
+HALF_EPS = 1e-3  # EPS of float16, which has no squares of gradients below .002: a division by 0 made weights NaN
 BETA_FACTORS = 0.95  # of the Kronecker factors
 EAGER_STEPS, REFRESH_PERIOD_STEPS = (
     10,

@@ -31,6 +31,7 @@ from torch import Tensor
 from deepseek.optimizers import kronecker
 from deepseek.optimizers.config import (
     EPS,
+    HALF_EPS,
     MIN_SCALE,
     PIECE_ELEMENTS,
     SLOW_FROM_STEP,
@@ -129,7 +130,7 @@ def update_elementwise_directions(
         torch._foreach_addcmul_(squares, directions, directions, share)
         # u = (look-ahead of the mean) / (sqrt(v / (1 - beta2^t)) + EPS), both sides times sqrt(1 - beta2^t)
         scales = torch._foreach_sqrt(squares)
-        torch._foreach_add_(scales, EPS * root)
+        torch._foreach_add_(scales, [(HALF_EPS if each.dtype is torch.float16 else EPS) * root for each in scales])
         torch._foreach_mul_(directions, root * (1 - beta1) / (1 - beta1**step))
         torch._foreach_add_(directions, averages, alpha=root * beta1 / (1 - beta1 ** (step + 1)))
         torch._foreach_div_(directions, scales)
