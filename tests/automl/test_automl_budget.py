@@ -148,10 +148,23 @@ def test_a_large_model_gives_way_to_a_small_one_that_is_as_good_within_noise(num
 
 def test_what_follows_a_search_counts_the_bytes_of_what_leads() -> None:
     data = rows_of(2, 100)
-    margin = np.zeros(100)
-    trials = [make_trial(data, 0, BASELINE, margin, 1_000), make_trial(data, 1, "random_forest", margin, 1_000)]
-    small_s = finish_s(trials, 100, 1.25)
-    large_s = finish_s([trials[0], replace(trials[1], size_bytes=60_000_000)], 100, 1.25)
+    margin = 2.0 * data.target - 1
+    trials = [make_trial(data, 0, BASELINE, 0 * margin, 1_000), make_trial(data, 1, "random_forest", margin, 1_000)]
+    small_s = finish_s(trials, 100, 100, 1.25)
+    large_s = finish_s([trials[0], replace(trials[1], size_bytes=60_000_000)], 100, 100, 1.25)
     assert large_s - small_s > 10.0, "60 MB took 18 s"
-    grows_s = finish_s([trials[0], replace(trials[1], size_bytes=60_000_000, refit_s=2.5)], 100, 1.25)
+    grows_s = finish_s([trials[0], replace(trials[1], size_bytes=60_000_000, refit_s=2.5)], 100, 100, 1.25)
     assert grows_s - large_s > large_s - small_s, "a refit with 2.5 times the trees is as much larger"
+    far = replace(trials[1], size_bytes=60_000_000, loss=1.2 * trials[0].loss)
+    assert finish_s([trials[0], far], 100, 100, 1.25) < small_s, "a forest that is far behind is not refitted"
+
+
+def test_rows_that_do_not_judge_hardly_count() -> None:
+    """Of 33,700 rows one fold in four judged: 5 s were kept for what takes 2, and a trial less was tried."""
+    data = rows_of(2, 100)
+    trials = [make_trial(data, 0, BASELINE, np.zeros(100), 1_000)]
+    none_s, some_s, all_s = (
+        finish_s(trials, num_rows, num_judged, 1.25)
+        for num_rows, num_judged in ((0, 0), (33_700, 8_400), (33_700, 33_700))
+    )
+    assert some_s - none_s < 0.5 * (all_s - none_s)

@@ -188,13 +188,14 @@ def _drop_part(blend: Blend, trial: Trial, held_out: FitData, metric: MetricInfo
     return Blend(tuple(t for t, _ in kept), weights, blend.scale, loss, margin)
 
 
+def price(trial: Trial) -> tuple[float, int]:
+    """What trials are ranked by, size counted: its loss, more by SIZE_WORTH for each doubling of its bytes."""
+    return trial.loss * (1 + SIZE_WORTH) ** float(np.log2(BASE_BYTES + trial.size_bytes)), trial.number
+
+
 def _shortlist(trials: Sequence[Trial]) -> list[Trial]:
     """The three best trials of each family, size counted: enough variety, and a short search. One of a family whose
     refit grows (a forest of many rows): its refit stands for several, and costs as much."""
-
-    def price(trial: Trial) -> tuple[float, int]:
-        return trial.loss * (1 + SIZE_WORTH) ** float(np.log2(BASE_BYTES + trial.size_bytes)), trial.number
-
     best: list[Trial] = []
     for family in dict.fromkeys(t.family for t in trials):
         ranked = sorted((t for t in trials if t.family == family), key=price)

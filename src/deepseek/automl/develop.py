@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.automl.blend import FLOORS, Blend, choose_blend, probabilities_of
+from deepseek.automl.blend import FLOORS, Blend, choose_blend, price, probabilities_of
 from deepseek.automl.cluster.fitter import Fold
 from deepseek.automl.cluster.folds import RayFolds
 from deepseek.automl.cluster.workers import Workers
@@ -27,9 +27,11 @@ from deepseek.train.tabular.calibrate import Calibration, fit_calibration, ident
 from deepseek.train.tabular.metrics import MetricInfo, stabilize_metric
 
 FINISH_S = 2.5  # export, parity, figures and files of a small model; larger ones add a share of their fits
-RESERVED_FAMILIES = 3  # the best of each: a blend seldom has parts of more
-FINISH_ROW_S = 1.5e-4  # figures with their intervals, by development row
-FINISH_BYTE_S = 2.5e-7  # export, opening, explanation and packing of large forests: 8 s for one of 34 MB
+#: The best of each: a blend seldom has parts of more, or of one whose loss is a larger share above the least.
+RESERVED_FAMILIES, NEAR_SHARE = 3, 0.08
+FINISH_JUDGED_ROW_S = 1.5e-4  # figures with their intervals, by held-out row
+FINISH_ROW_S = 3e-5  # codes of levels, card and support, by development row
+FINISH_BYTE_S = 2e-7  # export, opening, explanation and packing of large forests: 7 s for one of 34 MB
 
 
 #: Fits a family for the last time: on these rows, with these settings and this seed.
@@ -126,7 +128,7 @@ def _run_search(
     """The trials; the budget keeps room for what follows them, on `growth` times the rows of a fold."""
 
     def reserve(trials: Sequence[Trial]) -> float:
-        return finish_s(trials, len(search.data.target), growth)
+        return finish_s(trials, len(search.data.target), len(search.held_out), growth)
 
     try:
         return search.run(budget, num_trials=num_trials, reserve=reserve, progress=progress)
@@ -135,16 +137,20 @@ def _run_search(
             fitter.close()
 
 
-def finish_s(trials: Sequence[Trial], num_rows: int, growth: float) -> float:
-    """CPU seconds that follow a search of these trials: the refits of the yardstick and of the best families on
-    `growth` times the rows of a fold, and what the largest of these takes to export, check, explain and pack."""
+def finish_s(trials: Sequence[Trial], num_rows: int, num_judged: int, growth: float) -> float:
+    """CPU seconds that follow a search of these trials on so many rows, some of which judge: the refits of the
+    yardstick and of the best families on `growth` times the rows of a fold, and what the bytes of the one that leads,
+    size counted, take to export, check, explain and pack."""
     best: dict[str, Trial] = {}
     for trial in sorted(trials[1:], key=lambda t: t.loss):
         best.setdefault(trial.family, trial)
-    likely = list(best.values())[:RESERVED_FAMILIES]
-    fits_s = sum(trial.refit_s for trial in likely) + trials[0].refit_s
-    size_bytes = max((trial.size_bytes * trial.refit_s / max(trial.fit_s, 1e-9) for trial in likely), default=0.0)
-    return FINISH_S + FINISH_ROW_S * num_rows + 1.25 * growth * fits_s + FINISH_BYTE_S * growth * size_bytes
+    least = min(trial.loss for trial in trials)
+    near = [trial for trial in best.values() if trial.loss - least <= NEAR_SHARE * abs(least)]
+    fits_s = sum(trial.refit_s for trial in near[:RESERVED_FAMILIES]) + trials[0].refit_s
+    leader = min(trials, key=price)
+    size_bytes = leader.size_bytes * leader.refit_s / max(leader.fit_s, 1e-9)
+    rows_s = FINISH_ROW_S * num_rows + FINISH_JUDGED_ROW_S * num_judged
+    return FINISH_S + rows_s + 1.25 * growth * fits_s + FINISH_BYTE_S * growth * size_bytes
 
 
 def fit_here(family: Candidate, data: FitData, params: Params, seed: int) -> FittedCandidate:
