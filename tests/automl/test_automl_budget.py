@@ -19,6 +19,7 @@ from deepseek.automl.shipped import ShipResult
 from deepseek.automl.split_data import open_data
 from deepseek.automl.tabular_run import MAX_YARDSTICK_SHARE, TabularRun
 from deepseek.automl.trial import Trial
+from deepseek.contracts import Task
 from deepseek.engines import onnx
 from deepseek.train.candidates import BASELINE, BUILT_IN, Candidate, FitData
 from deepseek.train.candidates.boosting import FIXED_FIT_S, MIN_ROUNDS, ROUNDS, HistGradientBoosting
@@ -36,7 +37,7 @@ def rows_of(num_classes: int, num_rows: int, num_features: int = 4) -> FitData:
     target = np.arange(num_rows) % num_classes
     features[:, 0] += target
     no = (0,) * num_features
-    task = "binary" if num_classes == 2 else "multiclass"
+    task: Task = "binary" if num_classes == 2 else "multiclass"
     return FitData(features, target, np.ones(num_rows), task, num_classes, ("numeric",) * num_features, no, no)
 
 
@@ -73,12 +74,12 @@ def test_a_dear_yardstick_is_tried_and_refitted_with_fewer_rounds() -> None:
 
 
 def test_the_yardstick_has_a_share_of_the_budget_by_its_guess(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, Any] = {}
+    options_seen: dict[str, Any] = {}
 
-    monkeypatch.setattr(tabular_run, "develop", lambda *_, **options: asked.update(options))
+    monkeypatch.setattr(tabular_run, "develop", lambda *_, **options: options_seen.update(options))
     options = ShipOptions(target="default", out="out", budget_s=20.0, candidates=("linear",))
     TabularRun.of(open_data(for_task(make_loans(), "binary"), options), options).develop()
-    assert asked["yardstick_s"] == MAX_YARDSTICK_SHARE * 20.0
+    assert options_seen["yardstick_s"] == MAX_YARDSTICK_SHARE * 20.0
 
 
 def test_guesses_of_many_classes_have_the_order_of_what_was_measured() -> None:
