@@ -153,7 +153,7 @@ def explanation_report(run: TabularRun, exported: ExportedModel, features: Float
     num_rows = max(MIN_EXPLAIN_ROWS, min(EXPLAIN_ROWS, EXPLAIN_NODES // max(1, num_nodes)))
     rows = np.unique(np.linspace(0, len(features) - 1, min(num_rows, len(features))).round().astype(np.int64))
     score = exported.engines.get(REFERENCE).score  # that is open: engines of its own take seconds for a large forest
-    attribution = explainer_for(model, run.preprocessor.owners(), score=score).explain(features[rows])
+    attribution = explainer_for(model, run.preprocessor.owners(), score=score, once=True).explain(features[rows])
     importance = np.abs(attribution.values).mean(axis=0)
     order = np.argsort(-importance, kind="stable")
     return {
