@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from deepseek.bundle import EngineEntry
-from deepseek.contracts import Float32
-from deepseek.engines import autotune, check_parity, export_onnx
+from deepseek.contracts import Float32, Scores
+from deepseek.engines import autotune, check_parity, export_onnx, registry
 from deepseek.engines import parity as parity_module
 from deepseek.engines.parity import EngineParity, compare_scores, exact_kinds, spread_indices
 from deepseek.engines.registry import Source
@@ -102,7 +102,7 @@ def test_no_call_of_a_measurement_gets_the_rows_of_the_one_before(monkeypatch: p
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(tune, "open_engine", lambda *_: Recorder())
+    monkeypatch.setattr(registry, "open_engine", lambda *_: Recorder())
     source = Source(dict, bytes, 1)  # type: ignore[arg-type]
     seconds = tune.measure_engine("onnxruntime", source, np.arange(300, dtype=np.float32)[:, None], 0.2)
     assert list(seconds) == [size for size in BATCH_SIZES if size in seconds]
@@ -131,3 +131,19 @@ def test_choose_asks_for_a_clear_gain_and_can_change_back() -> None:
 def test_spread_takes_both_ends() -> None:
     assert spread_indices(5, 100).tolist() == [0, 1, 2, 3, 4]
     assert spread_indices(1000, 3).tolist() == [0, 500, 999]
+
+
+def test_the_twin_answers_rows_and_edges_once_for_all_engines(
+    monkeypatch: pytest.MonkeyPatch, models: dict[str, tuple[Model, Float32]]
+) -> None:
+    """It walks each tree alone: by it parity of 2,600 trees took seconds an engine."""
+    model, rows = models["boosted"]
+    graph, calls, score = export_onnx(model, rows.shape[1]), [], Model.score
+
+    def counted(self: Model, features: Float32) -> Scores:
+        calls.append(len(features))
+        return score(self, features)
+
+    monkeypatch.setattr(Model, "score", counted)
+    assert set(check_parity(model, graph, rows, max_rows=20).engines) == {"onnxruntime", "trees"}
+    assert len(calls) == 2

@@ -28,6 +28,7 @@ from deepseek.contracts import Float64
 from deepseek.extras import install_advice, is_installed, need
 from deepseek.plugins import find, names
 from deepseek.train.candidates import BASELINE, BUILT_IN, TEXT_BASELINE, Candidate, FitData, FittedCandidate, Params
+from deepseek.train.candidates.boosting import HistGradientBoosting
 from deepseek.train.candidates.texts import TextLinear, TokenColumns
 from deepseek.train.candidates.without_texts import WithoutTexts
 from deepseek.train.tabular.metrics import METRICS, MetricInfo
@@ -114,6 +115,7 @@ class Search:
     ended: list[str] = field(default_factory=list)  # families that did
     orders_levels: bool = False  # whether codes of levels are put in the order of the target of the rows to fit on
     fitter: FoldFitter | None = None  # None: folds are fitted here, one after the other
+    yardstick_s: float = math.inf  # CPU seconds that one fit of the yardstick may take, by its guess
 
     @property
     def held_out(self) -> NDArray[np.int64]:
@@ -167,10 +169,21 @@ class Search:
                 rest_s = 0.0 if look is None else self._rest_s(family, look)
                 if trials and num_trials is None and not budget.allows(rest_s + reserve(trials)):
                     break
-                trial = self._fit(len(trials), family, family.defaults(self.data), look)
+                trial = self._fit(len(trials), family, self._defaults(family), look)
             trials.append(trial)
             progress(trial)
         return trials
+
+    def _defaults(self, family: Candidate) -> Params:
+        """What a family is tried with first: the yardstick with fewer rounds where its defaults are too dear."""
+        if isinstance(family, HistGradientBoosting) and family.name == baseline_name(self.data):
+            return family.affordable(self.data, self.yardstick_s)
+        return family.defaults(self.data)
+
+    def _guess_s(self, family: Candidate) -> float:
+        """CPU seconds that a fit by these should take."""
+        guess_s = family.cost_s(self.data)
+        return min(guess_s, self.yardstick_s) if family.name == baseline_name(self.data) else guess_s
 
     def _begin(
         self, family: Candidate, trials: Sequence[Trial], upcoming: NextTrials, look: FirstFolds | None = None
@@ -191,7 +204,7 @@ class Search:
     ) -> list[Candidate]:
         """Families whose turn comes soon, whatever comes of the trial of `now`. What their next settings are depends on
         their own trials alone, so nothing changes if these are fitted before their turn."""
-        cost = {f.name: f.cost_s(self.data) for f in families}
+        cost = {f.name: self._guess_s(f) for f in families}
         best = {t.family: t.loss for t in sorted(trials, key=lambda t: -t.loss)}
         spent = sum(cost[name] for name in (*(t.family for t in trials), now.name))
         near = [f for f in families if f.name not in self.ended and f is not now and cost[f.name] <= spent]
@@ -202,7 +215,7 @@ class Search:
     def _next(self, families: list[Candidate], trials: list[Trial], looks: Mapping[str, FirstFolds]) -> Candidate:
         """The first family that was not tried, by rising cost; then those that were looked at, by their losses; when
         all were tried, the next by its turn."""
-        cost = {f.name: f.cost_s(self.data) for f in families}
+        cost = {f.name: self._guess_s(f) for f in families}
         best = {t.family: t.loss for t in sorted(trials, key=lambda t: -t.loss)}
         waiting = [f for f in families if f.name in looks and f.name not in best and f.name not in self.ended]
         untried = [f for f in families if f.name not in best and f.name not in self.ended and f not in waiting]
@@ -233,7 +246,7 @@ class Search:
         seen = [t.fit_s for t in trials if t.family == family.name]
         share = self._look_share(trials)
         num_folds = len(self.folds) * (share if not seen and share <= MAX_LOOK_SHARE else 1.0)
-        return 1.2 * num_folds * (max(seen) if seen else family.cost_s(self.data))
+        return 1.2 * num_folds * (max(seen) if seen else self._guess_s(family))
 
     def _rest_s(self, family: Candidate, look: FirstFolds) -> float:
         return look.rest_s(len(self.folds), family.cost_s(self.data))

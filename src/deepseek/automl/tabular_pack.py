@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,8 +24,10 @@ from deepseek.bundle.last_fit import LastFit
 from deepseek.bundle.leaderboard import Leaderboard
 from deepseek.contracts import Float32, JsonObject
 from deepseek.data import make_card
-from deepseek.engines import Source, autotune, check_parity, export_onnx, open_engine
+from deepseek.engines import Source, Tuning, autotune, check_parity, export_onnx
 from deepseek.engines.checks.edges import rows_with_missing_columns
+from deepseek.engines.parity import ParityReport
+from deepseek.engines.registry import REFERENCE, OpenEngines
 from deepseek.explain import explainer_for
 from deepseek.nn.model import Model
 from deepseek.nn.trees import TreeTable
@@ -32,11 +35,37 @@ from deepseek.train.candidates import BASELINE, TEXT_BASELINE, FitData
 from deepseek.train.tabular.metrics import PairedFigures, default_metric, measure_pair
 
 PARITY_ROWS = 512
-#: Rows that are explained for the evidence, and the nodes of trees that these pass at most: a hundred rows by 1,250
-#: trees without a bound on their leaves took 50 of 89 s of a run with a budget of 20.
-EXPLAIN_ROWS, MIN_EXPLAIN_ROWS, EXPLAIN_NODES = 100, 10, 20_000_000
+#: Rows that are explained for the evidence, and the nodes of trees that these pass at most, .4 us each in deep trees: a
+#: hundred rows by 1,250 trees without a bound on their leaves took 50 of 89 s of a run with a budget of 20, and 86 rows
+#: by 150 trees of ten classes 9 s.
+EXPLAIN_ROWS, MIN_EXPLAIN_ROWS, EXPLAIN_NODES = 100, 3, 5_000_000
 REFERENCE_ROWS = 200  # of the opt-in file of real training rows
 BASELINE_TITLES = {BASELINE: "HistGradientBoosting", TEXT_BASELINE: "logistic regression (ridge) on TF-IDF of words"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExportedModel:
+    """A model, its graph, and the engines that run it, each of which is opened once."""
+
+    model: Model
+    graph: bytes
+    engines: OpenEngines
+
+    @classmethod
+    def of(cls, model: Model, num_features: int) -> ExportedModel:
+        graph = export_onnx(model, num_features)
+        return cls(model, graph, OpenEngines(Source(lambda: model, lambda: graph, num_features, 1)))
+
+    def check(self, features: Float32, missing: Float32) -> tuple[ParityReport, Tuning]:
+        """Parity on these features (N, F) and on rows in which columns have no value (M, F), and which engine is the
+        fastest. CheckError where the graph does not answer as the model does."""
+        parity = check_parity(
+            self.model, self.graph, features, max_rows=PARITY_ROWS, missing=missing, engines=self.engines
+        )
+        return parity, autotune(self.engines.source, parity, features, budget_s=1.0, engines=self.engines)
+
+    def close(self) -> None:
+        self.engines.close()
 
 
 def write_tabular_bundle(run: TabularRun, developed: DevelopedModel, clock: RunClock) -> ShipResult:
@@ -50,15 +79,16 @@ def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
     """The exported model with its figures on the test rows, and the files and evidence of a table's bundle."""
     data, options, model = run.data, run.options, developed.model
     test = run.fit_data(data.test)
-    test_figures = _measure_test_rows(run, developed, test)
-    if run.refits:
-        last_fit = run.last_fit(has_test_rows=False)
-        model = refit_on(developed, run.fit_data(data.table), run.candidates, options.seed, last_fit)
-    graph = export_onnx(model, test.features.shape[1])
-    source = Source(lambda: model, lambda: graph, test.features.shape[1], 1)
-    missing = rows_with_missing_columns(run.preprocessor)
-    parity = check_parity(model, graph, test.features, max_rows=PARITY_ROWS, missing=missing)
-    tuning = autotune(source, parity, test.features, budget_s=1.0)
+    num_features = test.features.shape[1]
+    with closing(ExportedModel.of(model, num_features)) as measured:
+        test_figures = _measure_test_rows(run, developed, test, measured)
+        if run.refits:
+            last_fit = run.last_fit(has_test_rows=False)
+            model = refit_on(developed, run.fit_data(data.table), run.candidates, options.seed, last_fit)
+        exported = ExportedModel.of(model, num_features) if run.refits else measured
+        with closing(exported):
+            parity, tuning = exported.check(test.features, rows_with_missing_columns(run.preprocessor))
+            explanation = explanation_report(run, exported, test.features)
     held_out = developed.held_out
     decision = choose_decision(
         run.task, data.labels, held_out.target, developed.held_out_output, held_out.weight, options
@@ -73,11 +103,11 @@ def finish_tabular(run: TabularRun, developed: DevelopedModel) -> FinishedRun:
         "evidence/validation.json": _validation_report(validation, len(held_out.target)),
         "evidence/search.json": {**search_report(developed), "leaderboard": _leaderboard(run, developed).to_dict()},
         "evidence/parity.json": {**parity.to_dict(), "timings": tuning.to_dict()},
-        "evidence/explanation.json": explanation_report(run, model, test.features),
+        "evidence/explanation.json": explanation,
         **_group_reports(run, test_figures, decision),
     }
     preprocessor = run.preprocessor.with_support(run.preprocessor.table(data.development).features)
-    files = {**model.to_files(), "model.onnx": graph, "preprocess.json": preprocessor.to_bytes()}
+    files = {**model.to_files(), "model.onnx": exported.graph, "preprocess.json": preprocessor.to_bytes()}
     if options.reference:
         files["reference.parquet"] = _reference_rows(run)
     counts = {label: int(np.sum(test.target == index)) for index, label in enumerate(data.labels)}
@@ -100,27 +130,30 @@ def _last_fit(run: TabularRun) -> LastFit:
     )  # fmt: skip
 
 
-def _measure_test_rows(run: TabularRun, developed: DevelopedModel, test: FitData) -> TestFigures:
+def _measure_test_rows(
+    run: TabularRun, developed: DevelopedModel, test: FitData, exported: ExportedModel
+) -> TestFigures:
     """Figures of the exported graph of the model that has not seen these rows, and of the baseline."""
-    num_features = test.features.shape[1]
-    graph = export_onnx(developed.model, num_features)
-    source = Source(lambda: developed.model, lambda: graph, num_features, 1)
-    with closing(open_engine("onnxruntime", source)) as engine:
-        output = engine.score(test.features).output.astype(np.float64)
-    baseline_output = developed.baseline.score(test.features).output.astype(np.float64)
+    output = exported.engines.get(REFERENCE).score(test.features).output.astype(np.float64)
+    baseline_output = developed.score_baseline(test.features)
 
     figures = measure_pair(run.task, test.target, output, baseline_output, test.weight, seed=run.options.seed)
-    family = developed.trials[0].family
-    name = f"{BASELINE_TITLES.get(family, family)} with its defaults, the same rows"
+    first = developed.trials[0]
+    rounds = first.params.get("max_iter")
+    how = "with its defaults" if rounds is None else f"of {rounds} rounds"
+    name = f"{BASELINE_TITLES.get(first.family, first.family)} {how}, the same rows"
     return TestFigures(test.target, output, test.weight, figures, name)
 
 
-def explanation_report(run: TabularRun, model: Model, features: Float32) -> JsonObject:
-    """How explanations of this model are made and how exactly they add up, on test rows spread evenly."""
+def explanation_report(run: TabularRun, exported: ExportedModel, features: Float32) -> JsonObject:
+    """How explanations of this model are made and how exactly they add up to what its graph answers, on test rows
+    spread evenly."""
+    model = exported.model
     num_nodes = sum(len(part.weights.feature) for part in model.parts if isinstance(part.weights, TreeTable))
     num_rows = max(MIN_EXPLAIN_ROWS, min(EXPLAIN_ROWS, EXPLAIN_NODES // max(1, num_nodes)))
     rows = np.unique(np.linspace(0, len(features) - 1, min(num_rows, len(features))).round().astype(np.int64))
-    attribution = explainer_for(model, run.preprocessor.owners()).explain(features[rows])
+    score = exported.engines.get(REFERENCE).score  # that is open: engines of its own take seconds for a large forest
+    attribution = explainer_for(model, run.preprocessor.owners(), score=score, once=True).explain(features[rows])
     importance = np.abs(attribution.values).mean(axis=0)
     order = np.argsort(-importance, kind="stable")
     return {

@@ -14,7 +14,17 @@ import numpy as np
 from deepseek.contracts import Engine, Float32, JsonObject, Scores
 from deepseek.engines.checks.edges import EdgeRows, make_edge_features
 from deepseek.engines.checks.gate import EdgeCheck, absolute_errors, edge_faults, max_or_infinite
-from deepseek.engines.registry import ENGINES, LATE_KINDS, LOSSY_KINDS, REFERENCE, TORCH_KINDS, Source, engine_class
+from deepseek.engines.registry import (
+    ENGINES,
+    LATE_KINDS,
+    LOSSY_KINDS,
+    REFERENCE,
+    TORCH_KINDS,
+    OpenEngines,
+    Source,
+    engine_class,
+    use_engine,
+)
 from deepseek.errors import CheckError, DeepseekError, ExtraError
 from deepseek.nn.model import Model
 from deepseek.nn.trees import TreeTable
@@ -82,11 +92,13 @@ def check_parity(
     num_threads: int = 1,
     kinds: Sequence[str] = (),
     missing: Float32 | None = None,
+    engines: OpenEngines | None = None,
 ) -> ParityReport:
     """Compare every engine that is installed and fits (or `kinds` alone, the reference first) with Model.score.
 
     They are compared on at most `max_rows` of `features` (N, F), on one of them alone, on `missing` (M, F), which are
     rows in which columns, or all, have no value, as the preparer gives them, and on rows at the edge (checks.edges).
+    `engines`: of this graph, which are asked instead of new ones and stay open.
 
     CheckError when the exported graph misses a limit, or gives a number that is not finite where the model gives one:
     it is what a bundle is served from. Another engine that does is reported as not passing, and not used.
@@ -96,9 +108,13 @@ def check_parity(
         rows = np.concatenate([rows, missing])
     expected = model.score(rows)
     edges = make_edge_features(features)
+    at_edges = _score_edges(model, edges)
     source = Source(lambda: model, lambda: graph, features.shape[1], num_threads)
-    engines = {kind: check_engine(model, expected, rows, kind, source, edges) for kind in kinds or exact_kinds(model)}
-    reference = engines[REFERENCE]
+    checked = {
+        kind: check_engine(model, expected, rows, kind, source, edges, at_edges, engines=engines)
+        for kind in kinds or exact_kinds(model)
+    }
+    reference = checked[REFERENCE]
     if reference.faults:
         raise CheckError(
             f"the exported graph does not answer as the model does: {'; '.join(reference.faults)}",
@@ -112,7 +128,7 @@ def check_parity(
             expected=f"at most {OUTPUT_LIMIT:g} and {MARGIN_LIMIT:g}",
             fix="report it as a bug of the export, with the model's candidates",
         )
-    return ParityReport(len(rows), engines, EdgeCheck.of(edges))
+    return ParityReport(len(rows), checked, EdgeCheck.of(edges))
 
 
 def exact_kinds(model: Model) -> list[str]:
@@ -136,30 +152,47 @@ def has_trees(model: Model) -> bool:
 
 
 def check_engine(
-    model: Model, expected: Scores, rows: Float32, kind: str, source: Source, edges: EdgeRows | None = None
+    model: Model,
+    expected: Scores,
+    rows: Float32,
+    kind: str,
+    source: Source,
+    edges: EdgeRows | None = None,
+    at_edges: Scores | None = None,
+    *,
+    engines: OpenEngines | None = None,
 ) -> EngineParity:
-    """Compare one engine with the `expected` scores of `rows`, and with the model on rows at the edge.
+    """Compare one engine with the `expected` scores of `rows`, and with the model on rows at the edge, whose scores by
+    the model are `at_edges`. `engines`: those that are open already.
 
     An engine that cannot start counts as not passing; the reference raises instead.
     """
+    edges = edges or make_edge_features(rows)
+    at_edges = at_edges or _score_edges(model, edges)
     try:
-        engine = engine_class(kind).open(source)
-        scores = engine.score(rows)
-        faults = _engine_edge_faults(model, engine, edges or make_edge_features(rows), expected.margin[:1], rows[:1])
+        with use_engine(kind, source, engines) as engine:
+            scores = engine.score(rows)
+            faults = _engine_edge_faults(model, engine, edges, at_edges, expected.margin[:1], rows[:1])
     except DeepseekError as error:
         if kind == REFERENCE:
             raise
         return EngineParity(passes=False, problem=str(error))
-    engine.close()
     parity = compare_scores(model, expected, scores)
     return replace(parity, passes=False, faults=tuple(faults)) if faults else parity
 
 
-def _engine_edge_faults(model: Model, engine: Engine, edges: EdgeRows, margin: Float32, row: Float32) -> list[str]:
-    """Faults of an engine on rows at the edge, and on one `row` alone, whose margin is known."""
-    features = edges.arrays["features"]
+def _score_edges(model: Model, edges: EdgeRows) -> Scores:
+    """What the model says of rows at the edge: the twin is slow, so engines share it."""
     with np.errstate(all="ignore"):  # numbers of 1e30 are meant to go beyond
-        expected, scores = model.score(features), engine.score(features)
+        return model.score(edges.arrays["features"])
+
+
+def _engine_edge_faults(
+    model: Model, engine: Engine, edges: EdgeRows, expected: Scores, margin: Float32, row: Float32
+) -> list[str]:
+    """Faults of an engine on rows at the edge, and on one `row` alone, whose margin is known."""
+    with np.errstate(all="ignore"):
+        scores = engine.score(edges.arrays["features"])
     row_error = max_or_infinite(absolute_errors(engine.score(row).margin, margin) / np.maximum(1.0, np.abs(margin)))
     faults = [] if row_error <= MARGIN_LIMIT else [f"one row alone: margin differs by {row_error:.2g}"]
     faults += edge_faults(edges, {"margin": expected.margin}, {"margin": scores.margin}, limit=MARGIN_LIMIT)

@@ -9,7 +9,8 @@ never runs torch never imports it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,3 +78,33 @@ def engine_class(kind: str) -> EngineClass:
 def open_engine(kind: str, source: Source) -> Engine:
     """An engine of `kind`, ready to score."""
     return engine_class(kind).open(source)
+
+
+class OpenEngines:
+    """The engines of one source, each opened when it is first asked for, and once: a graph of 61 MB takes seconds."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._engines: dict[str, Engine] = {}
+
+    def get(self, kind: str) -> Engine:
+        """The engine of `kind`; what open_engine() raises where it cannot be opened."""
+        if kind not in self._engines:
+            self._engines[kind] = open_engine(kind, self.source)
+        return self._engines[kind]
+
+    def close(self) -> None:
+        """Let them all go."""
+        for engine in self._engines.values():
+            engine.close()
+        self._engines.clear()
+
+
+@contextmanager
+def use_engine(kind: str, source: Source, engines: OpenEngines | None = None) -> Iterator[Engine]:
+    """An engine of `kind`: of those that are open, which stays so, else one that is closed at the end."""
+    if engines is not None:
+        yield engines.get(kind)
+        return
+    with closing(open_engine(kind, source)) as engine:
+        yield engine

@@ -119,3 +119,17 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path: Pat
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(InputError, match="is a folder"):
         check_suffix(tmp_path / "folder.csv")
+
+
+def test_no_dictionary_of_numbers_is_written_and_one_of_labels_is(tmp_path: Path) -> None:
+    """Of row numbers and chances each value is another: a dictionary of them is made, and thrown away again."""
+    columns = {
+        "row_id": np.arange(100),
+        "prediction": np.array(["no", "yes"])[np.arange(100) % 2],
+        "probability_yes": np.linspace(0, 1, 100, dtype=np.float32),
+    }
+    with open_writer(tmp_path / "out.parquet") as writer:
+        writer.write(columns)
+    group = pyarrow.parquet.ParquetFile(tmp_path / "out.parquet").metadata.row_group(0)
+    have_one = [group.column(place).has_dictionary_page for place in range(3)]
+    assert have_one == [False, True, False]

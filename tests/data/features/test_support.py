@@ -10,7 +10,7 @@ import pytest
 
 from deepseek.contracts import Flag
 from deepseek.data import Preprocessor, Table, find_kinds, fit_preprocessor, read_table
-from deepseek.data.features.support import MIN_GROUP, TrainingSupport
+from deepseek.data.features.support import MARGIN, MIN_GROUP, TrainingSupport
 from deepseek.errors import IntegrityError
 
 
@@ -136,3 +136,25 @@ def test_one_row_alone_has_the_flags_that_it_has_among_others(prepared: Preproce
     ]
     assert len(together) > 100
     assert sorted(alone, key=repr) == sorted(together, key=repr)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_the_short_list_of_rows_that_may_be_far_has_all_that_are(
+    prepared: Preprocessor, training: Table, scale: float
+) -> None:
+    """In float32 for speed, and then again as they were: at the very edge rounding must not decide."""
+    assert prepared.support is not None
+    support = prepared.support
+    middles, radii = np.array(support.middles), np.array(support.radii)
+    rng = np.random.default_rng(0)
+    bent = np.repeat(middles, 50, axis=0) + rng.normal(scale=scale * 1e-2, size=(50 * len(middles), middles.shape[1]))
+    out = rng.normal(size=bent.shape)
+    out *= (MARGIN * np.repeat(radii, 50) * (1 + rng.normal(scale=1e-6, size=len(bent))) / np.linalg.norm(out, axis=1))[
+        :, None
+    ]
+    bent[::2] += out[::2]  # half of them at the edge of their own ball
+    squares = ((bent[:, None] - middles) ** 2).sum(axis=2) - (MARGIN * radii) ** 2
+    far = np.flatnonzero(squares.min(axis=1) > 1e-9 * (bent**2).sum(axis=1))
+    listed = support._maybe_far(bent)
+    assert set(far) <= set(listed)
+    assert scale > 1 or len(listed) < len(bent)

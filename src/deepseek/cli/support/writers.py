@@ -122,12 +122,19 @@ class ArrowWriter:
 
     def _open(self, schema: Any) -> Any:
         if self._parquet:
-            return need("pyarrow.parquet", extra="tabular").ParquetWriter(self._path, schema)
+            parquet, types = need("pyarrow.parquet", extra="tabular"), self._arrow.types
+            repeating = [field.name for field in schema if not _is_number(types, field.type)]
+            return parquet.ParquetWriter(self._path, schema, use_dictionary=repeating)
         return need("pyarrow.ipc", extra="tabular").new_file(str(self._path), schema)
 
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+
+
+def _is_number(types: Any, kind: Any) -> bool:
+    """Whether a column's values seldom repeat, so that a dictionary of them is made and thrown away."""
+    return bool(types.is_integer(kind) or types.is_floating(kind))
 
 
 def as_records(columns: Columns) -> list[dict[str, Any]]:

@@ -91,6 +91,11 @@ class CategoryEncoder:
         return {level: number for number, level in enumerate(self.levels, 1)}
 
     @cached_property
+    def _known_numbers(self) -> dict[str, int]:
+        """The same, and -1 for whatever is no level: read without a line of Python for each of a column's values."""
+        return _OrMinusOne(self._number_of)
+
+    @cached_property
     def _codes(self) -> NDArray[np.int64]:
         """The code of each number (L + 1,), of 0 as well."""
         return np.array([0, *(self.ranks or range(1, len(self.levels) + 1))])
@@ -114,12 +119,11 @@ class CategoryEncoder:
     def _numbers(self, values: Values) -> tuple[NDArray[np.int64], list[int], list[int]]:
         """Numbers of levels (N,), the rows whose value is missing, and the rows whose level is unknown."""
         values = to_list(values)
-        get = self._number_of.get
         try:
-            numbers = [get(value, -1) for value in values]
+            numbers = np.fromiter(map(self._known_numbers.__getitem__, values), np.int64, len(values))
         except TypeError:  # a list or an object cannot be looked up: name its row
-            numbers = [-1] * len(values)
-        odd_rows = [row for row, number in enumerate(numbers) if number < 0]
+            numbers = np.full(len(values), -1)
+        odd_rows = np.flatnonzero(numbers < 0).tolist()
         missing, unseen = [], []
         try:
             odd_numbers = map_distinct([values[row] for row in odd_rows], self._number)
@@ -131,7 +135,14 @@ class CategoryEncoder:
                 missing.append(row)
             elif number == 0:
                 unseen.append(row)
-        return np.array(numbers, np.int64), missing, unseen
+        return numbers, missing, unseen
+
+
+class _OrMinusOne(dict[str, int]):
+    """-1 for a key that is not there."""
+
+    def __missing__(self, key: str) -> int:
+        return -1
 
 
 class Categories:

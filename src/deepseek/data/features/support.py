@@ -29,6 +29,7 @@ NUM_ROUNDS = 12  # of k-means
 MARGIN = 1.25
 DIGITS = 6  # that are kept of a middle
 CHUNK_ROWS = 16_384
+ROUNDING = 1e-3  # a share of the squared lengths that is many times what float32 rounds of them
 MAX_NUMBER = float(np.finfo(np.float32).max)
 MAX_BENT = 1_000.0  # beyond asinh of any float64
 
@@ -157,11 +158,26 @@ class TrainingSupport:
         bent: Float64 = np.arcsinh((numbers - center) * scale)
         return bent
 
+    def _maybe_far(self, bent: Float64) -> NDArray[np.int64]:
+        """The rows of bent numbers (N, n) that are far, and those that are so but for what float32 rounds. Most are
+        neither, and half the bytes take half the time."""
+        narrow = bent.astype(np.float32)
+        squares = np.einsum("ij,ij->i", narrow, narrow)
+        product, rest = self._narrow
+        least = (narrow @ product + rest).min(axis=1) + squares
+        return np.flatnonzero(least > -ROUNDING * (squares + np.abs(self._rest).max() + 1.0))
+
+    @cached_property
+    def _narrow(self) -> tuple[Float32, Float32]:
+        """_product and _rest in float32."""
+        return self._product.astype(np.float32), self._rest.astype(np.float32)
+
     def _far(self, bent: Float64) -> list[tuple[int, int]]:
         """(row, the place that it differs most by) of each row that is far, by its bent numbers (N, n)."""
+        maybe = self._maybe_far(bent)
         # |x - m|^2 - reach, for all middles in one product; a single row costs microseconds
-        over = bent @ self._product + self._rest + (bent * bent).sum(axis=1, keepdims=True)
-        far = np.flatnonzero(over.min(axis=1) > 0)
+        over = bent[maybe] @ self._product + self._rest + (bent[maybe] ** 2).sum(axis=1, keepdims=True)
+        far = maybe[over.min(axis=1) > 0] if len(maybe) else maybe
         if not len(far):
             return []
         squares = _squared_distances(bent[far], self._middles)

@@ -18,7 +18,7 @@ from deepseek.contracts import Float32, JsonObject
 from deepseek.engines.execution_mode import COMPILE_FACTOR
 from deepseek.engines.measuring import EngineMeasurement, lower_quartile_s
 from deepseek.engines.parity import EngineParity, ParityReport, check_engine
-from deepseek.engines.registry import LATE_KINDS, REFERENCE, Source, engine_file, open_engine
+from deepseek.engines.registry import LATE_KINDS, REFERENCE, OpenEngines, Source, engine_file, use_engine
 
 BATCH_SIZES = (1, 8, 32, 64, 96, 256, 1_024, 16_384)  # rows of one call
 MAX_CELLS = 8_000_000  # rows x features of one call: 32 MB
@@ -43,18 +43,26 @@ class Tuning:
         return document
 
 
-def autotune(source: Source, parity: ParityReport, features: Float32, *, budget_s: float = 2.0) -> Tuning:
-    """Measure the engines that pass in `parity` on tiled `features` (N, F), for about `budget_s`.
+def autotune(
+    source: Source,
+    parity: ParityReport,
+    features: Float32,
+    *,
+    budget_s: float = 2.0,
+    engines: OpenEngines | None = None,
+) -> Tuning:
+    """Measure the engines that pass in `parity` on tiled `features` (N, F), for about `budget_s`. `engines`: those of
+    `source` that are open already.
 
     >>> choose_engines({"onnxruntime": {1: 1e-5, 1024: 3e-3}, "trees": {1: 8e-5, 1024: 2e-3}})
     [('onnxruntime', 1), ('trees', 1024)]
     """
     passing = [kind for kind, engine in parity.engines.items() if engine.passes]
-    seconds = {kind: measure_engine(kind, source, features, budget_s / len(passing)) for kind in passing}
+    seconds = {kind: measure_engine(kind, source, features, budget_s / len(passing), engines) for kind in passing}
     late = _tune_late_kinds(source, parity.num_rows, features, seconds, budget_s / len(passing))
-    engines = {**parity.engines, **late}
+    checked = {**parity.engines, **late}
     entries = tuple(
-        EngineEntry(kind, engine_file(kind), cast("float", engines[kind].output_difference), parity.num_rows, from_rows)
+        EngineEntry(kind, engine_file(kind), cast("float", checked[kind].output_difference), parity.num_rows, from_rows)
         for kind, from_rows in choose_engines(seconds)
     )
     return Tuning(entries, seconds, late)
@@ -97,20 +105,21 @@ def choose_engines(seconds: Mapping[str, Mapping[int, float]], first: str = REFE
     return chosen
 
 
-def measure_engine(kind: str, source: Source, features: Float32, budget_s: float) -> dict[int, float]:
+def measure_engine(
+    kind: str, source: Source, features: Float32, budget_s: float, engines: OpenEngines | None = None
+) -> dict[int, float]:
     """Seconds of a call for each size that fits into the budget, going by the cost of the size before."""
-    engine = open_engine(kind, source)
     # A call on one thread runs in the caller's; its CPU time is the same whatever else the machine does.
     clock = thread_time if source.num_threads == 1 else perf_counter
-    started_s, seconds = perf_counter(), dict[int, float]()
-    for size in BATCH_SIZES:
-        left_s = budget_s - (perf_counter() - started_s)
-        smaller = max(seconds, default=0)
-        if smaller and (2 * seconds[smaller] * size / smaller > left_s or size * features.shape[1] > MAX_CELLS):
-            break
-        limit_s = left_s / (len(BATCH_SIZES) - len(seconds))
-        seconds[size] = lower_quartile_s(partial(_tiled_window, features, size=size), engine.score, limit_s, clock)
-    engine.close()
+    with use_engine(kind, source, engines) as engine:
+        started_s, seconds = perf_counter(), dict[int, float]()
+        for size in BATCH_SIZES:
+            left_s = budget_s - (perf_counter() - started_s)
+            smaller = max(seconds, default=0)
+            if smaller and (2 * seconds[smaller] * size / smaller > left_s or size * features.shape[1] > MAX_CELLS):
+                break
+            limit_s = left_s / (len(BATCH_SIZES) - len(seconds))
+            seconds[size] = lower_quartile_s(partial(_tiled_window, features, size=size), engine.score, limit_s, clock)
     return seconds
 
 

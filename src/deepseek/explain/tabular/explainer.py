@@ -29,15 +29,16 @@ _MIN_SECANT_STEP = 1e-6
 
 def explainer_for(
     model: Model, owners: Sequence[str], *, score: ScoreFunction | None = None, num_threads: int = 1,
-    compiled: bool = False,
+    compiled: bool = False, once: bool = False,
 ) -> ModelExplainer:  # fmt: skip
     """An explainer for prepared features whose raw columns are `owners` (one a feature).
 
     `score` computes what is explained; give that of the engine that serves (Runtime.score), so that the residual also
     covers the difference between engines. By default the model's own arrays are run: ExtraError when they hold trees
     and xgboost is not installed. `compiled`: shallow trees by numba, which a few rows at a time cost a fifth by.
+    `once`: for one call of some hundred rows, nothing is prepared for more of them.
     """
-    return ModelExplainer(model, owners, score=score, num_threads=num_threads, compiled=compiled)
+    return ModelExplainer(model, owners, score=score, num_threads=num_threads, compiled=compiled, once=once)
 
 
 class ModelExplainer:
@@ -45,13 +46,13 @@ class ModelExplainer:
 
     def __init__(
         self, model: Model, owners: Sequence[str], *, score: ScoreFunction | None = None, num_threads: int = 1,
-        compiled: bool = False,
+        compiled: bool = False, once: bool = False,
     ) -> None:  # fmt: skip
         self.model = model
         self.names = tuple(dict.fromkeys(owners))
         place = {name: index for index, name in enumerate(self.names)}
         self.column_of = np.array([place[owner] for owner in owners])  # (F,) place of a feature's column
-        self._num_threads, self._compiled = num_threads, compiled
+        self._num_threads, self._compiled, self._once = num_threads, compiled, once
         self.score: ScoreFunction = score or TreesEngine(model, num_features=len(owners), num_threads=num_threads).score
         self._attributes: dict[tuple[int, int], PartAttributor] = {}
         self._making = threading.Lock()
@@ -130,8 +131,9 @@ class ModelExplainer:
             if (index, margin) not in self._attributes:
                 weights = self.model.parts[index].weights
                 self._attributes[index, margin] = part_attributor(
-                    weights, margin, column_of=self.column_of, num_threads=self._num_threads, compiled=self._compiled
-                )
+                    weights, margin, column_of=self.column_of, num_threads=self._num_threads, compiled=self._compiled,
+                    once=self._once,
+                )  # fmt: skip
             return self._attributes[index, margin]
 
 

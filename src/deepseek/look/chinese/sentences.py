@@ -122,6 +122,7 @@ _EXPLANATIONS: Final = {
 }
 _MODELS: Final = {
     "{family} with its defaults, the same rows": "{family}（默认参数，数据相同）",
+    "{family} of {rounds} rounds, the same rows": "{family}（预算所允许的 {rounds} 轮，数据相同）",
     "{family} with its defaults": "{family}（默认参数）",
     "HistGradientBoosting": "直方图梯度提升",
     "logistic regression (ridge) on TF-IDF of words": "词 TF-IDF 上的逻辑回归（岭）",

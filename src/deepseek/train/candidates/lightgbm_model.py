@@ -10,6 +10,7 @@ from deepseek.contracts import Float32, Float64
 from deepseek.extras import need
 from deepseek.nn.model import PartWeights
 from deepseek.train.candidates.base import FitData, FittedCandidate, Params
+from deepseek.train.candidates.boosting import MIN_MANY_MARGINS
 from deepseek.train.tabular.convert_lightgbm import from_lightgbm
 
 MAX_ROUNDS = 1_000
@@ -28,17 +29,20 @@ class LightGBM:
         return not data.is_constrained
 
     def cost_s(self, data: FitData) -> float:
+        if data.num_margins > 1:  # more rows allow more rounds: 40 to 1,000 of them on 300 to 11,000
+            return 0.15 + (0.02 + 1e-4 * len(data.target)) * data.num_margins
         return 0.15 + (0.02 + 5e-7 * data.features.size) * data.num_margins
 
     def defaults(self, data: FitData) -> Params:
         return {
-            "learning_rate": 0.05, "num_leaves": 16, "min_child_samples": 5, "subsample": 0.7, "colsample_bynode": 0.6,
-            "reg_lambda": 2.0, "extra_trees": True,
+            "learning_rate": _learning_rate(data), "num_leaves": 16, "min_child_samples": 5, "subsample": 0.7,
+            "colsample_bynode": 0.6, "reg_lambda": 2.0, "extra_trees": True,
         }  # fmt: skip
 
     def suggest(self, trial: Any, data: FitData) -> Params:
+        rate = _learning_rate(data)
         return {
-            "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.1, log=True),
+            "learning_rate": trial.suggest_float("learning_rate", 0.4 * rate, 2 * rate, log=True),
             "num_leaves": trial.suggest_int("num_leaves", 6, 48, log=True),
             "min_child_samples": trial.suggest_int("min_child_samples", 2, 40, log=True),
             "subsample": trial.suggest_float("subsample", 0.5, 0.95),
@@ -86,6 +90,12 @@ class LightGBM:
             return FittedCandidate(margin, weights, {**chosen, "rounds": rounds}, size_bytes=int(size), cut=cut)
 
         return cut(rounds)
+
+
+def _learning_rate(data: FitData) -> float:
+    """A round grows a tree for each of several classes: on six tables of six to eleven, .1 took half the time of .05 at
+    .98 of the loss."""
+    return 0.1 if data.num_margins >= MIN_MANY_MARGINS else 0.05
 
 
 def _objective(data: FitData) -> dict[str, str | int]:
