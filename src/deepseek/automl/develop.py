@@ -44,14 +44,14 @@ class DevelopedModel:
     """A model and what the held-out rows say of it."""
 
     model: Model
-    #: From features (N, F) to the output of the yardstick with its defaults, refitted on the same rows.
+    #: From features (N, F) to the output of the yardstick, as the first trial has it, refitted on the same rows.
     score_baseline: Callable[[Float32], Float64]
     trials: tuple[Trial, ...]
     blend: Blend
     held_out: FitData
     held_out_output: Float64  # (M, C) or (M, 1) calibrated, from models that did not see the row: `model` itself, where
     # it was not refitted on these rows
-    baseline_output: Float64  # the same for the yardstick with its defaults
+    baseline_output: Float64  # the same for the yardstick, as the first trial has it
     held_out_rows: NDArray[np.int64]  # (M,) where they are among the rows to develop on
     ended_families: tuple[str, ...] = ()  # far behind on their first folds, and tried no further
 
@@ -107,7 +107,7 @@ def develop(
 
     model, output = _calibrate_and_refit(data, blend, held_out, labels, refit, seed)
     first = trials[0]
-    plain = replace(first, slope=1.0, margin=first.margin / first.slope)  # with its defaults and nothing else
+    plain = replace(first, slope=1.0, margin=first.margin / first.slope)  # with its own settings and nothing else
     baseline_output = probabilities_of(held_out, plain.margin)
     if not refit_on_held:
         output = model.score(held_out.features).output.astype(np.float64)
