@@ -151,7 +151,7 @@ def _objective(data: FitData) -> dict[str, str | int]:
 
 
 #: Of the yardstick where its defaults are too dear: rounds, their rate at the most, and what holds leaves back that are
-#: nearly sure. Steps of .3 ended at a log loss of 15 on 11,000 rows of 26 classes; of .2 they do not. On movement_libras
+#: nearly sure. Steps of .3 ended at a log loss of 15 on 11,000 rows of 26 classes; of .2 do not. On movement_libras
 #: 30 rounds have .742 with the penalty and .887 without, on optdigits .071 and .072, on letter .148 and .149.
 ROUNDS, MIN_ROUNDS, RATE, MAX_RATE, FEW_ROUNDS_L2 = 100, 20, 0.1, 0.2, 1.0
 FIXED_FIT_S = 0.3  # of its guess, whatever the rounds
