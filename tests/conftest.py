@@ -7,7 +7,10 @@ import contextlib
 import fcntl
 import gc
 import importlib
+import io
+import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -75,6 +78,8 @@ LONGEST = (
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parent.parent
 SRC = Path(deepseek.__file__).parent
+NOT_SLOW, ONLY_SLOW = "not slow", "slow and not soak"  # what the Makefile asks for
+WHOLLY_SLOW = re.compile(rb"^pytestmark = \[?pytest\.mark\.slow\b", re.MULTILINE)
 SMALL_NUMBER = np.float32(1e-38)  # halved, it is below the least normal number
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -84,6 +89,19 @@ def small_numbers() -> Iterator[None]:
     """No test leaves its thread in the state in which numbers below 1e-38 are nought: later sums would differ."""
     yield
     assert float(SMALL_NUMBER * np.float32(0.5)) > 0, "torch.set_flush_denormal, or a session of onnxruntime"
+
+
+@pytest.fixture
+def log_text() -> Iterator[io.StringIO]:
+    """What is logged while a test runs, from DEBUG on: level, logger, message and traceback of each record."""
+    text, root = io.StringIO(), logging.getLogger()
+    handler, level = logging.StreamHandler(text), root.level
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield text
+    root.setLevel(level)
+    root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")
@@ -176,12 +194,27 @@ class Progress:
         print(f"{place}  {file}  {words} in {self.took_s[file]:.1f} s", file=sys.__stdout__, flush=True)
 
 
-class DoctestsWhereThereAreSome:
-    """No module is imported to look for examples where the file has none, as most have. Each worker collects all."""
+def has_no_chosen_test(file_path: Path, marks: str) -> bool:
+    """Whether the text of a file says that none of its tests is run under `-m marks`: all of them are slow, or none."""
+    if marks == NOT_SLOW:
+        return WHOLLY_SLOW.search(file_path.read_bytes()) is not None
+    return marks == ONLY_SLOW and b"mark.slow" not in file_path.read_bytes()
+
+
+class FilesThatAreRun:
+    """No file is imported of which nothing is run. Each worker collects all files, which takes it half a minute.
+
+    Most modules have no examples; and `make test` and `make test-slow` each leave out what the other one runs.
+    """
+
+    def __init__(self, marks: str) -> None:
+        self.marks = marks
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collect_file(self, file_path: Path) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
         collectors = yield
+        if has_no_chosen_test(file_path, self.marks):
+            return []
         doctests = [each for each in collectors if isinstance(each, DoctestModule)]
         if doctests and b">>> " not in file_path.read_bytes():
             return [each for each in collectors if each not in doctests]
@@ -205,7 +238,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(DoctestsWhereThereAreSome(), "doctests-where-there-are-some")
+    config.pluginmanager.register(FilesThatAreRun(config.option.markexpr), "files-that-are-run")
     config.option.loadscopereorder = False  # xdist begins with the files of most tests, which are not those
     if not hasattr(config, "workerinput"):
         gc.enable()  # where workers collect, this process does not

@@ -156,6 +156,7 @@ def test_a_limit_on_false_positives_sets_the_threshold_that_is_served(quick_ship
     )
 
 
+@pytest.mark.slow
 def test_a_least_recall_holds_on_the_held_rows(quick_ship: Ship) -> None:
     rule = decision(quick_ship(for_task(make_loans(), "binary"), min_recall=0.9))["threshold_rule"]
     assert rule["recall"] >= 0.9

@@ -93,6 +93,7 @@ class Dear(LinearModel):
         return 0.4
 
 
+@pytest.mark.slow
 def test_a_dear_family_waits_until_as_much_was_spent_on_the_others() -> None:
     families = (SHALLOW[0], LinearModel(), Dear())
     search = Search(fit_data(), halves(), METRICS["binary"]["log_loss"], 0, families)
@@ -132,6 +133,7 @@ def fifths(num_rows: int) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(np.setdiff1d(np.arange(num_rows), part), part) for part in parts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_rows", "num_fits"), [(1_000, 1), (500, 2), (200, 4)])
 def test_a_family_that_is_far_behind_ends_on_its_first_folds(num_rows: int, num_fits: int) -> None:
     """On those that hold 150 rows; its place among the trials goes to others."""
@@ -145,6 +147,7 @@ def test_a_family_that_is_far_behind_ends_on_its_first_folds(num_rows: int, num_
     assert {t.family for t in trials} == {BASELINE, "linear"}
 
 
+@pytest.mark.slow
 def test_a_family_that_is_not_far_behind_is_judged_as_without_a_look_at_its_first_folds() -> None:
     metric = METRICS["binary"]["log_loss"]
     search = Search(fit_data(500), fifths(500), metric, 0, (SHALLOW[0], LinearModel()))
@@ -194,6 +197,7 @@ def test_looks_take_no_more_than_half_of_what_trials_took() -> None:
     assert [t.family for t in trials] == ["first", "cheap", "cheap", "dear"]
 
 
+@pytest.mark.slow
 def test_a_search_that_looks_first_begins_alike_however_long_it_is() -> None:
     short, long = (
         hazy_search(900).run(Budget(None), num_trials=num_trials, reserve=lambda _: 0, progress=lambda _: None)
@@ -228,12 +232,14 @@ def test_every_fold_is_judged_at_the_rounds_of_the_refit_not_at_its_own_best() -
     np.testing.assert_allclose(trial.margin, trial.slope * np.concatenate(refitted), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_later_trials_depend_on_seed_and_losses_alone() -> None:
     first, again, other = run(7), run(7), run(7, seed=1)
     assert [(t.family, dict(t.params), t.loss) for t in first] == [(t.family, dict(t.params), t.loss) for t in again]
     assert [dict(t.params) for t in first[3:]] != [dict(t.params) for t in other[3:]]
 
 
+@pytest.mark.slow
 def test_a_longer_run_begins_like_a_shorter_one() -> None:
     assert [t.loss for t in run(7)][:5] == [t.loss for t in run(5)]
 
@@ -546,6 +552,7 @@ def test_a_bundle_has_its_levels_in_the_order_of_the_rows_to_develop_on(tmp_path
     assert all(not getattr(column.coder, "ranks", ()) for column in plain.preprocessor.columns)
 
 
+@pytest.mark.slow
 def test_rows_that_are_answered_have_the_codes_that_were_fitted(tmp_path: Path) -> None:
     """By codes of another order an answer would be that of another city, 4 away on average."""
     rng = np.random.default_rng(0)

@@ -213,6 +213,7 @@ def errors_raised() -> Iterator[tuple[str, ast.Call]]:
                 yield f"{path.relative_to(SRC)}:{node.lineno}", node
 
 
+@pytest.mark.slow
 def test_no_error_is_made_without_all_three() -> None:
     """The few that no command line reaches, too."""
     raised_errors = list(errors_raised())

@@ -77,6 +77,8 @@ ARGUMENTS = {
     "doctor": (),
 }
 HEAVY = ("ship", "train", "convert", "compress")
+#: Verbs that take more than two seconds each to notice that nobody reads: they bring a model, a page or a server.
+SLOW_TO_END = ("bench", "compare", "evaluate", "explain", "export", "federate", "review", "stream")
 
 
 def test_every_verb_is_asked() -> None:
@@ -139,7 +141,7 @@ def test_a_stdout_that_is_closed_is_said_before_any_work(place: Path, verb: str)
 @pytest.mark.parametrize(
     "verb",
     [
-        pytest.param(verb, marks=[pytest.mark.slow] if verb in HEAVY else [])
+        pytest.param(verb, marks=[pytest.mark.slow] if verb in (*HEAVY, *SLOW_TO_END) else [])
         for verb in VERBS
         if verb not in ("ship", "serve")
     ],
@@ -276,9 +278,8 @@ def test_the_folder_names_the_bundle_however_it_is_written(
         assert verify_bundle(folder) == []
 
 
-@pytest.mark.parametrize(
-    ("words", "name"), [((), "foo"), pytest.param(("--name", "mine"), "mine", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "name"), [((), "foo"), (("--name", "mine"), "mine")])
 def test_an_example_is_named_by_its_folder(words: tuple[str, ...], name: str, tmp_path: Path) -> None:
     assert main(["ship", "--example", "cancer", "--out", str(tmp_path / "foo"), *words, *QUICK]) == 0
     assert open_bundle(tmp_path / "foo").manifest.name == name

@@ -33,6 +33,7 @@ def events(first_id: int, num: int = 20) -> list[dict[str, Any]]:
     return events_of(payments(num, span_s=HOUR_S, seed=first_id, first_id=first_id))
 
 
+@pytest.mark.slow
 def test_events_of_every_form_are_decided_in_their_order_and_known_again(url: str) -> None:
     rows = events(1_000)
     with Client(url) as client:
@@ -54,6 +55,7 @@ def test_events_of_every_form_are_decided_in_their_order_and_known_again(url: st
     assert [decision.chance for decision in asyncio.run(ask())] == [decision.chance for decision in decisions]
 
 
+@pytest.mark.slow
 def test_an_event_that_cannot_be_used_is_refused_alone(url: str) -> None:
     first, second = events(2_000, 2)
     with Client(url) as client:
@@ -67,6 +69,7 @@ def test_an_event_that_cannot_be_used_is_refused_alone(url: str) -> None:
             client.score([first], model="none")
 
 
+@pytest.mark.slow
 def test_the_next_event_of_a_stream_may_depend_on_the_last_decision(url: str) -> None:
     rows, decided = events(3_000), threading.Semaphore(1)
 
@@ -83,6 +86,7 @@ def test_the_next_event_of_a_stream_may_depend_on_the_last_decision(url: str) ->
     assert [(decision.id, decision.status) for decision in seen] == [(row["id"], "accepted") for row in rows]
 
 
+@pytest.mark.slow
 def test_a_stream_of_many_is_as_long_as_its_events_and_says_what_is_no_event(url: str) -> None:
     rows: list[Any] = events(4_000, 3_000)
     rows[7] = {"id": 4_007}
@@ -93,6 +97,7 @@ def test_a_stream_of_many_is_as_long_as_its_events_and_says_what_is_no_event(url
         assert list(client.score_stream([])) == []
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_with_a_stream_is_raised_behind_the_decisions_that_came(url: str) -> None:
     rows = events(8_000, 3)
 

@@ -52,5 +52,6 @@ def way_after(scale: float) -> float:
     return way
 
 
+@pytest.mark.slow
 def test_noise_that_is_left_of_large_gradients_moves_little() -> None:
     assert way_after(1e-4) < 0.02 * way_after(1.0)

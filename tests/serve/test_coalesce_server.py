@@ -301,6 +301,7 @@ def test_unless_it_is_asked_for_every_request_is_computed(graph: Path, pool: Thr
         assert coalesced(server) == 0
 
 
+@pytest.mark.slow
 def test_each_of_them_counts_against_the_rate_of_its_key(graph: Path, tmp_path: Path, pool: ThreadPoolExecutor) -> None:
     from hashlib import sha256
 

@@ -264,6 +264,7 @@ def test_a_hostile_column_name_stays_text(open_page: OpenPage, server: Any) -> N
     assert collisions(opened) == []
 
 
+@pytest.mark.slow
 def test_what_the_threshold_does_stands_beside_the_form(open_page: OpenPage, cancer_bundle: Path, start: Any) -> None:
     with start(cancer_bundle, "--workers", "0") as running:
         card = httpx.get(f"{running.url}/v1/models/cancer").json()

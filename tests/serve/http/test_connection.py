@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import socket
 import time
@@ -408,7 +409,7 @@ def test_a_target_that_is_no_path_is_400(app: App, target: bytes) -> None:
 
 
 def test_a_bug_in_reading_is_not_called_the_client_s_fault(
-    app: App, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    app: App, monkeypatch: pytest.MonkeyPatch, log_text: io.StringIO
 ) -> None:
     def broken(_: Any) -> None:
         raise KeyError("a bug")
@@ -420,4 +421,4 @@ def test_a_bug_in_reading_is_not_called_the_client_s_fault(
         return await wire.rest()
 
     assert talk(app, work) == b""
-    assert "a bug" in caplog.text
+    assert "a bug" in log_text.getvalue()

@@ -139,6 +139,7 @@ def test_tritons_client_loads_and_unloads_over_http(running: tuple[Server, Path]
         official.load_model("broken")
 
 
+@pytest.mark.slow
 def test_tritons_client_loads_and_unloads_over_grpc(folder: Path) -> None:
     async def check() -> None:
         app = create_app({}, repository=repository(folder))

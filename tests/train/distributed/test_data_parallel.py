@@ -266,6 +266,7 @@ def in_half_precision() -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 def test_low_precision_and_unused_parameters_go_through(tmp_path: Path) -> None:
     first, second = run_ranks(2, in_half_precision, folder=tmp_path)
     assert first == second
@@ -293,6 +294,7 @@ def threads_left() -> list[int]:
     return counts
 
 
+@pytest.mark.slow
 def test_a_models_threads_end_with_it(tmp_path: Path) -> None:
     """A thread that outlives its group comes back to an interpreter that is gone, which aborts the process."""
     for counts in run_ranks(2, threads_left, folder=tmp_path):
