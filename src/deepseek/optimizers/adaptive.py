@@ -94,7 +94,7 @@ from deepseek.optimizers.directions import (
     update_directions,
 )
 from deepseek.optimizers.regularization import Regularization
-from deepseek.optimizers.saved_state import NUM_CONTROLS, check_state, complete_group
+from deepseek.optimizers.saved_state import NUM_CONTROLS, cast_moments, check_state, complete_group, start_group
 from deepseek.optimizers.schedules import held_change, schedule_share
 from deepseek.optimizers.skipped_steps import warn_of_end, warn_of_skipped, warn_of_zeros
 from deepseek.optimizers.slices import (
@@ -131,13 +131,16 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         betas: tuple[float, float] = (BETA1, BETA2),
         total_steps: int | None = None,
         foreach: bool = True,
+        state_dtype: torch.dtype | None = None,
         group: ProcessGroup | None = None,
     ) -> None:
         """`lr`: another name of `initial_lr`, as in torch. `betas`: decays of Adam's two moments, of which schedulers
         vary the first; the second moment remembers a third of all steps at least. `total_steps`: the length of the
         training, where it is known: in its last COOLDOWN the rate falls to 0 (see the property). `foreach`: tensors
-        together (fewer kernels) instead of one by one (less memory). `group`: processes that each hold other tensors of
-        one model, as the stages of a pipeline do: they take one rate, and all of them call `step`."""
+        together (fewer kernels) instead of one by one (less memory). `state_dtype`: torch.bfloat16 keeps means and
+        directions of large tensors in that, 2.5 copies of them in place of 4 (saved_state.py). `group`: processes that
+        each hold other tensors of one model, as the stages of a pipeline do: they take one rate, and all call `step`.
+        """
         if lr is not None:
             if initial_lr not in (INITIAL_LR, lr):
                 raise InputError(
@@ -147,7 +150,8 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
                 )
             initial_lr = lr
         config = AdaptiveConfig(initial_lr, lr_decay_rate, dynamic_threshold, weight_decay, trust_steps, betas)
-        super().__init__(params, {"lr": initial_lr, **asdict(config), "foreach": foreach})
+        options = {"foreach": foreach, "state_dtype": state_dtype}
+        super().__init__(params, {"lr": initial_lr, **asdict(config), **options})
         self._regularization = Regularization()
         self._group = group
         self._slices = Slices()
@@ -168,23 +172,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
                     expected="real parameters",
                     fix="give its real and imaginary parts: torch.view_as_real(parameter)",
                 )
-        device = local_part(group["params"][0]).device
-        num_params = len(group["params"])
-        group["bounds"] = torch.full(
-            (num_params,), math.inf, dtype=torch.float32, device=device
-        )  # of the root mean square of each matrix
-        group["norms"] = torch.zeros(num_params, dtype=torch.float32, device=device)  # of the directions taken last
-        group["free_steps"] = torch.zeros_like(group["norms"])  # of each tensor: directions.py has them
-        # The rate that the trust in each tensor allows, 0 before its first step; and the highest "lr" so far.
-        group["limits"], group["peak_lr"] = torch.zeros_like(group["norms"]), float(group["lr"])
-        # log of the rate by "lr", means of alignment, its square, the gradient's norm: those of the first group
-        group["control"] = torch.zeros(NUM_CONTROLS, dtype=torch.float32, device=device)
-        group["step"] = 0
-        head = self.param_groups[0]  # the length of the training, and what its end leaves of the rate
-        group["total_steps"], group["cooldown"] = head.get("total_steps"), head.get("cooldown", 1.0)
-        group["num_skipped"] = 0  # steps of which nothing was taken; that of the first group counts
-        group["num_zero"] = 0  # steps in a row whose gradients were all 0, likewise
-        group["num_calls"] = 0  # of step(), whatever came of it: what total_steps counts, likewise
+        start_group(group, self.param_groups[0], local_part(group["params"][0]).device)
 
     @property
     def total_steps(self) -> int | None:
@@ -254,11 +242,13 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Take up what state_dict() gave. InputError when another optimizer made it."""
         check_state(state_dict)
-        total_steps = self.total_steps
+        total_steps, dtype_names = self.total_steps, [group["state_dtype"] for group in self.param_groups]
         self._slices = Slices()
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "regularisation"})
-        for group in self.param_groups:
+        for group, dtype_name in zip(self.param_groups, dtype_names, strict=True):
             complete_group(group, local_part(group["params"][0]).device)
+            group["state_dtype"] = dtype_name  # this optimizer's, whatever it was in the file
+            cast_moments(group, self.state)
         if self.total_steps is None:  # else the checkpoint's counts, as its rate does
             self.total_steps = total_steps
         self._regularization.load_state_dict(state_dict.get("regularisation", {}))
@@ -322,7 +312,8 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         grads = [grad for part in slices for grad in (*part.single, *part.rows)]
         directions = [direction for part in slices for direction in part.layout.directions]
         for _, (pieces, taken) in cache_sized_pieces(grads, directions):
-            dots += [torch.dot(piece.reshape(-1), step.reshape(-1)) for piece, step in zip(pieces, taken, strict=True)]
+            for piece, step in zip(pieces, taken, strict=True):
+                dots.append(torch.dot(piece.reshape(-1), step.reshape(-1).to(piece.dtype)))
             norms += torch._foreach_norm(pieces)
         if grads:  # squares in float32: float16 has none above 65,504
             norm = torch.linalg.vector_norm(stack_scalars(norms, control.device))

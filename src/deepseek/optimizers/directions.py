@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -51,15 +52,16 @@ def update_directions(part: ParameterSlice, clip: float) -> list[Tensor]:
     betas, states = part.group["betas"], part.states
     factors = [slow_weight(count) for count in part.free_steps]
     lengths: dict[int, Tensor] = {}
-    plain: dict[tuple[torch.device, int, bool], list[tuple[Unit, Tensor]]] = {}
+    plain: dict[tuple[torch.device, int, bool, torch.dtype], list[tuple[Unit, Tensor]]] = {}
     for unit, grad in zip(part.layout.single, part.single, strict=True):
         step, place = unit.advance(states), unit.places[0]
         if unit.eigen:
             update_stacked_directions(step, [grad], [unit], unit.state, clip, betas)
             lengths[place] = _join_slow_means(step, [unit.state], [factors[place]] if factors[place] else [])[0]
         else:
-            plain.setdefault((grad.device, step, factors[place] > 0), []).append((unit, grad))
-    for (_, step, is_slow), pairs in plain.items():
+            kind = (grad.device, step, factors[place] > 0, unit.state["direction"].dtype)
+            plain.setdefault(kind, []).append((unit, grad))
+    for (_, step, is_slow, _), pairs in plain.items():
         grads, units = [grad for _, grad in pairs], [unit for unit, _ in pairs]
         own = [factors[unit.places[0]] for unit in units] if is_slow else []
         norms = update_elementwise_directions(step, grads, [unit.state for unit in units], clip, betas, own)
@@ -113,7 +115,8 @@ def update_elementwise_directions(
     slow_factors: list[float],
 ) -> list[Tensor]:
     """Adam's direction, element by element, for many tensors at once. `slow_factors`: [], or what the slow mean of each
-    is multiplied by where it joins them all. Returns the length of each direction."""
+    is multiplied by where it joins them all. Moments may be in lower precision than gradients, all of them in one.
+    Returns the length of each direction."""
     beta1, beta2 = betas
     names = ["exp_avg", "exp_avg_sq", "direction"] + ["slow_direction"] * bool(slow_factors)
     if slow_factors:
@@ -121,7 +124,13 @@ def update_elementwise_directions(
     state_tensors = [[state[name] for state in states] for name in names]
     root, share = math.sqrt(1 - beta2**step), square_share(step, beta2)
     norms: list[list[Tensor]] = [[] for _ in grads]
-    for owners, (parts, averages, squares, directions, *slow) in cache_sized_pieces(grads, *state_tensors):
+    all_pieces = cache_sized_pieces(grads, *state_tensors)
+    for number, (owners, (parts, kept_averages, squares, kept_directions, *slow)) in enumerate(all_pieces):
+        averages, directions = kept_averages, kept_directions
+        is_low = parts[0].dtype != directions[0].dtype
+        if is_low:
+            averages = [average.to(part.dtype) for average, part in zip(averages, parts, strict=True)]
+            directions = [torch.empty_like(part) for part in parts]
         torch._foreach_copy_(directions, parts)
         if clip != 1:
             torch._foreach_mul_(directions, clip)
@@ -135,9 +144,13 @@ def update_elementwise_directions(
         torch._foreach_add_(directions, averages, alpha=root * beta1 / (1 - beta1 ** (step + 1)))
         torch._foreach_div_(directions, scales)
         if slow:
-            _join_slow_mean(directions, slow[0], [slow_factors[owner] for owner in owners], step)
+            own = [slow_factors[owner] for owner in owners]
+            _join_slow_mean(directions, slow[0], own, step, (step << 16) + (number << 8))
         for owner, norm in zip(owners, torch._foreach_norm(directions), strict=True):
             norms[owner].append(norm)
+        if is_low:
+            torch._foreach_copy_(kept_averages, averages)
+            torch._foreach_copy_(kept_directions, directions)
     return [_norm_of(each) for each in norms]
 
 
@@ -201,10 +214,33 @@ def make_slow_directions(states: Iterable[ParameterState]) -> None:
             state["slow_direction"] = torch.zeros_like(state["direction"], memory_format=torch.contiguous_format)
 
 
-def _join_slow_mean(directions: list[Tensor], means: list[Tensor], factors: list[float], step: int) -> None:
+def _join_slow_mean(
+    directions: list[Tensor], kept_means: list[Tensor], factors: list[float], step: int, seed: int = 0
+) -> None:
+    means = [mean.to(direction.dtype) for mean, direction in zip(kept_means, directions, strict=True)]
     torch._foreach_lerp_(means, directions, slow_share(step))
-    for direction, mean, factor in zip(directions, means, factors, strict=True):
+    for number, (direction, mean, factor) in enumerate(zip(directions, means, factors, strict=True)):
         direction.add_(mean, alpha=factor)
+        if mean is not kept_means[number]:
+            kept_means[number].copy_(round_by_chance(mean, seed + number))
+
+
+def round_by_chance(values: Tensor, seed: int) -> Tensor:
+    """Finite float32 values with the 16 bits of bfloat16: the next lower or higher in size, each as likely as the value
+    is near it, so that a mean whose changes are smaller than these steps moves all the same. `seed`: the same chances
+    for the same seed."""
+    noise, num_values = _noise(values.device), values.numel()
+    begin = seed * 2654435761 % len(noise)
+    repeats = (begin + num_values + len(noise) - 1) // len(noise)
+    chances = (noise.repeat(repeats) if repeats > 1 else noise)[begin : begin + num_values]
+    return ((values.view(torch.int32) + chances.view(values.shape)) & -65536).view(torch.float32)
+
+
+@cache
+def _noise(device: torch.device) -> Tensor:
+    """Whole numbers below 2^16 (16 PIECE_ELEMENTS,): drawing them for every step would take longer than the step."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 2**16, (16 * PIECE_ELEMENTS,), generator=generator, dtype=torch.int32).to(device)
 
 
 def _join_slow_means(step: int, states: list[ParameterState], factors: list[float]) -> list[Tensor]:

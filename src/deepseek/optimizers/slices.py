@@ -26,7 +26,7 @@ from torch.distributed.tensor import DTensor
 from deepseek.errors import InputError
 from deepseek.optimizers import kronecker
 from deepseek.optimizers.config import ParameterGroup, ParameterState
-from deepseek.optimizers.stacks import Pool, Unit, arrange
+from deepseek.optimizers.stacks import Pool, Unit, arrange, dtype_of_moments
 
 
 class Scalars:
@@ -182,8 +182,10 @@ def _lay_out(
         if not state:
             state["step"], state["eigen"] = 0, param is parameter and kronecker.has_eigenbasis(param)
             shape = (param.shape[0], -1) if state["eigen"] else param.shape
-            for name in ("exp_avg", "exp_avg_sq", "direction"):
-                state[name] = torch.zeros_like(param, memory_format=torch.contiguous_format).reshape(shape)
+            low = dtype_of_moments(param, state["eigen"], group["state_dtype"])
+            for name, dtype in (("exp_avg", low), ("exp_avg_sq", param.dtype), ("direction", low)):
+                zeros = torch.zeros_like(param, dtype=dtype, memory_format=torch.contiguous_format)
+                state[name] = zeros.reshape(shape)
         if state["eigen"] and state["step"] == 0:
             kronecker.make_factors(state)
     device = group["norms"].device

@@ -195,3 +195,9 @@ def copy_pooled_state(state: ParameterState) -> ParameterState:
         name: value.clone() if isinstance(value, Tensor) and value.untyped_storage().nbytes() != value.nbytes else value
         for name, value in state.items()
     }
+
+
+def dtype_of_moments(param: Tensor, is_eigen: bool, dtype_name: str | None) -> torch.dtype:
+    """The precision of the moments of a parameter, of what this rank holds of it, but of that of the squares."""
+    is_large = param.numel() > MAX_TENSOR_ELEMENTS and param.dtype is torch.float32 and not is_eigen
+    return torch.bfloat16 if dtype_name is not None and is_large else param.dtype
