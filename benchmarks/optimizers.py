@@ -10,7 +10,6 @@ SOAP, Prodigy and ScheduleFree run where `make bench-rivals` has put them. AdamW
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import multiprocessing
@@ -24,17 +23,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from statistics import fmean, geometric_mean, median
+from statistics import fmean, geometric_mean
 from typing import Any
 
 import torch
+from optimizer_costs import copies_claim, cost_claim, large_net
 from optimizer_tasks import LARGER, TASKS, UNSEEN, Layer, Run
 from result import ROOT, claim, finish, options
 from torch import Tensor, nn
 
 from deepseek.errors import DeepseekError, MissingError
 from deepseek.optimizers import AdaptiveOptimizer
-from deepseek.optimizers.config import SLOW_FROM_STEP
 
 OURS = "deepseek.optimizers:AdaptiveOptimizer"
 TUNING = ("char_lm", "tabular_mlp", "gcn_sbm", "digits_autoenc")  # named before; the other four were never tuned on
@@ -241,8 +240,15 @@ def known_length_cost(plan: Plan) -> Claims:
     return [cost_claim("step_cost_known_length", what, large_net(), 1.3, 5 if plan.quick else 15, total_steps=10**6)]
 
 
-def large_net() -> nn.Module:
-    return nn.Sequential(*(nn.Linear(1024, 1024) for _ in range(24)))
+def low_precision_cost(plan: Plan) -> Claims:
+    """The same with moments in bfloat16, and what they take beside the parameters, slow means included."""
+    name, what, num_rounds = (
+        "step_cost_bf16_state",
+        "24 layers 1024 x 1024, state_dtype=bfloat16",
+        5 if plan.quick else 15,
+    )
+    cost = cost_claim(name, what, large_net(), 1.3, num_rounds, state_dtype=torch.bfloat16)
+    return [cost, copies_claim(what)]
 
 
 def small_cost(plan: Plan) -> Claims:
@@ -257,55 +263,6 @@ def eigenbases_cost(plan: Plan) -> Claims:
     """The same with matrices that all get eigenbases on both sides."""
     model = nn.Sequential(*(nn.Linear(128, 128) for _ in range(60)))
     return [cost_claim("step_cost_eigenbases", "60 layers 128 x 128", model, None, num_rounds=5 if plan.quick else 10)]
-
-
-def cost_claim(
-    name: str, what: str, model: nn.Module, bar: float | None, num_rounds: int, total_steps: int | None = None
-) -> dict[str, Any]:
-    """Both optimizers are past their dear first steps, and each tensor has all the state that a long training gives it.
-    Gradients are noise, of four steps in turn: at one gradient for ever the rate would rise until all bounds cut it."""
-    num_steps, warmup = 5, SLOW_FROM_STEP + 10
-    generator = torch.Generator().manual_seed(0)
-    contenders = []
-    for make in (
-        lambda params: AdaptiveOptimizer(params, total_steps=total_steps),
-        lambda params: torch.optim.AdamW(params, lr=1e-3, foreach=True),
-    ):
-        params = list(copy.deepcopy(model).parameters())
-        contenders.append((params, make(params)))
-    num_params = sum(param.numel() for param in model.parameters())
-    drawn = [[0.01 * torch.randn(p.shape, generator=generator) for p in model.parameters()] for _ in range(2)]
-    grads = drawn + [[-grad for grad in each] for each in drawn]
-
-    def take_steps(place: int, count: int) -> float:
-        """Milliseconds of CPU time of a step."""
-        params, optimizer = contenders[place]
-        took = 0.0
-        for number in range(count):
-            for param, grad in zip(params, grads[number % len(grads)], strict=True):
-                param.grad = grad
-            start = time.process_time()
-            optimizer.step()
-            took += time.process_time() - start
-        return 1e3 * took / count
-
-    for place in (0, 1):
-        take_steps(place, warmup if place == 0 else 10)
-    rounds: list[tuple[float, float]] = []
-    for index in range(num_rounds):
-        cost = {place: take_steps(place, num_steps) for place in ((0, 1) if index % 2 else (1, 0))}
-        rounds.append((cost[0], cost[1]))
-    say(f"{name}: {num_rounds} rounds")
-    ratios = sorted(ours / rival for ours, rival in rounds)
-    num_slow = sum("slow_direction" in state for state in contenders[0][1].state.values())
-    return claim(
-        name, ours=median(ours for ours, _ in rounds), rival=median(rival for _, rival in rounds),
-        rival_name="AdamW(foreach=True)", ratio=median(ratios), unit="ms of CPU time a step", op="<=" if bar else None,
-        bar=bar, num_seeds=num_rounds,
-        note=f"{what}, {num_params / 1e6:.2f} M parameters in {len(drawn[0])} tensors, {num_slow} of them with a slow "
-        f"mean of directions; one thread; {num_rounds} rounds of {num_steps} steps in turn, medians; quartiles of the "
-        f"ratio {ratios[len(ratios) // 4]:.2f} and {ratios[3 * len(ratios) // 4]:.2f}",
-    )  # fmt: skip
 
 
 def wall(plan: Plan) -> Claims:
@@ -349,6 +306,7 @@ def race(name: str, seed: int) -> tuple[dict[str, float], ...]:
 PARTS: dict[Callable[..., Claims], tuple[str, ...]] = {
     plain_cost: ("step_cost",),
     known_length_cost: ("step_cost_known_length",),
+    low_precision_cost: ("step_cost_bf16_state", "state_copies"),
     small_cost: ("step_cost_small_tensors",),
     steps: ("steps_to_target", "steps_tuning_tasks", "steps_report_only_tasks", *(f"steps_against_{p}" for p in PEERS)),
     final: ("final_metric",),
