@@ -18,7 +18,7 @@ from deepseek.automl.cluster.fitter import Fold
 from deepseek.automl.cluster.folds import RayFolds
 from deepseek.automl.cluster.workers import Workers
 from deepseek.automl.search import Budget, Search, for_data
-from deepseek.automl.trial import Trial
+from deepseek.automl.trial import FINISH_BYTE_S, FIT_MARGIN, Reach, Trial
 from deepseek.contracts import Float32, Float64, JsonObject
 from deepseek.errors import InputError
 from deepseek.nn.model import MarginScale, Model, Part, log_odds, smooth_probabilities
@@ -32,7 +32,7 @@ FINISH_S = 2.5  # export, parity, figures and files of a small model; larger one
 RESERVED_FAMILIES, NEAR_SHARE = 3, 0.05
 FINISH_JUDGED_ROW_S = 1.5e-4  # figures with their intervals, by held-out row
 FINISH_ROW_S = 3e-5  # codes of levels, card and support, by development row
-FINISH_BYTE_S = 2e-7  # export, opening, explanation and packing of large forests: 7 s for one of 34 MB
+START_S = 1.0  # reading, checks and preparation
 
 
 #: Fits a family for the last time: on these rows, with these settings and this seed.
@@ -74,24 +74,25 @@ def develop(
     workers: Workers | None = None,
     last_fit: LastFitter | None = None,
     yardstick_s: float = math.inf,
+    budget_s: float | None = None,
 ) -> DevelopedModel:
     """Search within the budget, then build the model of the best blend. `refit_on_held`: False keeps it to the rows to
     fit on of the only fold, so that its outputs on the held-out rows are those of the model that is shipped.
     `num_rows`: of another fit behind that one, by refit_on(), for which the budget keeps room. `races`: far families
     end on their first folds. `orders_levels`: each fold orders the codes of `data` by the target of its own rows.
     `workers`: of a cluster, which fit the folds. `last_fit`: what is shipped, where that is not the family itself.
-    `yardstick_s`: CPU seconds that the yardstick may take in all, by its guess; it gets fewer rounds then."""
+    `yardstick_s`: CPU seconds that the yardstick may take in all, by its guess; it gets small trees then.
+    `budget_s`: families that it cannot hold by their guesses are left out, whatever `num_trials`; None: none is."""
     fitter = None if workers is None else RayFolds(data, folds, seed, workers, orders_levels=orders_levels)
     if not refit_on_held and len(folds) != 1:
         raise InputError(
             f"there are {len(folds)} folds", expected="one fold where nothing is refitted", fix="give validation rows"
         )
     fit_data = data if refit_on_held else data.rows(folds[0][0])
-    # a refit sees more rows than a fold did
-    growth = (len(fit_data.target) + (num_rows or 0)) / len(folds[0][0])
+    growth = (len(fit_data.target) + (num_rows or 0)) / len(folds[0][0])  # a refit sees more rows than a fold did
     search = Search(
         data, folds, metric, seed, candidates, races, orders_levels=orders_levels, fitter=fitter,
-        yardstick_s=yardstick_s / (len(folds) + growth),
+        yardstick_s=yardstick_s / (len(folds) + growth), reach=_reach(data, folds, growth, budget_s),
     )  # fmt: skip
     trials = _run_search(search, fitter, budget, growth, num_trials=num_trials, progress=progress)
     held_out = data.rows(search.held_out)
@@ -115,6 +116,14 @@ def develop(
         model, _baseline_scorer(held_out, first, refit(first)), tuple(trials), blend, held_out, output, baseline_output,
         search.held_out, tuple(search.ended),
     )  # fmt: skip
+
+
+def _reach(data: FitData, folds: Sequence[Fold], growth: float, budget_s: float | None) -> Reach | None:
+    if budget_s is None:
+        return None
+    num_judged = sum(len(rows) for _, rows in folds)
+    rows_s = FINISH_ROW_S * len(data.target) + FINISH_JUDGED_ROW_S * num_judged
+    return Reach(budget_s, growth, START_S + FINISH_S + rows_s)
 
 
 def _run_search(
@@ -151,7 +160,7 @@ def finish_s(trials: Sequence[Trial], num_rows: int, num_judged: int, growth: fl
     fits_s = sum(trial.refit_s for trial in near[:RESERVED_FAMILIES]) + trials[0].refit_s
     size_bytes = leader.size_bytes * leader.refit_s / max(leader.fit_s, 1e-9)
     rows_s = FINISH_ROW_S * num_rows + FINISH_JUDGED_ROW_S * num_judged
-    return FINISH_S + rows_s + 1.25 * growth * fits_s + FINISH_BYTE_S * growth * size_bytes
+    return FINISH_S + rows_s + FIT_MARGIN * growth * fits_s + FINISH_BYTE_S * growth * size_bytes
 
 
 def fit_here(family: Candidate, data: FitData, params: Params, seed: int) -> FittedCandidate:
