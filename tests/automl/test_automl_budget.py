@@ -14,7 +14,7 @@ import pytest
 
 from deepseek.automl import tabular_pack, tabular_run
 from deepseek.automl.blend import LARGE_BYTES, choose_blend, probabilities_of
-from deepseek.automl.develop import finish_s
+from deepseek.automl.develop import _reach, finish_s
 from deepseek.automl.options import ShipOptions
 from deepseek.automl.search import Budget, Search
 from deepseek.automl.shipped import ShipResult
@@ -26,6 +26,7 @@ from deepseek.engines import onnx
 from deepseek.explain.tabular.trees.leaf_tables import LeafTables
 from deepseek.train.candidates import BASELINE, BUILT_IN, Candidate, FitData, FittedCandidate
 from deepseek.train.candidates.boosting import MIN_ROUNDS, ROUNDS, HistGradientBoosting
+from deepseek.train.candidates.forest import MIN_TREES
 from deepseek.train.candidates.linear import LinearModel
 from deepseek.train.tabular.metrics import METRICS
 from support.rows.loans import for_task, make_loans
@@ -162,6 +163,39 @@ def test_a_forest_that_is_too_large_for_the_budget_is_beyond_its_reach() -> None
     assert not reach.holds(before_s=3.0, trial_s=3.0, fit_s=1.0, size_bytes=60_000_000)
 
 
+def test_a_forest_has_as_many_trees_as_the_budget_has_room_for() -> None:
+    """It is judged with them, and fitted again with them: 61 MB took 18 s after the search."""
+    data, folds = rows_of(2, 1_000), fifths_of(1_000)
+    trees, forest = {}, family("random_forest")
+    for budget_s in (1e6, 0.4):
+        search = Search(
+            data, folds, METRICS["binary"]["log_loss"], 0, (forest,), reach=Reach(budget_s, growth=1.25, finish_s=0.0)
+        )
+        (trial,) = search.run(Budget(None), num_trials=1, reserve=lambda _: 0, progress=lambda _: None)
+        trees[budget_s] = trial.params["n_estimators"]
+        assert search.reach is not None
+        assert trial.size_bytes <= 1.1 * search.reach.most_bytes
+        again = forest.fit(data.rows(folds[0][0]), trial.params, seed=0)
+        np.testing.assert_allclose(
+            trial.shares[: len(folds[0][1])],  # type: ignore[index]
+            again.margin(data.features[folds[0][1]]),
+            err_msg="the trees of a forest are drawn one after the other",
+        )
+    assert MIN_TREES < trees[0.4] < trees[1e6]
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "num_rows", "is_limited"), [(2, 600, False), (2, 4_000, True), (12, 600, True), (3, 600, False)]
+)
+def test_few_rows_of_few_classes_are_repeated_by_the_number_of_trials_alone(
+    num_classes: int, num_rows: int, is_limited: bool
+) -> None:
+    data = rows_of(num_classes, num_rows)
+    metric = METRICS["binary" if num_classes == 2 else "multiclass"]["log_loss"]
+    search = Search(data, fifths_of(num_rows), metric, 0, (family(BASELINE),), yardstick_s=0.2)
+    assert (_reach(search, 1.25, 4.0) is not None) is is_limited
+
+
 def test_a_dear_family_that_does_not_lead_waits_while_cheap_ones_go_on() -> None:
     """A net that was looked at, of 1.8 s a fold, ended runs at half of the budget."""
     data, folds = rows_of(2, 1_000), fifths_of(1_000)
@@ -179,6 +213,7 @@ def test_the_yardstick_has_a_share_of_the_budget_by_its_guess(monkeypatch: pytes
     options = ShipOptions(target="default", out="out", budget_s=20.0, candidates=("linear",))
     TabularRun.of(open_data(for_task(make_loans(), "binary"), options), options).develop()
     assert options_seen["yardstick_s"] == MAX_YARDSTICK_SHARE * 20.0
+    assert options_seen["budget_s"] == 20.0
 
 
 def test_guesses_of_many_classes_have_the_order_of_what_was_measured() -> None:

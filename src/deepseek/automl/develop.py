@@ -23,6 +23,7 @@ from deepseek.contracts import Float32, Float64, JsonObject
 from deepseek.errors import InputError
 from deepseek.nn.model import MarginScale, Model, Part, log_odds, smooth_probabilities
 from deepseek.train.candidates import Candidate, FitData, FittedCandidate, Params
+from deepseek.train.candidates.boosting import MIN_MANY_MARGINS, HistGradientBoosting
 from deepseek.train.tabular.calibrate import Calibration, fit_calibration, identity_calibration
 from deepseek.train.tabular.metrics import MetricInfo, stabilize_metric
 
@@ -32,6 +33,7 @@ FINISH_S = 2.5  # export, parity, figures and files of a small model; larger one
 RESERVED_FAMILIES, NEAR_SHARE = 3, 0.05
 FINISH_JUDGED_ROW_S = 1.5e-4  # figures with their intervals, by held-out row
 FINISH_ROW_S = 3e-5  # codes of levels, card and support, by development row
+MIN_ROWS_REACH = 4_000
 START_S = 1.0  # reading, checks and preparation
 
 
@@ -74,15 +76,15 @@ def develop(
     workers: Workers | None = None,
     last_fit: LastFitter | None = None,
     yardstick_s: float = math.inf,
-    budget_s: float | None = None,
+    budget_s: float = math.inf,
 ) -> DevelopedModel:
     """Search within the budget, then build the model of the best blend. `refit_on_held`: False keeps it to the rows to
     fit on of the only fold, so that its outputs on the held-out rows are those of the model that is shipped.
     `num_rows`: of another fit behind that one, by refit_on(), for which the budget keeps room. `races`: far families
     end on their first folds. `orders_levels`: each fold orders the codes of `data` by the target of its own rows.
     `workers`: of a cluster, which fit the folds. `last_fit`: what is shipped, where that is not the family itself.
-    `yardstick_s`: CPU seconds that the yardstick may take in all, by its guess; it gets small trees then.
-    `budget_s`: families that it cannot hold by their guesses are left out, whatever `num_trials`; None: none is."""
+    `yardstick_s`: CPU seconds that the yardstick may take in all, by its guess; it gets small trees then. `budget_s`:
+    what it may leave out by guesses (_reach)."""
     fitter = None if workers is None else RayFolds(data, folds, seed, workers, orders_levels=orders_levels)
     if not refit_on_held and len(folds) != 1:
         raise InputError(
@@ -92,8 +94,9 @@ def develop(
     growth = (len(fit_data.target) + (num_rows or 0)) / len(folds[0][0])  # a refit sees more rows than a fold did
     search = Search(
         data, folds, metric, seed, candidates, races, orders_levels=orders_levels, fitter=fitter,
-        yardstick_s=yardstick_s / (len(folds) + growth), reach=_reach(data, folds, growth, budget_s),
+        yardstick_s=yardstick_s / (len(folds) + growth),
     )  # fmt: skip
+    search = replace(search, reach=_reach(search, growth, budget_s))  # by what the yardstick may take
     trials = _run_search(search, fitter, budget, growth, num_trials=num_trials, progress=progress)
     held_out = data.rows(search.held_out)
     scale: MarginScale = "target units" if data.task == "regression" else "log-odds"
@@ -109,19 +112,21 @@ def develop(
     model, output = _calibrate_and_refit(data, blend, held_out, labels, refit, seed)
     first = trials[0]
     plain = replace(first, slope=1.0, margin=first.margin / first.slope)  # with its own settings and nothing else
-    baseline_output = probabilities_of(held_out, plain.margin)
     if not refit_on_held:
         output = model.score(held_out.features).output.astype(np.float64)
     return DevelopedModel(
-        model, _baseline_scorer(held_out, first, refit(first)), tuple(trials), blend, held_out, output, baseline_output,
-        search.held_out, tuple(search.ended),
+        model, _baseline_scorer(held_out, first, refit(first)), tuple(trials), blend, held_out, output,
+        probabilities_of(held_out, plain.margin), search.held_out, tuple(search.ended),
     )  # fmt: skip
 
 
-def _reach(data: FitData, folds: Sequence[Fold], growth: float, budget_s: float | None) -> Reach | None:
-    if budget_s is None:
+def _reach(search: Search, growth: float, budget_s: float) -> Reach | None:
+    """Which families a budget can hold by guesses, where the folds and the yardstick depend on it anyway: of many rows,
+    and of many classes. Else a run is repeated by its number of trials alone."""
+    data, num_judged = search.data, len(search.held_out)
+    is_dear = data.num_margins >= MIN_MANY_MARGINS and HistGradientBoosting().cost_s(data) > search.yardstick_s
+    if len(data.target) < MIN_ROWS_REACH and not is_dear:
         return None
-    num_judged = sum(len(rows) for _, rows in folds)
     rows_s = FINISH_ROW_S * len(data.target) + FINISH_JUDGED_ROW_S * num_judged
     return Reach(budget_s, growth, START_S + FINISH_S + rows_s)
 

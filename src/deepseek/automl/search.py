@@ -336,8 +336,15 @@ class Search:
 
     def _fit_folds(self, family: Candidate, params: Params, folds: Sequence[int]) -> list[FittedCandidate]:
         if self.fitter is not None:
-            return self.fitter.fit(family, params, folds)
-        return [fit_fold(self._fold_rows, family, params, fold, self.seed) for fold in folds]
+            fits = self.fitter.fit(family, params, folds)
+        else:
+            fits = [fit_fold(self._fold_rows, family, params, fold, self.seed) for fold in folds]
+        return [self._cut_trees(fitted) for fitted in fits]
+
+    def _cut_trees(self, fitted: FittedCandidate) -> FittedCandidate:
+        """With as many of its trees as the budget has room for after the search; it is judged, and fitted again, so."""
+        most = math.inf if self.reach is None else self.reach.most_bytes / fitted.refit_cost
+        return fitted.cut_trees(most / fitted.size_bytes) if fitted.cut_trees and fitted.size_bytes > most else fitted
 
     def _now_s(self) -> float:
         """The CPU clock of all that fit."""

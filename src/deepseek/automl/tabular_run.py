@@ -216,7 +216,7 @@ class TabularRun:
             refit_on_held=refit_on_held, num_rows=self.data.table.num_rows if self.refits else None,
             races=options.candidates is None, orders_levels=self.orders_levels, workers=self.workers,
             last_fit=self.last_fit(has_test_rows=True), yardstick_s=MAX_YARDSTICK_SHARE * options.budget_s,
-            budget_s=options.budget_s if len(fit_data.target) >= MIN_ROWS_ONE_FOLD else None,
+            budget_s=options.budget_s,
         )  # fmt: skip
 
     def _trial_progress(self) -> Callable[[Trial], None]:

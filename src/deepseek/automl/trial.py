@@ -15,6 +15,7 @@ from deepseek.train.candidates import Candidate, FitData, FittedCandidate, Param
 MAX_SLOWER = 3.0  # a fold than its guess
 FIT_MARGIN = 1.05  # of a last fit: 4.4 s where 4.9 were expected by the rows and the fits of the folds
 FINISH_BYTE_S = 2e-7  # export, opening, explanation and packing of large forests: 7 s for one of 34 MB
+MAX_BYTES_SHARE = 0.25  # of the budget, for the bytes of one model: a forest of 61 MB made a run take 1.59 of 20 s
 MAX_REACH = 1.2  # guesses are rough, and the clock ends what they let through
 
 
@@ -70,6 +71,11 @@ class Reach:
     budget_s: float  # CPU seconds
     growth: float  # rows of the last fit, in those of a fold
     finish_s: float  # CPU seconds that reading and what follows the search take besides fits
+
+    @property
+    def most_bytes(self) -> float:
+        """Of one fit on the rows of a fold."""
+        return MAX_BYTES_SHARE * self.budget_s / (FINISH_BYTE_S * self.growth)
 
     def holds(self, before_s: float, trial_s: float, fit_s: float, size_bytes: int) -> bool:
         """Whether a trial fits in with its last fit: after `before_s`, with `trial_s` to go, of `fit_s` a fold."""

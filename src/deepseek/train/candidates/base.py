@@ -93,6 +93,9 @@ class FittedCandidate:
     cut: Callable[[int], FittedCandidate] | None = (
         None  # the same model after another number of rounds, at most those grown
     )
+    cut_trees: Callable[[float], FittedCandidate] | None = (
+        None  # with a share of its trees, where these stand side by side
+    )
 
 
 class Candidate(Protocol):

@@ -34,7 +34,7 @@ class EagerAdamW(torch.optim.AdamW):
     def step(self, closure: Any = None) -> Any:
         return _PLAIN_STEP(self, closure)
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
+    def add_param_group(self, param_group: dict[str, object]) -> None:
         _PLAIN_ADD(self, param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
