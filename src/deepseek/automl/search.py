@@ -153,7 +153,7 @@ class Search:
         def fits_in(cost_s: float, family: Candidate, look: FirstFolds | None = None) -> bool:
             if not trials or num_trials is not None:
                 return True
-            expected = self._expected(family, trials, look)
+            expected = self._expect_trial(family, trials, look)
             left_s = max(reserve(trials), reserve([*trials, expected]) if expected else 0.0)
             over_s = MAX_OVER * (budget.total_s or 0.0) if expected and look is None else 0.0
             return budget.allows(cost_s + left_s - over_s)
@@ -199,7 +199,7 @@ class Search:
             return family.affordable_cost_s(self.data, self.yardstick_s)
         return family.cost_s(self.data)
 
-    def _expected(self, family: Candidate, trials: Sequence[Trial], look: FirstFolds | None) -> Trial | None:
+    def _expect_trial(self, family: Candidate, trials: Sequence[Trial], look: FirstFolds | None) -> Trial | None:
         """The trial that the first one of a family should become, by its first folds or by its guess, so that there is
         room for its last fit before it begins: where it leads, that is what will be fitted. None for one of more."""
         if any(trial.family == family.name for trial in trials):
