@@ -43,7 +43,7 @@ MAX_LOOK_SHARE = 0.25
 MAX_LOOKS = 0.5  # of what trials took may go to looks at others, by guesses: else a budget can end before they go on
 #: A family that was looked at, does not lead by such a share of the loss and is guessed to take more than so many CPU
 #: seconds a fold waits until so many times as much was spent on others: runs ended at half of the budget before a net.
-MIN_LEAD, MIN_DEAR_S, WAIT = 0.01, 0.5, 2.0
+MIN_LEAD, MIN_DEAR_S, WAIT = 0.01, 0.5, 3.0
 EXPECTED_LOSS = 0.9  # of a family that was not tried, in the best so far: then its last fit replaces that of others
 MAX_OVER = 0.08  # of the budget, by which a family's first fit and its last may go over it: guesses are rough
 IMPORT_S = {"torch": 2.0}  # CPU seconds, once in a process
