@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -97,3 +99,37 @@ def test_targets_of_any_size_survive_the_rounding_the_file_and_the_graph(size: f
     answers = OnnxEngine(export_onnx(again, 3)).score(features).margin[:, 0]
     np.testing.assert_allclose(answers, fitted.margin(features)[:, 0], rtol=1e-5, atol=1e-5 * size)
     assert np.sqrt(np.mean((answers - data.target) ** 2)) < 0.15 * data.target.std()
+
+
+def test_a_net_is_trained_without_what_compiles() -> None:
+    """torch's optimizers import torch._dynamo, 1.8 s of a budget of 20."""
+    program = """
+import sys
+import numpy as np
+from deepseek.train.candidates import FitData
+from deepseek.train.candidates.perceptron import PerceptronModel
+
+features, no = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32), (0, 0)
+data = FitData(features, np.arange(60) % 2, np.ones(60), "binary", 2, ("numeric",) * 2, no, no)
+PerceptronModel().fit(data, {**PerceptronModel().defaults(data), "epochs": 1}, seed=0)
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_eager_steps_are_those_of_adamw() -> None:
+    torch = pytest.importorskip("torch")
+    from deepseek.train.loop.optimizer import EagerAdamW
+
+    weights = [torch.nn.Parameter(torch.linspace(-1, 1, 12).reshape(3, 4)) for _ in range(2)]
+    optimizers = (
+        EagerAdamW([weights[0]], lr=0.1, weight_decay=0.2),
+        torch.optim.AdamW([weights[1]], lr=0.1, weight_decay=0.2, fused=True),
+    )
+    for step in range(5):
+        for weight, optimizer in zip(weights, optimizers, strict=True):
+            optimizer.zero_grad()
+            (weight.square() * (1 + step)).sum().backward()
+            optimizer.step()
+    assert torch.equal(*weights)
+    assert weights[0].abs().max() < 1

@@ -18,11 +18,12 @@ from deepseek.automl.cluster.fitter import Fold
 from deepseek.automl.cluster.folds import RayFolds
 from deepseek.automl.cluster.workers import Workers
 from deepseek.automl.search import Budget, Search, for_data
-from deepseek.automl.trial import Trial
+from deepseek.automl.trial import FINISH_BYTE_S, FIT_MARGIN, Reach, Trial
 from deepseek.contracts import Float32, Float64, JsonObject
 from deepseek.errors import InputError
 from deepseek.nn.model import MarginScale, Model, Part, log_odds, smooth_probabilities
 from deepseek.train.candidates import Candidate, FitData, FittedCandidate, Params
+from deepseek.train.candidates.boosting import MIN_MANY_MARGINS, HistGradientBoosting
 from deepseek.train.tabular.calibrate import Calibration, fit_calibration, identity_calibration
 from deepseek.train.tabular.metrics import MetricInfo, stabilize_metric
 
@@ -32,7 +33,8 @@ FINISH_S = 2.5  # export, parity, figures and files of a small model; larger one
 RESERVED_FAMILIES, NEAR_SHARE = 3, 0.05
 FINISH_JUDGED_ROW_S = 1.5e-4  # figures with their intervals, by held-out row
 FINISH_ROW_S = 3e-5  # codes of levels, card and support, by development row
-FINISH_BYTE_S = 2e-7  # export, opening, explanation and packing of large forests: 7 s for one of 34 MB
+MIN_ROWS_REACH = 4_000
+START_S = 1.0  # reading, checks and preparation
 
 
 #: Fits a family for the last time: on these rows, with these settings and this seed.
@@ -74,25 +76,27 @@ def develop(
     workers: Workers | None = None,
     last_fit: LastFitter | None = None,
     yardstick_s: float = math.inf,
+    budget_s: float = math.inf,
 ) -> DevelopedModel:
     """Search within the budget, then build the model of the best blend. `refit_on_held`: False keeps it to the rows to
     fit on of the only fold, so that its outputs on the held-out rows are those of the model that is shipped.
     `num_rows`: of another fit behind that one, by refit_on(), for which the budget keeps room. `races`: far families
     end on their first folds. `orders_levels`: each fold orders the codes of `data` by the target of its own rows.
     `workers`: of a cluster, which fit the folds. `last_fit`: what is shipped, where that is not the family itself.
-    `yardstick_s`: CPU seconds that the yardstick may take in all, by its guess; it gets fewer rounds then."""
+    `yardstick_s`: CPU seconds that the yardstick may take in all, by its guess; it gets small trees then. `budget_s`:
+    what it may leave out by guesses (_reach)."""
     fitter = None if workers is None else RayFolds(data, folds, seed, workers, orders_levels=orders_levels)
     if not refit_on_held and len(folds) != 1:
         raise InputError(
             f"there are {len(folds)} folds", expected="one fold where nothing is refitted", fix="give validation rows"
         )
     fit_data = data if refit_on_held else data.rows(folds[0][0])
-    # a refit sees more rows than a fold did
-    growth = (len(fit_data.target) + (num_rows or 0)) / len(folds[0][0])
+    growth = (len(fit_data.target) + (num_rows or 0)) / len(folds[0][0])  # a refit sees more rows than a fold did
     search = Search(
         data, folds, metric, seed, candidates, races, orders_levels=orders_levels, fitter=fitter,
         yardstick_s=yardstick_s / (len(folds) + growth),
     )  # fmt: skip
+    search = replace(search, reach=_reach(search, growth, budget_s))  # by what the yardstick may take
     trials = _run_search(search, fitter, budget, growth, num_trials=num_trials, progress=progress)
     held_out = data.rows(search.held_out)
     scale: MarginScale = "target units" if data.task == "regression" else "log-odds"
@@ -108,13 +112,23 @@ def develop(
     model, output = _calibrate_and_refit(data, blend, held_out, labels, refit, seed)
     first = trials[0]
     plain = replace(first, slope=1.0, margin=first.margin / first.slope)  # with its own settings and nothing else
-    baseline_output = probabilities_of(held_out, plain.margin)
     if not refit_on_held:
         output = model.score(held_out.features).output.astype(np.float64)
     return DevelopedModel(
-        model, _baseline_scorer(held_out, first, refit(first)), tuple(trials), blend, held_out, output, baseline_output,
-        search.held_out, tuple(search.ended),
+        model, _baseline_scorer(held_out, first, refit(first)), tuple(trials), blend, held_out, output,
+        probabilities_of(held_out, plain.margin), search.held_out, tuple(search.ended),
     )  # fmt: skip
+
+
+def _reach(search: Search, growth: float, budget_s: float) -> Reach | None:
+    """Which families a budget can hold by guesses, where the folds and the yardstick depend on it anyway: of many rows,
+    and of many classes. Else a run is repeated by its number of trials alone."""
+    data, num_judged = search.data, len(search.held_out)
+    is_dear = data.num_margins >= MIN_MANY_MARGINS and HistGradientBoosting().cost_s(data) > search.yardstick_s
+    if len(data.target) < MIN_ROWS_REACH and not is_dear:
+        return None
+    rows_s = FINISH_ROW_S * len(data.target) + FINISH_JUDGED_ROW_S * num_judged
+    return Reach(budget_s, growth, START_S + FINISH_S + rows_s)
 
 
 def _run_search(
@@ -151,7 +165,7 @@ def finish_s(trials: Sequence[Trial], num_rows: int, num_judged: int, growth: fl
     fits_s = sum(trial.refit_s for trial in near[:RESERVED_FAMILIES]) + trials[0].refit_s
     size_bytes = leader.size_bytes * leader.refit_s / max(leader.fit_s, 1e-9)
     rows_s = FINISH_ROW_S * num_rows + FINISH_JUDGED_ROW_S * num_judged
-    return FINISH_S + rows_s + 1.25 * growth * fits_s + FINISH_BYTE_S * growth * size_bytes
+    return FINISH_S + rows_s + FIT_MARGIN * growth * fits_s + FINISH_BYTE_S * growth * size_bytes
 
 
 def fit_here(family: Candidate, data: FitData, params: Params, seed: int) -> FittedCandidate:

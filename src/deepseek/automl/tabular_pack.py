@@ -140,7 +140,7 @@ def _measure_test_rows(
     figures = measure_pair(run.task, test.target, output, baseline_output, test.weight, seed=run.options.seed)
     first = developed.trials[0]
     rounds = first.params.get("max_iter")
-    how = "with its defaults" if rounds is None else f"of {rounds} rounds"
+    how = "with its defaults" if rounds is None else f"of {rounds} rounds of small trees"
     name = f"{BASELINE_TITLES.get(first.family, first.family)} {how}, the same rows"
     return TestFigures(test.target, output, test.weight, figures, name)
 

@@ -44,7 +44,7 @@ MAX_BOOSTED_SHARE, MIN_ROWS_ONE_FOLD = 0.25, 4_000
 DEAR_FOLD_S, MAX_SHARE_OF_FEW_ROWS, MIN_FOLDS = 1.0, 0.5, 3
 #: Of the budget, what the yardstick may take on all folds and in its last fit, by its guess: of 15,000 rows of 26
 #: classes a run took 35 of 20 s, and nothing else was tried.
-MAX_YARDSTICK_SHARE = 0.3
+MAX_YARDSTICK_SHARE = 0.2
 FIRST_BOOSTED = ("hist_gradient_boosting", "xgboost")
 
 
@@ -216,6 +216,7 @@ class TabularRun:
             refit_on_held=refit_on_held, num_rows=self.data.table.num_rows if self.refits else None,
             races=options.candidates is None, orders_levels=self.orders_levels, workers=self.workers,
             last_fit=self.last_fit(has_test_rows=True), yardstick_s=MAX_YARDSTICK_SHARE * options.budget_s,
+            budget_s=options.budget_s,
         )  # fmt: skip
 
     def _trial_progress(self) -> Callable[[Trial], None]:

@@ -9,13 +9,12 @@ thread. What the workers' CPUs took counts against the budget; what a worker too
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NoReturn
 
-from deepseek.automl.cluster.fitter import Fold, FoldRows, fit_fold
+from deepseek.automl.cluster.fitter import Fold, FoldRows, fit_fold, import_needs
 from deepseek.automl.cluster.workers import MAX_RETRIES, Workers, get_results
 from deepseek.train.candidates import Candidate, FitData, FittedCandidate, Params
 
@@ -97,8 +96,7 @@ def _fit_on_worker(
     orders_levels: bool = False,
 ) -> _WorkerFit:
     """In a worker: fit one fold, and say what CPU that took."""
-    for module in family.needs:  # seconds that would count as the fit's
-        importlib.import_module(module)
+    import_needs(family)
     start_s = time.process_time()
     rows = _OneThread(**{each.name: getattr(data, each.name) for each in fields(FitData)})
     fitted = fit_fold(FoldRows(rows, folds, orders_levels), family, params, fold, seed)

@@ -93,6 +93,7 @@ class FittedCandidate:
     cut: Callable[[int], FittedCandidate] | None = (
         None  # the same model after another number of rounds, at most those grown
     )
+    cut_trees: Callable[[float], FittedCandidate] | None = None  # with a share of them; of forests
 
 
 class Candidate(Protocol):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 
-from deepseek.contracts import Float32, Float64
+from deepseek.contracts import Float32, Float64, Task
 from deepseek.extras import need
 from deepseek.nn.model import PartWeights
 from deepseek.train.candidates.base import FitData, FittedCandidate, Params
@@ -20,6 +21,7 @@ LARGE_ROWS = (
 #: A refit of many rows grows so many times the trees of a trial: votes get finer, which ranks the rows that few trees
 #: suspect, and more trees never overfit (Breiman 2001, theorem 1.2). Trials need no such precision.
 REFIT_TREE_FACTOR = 2.5
+MIN_TREES = 30
 BYTES_PER_NODE = (
     20,
     44,
@@ -83,21 +85,31 @@ class Forest:
             **arguments,
         )
         model.fit(data.features, data.target, sample_weight=data.weight)
-        task, num_margins = data.task, data.num_margins  # what is fitted keeps no rows
         model.n_jobs = 1  # threads add votes in any order, which changes the last bits from run to run
+        return _fitted_forest(model, params, data.task, data.num_margins, growth)
 
-        def margin(features: Float32) -> Float64:
-            if task == "regression":
-                return np.asarray(model.predict(features), np.float64)[:, None]
-            shares = np.asarray(model.predict_proba(features), np.float64)
-            return shares[:, 1:] if task == "binary" else shares
 
-        def weights() -> list[PartWeights]:
-            return [from_forest(model, num_margins=num_margins)]
+def _fitted_forest(model: Any, params: Params, task: Task, num_margins: int, growth: float) -> FittedCandidate:
+    """What a forest of scikit-learn says. It keeps no rows."""
 
-        trees = [tree.tree_ for tree in model.estimators_]
-        mixed = num_margins > 1 and any((tree.impurity[tree.children_left == -1] > 0).any() for tree in trees)
-        size = BYTES_PER_NODE[mixed] * sum(tree.node_count for tree in trees)
-        return FittedCandidate(
-            margin, weights, params, is_share=task != "regression", refit_cost=growth, size_bytes=size
-        )
+    def margin(features: Float32) -> Float64:
+        if task == "regression":
+            return np.asarray(model.predict(features), np.float64)[:, None]
+        shares = np.asarray(model.predict_proba(features), np.float64)
+        return shares[:, 1:] if task == "binary" else shares
+
+    def weights() -> list[PartWeights]:
+        return [from_forest(model, num_margins=num_margins)]
+
+    def cut_trees(share: float) -> FittedCandidate:
+        lighter = copy.copy(model)
+        lighter.estimators_ = model.estimators_[: max(MIN_TREES, round(share * len(model.estimators_)))]
+        lighter.n_estimators = len(lighter.estimators_)
+        return _fitted_forest(lighter, {**params, "n_estimators": lighter.n_estimators}, task, num_margins, growth)
+
+    trees = [tree.tree_ for tree in model.estimators_]
+    mixed = num_margins > 1 and any((tree.impurity[tree.children_left == -1] > 0).any() for tree in trees)
+    size = BYTES_PER_NODE[mixed] * sum(tree.node_count for tree in trees)
+    return FittedCandidate(
+        margin, weights, params, is_share=task != "regression", refit_cost=growth, size_bytes=size, cut_trees=cut_trees
+    )

@@ -71,6 +71,7 @@ class PerceptronModel:
         torch.set_num_threads(1)  # the products are small; more threads cost time and make sums differ
         torch.manual_seed(seed)
         from deepseek.train import ArrayStream, TrainConfig, fit
+        from deepseek.train.loop.optimizer import EagerAdamW
 
         mean, scale = _target_scale(data)
         model = _build_mlp(data, params)
@@ -80,8 +81,11 @@ class PerceptronModel:
         )
         order = torch.Generator().manual_seed(seed)
         stream = ArrayStream((inputs, targets, weight), self._batch_size(data), order)
-        config = TrainConfig(params["epochs"], params["lr"], params["weight_decay"], seed=seed)
-        fit(model, stream, config, loss=_weighted_loss(data.task), progress=False)
+        config = TrainConfig(params["epochs"], params["lr"], params["weight_decay"], schedule="cosine", seed=seed)
+        fit(
+            model, stream, config, loss=_weighted_loss(data.task), progress=False,
+            optimizer=lambda weights: EagerAdamW(weights, config.lr, config.weight_decay),
+        )  # fmt: skip
         members = model.members(data.features, target_scale=scale, target_mean=mean)
 
         def margin(features: Float32) -> Float64:
