@@ -62,13 +62,16 @@ trust_one_authority()
 import deepseek  # noqa: E402  before onnxruntime: it forbids the libraries of the tests to report to their makers
 
 #: Files that take longest, the longest first: one that began last would keep one worker busy while the others wait.
+#: The first one, and later that of the monitor, compile what others then read from numba's cache: three workers that
+#: came to it at once compiled it three times.
 LONGEST = (
+    "features/test_features_parity.py",
     "compress/test_compress_search.py", "automl/test_automl_samples.py", "cli/test_cli_outputs.py",
     "train/distributed/test_launch.py", "test_plugins_contract.py", "automl/test_automl_search.py",
     "train/distributed/test_data_parallel.py", "automl/test_automl_splits.py", "automl/test_automl_rules.py",
     "test_docs.py", "test_readme.py", "serve/test_coalesce_server.py", "automl/comparison/test_compare.py",
     "cli/test_cli_compress.py", "bundle/test_bundle_kill.py", "serve/repository/test_folder.py",
-    "serve/models/test_graph.py",
+    "serve/models/test_graph.py", "serve/scoring/test_monitor.py",
     "serve/test_server.py", "engines/text/test_text_torch.py", "automl/test_automl_ship.py",
     "train/test_train_pipeline.py", "train/test_train_resume.py", "serve/test_console_page.py",
     "serve/models/test_explanations.py", "serve/openai/test_generation.py", "serve/http/test_group.py",

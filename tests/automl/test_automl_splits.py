@@ -47,6 +47,7 @@ def test_no_household_is_both_learned_from_and_judged_by() -> None:
     assert "household" not in [c.name for c in run.preprocessor.columns]
 
 
+@pytest.mark.slow
 def test_a_group_column_need_not_be_given_when_answers_are_asked(quick_ship: Ship) -> None:
     from deepseek.engines import Runtime
 

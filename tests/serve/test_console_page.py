@@ -167,6 +167,7 @@ def test_requests_and_errors_are_counted_as_they_come(open_console: OpenPage, cl
     says(opened, "#answer", "requests/s, p99 of predictions")
 
 
+@pytest.mark.slow
 def test_the_language_stays_and_the_plot_follows_it(open_console: OpenPage) -> None:
     opened = open_console()
     explain(opened)

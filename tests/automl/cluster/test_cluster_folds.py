@@ -81,6 +81,7 @@ def test_trials_are_those_of_one_process_however_many_workers_fit(num_workers: i
     assert not elsewhere.done  # nothing was begun for a turn that does not come
 
 
+@pytest.mark.slow
 def test_families_that_wait_behind_their_first_fold_go_on_with_the_others() -> None:
     """One fold of six holds the rows of a race, so families are looked at on it; no worker fits it once more."""
     elsewhere = Elsewhere(fit_data(960), folds_of(960, 6), 30)

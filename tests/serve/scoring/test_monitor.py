@@ -226,7 +226,7 @@ def test_figures_that_are_read_in_another_thread_count_each_event_once(
 
     def look() -> None:
         try:
-            while not stopping.is_set():
+            while not stopping.wait(0.0005):  # it leaves the interpreter to the other thread
                 scorer.monitor.figures()
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is shown
             errors.append(error)
