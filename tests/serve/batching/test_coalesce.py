@@ -49,12 +49,13 @@ def test_an_urgent_request_makes_those_urgent_that_it_joins() -> None:
 
 
 def test_what_is_computed_already_takes_others_in_whatever_their_priority() -> None:
-    engine = Engine(delay_s=0.05)
+    engine = Engine(delay_s=0.3)  # long enough for a busy machine to ask again meanwhile
 
     async def work() -> tuple[float, float]:
         asking = Coalescing(engine)
         _, first = asking.put(1)
-        await asyncio.sleep(0.01)
+        while not engine.batches:
+            await asyncio.sleep(0.001)
         job, second = asking.put(1, priority=0)
         assert await asyncio.gather(first, second) == [[2], [2]]
         assert asking.settled()
