@@ -94,6 +94,6 @@ def copies_claim(what: str) -> dict[str, Any]:
     )
     copies = num_bytes / sum(param.nbytes for param in model.parameters())
     return claim(
-        "state_copies", ours=round(copies, 2), unit="times the parameters", op="<=", bar=2.5,
-        note=f"{what}, slow means included; {copies:.4f} with biases, which keep full precision",
+        "state_copies", ours=copies, unit="times the parameters", op="<=", bar=2.5,
+        note=f"{what}, slow means included; biases keep full precision",
     )  # fmt: skip

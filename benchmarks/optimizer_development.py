@@ -4,6 +4,8 @@
     python benchmarks/optimizer_development.py --out rows.jsonl --set weight_decay=0.1   # another value
     python benchmarks/optimizer_development.py --out rows.jsonl --know-length            # as train/ has it
     python benchmarks/optimizer_development.py --out rows.jsonl --set BOUND_RATIO=2.0 --tasks table_b4 digits_b8
+    python benchmarks/optimizer_development.py --out rows.jsonl --set state_dtype='"bfloat16"' MAX_TENSOR_ELEMENTS=-1 \\
+        MAX_SIDE_LENGTH=1     # every tensor's moments in bfloat16: none is small, none has eigenbases
 
 A name in capitals is a constant of deepseek/optimizers/config.py, another one an argument of the class. Scores are
 losses on held-out data at the end of a task's budget. The ratio is against the best of AdamW at RIVAL_RATES, each
@@ -29,10 +31,10 @@ import torch
 from optimizer_development_tasks import DEVELOPMENT, DevelopmentTask
 from torch import Generator
 
-from deepseek.optimizers import AdaptiveOptimizer, adaptive, config, directions, kronecker, schedules
+from deepseek.optimizers import AdaptiveOptimizer, adaptive, config, directions, kronecker, schedules, stacks
 
 RIVAL_RATES = (1e-3, 3e-3, 1e-2)
-MODULES = (config, adaptive, directions, kronecker, schedules)
+MODULES = (config, adaptive, directions, kronecker, schedules, stacks)
 Make = Callable[[Any], torch.optim.Optimizer]
 
 

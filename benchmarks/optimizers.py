@@ -242,12 +242,8 @@ def known_length_cost(plan: Plan) -> Claims:
 
 def low_precision_cost(plan: Plan) -> Claims:
     """The same with moments in bfloat16, and what they take beside the parameters, slow means included."""
-    name, what, num_rounds = (
-        "step_cost_bf16_state",
-        "24 layers 1024 x 1024, state_dtype=bfloat16",
-        5 if plan.quick else 15,
-    )
-    cost = cost_claim(name, what, large_net(), 1.3, num_rounds, state_dtype=torch.bfloat16)
+    what, num_rounds = "24 layers 1024 x 1024, state_dtype=bfloat16", 5 if plan.quick else 15
+    cost = cost_claim("step_cost_bf16_state", what, large_net(), 1.3, num_rounds, state_dtype=torch.bfloat16)
     return [cost, copies_claim(what)]
 
 

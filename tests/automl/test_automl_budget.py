@@ -127,10 +127,10 @@ def test_an_import_does_not_count_as_the_first_fit(tmp_path: Path, monkeypatch: 
     assert slow.was_imported == [True]
 
 
-@pytest.mark.parametrize(("num_folds", "total_s"), [(5, 1e6), (1, 1e6)])
-def test_there_is_room_for_the_last_fit_of_a_family_before_it_is_tried(num_folds: int, total_s: float) -> None:
+@pytest.mark.parametrize("num_folds", [5, 1])
+def test_there_is_room_for_the_last_fit_of_a_family_before_it_is_tried(num_folds: int) -> None:
     """Where nets led, their last fit took as much again as their trial: 115 to 131 % of the budget."""
-    data, folds = rows_of(2, 1_000), fifths_of(1_000)[:num_folds]
+    data, folds, total_s = rows_of(2, 1_000), fifths_of(1_000)[:num_folds], 1e6
     families = (family(BASELINE), Slow("slow", 0.1))
 
     def reserve(trials: Sequence[Trial]) -> float:

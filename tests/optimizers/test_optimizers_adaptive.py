@@ -423,11 +423,12 @@ def test_other_precisions_train(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.slow
-def test_it_runs_compiled_and_gives_the_same() -> None:
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_it_runs_compiled_and_gives_the_same(dtype: torch.dtype | None) -> None:
     def run(wrap: Callable[[Any], Any]) -> list[Tensor]:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(600, 600, bias=False))  # the plain path: no eigenbases
-        optimizer = AdaptiveOptimizer(model.parameters())
+        optimizer = AdaptiveOptimizer(model.parameters(), state_dtype=dtype)
         step = wrap(optimizer.step)
         for number in range(5):
             x = torch.randn(8, 600, generator=torch.Generator().manual_seed(number))
@@ -437,7 +438,10 @@ def test_it_runs_compiled_and_gives_the_same() -> None:
         return weights(model)
 
     plain, compiled = run(lambda step: step), run(lambda step: torch.compile(step, backend="aot_eager"))
-    torch.testing.assert_close(plain, compiled, rtol=1e-4, atol=1e-5)
+    if dtype is None:
+        torch.testing.assert_close(plain, compiled, rtol=1e-4, atol=1e-5)
+    # A moment may be rounded to the other neighbor of bfloat16 here and there; steps are some thousandths.
+    assert float((plain[0] - compiled[0]).abs().mean()) < 1e-6
 
 
 def test_regularisation_follows_the_gap() -> None:

@@ -33,7 +33,7 @@ FINISH_S = 2.5  # export, parity, figures and files of a small model; larger one
 RESERVED_FAMILIES, NEAR_SHARE = 3, 0.05
 FINISH_JUDGED_ROW_S = 1.5e-4  # figures with their intervals, by held-out row
 FINISH_ROW_S = 3e-5  # codes of levels, card and support, by development row
-MIN_ROWS_REACH = 4_000
+MIN_ROWS_REACH = 4_000  # from where the budget decides on folds, too
 START_S = 1.0  # reading, checks and preparation
 
 

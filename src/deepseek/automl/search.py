@@ -2,12 +2,12 @@
 
 The order of trials depends on the data, the seed and the losses so far, never on the clock: a budget in seconds decides
 how many trials there are and, by guesses alone, which families it can hold, so a run can be repeated exactly by that
-number and the same budget. First every family with its defaults,
-cheapest first; then optuna's TPE (Bergstra et al. 2011) within the families that lead. A family whose trials are dear
-waits until as much was spent on the others, by guesses from the shape of the data: whenever the budget ends, the cheap
-families have been tuned, and little of it is left over. A family that is far behind on its first folds ends there:
-forests and neural nets, which cost most, are seldom worth the others where they are. Where one fold of several is
-enough to look at a family, all that are not dear are looked at first, and go on in the order of their losses.
+number and the same budget. First every family with its defaults, cheapest first; then optuna's TPE (Bergstra et al.
+2011) within the families that lead. A family whose trials are dear waits until as much was spent on the others, by
+guesses from the shape of the data: whenever the budget ends, the cheap families have been tuned, and little of it is
+left over. A family that is far behind on its first folds ends there: forests and neural nets, which cost most, are
+seldom worth the others where they are. Where one fold of several is enough to look at a family, all that are not dear
+are looked at first, and go on in the order of their losses.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,13 +190,16 @@ class Search:
 
     def _defaults(self, family: Candidate) -> Params:
         """What a family is tried with first: the yardstick with small trees where its defaults are too dear."""
-        if isinstance(family, HistGradientBoosting) and family.name == baseline_name(self.data):
+        if self._is_boosted_yardstick(family):
             return family.affordable(self.data, self.yardstick_s)
         return family.defaults(self.data)
 
+    def _is_boosted_yardstick(self, family: Candidate) -> TypeGuard[HistGradientBoosting]:
+        return isinstance(family, HistGradientBoosting) and family.name == baseline_name(self.data)
+
     def _guess_s(self, family: Candidate) -> float:
         """CPU seconds that a fit by these should take."""
-        if isinstance(family, HistGradientBoosting) and family.name == baseline_name(self.data):
+        if self._is_boosted_yardstick(family):
             return family.affordable_cost_s(self.data, self.yardstick_s)
         return family.cost_s(self.data)
 

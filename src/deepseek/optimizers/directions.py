@@ -166,7 +166,7 @@ def apply_directions(part: ParameterSlice, keeps: Tensor, rates: Tensor) -> None
         param = part.params[place]
         for _, (pieces, steps) in cache_sized_pieces([param], [unit.state["direction"].view(param.shape)]):
             for piece, step in zip(pieces, steps, strict=True):
-                piece.mul_(keep_of[place]).addcmul_(step, rate_of[place], value=-1)
+                piece.mul_(keep_of[place]).addcmul_(step.to(piece.dtype), rate_of[place], value=-1)
 
 
 def cache_sized_pieces(*lists: list[Tensor]) -> Iterator[tuple[list[int], tuple[list[Tensor], ...]]]:

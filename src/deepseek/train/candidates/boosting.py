@@ -160,8 +160,8 @@ SMALL_TREES_SHARE = 0.5  # of what a tree takes by the defaults
 
 
 class HistGradientBoosting:
-    """scikit-learn's model with its own defaults, or with the rounds that a short budget allows: what any result must
-    not fall below on the rows that judge."""
+    """scikit-learn's model with its own defaults, or with the small trees that a short budget allows: what any result
+    must not fall below on the rows that judge."""
 
     name = "hist_gradient_boosting"
     needs: tuple[str, ...] = ("sklearn",)

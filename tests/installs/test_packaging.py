@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 import deepseek
 from deepseek.extras import ROOMS
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def brought_by(extra: str) -> set[str]:
