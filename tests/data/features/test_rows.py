@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 import timeit
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -15,6 +17,10 @@ from deepseek.data.features.rows import MIN_COLUMNWISE_ROWS
 
 RNG = np.random.default_rng(0)
 N = 400
+
+
+def copy_by_json(records: object) -> object:
+    return json.loads(json.dumps(records))
 
 
 def numeric() -> Preprocessor:
@@ -33,12 +39,18 @@ def mixed() -> Preprocessor:
 
 
 @pytest.mark.parametrize("make", [numeric, mixed])
-def test_one_row_takes_less_than_50_us(make: object) -> None:
+def test_one_row_costs_little_beside_its_json(make: object) -> None:
+    """.4 and .8 of it on a quiet machine, 10 us; in turn, by CPU time: others count little."""
     prepared = make()  # type: ignore[operator]
     assert len(prepared.columns) in (15, 30)
     record = [prepared.example()]
-    best_s = min(timeit.repeat(lambda: prepared.rows(record), number=200, repeat=30)) / 200
-    assert best_s < 50e-6
+
+    def seconds(work: Callable[[], object]) -> float:
+        return timeit.timeit(work, number=200, timer=time.thread_time)
+
+    in_turn = [(seconds(lambda: prepared.rows(record)), seconds(lambda: copy_by_json(record))) for _ in range(20)]
+    row_s, json_s = (min(each) for each in zip(*in_turn, strict=True))
+    assert row_s < 3 * json_s
 
 
 def test_many_rows_cost_less_each_than_one() -> None:
