@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.utils import counters
 from torch.optim import lr_scheduler
 
 from deepseek.errors import InputError
@@ -442,6 +443,29 @@ def test_it_runs_compiled_and_gives_the_same(dtype: torch.dtype | None) -> None:
         torch.testing.assert_close(plain, compiled, rtol=1e-4, atol=1e-5)
     # A moment may be rounded to the other neighbor of bfloat16 here and there; steps are some thousandths.
     assert float((plain[0] - compiled[0]).abs().mean()) < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("total_steps", [None, 60])
+def test_a_compiled_step_is_compiled_once_for_all_counts_of_steps(total_steps: int | None) -> None:
+    def run(wrap: Callable[[Any], Any]) -> tuple[list[Tensor], list[int]]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(600, 600), nn.ReLU(), nn.Linear(600, 8), nn.ReLU(), nn.Linear(8, 1)).double()
+        optimizer = AdaptiveOptimizer(model.parameters(), total_steps=total_steps)
+        step, num_graphs = wrap(optimizer.step), []
+        for number in range(49):
+            x = torch.randn(8, 600, generator=torch.Generator().manual_seed(number)).double()
+            optimizer.zero_grad()
+            (model(x) - x[:, :1]).square().mean().backward()
+            step()
+            num_graphs.append(counters["stats"]["unique_graphs"])
+        return weights(model), num_graphs
+
+    counters.clear()
+    plain, _ = run(lambda step: step)
+    compiled, num_graphs = run(lambda step: torch.compile(step, backend="eager"))
+    torch.testing.assert_close(plain, compiled)
+    assert 0 < num_graphs[CLIP_FROM_STEP + 2] == num_graphs[-1]
 
 
 def test_regularisation_follows_the_gap() -> None:

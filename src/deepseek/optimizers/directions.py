@@ -46,6 +46,8 @@ from deepseek.optimizers.slices import ParameterSlice
 from deepseek.optimizers.stacks import Pool, Unit, split_row
 
 
+# Counts of steps are keys here: each would be compiled for itself.
+@torch.compiler.disable(recursive=False)  # type: ignore[untyped-decorator, no-untyped-call]
 def update_directions(part: ParameterSlice, clip: float) -> list[Tensor]:
     """Where each parameter should go, kept in state["direction"]. `clip` scales the gradients. Returns the length of
     each direction, of what this rank holds of it."""
@@ -77,6 +79,7 @@ def update_directions(part: ParameterSlice, clip: float) -> list[Tensor]:
     return [lengths[place] for place in range(len(states))]
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # eigh is not compiled in any case
 def update_stacked_directions(
     step: int, grads: list[Tensor], units: list[Unit], row: ParameterState, clip: float, betas: tuple[float, float]
 ) -> None:
@@ -171,8 +174,9 @@ def apply_directions(part: ParameterSlice, keeps: Tensor, rates: Tensor) -> None
 
 def cache_sized_pieces(*lists: list[Tensor]) -> Iterator[tuple[list[int], tuple[list[Tensor], ...]]]:
     """Lists of tensors side by side with the number of each in its list, all at once; on a CPU in pieces that stay in
-    its cache from one operation to the next, which is worth more than half of the time of a large model's step."""
-    if lists[0] and lists[0][0].device.type != "cpu":
+    its cache from one operation to the next, which is worth more than half of the time of a large model's step. What is
+    compiled has them whole: each piece would be operations of its own."""
+    if torch.compiler.is_compiling() or (lists[0] and lists[0][0].device.type != "cpu"):
         yield list(range(len(lists[0]))), lists
         return
     most = PIECE_ELEMENTS if len(lists) > 2 else 4 * PIECE_ELEMENTS

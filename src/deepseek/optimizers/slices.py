@@ -132,6 +132,7 @@ class Slices:
     def __init__(self) -> None:
         self._layouts: dict[int, Layout] = {}
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # plain numbers and lists
     def of(
         self, index: int, group: ParameterGroup, states: MutableMapping[Tensor, ParameterState]
     ) -> ParameterSlice | None:
