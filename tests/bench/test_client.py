@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from deepseek.bench import BenchRequest
-from deepseek.bench.client import LoadClient, LoadPlan
+from deepseek.bench.client import RECONNECT_PAUSE_S, LoadClient, LoadPlan
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 REQUEST = BenchRequest("http://127.0.0.1/p", (b"{}",)).requests()
@@ -103,6 +103,30 @@ def test_a_connection_that_closes_after_its_answer_is_made_again() -> None:
     client = closed_load(answering(closing, close=True), num_counted=2)
     assert set(client.statuses) == {200}
     assert client.statuses[200] > 1
+
+
+@pytest.mark.parametrize("is_connecting", [False, True])
+def test_a_connection_that_is_about_to_be_made_again_when_the_load_ends_does_not_stay(is_connecting: bool) -> None:
+    async def run() -> int:
+        num_open = 0
+
+        async def kept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal num_open
+            num_open += 1
+            await reader.read()
+            num_open -= 1
+            writer.close()
+
+        server = await asyncio.start_server(kept, "127.0.0.1", 0)
+        client = LoadClient(LoadPlan("127.0.0.1", server.sockets[0].getsockname()[1], REQUEST, 1, 1.0, 0.0, None))
+        client._start_reconnecting()
+        await asyncio.sleep(RECONNECT_PAUSE_S if is_connecting else 0)
+        client.close()
+        await asyncio.sleep(5 * RECONNECT_PAUSE_S)
+        server.close()
+        return num_open
+
+    assert asyncio.run(run()) == 0
 
 
 def test_a_connection_that_breaks_counts_its_request_as_lost() -> None:

@@ -72,8 +72,10 @@ class LoadClient:
         return report
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and make no more of them."""
         self._closing = True
+        for task in list(self._tasks):
+            task.cancel()  # what it is connecting would be nobody's, and stay open
         for connection in list(self._connections):
             connection.close()
 
