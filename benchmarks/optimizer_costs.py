@@ -22,7 +22,7 @@ from deepseek.optimizers.config import SLOW_FROM_STEP
 from deepseek.optimizers.directions import make_slow_directions
 
 
-def large_net() -> nn.Module:
+def large_net() -> nn.Sequential:
     return nn.Sequential(*(nn.Linear(1024, 1024) for _ in range(24)))
 
 
@@ -34,6 +34,8 @@ def cost_claim(
     num_rounds: int,
     total_steps: int | None = None,
     state_dtype: torch.dtype | None = None,
+    *,
+    is_compiled: bool = False,
 ) -> dict[str, Any]:
     """Both optimizers are past their dear first steps, and each tensor has all the state that a long training gives it.
     Gradients are noise, of four steps in turn: at one gradient for ever the rate would rise until all bounds cut it."""
@@ -46,19 +48,22 @@ def cost_claim(
     ):
         params = list(copy.deepcopy(model).parameters())
         contenders.append((params, make(params)))
+    steps = [optimizer.step for _, optimizer in contenders]
+    if is_compiled:
+        steps[0] = torch.compile(steps[0])
     num_params = sum(param.numel() for param in model.parameters())
     drawn = [[0.01 * torch.randn(p.shape, generator=generator) for p in model.parameters()] for _ in range(2)]
     grads = drawn + [[-grad for grad in each] for each in drawn]
 
     def take_steps(place: int, count: int) -> float:
         """Milliseconds of CPU time of a step."""
-        params, optimizer = contenders[place]
+        params, _ = contenders[place]
         took = 0.0
         for number in range(count):
             for param, grad in zip(params, grads[number % len(grads)], strict=True):
                 param.grad = grad
             start = time.process_time()
-            optimizer.step()
+            steps[place]()
             took += time.process_time() - start
         return 1e3 * took / count
 

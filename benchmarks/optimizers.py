@@ -247,6 +247,14 @@ def low_precision_cost(plan: Plan) -> Claims:
     return [cost, copies_claim(what)]
 
 
+def compiled_cost(plan: Plan) -> Claims:
+    """A step under torch.compile beside a plain one, each against AdamW's plain step: four layers of 1024 x 1024."""
+    what, num_rounds = "4 layers 1024 x 1024, total_steps given", 5 if plan.quick else 15
+    model = large_net()[:4]
+    plain = cost_claim("step_cost_not_compiled", what, model, None, num_rounds, total_steps=10**6)
+    return [plain, cost_claim("step_cost_compiled", what, model, None, num_rounds, total_steps=10**6, is_compiled=True)]
+
+
 def small_cost(plan: Plan) -> Claims:
     """The same of a small net on a CPU: many small tensors, most of them with eigenbases."""
     layers = [Layer(32, 4) for _ in range(2)]
@@ -303,6 +311,7 @@ PARTS: dict[Callable[..., Claims], tuple[str, ...]] = {
     plain_cost: ("step_cost",),
     known_length_cost: ("step_cost_known_length",),
     low_precision_cost: ("step_cost_bf16_state", "state_copies"),
+    compiled_cost: ("step_cost_not_compiled", "step_cost_compiled"),
     small_cost: ("step_cost_small_tensors",),
     steps: ("steps_to_target", "steps_tuning_tasks", "steps_report_only_tasks", *(f"steps_against_{p}" for p in PEERS)),
     final: ("final_metric",),

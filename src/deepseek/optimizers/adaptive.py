@@ -359,6 +359,7 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         ]
         return max_over_group(pairs[0] if len(pairs) == 1 else torch.stack(pairs).amax(0), self._group)
 
+    # Counts of steps are plain numbers here: each would be compiled for itself.
     @torch.compiler.disable(recursive=False)  # type: ignore[untyped-decorator, no-untyped-call]
     def _move(self, part: ParameterSlice, control: Tensor, step: int, lengths: list[Tensor]) -> None:
         """Take the directions, each within its bounds. `lengths`: of the directions, as this rank has them."""
