@@ -1,14 +1,14 @@
 """AdaptiveOptimizer with its default arguments on CIFAR-10 as JPEG: 92 % of the test photos in two hours of CPU.
 
-    python benchmarks/optimizer_photos.py [--passes 24] [--quick] [--sgd]
+    python benchmarks/optimizer_photos.py [--passes 24] [--quick] [--rival sgd|adamw | --set NAME=VALUE]
 
 The net begins as arXiv 2404.00498 describes it (section 3): patches of 2 x 2 pixels are whitened by a layer that is not
 trained, three blocks of two convolutions follow, whose filters begin as the identity, and the last layer's scores are
 divided by 9. Photos are moved by up to PAD pixels and mirrored, one square of each is hidden. The optimizer is told the
 length of the training and nothing else. Each fourth pass says how many of the 5,000 validation photos are right; the
 test photos are scored once, at the end. CPU seconds are those of this process, reading and validation included. With
---sgd the same net is trained by SGD at SGD_RATE with OneCycle instead, up to the validation photos, and nothing is
-recorded.
+--rival the same net is trained with OneCycle by SGD or AdamW instead, with --set by other constants or arguments (as in
+optimizer_development.py): up to the validation photos, and nothing is recorded.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import torch
+from optimizer_development import change_constants, parse_change
 from photo_task import Moved, accuracy, read_photos
 from result import claim, finish, options
 from torch import Tensor, nn
@@ -37,7 +39,7 @@ WIDTHS = (64, 256, 256)
 PATCH, MIN_VARIANCE, NUM_WHITENED = 2, 5e-4, 5_000  # of patches; the least variance; photos that they are taken from
 SCORE_SCALE = 1 / 9
 BATCH_SIZE, SMOOTHING, HIDDEN = 250, 0.1, 8  # rows; of the labels; side of the hidden square in pixels
-SGD_RATE = 0.2
+RIVAL_RATES = {"sgd": 0.2, "adamw": 3e-3}
 PASSES, QUICK_PASSES, VALIDATE_EVERY = 24, 1, 4
 
 
@@ -100,14 +102,21 @@ class Training:
     cpu_s: float
 
 
-def use_sgd(parameters: list[nn.Parameter], num_steps: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
-    """The rival: Nesterov's momentum, whose rate rises over a fifth of the steps and falls to 0."""
-    optimizer = torch.optim.SGD(parameters, lr=SGD_RATE, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    return optimizer, OneCycleLR(optimizer, SGD_RATE, num_steps, pct_start=0.2, cycle_momentum=False)
+def use_rival(name: str, parameters: list[nn.Parameter], num_steps: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
+    """Nesterov's momentum or AdamW, whose rate rises over a fifth of the steps and falls to 0."""
+    rate = RIVAL_RATES[name]
+    optimizer: torch.optim.Optimizer
+    if name == "sgd":
+        optimizer = torch.optim.SGD(parameters, lr=rate, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    else:
+        optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.99), weight_decay=0.05)
+    return optimizer, OneCycleLR(optimizer, rate, num_steps, pct_start=0.2, cycle_momentum=False)
 
 
-def train(num_passes: int, seed: int, *, by_sgd: bool = False) -> Training:
-    """`by_sgd`: by the rival; no test photo is scored then."""
+def train(
+    num_passes: int, seed: int, *, rival: str | None = None, arguments: Mapping[str, Any] | None = None
+) -> Training:
+    """`rival`: by that one. `arguments`: others of ours, {} for none. With either no test photo is scored."""
     began_s = time.process_time()
     torch.manual_seed(seed)
     photos = read_photos()
@@ -117,7 +126,9 @@ def train(num_passes: int, seed: int, *, by_sgd: bool = False) -> Training:
     trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
     num_steps = num_passes * len(batches)
     optimizer, scheduler = (
-        use_sgd(trained, num_steps) if by_sgd else (AdaptiveOptimizer(trained, total_steps=num_steps), None)
+        use_rival(rival, trained, num_steps)
+        if rival
+        else (AdaptiveOptimizer(trained, total_steps=num_steps, **(arguments or {})), None)
     )
     for each in range(1, num_passes + 1):
         for rows, kinds in batches:
@@ -137,7 +148,7 @@ def train(num_passes: int, seed: int, *, by_sgd: bool = False) -> Training:
                 flush=True,
             )
     net.eval()
-    if by_sgd:
+    if rival or arguments is not None:
         return Training(accuracy(net, photos.validation), math.nan, math.nan, time.process_time() - began_s)
     both = accuracy(lambda rows: net(rows) + net(rows.flip(-1)), photos.test)
     alone = accuracy(net, photos.test)
@@ -155,12 +166,15 @@ def judge(training: Training) -> list[dict[str, Any]]:
 def main() -> int:
     parser = options(__doc__, CLAIMS, quick=f"{QUICK_PASSES} passes")
     parser.add_argument("--passes", type=int, default=PASSES, help="of the training photos")
-    parser.add_argument("--sgd", action="store_true", help="train by SGD instead, and record nothing")
+    others = parser.add_mutually_exclusive_group()
+    others.add_argument("--rival", choices=RIVAL_RATES, help="train by this one, and record nothing")
+    others.add_argument("--set", nargs="+", type=parse_change, metavar="NAME=VALUE", help="and record nothing")
     args = parser.parse_args()
     torch.set_num_threads(1)
     num_passes = QUICK_PASSES if args.quick else args.passes
-    if args.sgd:
-        print(f"SGD: {train(num_passes, seed=0, by_sgd=True).validation:.4f} of the validation photos")
+    if args.rival or args.set:
+        arguments = change_constants(dict(args.set or ()))
+        print(f"{train(num_passes, 0, rival=args.rival, arguments=arguments).validation:.4f} of the validation photos")
         return 0
     return finish(NAME, judge(train(num_passes, seed=0)), not_run=[])
 
