@@ -21,6 +21,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import certifi
+import hypothesis
 import numpy as np
 import pytest
 from _pytest.doctest import DoctestModule
@@ -60,6 +61,12 @@ def trust_one_authority() -> None:
 trust_one_authority()
 
 import deepseek  # noqa: E402  before onnxruntime: it forbids the libraries of the tests to report to their makers
+
+# Its limits are of wall time (200 ms an example, 1 s to make the first ones), which a busy machine exceeds.
+hypothesis.settings.register_profile(
+    "by_no_clock", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("by_no_clock")
 
 #: Files that take longest, the longest first: one that began last would keep one worker busy while the others wait.
 #: The first one, and later that of the monitor, compile what others then read from numba's cache: three workers that

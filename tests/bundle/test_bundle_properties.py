@@ -18,7 +18,7 @@ from deepseek.bundle.sign import generate_keys
 from deepseek.errors import DeepseekError
 
 FOLDERS = itertools.count()
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_two_files_swapped_are_refused(whole: Bundle, key: Path, data: st.DataOb
             read_all(path, key)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     content=st.one_of(st.binary(max_size=60), st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace")))
 )

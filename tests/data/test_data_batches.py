@@ -105,7 +105,7 @@ CELLS = st.sampled_from(
 
 
 @given(st.lists(st.tuples(CELLS, CELLS), max_size=60), st.integers(1, 20), st.sampled_from([",", ";"]))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_csv_is_the_same_in_parts(tmp_path: Path, cells: Any, num_rows: int, separator: str) -> None:
     path = tmp_path / "t.csv"
     path.write_text("".join(separator.join(row) + "\n" for row in [("x", "y"), *cells]), encoding="utf-8")
@@ -113,7 +113,7 @@ def test_any_csv_is_the_same_in_parts(tmp_path: Path, cells: Any, num_rows: int,
 
 
 @given(st.binary(max_size=300), st.sampled_from(["t.csv", "t.parquet", "t.arrow", "t.csv.gz"]))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_refused_or_read_alike(tmp_path: Path, data: bytes, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(data)

@@ -115,7 +115,7 @@ def test_regression_answers_with_the_margin() -> None:
     assert scores.output.tolist() == scores.margin.tolist() == [[pytest.approx(13.0)]]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4))
 def test_chances_are_finite_and_sum_to_one_however_large_the_score(a: float, b: float) -> None:
     shares = softmax(np.array([[a, b]]))

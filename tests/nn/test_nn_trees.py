@@ -33,7 +33,7 @@ def by_hand(features: Float32) -> list[float]:
     return [0.5 + ((1.0 if a <= -1 else 2.0) if b <= 2 else 4.0) for a, b in features.tolist()]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arrays(np.float32, (7, 2), elements=st.sampled_from([-1.0, -0.0, 0.0, 2.0, 3.0, -2.0, 1.9999999, 2.0000002])))
 def test_a_row_on_a_threshold_goes_left(features: Float32) -> None:
     assert two_levels().margin(features)[:, 0].tolist() == by_hand(features)

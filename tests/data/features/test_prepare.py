@@ -282,7 +282,7 @@ TRAINED = [fit(MIXED), fit({name: list(values)[:2] * 20 for name, values in MIXE
 RECORDS = st.lists(st.fixed_dictionaries(STRATEGIES), min_size=1, max_size=6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(records=RECORDS, which=st.sampled_from(TRAINED))
 def test_one_row_many_rows_and_columns_give_the_same_features_bit_for_bit(
     records: list[dict[str, Any]], which: Preprocessor
@@ -301,7 +301,7 @@ def test_one_row_many_rows_and_columns_give_the_same_features_bit_for_bit(
     assert flags == {(f.row, f.column, f.what) for f in by_column.flags}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(records=RECORDS, which=st.sampled_from(TRAINED))
 def test_a_table_and_its_records_give_the_same_features_bit_for_bit(
     records: list[dict[str, Any]], which: Preprocessor
@@ -324,7 +324,7 @@ ANYTHING = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     records=st.lists(st.one_of(st.dictionaries(st.sampled_from([*MIXED, "y", "z"]), ANYTHING), ANYTHING), max_size=3),
     repeat=st.sampled_from([1, MIN_COLUMNWISE_ROWS]),
@@ -340,7 +340,7 @@ def test_hostile_records_give_features_or_a_named_error(records: list[Any], repe
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.dictionaries(
         st.text(st.characters(codec="utf-8"), min_size=1, max_size=5),

@@ -31,7 +31,7 @@ def slowly(a: list[float], b: list[float], tolerance: float) -> list[int]:
     return rows
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TIMES, TIMES, st.sampled_from([0.0, 0.25, 1.0, 100.0]))
 def test_the_nearest_is_that_of_the_slow_way(a: list[float], b: list[float], tolerance: float) -> None:
     assert align(a, b, tolerance_s=tolerance).tolist() == slowly(a, b, tolerance)
@@ -67,7 +67,7 @@ def test_with_keys_the_nearest_is_of_the_same_patient() -> None:
     assert rows.tolist() == [2, 0, -1, -1]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from("xyz")), max_size=15), st.data())
 def test_with_keys_it_is_the_same_as_key_by_key(a: list[tuple[int, str]], data: st.DataObject) -> None:
     b = data.draw(st.lists(st.tuples(st.integers(0, 9), st.sampled_from("xyz")), max_size=15))

@@ -155,7 +155,7 @@ def test_fewer_folds_than_asked_when_there_is_less() -> None:
         make_folds(table, target="y", task="binary", num_folds=1)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     classes=st.lists(st.sampled_from("aaaaabbc"), min_size=3, max_size=60),
     share=st.sampled_from([0.0, 0.1, 0.34]),

@@ -118,7 +118,7 @@ def test_a_quote_inside_a_field_is_text() -> None:
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00", exclude_categories=["Cs"]), max_size=6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=6))
 def test_text_that_the_standard_library_wrote_comes_back(rows: list[tuple[str, str]]) -> None:
     out = io.StringIO(newline="")

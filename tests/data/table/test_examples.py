@@ -64,7 +64,7 @@ def test_a_payment_within_the_last_day_is_counted() -> None:
     assert not (since_ms[~in_last_day] < 24 * 3_600_000 - 6_000).any()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 20), st.integers(0, 1)), min_size=1, max_size=30))
 def test_what_came_before_agrees_with_counting_one_by_one(payments: list[tuple[int, int, int]]) -> None:
     payments = sorted(payments, key=lambda payment: payment[1])

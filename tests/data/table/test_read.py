@@ -203,7 +203,7 @@ def test_a_parquet_file_that_was_cut_off(tmp_path: Path) -> None:
             read_table(path)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=400), suffix=st.sampled_from([".csv", ".parquet", ".arrow", ".gz", ""]))
 def test_any_bytes_give_a_table_or_a_named_error(tmp_path: Path, data: bytes, suffix: str) -> None:
     path = tmp_path / f"any{suffix}"
@@ -230,7 +230,7 @@ CELLS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.dictionaries(st.text(max_size=4), st.lists(CELLS, min_size=2, max_size=2), min_size=1, max_size=4))
 def test_any_columns_give_a_table_or_a_named_error(columns: dict[str, list[Any]]) -> None:
     for source in (columns, pd.DataFrame(columns)):

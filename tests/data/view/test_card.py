@@ -72,7 +72,7 @@ def test_the_target_is_described_too() -> None:
     assert COLUMNS["y"]["levels"] == [{"level": "False", "num_rows": 150}, {"level": "True", "num_rows": 150}]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(st.none(), st.floats(), st.integers(-3, 3)), min_size=1, max_size=40))
 def test_any_numbers_make_a_card(values: list[Any]) -> None:
     table = read_table({"x": values, "y": [0.5] * len(values)})

@@ -292,7 +292,7 @@ JSON = st.recursive(
 NAMES = "prompt messages n max_tokens stop seed temperature logprobs top_logprobs stream_options response_format echo"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(NAMES.split()), JSON, max_size=4), st.booleans())
 def test_no_body_does_more_than_be_refused(engine: LlmEngine, body: dict[str, Any], chat: bool) -> None:
     base: dict[str, Any] = {"model": "m", "messages": CHAT} if chat else {"model": "m"}

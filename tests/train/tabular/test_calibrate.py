@@ -61,7 +61,7 @@ def test_few_rows_of_a_model_that_is_right_seldom_change_it() -> None:
     assert np.mean(losses) < least + 0.0027
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(4, 60), st.floats(0.01, 50))
 def test_no_ranking_changes_whatever_the_rows(seed: int, num_rows: int, scale: float) -> None:
     rng = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xgboost
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.ensemble import (
@@ -146,7 +146,7 @@ def same_partition(a: np.ndarray, b: np.ndarray) -> bool:
     return len(pairs) == len({x for x, _ in pairs}) == len({y for _, y in pairs})
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(COLUMN)
 def test_xgboost_thresholds_on_data_values_part_the_rows_alike(column: Float32) -> None:
     features, target = column[:, None], np.arange(40) % 7.0 + (column > 0.5) * 9
@@ -160,7 +160,7 @@ def test_xgboost_thresholds_on_data_values_part_the_rows_alike(column: Float32) 
     assert same_partition(leaves_reached(from_xgboost(booster, num_margins=1), probe), wanted)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(COLUMN)
 def test_scikit_learn_thresholds_between_data_values_part_the_rows_alike(column: Float32) -> None:
     features, target = column[:, None], np.arange(40) % 7.0 + (column > 0.5) * 9

@@ -31,7 +31,7 @@ def rates(target: np.ndarray, chance: np.ndarray, weight: np.ndarray, threshold:
     return recall, alarms, weight[said & truth].sum() / flagged if flagged else 1.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_a_limit_on_false_positives_holds_and_no_other_threshold_recalls_more(seed: int, limit: float) -> None:
     target, chance, weight = rows(seed)
@@ -43,7 +43,7 @@ def test_a_limit_on_false_positives_holds_and_no_other_threshold_recalls_more(se
     assert recall >= max([r for r, f, _ in others if f <= limit], default=0.0) - 1e-12
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_a_least_recall_holds_and_no_other_threshold_alarms_less(seed: int, limit: float) -> None:
     target, chance, weight = rows(seed)
@@ -73,7 +73,7 @@ def test_a_limit_of_zero_flags_nothing_even_when_the_engine_answers_in_float32()
     assert labels.tolist() == ["no", "no", "no"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 1, width=32)), min_size=2, max_size=30), st.floats(0, 1))
 def test_the_decision_of_an_engine_keeps_the_limit_on_the_rows_it_was_set_on(
     listed: list[tuple[bool, float]], limit: float
