@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from deepseek.errors import CheckError, InputError
-from deepseek.optimizers import AdaptiveOptimizer
+from deepseek.optimizers import AdaptiveOptimizer, config
 from deepseek.optimizers.config import COOLDOWN
 from deepseek.train.loop.config import TrainConfig
 from deepseek.train.loop.loop import fit, resume
@@ -143,6 +143,41 @@ def test_the_length_is_in_the_state_and_an_older_state_has_none() -> None:
     hinted = AdaptiveOptimizer(make().parameters(), total_steps=10)
     hinted.load_state_dict(state)
     assert hinted.get_current_lr() == optimizer.get_current_lr()
+
+
+def found_rate(noise: float) -> float:
+    """By what a known length found the rate to be after 300 of 1,000 steps down a bowl, beside noise of that length."""
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.randn(40, 40))
+    optimizer = AdaptiveOptimizer([weight], total_steps=1_000, trust_steps=1e6)
+    for number in range(300):
+        weight.grad = weight.detach() + noise * torch.randn(40, 40, generator=torch.Generator().manual_seed(number))
+        optimizer.step()
+    return float(optimizer.param_groups[0]["control"][0].exp())
+
+
+def test_steps_go_farther_while_gradients_stay_and_not_where_they_vanish(monkeypatch: pytest.MonkeyPatch) -> None:
+    staying, vanishing = found_rate(noise=3.0), found_rate(noise=0.0)
+    monkeypatch.setattr(config, "NOISE_FROM", 2.0)  # of the largest norm: as if all gradients had vanished
+    monkeypatch.setattr(config, "NOISE_FULL", 3.0)
+    assert staying > 1.2 * found_rate(noise=3.0)
+    assert vanishing == pytest.approx(found_rate(noise=0.0), rel=0.1)
+
+
+def test_a_state_that_knows_no_largest_norm_goes_on_as_the_version_that_wrote_it() -> None:
+    model = make()
+    optimizer = AdaptiveOptimizer(model.parameters(), total_steps=NUM_STEPS)
+    for number in range(20):
+        take_step(model, optimizer, number)
+    state = optimizer.state_dict()
+    for group in state["param_groups"]:
+        del group["peak_norm"]
+    older = AdaptiveOptimizer(model.parameters())
+    older.load_state_dict(state)
+    for number in range(20, 30):
+        take_step(model, older, number)
+        usual_norm = float(older.param_groups[0]["control"][3])
+        assert config.noise_share(usual_norm, older.param_groups[0]["peak_norm"]) == 0
 
 
 # The trainer -----------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ Parameters are valid at all times (no train() or eval() of the optimizer). One s
    a / sqrt(q) is 1 when all steps of late stopped short, -1 when all went too far; the division takes out how noisy the
    gradients are, as Adam's does for its direction. rho stands for the ratio of the decrease that the steps achieved to
    that of steps that end where an exact line search would (the gradient orthogonal to the step, a = 0). A threshold
-   below 1 lets steps go past that, since what is best for one step is too short for the many that follow.
+   below 1 lets steps go past that, since what is best for one step is too short for the many that follow: the farther
+   where the length of the training is known and gradients do not vanish (config.noise_share).
 2. The rate.
        log rate += pace_t clip(rho_t - dynamic_threshold, -1, 1),   rate <= MAX_RATE
        pace_t = -ln(lr_decay_rate) (1 + BOOST 2^(-t / BOOST_STEPS))
@@ -83,6 +84,7 @@ from deepseek.optimizers.config import (
     cooldown_share,
     decay_share,
     max_log_rate_change,
+    noise_share,
     threshold_at,
     trust_share,
 )  # fmt: skip
@@ -333,14 +335,16 @@ class AdaptiveOptimizer(torch.optim.Optimizer):
         if step > CLIP_FROM_STEP:
             clip = min(CLIP_RATIO * usual_norm / max(norm, 1e-30), 1.0)
         usual_norm = norm if step == 1 else usual_norm + (norm * clip - usual_norm) * (1 - BETA_NORM)
+        head = self.param_groups[0]
+        head["peak_norm"] = max(head["peak_norm"], usual_norm)
+        noise = noise_share(usual_norm, head["peak_norm"])
         if step > 1:
             cosine = signals.dot / max(norm * math.sqrt(signals.length), 1e-30)
             alignment += (cosine - alignment) * (1 - BETA_ALIGNMENT)
             square += (cosine**2 - square) * (1 - BETA_ALIGNMENT)
             correction = 1 - BETA_ALIGNMENT ** (step - 1)
             ratio = 1 + alignment / correction / max(math.sqrt(square / correction), 1e-30)
-            head = self.param_groups[0]
-            threshold = threshold_at(step, head["dynamic_threshold"], head["total_steps"], signals.free_steps)
+            threshold = threshold_at(step, head["dynamic_threshold"], head["total_steps"], signals.free_steps, noise)
             change = held_change(min(max(ratio - threshold, -1.0), 1.0), schedule_share(head))
             if change > 0 and math.exp(log_rate) >= RATE_ROOM * signals.limit:
                 change = 0.0  # no tensor would take a longer step

@@ -21,6 +21,7 @@ from deepseek.optimizers.config import (
     decay_share,
     max_log_rate_change,
     max_relative_step,
+    noise_share,
     slow_share,
     slow_weight,
     square_share,
@@ -50,7 +51,7 @@ class AdaptiveReference:
     def __init__(self, params: list[Tensor], config: AdaptiveConfig, total_steps: int | None = None) -> None:
         self.config, self.total_steps = config, total_steps
         self.num_steps = self.num_skipped_steps = self.num_calls = 0
-        self.log_scale = self.alignment = self.square = self.usual_norm = 0.0
+        self.log_scale = self.alignment = self.square = self.usual_norm = self.peak_norm = 0.0
         self.tensors = []
         for param in params:
             zeros = torch.zeros_like(param).reshape(param.shape[0], -1) if is_matrix(param) else torch.zeros_like(param)
@@ -82,8 +83,8 @@ class AdaptiveReference:
         if norm == 0:
             return
         self.num_steps += 1
-        self._find_rate(shaped, norm, end_share)
         clip = self._find_clip(norm)
+        self._find_rate(shaped, norm, end_share)
         for one, grad in zip(self.tensors, shaped, strict=True):
             one.direction = self._direction(one, grad * clip)
             if one.free_steps > 0 and self.total_steps is None:
@@ -92,7 +93,7 @@ class AdaptiveReference:
             self._move(one, end_share)
 
     def _find_rate(self, grads: list[Tensor], norm: float, end_share: float) -> None:
-        """1. How far was the last step? 2. The rate."""
+        """1. How far was the last step? 2. The rate. After 3, whose norm it takes."""
         if self.num_steps == 1:
             return
         dot = sum(float((grad * one.direction).sum()) for grad, one in zip(grads, self.tensors, strict=True))
@@ -103,7 +104,13 @@ class AdaptiveReference:
         correction = 1 - beta ** (self.num_steps - 1)
         ratio = 1 + (self.alignment / correction) / math.sqrt(self.square / correction)
         free_steps = max(one.free_steps for one in self.tensors)
-        threshold = threshold_at(self.num_steps, self.config.dynamic_threshold, self.total_steps, free_steps)
+        threshold = threshold_at(
+            self.num_steps,
+            self.config.dynamic_threshold,
+            self.total_steps,
+            free_steps,
+            noise_share(self.usual_norm, self.peak_norm),
+        )
         change = min(max(ratio - threshold, -1.0), 1.0)
         if end_share < k.FREE_SHARE and change >= k.HELD_CUT:
             change = 0.0  # else a falling rate would be answered by a larger factor
@@ -119,6 +126,7 @@ class AdaptiveReference:
             self.usual_norm = norm
         else:
             self.usual_norm = k.BETA_NORM * self.usual_norm + (1 - k.BETA_NORM) * norm * clip
+        self.peak_norm = max(self.peak_norm, self.usual_norm)
         return clip
 
     def _direction(self, one: TensorState, grad: Tensor) -> Tensor:

@@ -39,6 +39,8 @@ MAX_STEP_RATIO, TRUST_HALF_LIFE_STEPS = (
 DECAY_HALF_LIFE_STEPS = 400.0  # when half of the weight decay is gone
 COOLDOWN = 0.4  # share of a training of known length in which the rate falls to 0
 THRESHOLD_SHARE, THRESHOLD_STEPS = 0.5, 400.0  # what is left of the threshold there; when half of the rest is gone
+NOISE_FROM, NOISE_FULL = 0.6, 0.9  # gradients, as a share of their largest mean norm, that vanish; that do not at all
+NOISE_HASTE = 4.0  # by how much THRESHOLD_STEPS are fewer where they do not
 TRUST_ROOT_STEPS = 400.0  # from when on trust there falls as the root of the steps
 SLOW_WEIGHT, SLOW_SHARE = 4.0, 9.0  # of the slow mean of directions, and that of all steps over which it is one: 1 / 9
 SLOW_FROM_STEP, SLOW_RAMP_STEPS = 200, 500.0  # from when on free steps count, and how many give it its whole weight
@@ -113,6 +115,16 @@ def check_total_steps(total_steps: int | None) -> int | None:
 Count = TypeVar("Count", float, Any)  # a number, or a tensor of numbers
 
 
+def noise_share(usual_norm: float, peak_norm: float) -> float:
+    """How much of the gradients stays: 0 where they vanish, as they do in a net that learns its rows by heart, to 1
+    where they are as long as ever, mostly noise. `usual_norm`, `peak_norm`: their mean norm of late, and its largest.
+
+    >>> noise_share(1.0, 2.0), round(noise_share(1.5, 2.0), 3), noise_share(2.0, 2.0)
+    (0.0, 0.5, 1.0)
+    """
+    return min(max((usual_norm / max(peak_norm, 1e-30) - NOISE_FROM) / (NOISE_FULL - NOISE_FROM), 0.0), 1.0)
+
+
 def trust_share(step: Count, half: float = TRUST_HALF_LIFE_STEPS, total_steps: int | None = None) -> Count:
     """What is left of the first trust in a tensor after so many steps of its own. `half`: the steps after which half is
     gone. It falls as 1 / t; where the length of the training is known as 1 / sqrt(t) at last, since its end takes out
@@ -125,19 +137,23 @@ def trust_share(step: Count, half: float = TRUST_HALF_LIFE_STEPS, total_steps: i
     return 1 / (1 + step / half / root)
 
 
-def threshold_at(step: float, dynamic_threshold: float, total_steps: int | None, free_steps: Count = 0.0) -> Count:
+def threshold_at(
+    step: float, dynamic_threshold: float, total_steps: int | None, free_steps: Count = 0.0, noise: float = 0.0
+) -> Count:
     """The ratio under which the rate is cut, after so many steps. Where the length of the training is known, late steps
-    may go farther past the minimum along their direction: its end makes up for it. Where it is not, and the slow mean
-    of directions joins them after so many steps that no bound cut, less far: it makes the way, and they the noise.
+    may go farther past the minimum along their direction: its end makes up for it, the farther and the sooner, the more
+    of the gradients stays (`noise`, see noise_share). Where it is not known, and the slow mean of directions joins them
+    after so many steps that no bound cut, less far: it makes the way, and they the noise.
 
     >>> threshold_at(400, 0.8, None), round(threshold_at(0, 0.8, 2000), 3), round(threshold_at(400, 0.8, 2000), 3)
     (0.8, 0.8, 0.6)
-    >>> threshold_at(900, 0.8, None, free_steps=500.0)
-    0.9
+    >>> threshold_at(900, 0.8, None, free_steps=500.0), threshold_at(100, 0.8, 2000, noise=1.0)
+    (0.9, 0.4)
     """
     if total_steps is None:
         return dynamic_threshold + free_steps * ((1 - dynamic_threshold) * SLOW_CAUTION / SLOW_RAMP_STEPS)
-    return dynamic_threshold * (1 - (1 - THRESHOLD_SHARE) * step / (step + THRESHOLD_STEPS))
+    late: float = step / (step + THRESHOLD_STEPS * NOISE_HASTE**-noise)
+    return dynamic_threshold * (1 - (1 - THRESHOLD_SHARE * (1 - noise)) * late)
 
 
 def cooldown_share(num_steps: int, total_steps: int | None) -> float:

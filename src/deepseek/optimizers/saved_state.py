@@ -43,6 +43,7 @@ def start_group(group: ParameterGroup, head: ParameterGroup, device: torch.devic
     # log of the rate by "lr", means of alignment, its square, the gradient's norm: those of the first group
     group["control"] = torch.zeros(NUM_CONTROLS, dtype=torch.float32, device=device)
     group["step"] = 0
+    group["peak_norm"] = 0.0  # the largest mean norm of the gradient so far, likewise
     # The length of the training, and what its end leaves of the rate.
     group["total_steps"], group["cooldown"] = head.get("total_steps"), head.get("cooldown", 1.0)
     group["num_skipped"] = 0  # steps of which nothing was taken; that of the first group counts
@@ -75,6 +76,7 @@ def complete_group(group: ParameterGroup, device: torch.device) -> None:
         "total_steps": None, "cooldown": 1.0, "peak_lr": max(float(group["lr"]), group["initial_lr"]),
         "limits": torch.zeros_like(group["norms"]), "free_steps": torch.zeros_like(group["norms"]),
         "num_calls": group["step"] + group.get("num_skipped", 0),
+        "peak_norm": 1e30,  # not known: gradients count as vanishing, as they did in that version
     }  # fmt: skip
     for name, value in usual.items():
         group.setdefault(name, value)
