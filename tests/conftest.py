@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import gc
 import importlib
+import inspect
 import io
 import logging
 import os
@@ -21,6 +22,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import certifi
+import httpx
 import hypothesis
 import numpy as np
 import pytest
@@ -67,6 +69,9 @@ hypothesis.settings.register_profile(
     "by_no_clock", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("by_no_clock")
+# Nor is httpx's patience of 5 s anything that a test is about: a busy machine may take longer to start a process.
+_patience = inspect.signature(httpx.request).parameters["timeout"].default
+_patience.connect = _patience.read = _patience.write = _patience.pool = 60.0
 
 #: Files that take longest, the longest first: one that began last would keep one worker busy while the others wait.
 #: The first one, and later that of the monitor, compile what others then read from numba's cache: three workers that

@@ -183,7 +183,7 @@ def test_a_live_writer_is_waited_for_and_not_cleaned_away(
         second.join(0.2)
         assert second.is_alive()
         assert (temporary / "half").exists()
-    second.join(10)
+    second.join(60)
     assert verify_bundle(target) == []
     assert names_in(tmp_path) == {"loans"}
 

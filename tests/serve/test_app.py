@@ -54,7 +54,7 @@ class Held:
             return self._runtime.score(features)
         if self._error is not None:
             raise self._error
-        self.go.wait(10)
+        self.go.wait(60)
         self.num_scored += len(features)
         return self._runtime.score(features)
 

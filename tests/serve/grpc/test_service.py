@@ -391,7 +391,7 @@ def test_calls_in_work_end_before_a_server_that_stops(runtimes: dict[str, Runtim
         opened.async_infer("prices", slow, lambda result, error: results.put(error or result))
         time.sleep(0.1)
         running.close()
-        result = results.get(timeout=5)
+        result = results.get(timeout=60)
         assert not isinstance(result, Exception), (result.status(), result.message())
         assert result.as_numpy("value").shape == (100,)
 
@@ -405,6 +405,6 @@ def test_a_server_with_a_certificate_is_encrypted(runtimes: dict[str, Runtime], 
         with triton.InferenceServerClient(url, ssl=True, root_certificates=str(tmp_path / "cert.pem")) as opened:
             assert opened.infer("prices", matrix([[80, 3]])).as_numpy("value").shape == (1,)
         with triton.InferenceServerClient(url) as opened, pytest.raises(InferenceServerException):
-            opened.infer("prices", matrix([[80, 3]]), client_timeout=5)
+            opened.infer("prices", matrix([[80, 3]]), client_timeout=30)
     finally:
         running.close()

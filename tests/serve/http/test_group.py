@@ -129,7 +129,7 @@ def test_grpc_comes_back_at_the_same_port_with_the_front_end_that_spoke_it(loans
         def answers() -> bool:
             with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
                 try:
-                    channel.unary_unary("/inference.GRPCInferenceService/ServerReady")(b"", timeout=5)
+                    channel.unary_unary("/inference.GRPCInferenceService/ServerReady")(b"", timeout=30)
                 except grpc.RpcError:
                     return False
                 return True

@@ -236,7 +236,7 @@ def test_the_watch_looks_by_itself(folder: Path, loans: Path) -> None:
         app = create_app({}, repository=repository(folder, watch_s=0.02))
         await app.start()
         other_version(loans, folder / "loans" / "11", "11")
-        for _ in range(500):
+        for _ in range(6_000):
             if loaded(app) == {"loans": ["11"]}:
                 break
             await asyncio.sleep(0.01)

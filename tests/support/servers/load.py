@@ -107,7 +107,7 @@ def _command_of(pid: str) -> bytes:
         return b""
 
 
-def until(true: Callable[[], bool], limit_s: float = 20) -> None:
+def until(true: Callable[[], bool], limit_s: float = 60) -> None:
     end_s = time.monotonic() + limit_s
     while not true():
         assert time.monotonic() < end_s, "it did not happen in time"

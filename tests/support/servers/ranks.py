@@ -52,7 +52,7 @@ def _start(
 
 def num_threads(expected: int = 0) -> int:
     """Threads of this process by the system's count, which lags a little behind those that have ended."""
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 60
     while (count := len(list(Path("/proc/self/task").iterdir()))) > expected > 0 and time.monotonic() < deadline_s:
         time.sleep(0.01)
     return count

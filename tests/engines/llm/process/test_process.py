@@ -84,7 +84,7 @@ def test_a_killed_process_ends_its_answers_with_an_error(folder: Path) -> None:
     for one in heard:
         last = one.wait().pieces[-1]
         assert (last.finish, last.error is not None) in (("error", True), ("length", False))
-    lost._thread.join(10)
+    lost._thread.join(60)
     assert not lost.is_alive
     with pytest.raises(DrainingError):
         lost.submit([1], LONG, Heard())
