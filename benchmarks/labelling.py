@@ -18,6 +18,7 @@ chosen on other sets: scikit-learn's digits, magnetic-tile, pneumoniamnist, a th
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -31,8 +32,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from fraud_features import cache_folder
 from labelling_rivals import Pool, Turn, at_random, installed_strategies
 from result import RESULTS, claim, finish, options
+from run_cache import Line, Runs, source_digest
 from sklearn.datasets import load_breast_cancer
 
 from deepseek.automl.label.choose.features import describe_rows
@@ -196,19 +199,38 @@ def needed_labels(pool: Pool, budgets: tuple[int, ...], ask: Callable[[Turn], An
     return float(budgets[-1])
 
 
+def digest_of(pool: Pool) -> str:
+    """Of all numbers of the items and their answers."""
+    digest = hashlib.sha256()
+    for each in (pool.train, pool.answers, pool.test, pool.truth):
+        digest.update(np.ascontiguousarray(each).tobytes())
+    return digest.hexdigest()[:12]
+
+
 def measure(name: str, seeds: Sequence[int]) -> dict[str, float]:
-    """Mean number of labels by strategy."""
+    """Mean number of labels by strategy. What was asked before of the same numbers of the same items is not asked
+    again, ours as long as its code is the same."""
+    runs = Runs(cache_folder("labelling") / "runs.jsonl")
     fixed = None if name == "cancer" else load(name)
     found: dict[str, list[float]] = {}
     for seed in seeds:
         pool = fixed or load_cancer(seed)
         whole = fit_learner(pool.train, pool.answers, np.ones(len(pool.train)), pool.num_classes)
         goal = GOAL * accuracy(pool, whole)
+        items = digest_of(pool)
         for each, ask in {**STRATEGIES, **installed_strategies(name, len(pool.train))}.items():
-            start_s = time.process_time()
-            number = needed_labels(pool, BUDGETS[name], ask, goal, seed)
-            found.setdefault(each, []).append(number)
-            cost_s = time.process_time() - start_s
+            key: Line = {
+                "set": name, "seed": seed, "strategy": each, "items": items, "budgets": list(BUDGETS[name]),
+                "source": source_digest("automl/label/choose") if each in STRATEGIES else None,
+            }  # fmt: skip
+            line = runs.find(key)
+            if line is None:
+                start_s = time.process_time()
+                needed = needed_labels(pool, BUDGETS[name], ask, goal, seed)
+                line = {**key, "labels": needed, "cpu_s": time.process_time() - start_s}
+                runs.add(line)
+            found.setdefault(each, []).append(line["labels"])
+            number, cost_s = line["labels"], line["cpu_s"]
             print(f"{name} seed {seed} {each:28} {number:7.1f} labels, goal {goal:.3f}, {cost_s:.1f} CPU s", flush=True)
     return {each: float(np.mean(values)) for each, values in found.items()}
 
