@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import httpx
@@ -94,13 +93,12 @@ def test_a_model_that_writes_keeps_what_is_made_of_it_in_memory(image: str, mode
 def test_sigterm_under_load_loses_no_accepted_request(tables: Container) -> None:
     example = httpx.get(f"{tables.url}/v1/models/cancer/example", timeout=30).json()
     load = Load(f"{tables.url}/v1/models/cancer:predict", example)
-    time.sleep(1)
+    until(lambda: len(load.statuses) > 20)
     docker("stop", "--time", "30", tables.name)
     load.end()
     assert tables.inspect("{{.State.ExitCode}}") == "0"
     assert load.broken == []
     assert set(load.statuses) == {200}
-    assert len(load.statuses) > 20
 
 
 @pytest.mark.slow

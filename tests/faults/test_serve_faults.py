@@ -38,13 +38,13 @@ def test_killed_engines_lose_no_request_and_are_started_again(server: Server, bo
     before = engines_of(server)
     assert len(before) == 2
     for _ in range(3):
-        time.sleep(0.3)
+        load.wait_for_answers()
         os.kill(engines_of(server)[0], signal.SIGKILL)
         until(lambda: len(engines_of(server)) == 2)
+    load.wait_for_answers()
     load.end()
     assert load.broken == []
     assert set(load.statuses) == {200}
-    assert len(load.statuses) > 100
     assert not set(before) & set(engines_of(server))
 
 
@@ -62,7 +62,7 @@ def test_while_no_engine_lives_the_server_is_not_ready_but_alive(server: Server,
 
 def test_sigterm_under_load_loses_no_accepted_request(server: Server, body: Any) -> None:
     load = Load(server.url, 8, body)
-    time.sleep(0.5)
+    load.wait_for_answers()
     assert server.stop() == 0
     load.end()
     assert load.broken == []
@@ -104,10 +104,10 @@ def test_random_kills_under_load_give_right_answers_or_errors_and_are_counted(ca
             killed[kind] += 1
             until(lambda: counts().get("front_end_died", 0) == killed["front_end"], 60)
             until(lambda: _safely(whole), 60)
+        until(lambda: load.num_right > 50)
         load.end()
         until(lambda: counts().get("front_end_restarted", 0) == killed["front_end"], 60)
         assert load.wrong == []
-        assert load.num_right > 50
         assert set(load.statuses) <= {200, 503}
         # An engine that dies with its front end is not counted: nobody is left who would miss it.
         assert counts()["front_end_died"] == 2
