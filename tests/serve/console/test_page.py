@@ -67,6 +67,10 @@ def test_a_model_that_is_chosen_has_no_form_until_its_columns_have_come(open_pag
     opened.select_option("#model", "sequence-classification")
     opened.click("button[value=predict]")  # of a model that is not known yet: nothing is sent, and nothing breaks
     assert opened.locator("#fields textarea").count() == 0, "the form of the model before would be sent to this one"
+    for _ in range(2):  # the page goes on asking for news: the second time it has written what it heard the first time
+        with opened.expect_response("**/v1/models"):
+            pass
+    assert opened.is_visible("#model"), "nothing else could be chosen while a slow one comes"
     opened.select_option("#model", "token-classification")
     opened.wait_for_selector("#fields textarea")
     for route in held:

@@ -82,7 +82,7 @@ function report() {
   const locked = !!failed && failed.status === 401;
   byId("key").hidden = !locked;
   byId("links").hidden = locked || !!state.key; // a link cannot carry a key
-  byId("try").hidden = locked || !state.model;
+  byId("try").hidden = locked || !(state.model || state.isChoosing); // another can be chosen while a slow one comes
   byId("models").hidden = !!failed || !state.models.length;
   const repository = failed ? null : repositoryTable();
   byId("repository").hidden = !repository;

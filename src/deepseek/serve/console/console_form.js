@@ -12,12 +12,14 @@ async function choose(name) {
   const known = (id) => able.find((model) => model.id === id);
   const picked = known(name) || known(state.model && state.model.id) || able[0];
   state.model = state.last = null;
+  state.isChoosing = !!picked;
   const turn = ++numChoices;
   for (const id of ["result", "fields", "more"]) clear(byId(id)); // what stood there belongs to another model
   if (!picked) return;
   const [card, example] = await Promise.all([ask(modelPath(picked.id)), ask(`${modelPath(picked.id)}/example`)]);
   if (turn !== numChoices) return; // another was chosen meanwhile
   state.model = card;
+  state.isChoosing = false;
   state.example = (example.instances || [])[0] || {};
   byId("picker").hidden = able.length < 2;
   byId("explain").hidden = card.explainable === false;
