@@ -64,7 +64,7 @@ trust_one_authority()
 
 import deepseek  # noqa: E402  before onnxruntime: it forbids the libraries of the tests to report to their makers
 
-# The limits of hypothesis are of wall time (200 ms an example, 1 s to make the first ones), which a busy machine exceeds.
+# The limits of hypothesis are of wall time (200 ms an example, 1 s for the first ones), which a busy machine exceeds.
 hypothesis.settings.register_profile(
     "by_no_clock", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
