@@ -26,6 +26,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import distributions
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,7 +34,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from fraud_features import cache_folder
-from labelling_rivals import Pool, Turn, at_random, installed_strategies
+from labelling_rivals import PACKAGES, Pool, Turn, at_random, installed_strategies
 from result import RESULTS, claim, finish, options
 from run_cache import Line, Runs, source_digest
 from sklearn.datasets import load_breast_cancer
@@ -199,6 +200,15 @@ def needed_labels(pool: Pool, budgets: tuple[int, ...], ask: Callable[[Turn], An
     return float(budgets[-1])
 
 
+def digest_of_strategies() -> str:
+    """Of their code, the model's and the measurement's, and of the versions of the rivals' packages."""
+    parts = [source_digest("automl/label/choose")]
+    parts += [Path(__file__).with_name(name).read_text() for name in ("labelling.py", "labelling_rivals.py")]
+    packages = {*PACKAGES, "modAL-python", "scikit-learn"}
+    parts += [f"{each.name} {each.version}" for each in distributions() if each.name in packages]
+    return hashlib.sha256("\0".join(sorted(parts)).encode()).hexdigest()[:12]
+
+
 def digest_of(pool: Pool) -> str:
     """Of all numbers of the items and their answers."""
     digest = hashlib.sha256()
@@ -208,9 +218,9 @@ def digest_of(pool: Pool) -> str:
 
 
 def measure(name: str, seeds: Sequence[int]) -> dict[str, float]:
-    """Mean number of labels by strategy. What was asked before of the same numbers of the same items is not asked
-    again, ours as long as its code is the same."""
-    runs = Runs(cache_folder("labelling") / "runs.jsonl")
+    """Mean number of labels by strategy. What was asked before of the same numbers of the same items, by the same code
+    and versions, is not asked again."""
+    runs, source = Runs(cache_folder("labelling") / "runs.jsonl"), digest_of_strategies()
     fixed = None if name == "cancer" else load(name)
     found: dict[str, list[float]] = {}
     for seed in seeds:
@@ -221,7 +231,7 @@ def measure(name: str, seeds: Sequence[int]) -> dict[str, float]:
         for each, ask in {**STRATEGIES, **installed_strategies(name, len(pool.train))}.items():
             key: Line = {
                 "set": name, "seed": seed, "strategy": each, "items": items, "budgets": list(BUDGETS[name]),
-                "source": source_digest("automl/label/choose") if each in STRATEGIES else None,
+                "source": source,
             }  # fmt: skip
             line = runs.find(key)
             if line is None:

@@ -39,8 +39,8 @@ MAX_STEP_RATIO, TRUST_HALF_LIFE_STEPS = (
 DECAY_HALF_LIFE_STEPS = 400.0  # when half of the weight decay is gone
 COOLDOWN = 0.4  # share of a training of known length in which the rate falls to 0
 THRESHOLD_SHARE, THRESHOLD_STEPS = 0.5, 400.0  # what is left of the threshold there; when half of the rest is gone
-NOISE_FROM, NOISE_FULL = 0.6, 0.9  # gradients, as a share of their largest mean norm, that vanish; that do not at all
-NOISE_HASTE = 4.0  # by how much THRESHOLD_STEPS are fewer where they do not
+NOISE_FROM, NOISE_FULL = 0.6, 0.9  # of their largest mean norm: below it gradients vanish; from here on they stay
+NOISE_SPEEDUP = 4.0  # THRESHOLD_STEPS are divided by it where gradients stay
 TRUST_ROOT_STEPS = 400.0  # from when on trust there falls as the root of the steps
 SLOW_WEIGHT, SLOW_SHARE = 4.0, 9.0  # of the slow mean of directions, and that of all steps over which it is one: 1 / 9
 SLOW_FROM_STEP, SLOW_RAMP_STEPS = 200, 500.0  # from when on free steps count, and how many give it its whole weight
@@ -152,7 +152,7 @@ def threshold_at(
     """
     if total_steps is None:
         return dynamic_threshold + free_steps * ((1 - dynamic_threshold) * SLOW_CAUTION / SLOW_RAMP_STEPS)
-    late: float = step / (step + THRESHOLD_STEPS * NOISE_HASTE**-noise)
+    late: float = step / (step + THRESHOLD_STEPS * NOISE_SPEEDUP**-noise)
     return dynamic_threshold * (1 - (1 - THRESHOLD_SHARE * (1 - noise)) * late)
 
 

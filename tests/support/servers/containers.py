@@ -69,7 +69,7 @@ def bytes_above_base(image: str) -> int:
     return sum(int(row.split()[0]) for row in rows[: first + 1])
 
 
-def until(true: Callable[[], bool], limit_s: float = 60) -> None:
+def until(true: Callable[[], bool], limit_s: float = 30) -> None:
     end_s = time.monotonic() + limit_s
     while not true():
         assert time.monotonic() < end_s, "it did not happen in time"

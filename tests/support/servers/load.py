@@ -29,7 +29,7 @@ class Load:
             thread.start()
 
     def _ask(self, url: str) -> None:
-        with httpx.Client(base_url=url, timeout=60) as client:
+        with httpx.Client(base_url=url, timeout=20) as client:
             while not self._stop.is_set():
                 try:
                     answer = client.post(PREDICT, content=self._body, headers={"content-type": "application/json"})
@@ -42,7 +42,7 @@ class Load:
                     self.broken.append(repr(error))
                     return
 
-    def wait_for_answers(self, num_more: int = 20) -> None:
+    def wait_for_answers(self, num_more: int = 30) -> None:
         """Return when so many more requests were answered, however long that takes here."""
         num_answers = len(self.statuses) + num_more
         until(lambda: len(self.statuses) >= num_answers)
@@ -50,7 +50,7 @@ class Load:
     def end(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(90)
+            thread.join(30)
 
 
 class CheckedLoad:
@@ -69,7 +69,7 @@ class CheckedLoad:
 
     def _ask(self) -> None:
         while not self._stop.is_set():
-            with httpx.Client(base_url=self._url, timeout=60) as client:
+            with httpx.Client(base_url=self._url, timeout=20) as client:
                 try:
                     while not self._stop.is_set():
                         self._check(client.post(PREDICT, json=self._body))
@@ -89,7 +89,7 @@ class CheckedLoad:
     def end(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(90)
+            thread.join(30)
             assert not thread.is_alive(), "a request got neither an answer nor an error"
 
 

@@ -40,7 +40,7 @@ class Server:
     models: list[str]
     grpc_port: int = 0  # where it was told to speak gRPC, too
 
-    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 60) -> int:
+    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 20) -> int:
         self.process.send_signal(number)
         return self.process.wait(timeout_s)
 

@@ -2,7 +2,7 @@
 // No library, no request to anywhere else.
 const POLL_MS = 2000;
 const TIMEOUT_MS = 30000;
-const state = { models: null, stats: null, hasStats: true, repository: null, key: "", model: null, example: {}, last: null, failed: null };
+const state = { models: null, stats: null, hasStats: true, repository: null, key: "", model: null, isChoosing: false, example: {}, last: null, failed: null };
 
 const byId = (id) => document.getElementById(id);
 const modelPath = (name) => `/v1/models/${encodeURIComponent(name)}`;
