@@ -46,7 +46,7 @@ from deepseek.train.detect.miss_bound import choose_threshold
 
 NAME = "defects"
 PAIR_OVERLAP, MAX_STRAY = 0.33, 0.2
-BOARD_STEPS = 2_000
+BOARD_STEPS = 6_000
 BOUND_RESAMPLES, BOUND_SAMPLE, BOUND_MISS, BOUND_CONFIDENCE = 1_000, 200, 0.05, 0.95
 TEMPLATE = ("_test", "_temp")
 NEU_BARS = {"rapidocr": 0.78, "random": 0.74}
@@ -162,7 +162,7 @@ def board_claims(run: Run) -> list[Claim]:
     levels_path = run.work / "boards.json"
     if not levels_path.is_file():
         pictures, labels = boards(run.work, "trainval")
-        fit = run.options("boards", budget_s=min(run.budget_s, 1_800), template=TEMPLATE, max_steps=BOARD_STEPS)
+        fit = run.options("boards", budget_s=run.budget_s, template=TEMPLATE, max_steps=BOARD_STEPS)
         result = fit_detection(pictures, replace(fit, checkpoint=None), labels=labels)
         level = level_for_stray(result.split.held, result.results, result.config.classes)
         levels_path.write_text(json.dumps({"stray_level": level, "training": result.training}))

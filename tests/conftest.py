@@ -78,6 +78,9 @@ _patience.connect = _patience.read = _patience.write = _patience.pool = 60.0
 #: came to it at once compiled it three times.
 LONGEST = (
     "features/test_features_parity.py",
+    "learn/levels/test_junior.py", "learn/levels/test_senior.py", "learn/levels/test_expert.py",
+    "benchmarks/test_hostile_network.py", "integrations/sklearn/test_estimators.py", "train/loop/test_language.py",
+    "benchmarks/test_empty_home.py", "automl/comparison/test_paired.py",
     "compress/test_compress_search.py", "automl/test_automl_samples.py", "cli/test_cli_outputs.py",
     "train/distributed/test_launch.py", "test_plugins_contract.py", "automl/test_automl_search.py",
     "train/distributed/test_data_parallel.py", "automl/test_automl_splits.py", "automl/test_automl_rules.py",
