@@ -40,7 +40,7 @@ PATCH, MIN_VARIANCE, NUM_WHITENED = 2, 5e-4, 5_000  # of patches; the least vari
 SCORE_SCALE = 1 / 9
 BATCH_SIZE, SMOOTHING, HIDDEN = 250, 0.1, 8  # rows; of the labels; side of the hidden square in pixels
 RIVAL_RATES = {"sgd": 0.2, "adamw": 3e-3}
-PASSES, QUICK_PASSES, VALIDATE_EVERY = 44, 1, 4  # 44 fit the two hours
+PASSES, QUICK_PASSES, VALIDATE_EVERY = 44, 1, 4  # as many as the two hours hold
 
 
 def whiten(photos: Tensor) -> nn.Conv2d:

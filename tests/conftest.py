@@ -73,9 +73,9 @@ hypothesis.settings.load_profile("by_no_clock")
 _patience = inspect.signature(httpx.request).parameters["timeout"].default
 _patience.connect = _patience.read = _patience.write = _patience.pool = 60.0
 
-#: Files that take longest in `make test` or in `make test-slow`, the longest first: one that began last would keep one worker busy while the others wait.
-#: The first one, and later that of the monitor, compile what others then read from numba's cache: three workers that
-#: came to it at once compiled it three times.
+#: Files that take longest in `make test` or in `make test-slow`, the longest first: one that began last would keep one
+#: worker busy while the others wait. The first one, and later that of the monitor, compile what others then read from
+#: numba's cache: three workers that came to it at once compiled it three times.
 LONGEST = (
     "features/test_features_parity.py",
     "learn/levels/test_junior.py", "learn/levels/test_senior.py", "learn/levels/test_expert.py",
