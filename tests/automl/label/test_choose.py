@@ -16,7 +16,7 @@ from deepseek.automl.label.choose.agreement import decide_labels, measure_agreem
 from deepseek.automl.label.choose.cache import FILE_NAME, load_features
 from deepseek.automl.label.choose.features import describe_picture
 from deepseek.automl.label.choose.forecast import forecast
-from deepseek.automl.label.choose.learner import fit_held_out_slope, fit_learner
+from deepseek.automl.label.choose.learner import STRENGTH, STRENGTHS, HeldOutFit, fit_held_out, fit_learner
 from deepseek.automl.label.choose.strategy import choose_batch, choose_typical, choose_unsure
 from deepseek.automl.label.choose.variance import LEAST_VARIANCE, choose_informative
 from deepseek.automl.label.choose.verbs import next_batch, status
@@ -59,7 +59,7 @@ def test_what_the_model_is_unsure_of_is_asked_before_what_it_knows() -> None:
     dense = np.linspace(-1, 1, 41)[:, None]
     chance = 1 / (1 + np.exp(-8 * dense[:, 0]))
     probabilities = np.stack([1 - chance, chance], axis=1)
-    rows = [each.row for each in choose_unsure(dense, probabilities, NO_ROWS, np.arange(41), 3)]
+    rows = [each.row for each in choose_unsure(dense, probabilities, NO_ROWS, np.arange(41), 3, strength=1.0)]
     assert all(abs(dense[row, 0]) <= 0.75 for row in rows)  # of the 30 smallest margins, none is farther
 
 
@@ -105,12 +105,33 @@ def test_a_learner_knows_only_classes_that_it_has_seen() -> None:
 
 def test_margins_of_a_learner_that_knows_nothing_are_not_believed() -> None:
     dense, of_row = make_blobs(num_blobs=2, spread=0.5)
-    assert fit_held_out_slope(dense, of_row, 2, seed=0) > 0.9
+    assert fit_held_out(dense, of_row, 2, seed=0).slope > 0.9
     draw = np.random.default_rng(0)
-    assert fit_held_out_slope(draw.normal(size=(200, 200)), draw.integers(0, 2, 200), 2, seed=0) < 0.4
+    points, answers = draw.normal(size=(200, 200)), draw.integers(0, 2, 200)
+    learner, fit = fit_learner(points, answers, np.ones(200), 2), fit_held_out(points, answers, 2, seed=0)
+    assert learner.probabilities(points).max(axis=1).mean() > 0.9  # it has learned them by heart
+    careful = fit_learner(points, answers, np.ones(200), 2, fit.strength)
+    assert careful.probabilities(points, fit.slope).max(axis=1).mean() < 0.7
     # of three classes one has a single label, which no other fold knows
-    assert 0 < fit_held_out_slope(dense, np.where(np.arange(len(dense)) == 5, 2, of_row), 3, seed=0) <= 1
-    assert fit_held_out_slope(dense[:2], np.array([0, 1]), 2, seed=0) == 1  # nothing can be held out
+    single = fit_held_out(dense, np.where(np.arange(len(dense)) == 5, 2, of_row), 3, seed=0)
+    assert single.strength in STRENGTHS
+    assert 0 < single.slope <= 1
+    assert fit_held_out(dense[:2], np.array([0, 1]), 2, seed=0) == HeldOutFit(STRENGTH, 1.0)  # nothing to hold out
+
+
+def test_few_labels_of_many_numbers_hold_the_learner_back() -> None:
+    draw = np.random.default_rng(1)
+    points = draw.normal(size=(2_060, 100))
+    of_row = (points[:, :10].sum(axis=1) + draw.normal(0, 2, len(points)) > 0).astype(np.int64)
+    fit = fit_held_out(points[:60], of_row[:60], 2, seed=0)
+    assert fit.strength < STRENGTH
+
+    def loss(strength: float, slope: float) -> float:
+        learner = fit_learner(points[:60], of_row[:60], np.ones(60), 2, strength)
+        chances = learner.probabilities(points[60:], slope)
+        return float(-np.log(chances[np.arange(2_000), of_row[60:]]).mean())
+
+    assert loss(fit.strength, fit.slope) < 0.8 * loss(STRENGTH, 1.0)
 
 
 def test_the_forecast_holds_what_can_be_checked_by_hand() -> None:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from deepseek.contracts import Float64
 from deepseek.extras import need
-from deepseek.train.tabular.calibrate import fit_slope
+from deepseek.train.tabular.calibrate import Calibration, calibration_loss, fit_slope
 
 NUM_FOLDS = 5
 STRENGTH = 1.0  # the inverse of the regularization of standardized numbers
+STRENGTHS = (0.001, 0.01, 0.1, STRENGTH)  # of which held-out labels choose one
 TOLERANCE = 1e-3
 MOST_STEPS = 200
 
@@ -49,14 +50,24 @@ class Learner:
         return np.asarray(self.coef[:, places[best]] - self.coef[:, places[second]])
 
 
-def fit_learner(dense: Float64, target: NDArray[np.int64], weight: Float64, num_classes: int) -> Learner:
+@dataclass(frozen=True, slots=True)
+class HeldOutFit:
+    """How a learner is to be fitted and read, by labels that its folds have not seen."""
+
+    strength: float  # the inverse of the regularization
+    slope: float  # 0 to 1: how far its margins can be believed
+
+
+def fit_learner(
+    dense: Float64, target: NDArray[np.int64], weight: Float64, num_classes: int, strength: float = STRENGTH
+) -> Learner:
     """Fit to labeled items (N, D), their classes (N,) and weights (N,). One class alone is always answered."""
     seen, codes = np.unique(target, return_inverse=True)
     if len(seen) == 1:
         return Learner(np.zeros((dense.shape[1], 1)), np.zeros(1), seen, num_classes)
     linear_model = need("sklearn.linear_model", extra="tabular")
     limits = need("threadpoolctl", extra="tabular").threadpool_limits
-    model = linear_model.LogisticRegression(C=STRENGTH, tol=TOLERANCE, max_iter=MOST_STEPS)
+    model = linear_model.LogisticRegression(C=strength, tol=TOLERANCE, max_iter=MOST_STEPS)
     with limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it stopped early: it is fitted again soon
         model.fit(dense, codes, sample_weight=weight)
@@ -66,15 +77,36 @@ def fit_learner(dense: Float64, target: NDArray[np.int64], weight: Float64, num_
     return Learner(np.asarray(coef), np.asarray(bias), seen, num_classes)
 
 
-def fit_held_out_slope(dense: Float64, target: NDArray[np.int64], num_classes: int, seed: int) -> float:
-    """How far margins can be believed, 0 to 1: what margins of items (N, D) by a learner of the other folds are to be
-    multiplied by, so that their classes `target` (N,) are likeliest. A learner that knows no better than chance gets
-    next to 0, however sure it is."""
+def fit_held_out(dense: Float64, target: NDArray[np.int64], num_classes: int, seed: int) -> HeldOutFit:
+    """The strength of STRENGTHS whose chances of held-out labels are likeliest, the least one where two are as good.
+
+    `dense` (N, D) are the labeled items, `target` (N,) their classes. Margins are first multiplied by the slope that
+    makes held-out classes likeliest, so that a learner that knows no better than chance gets next to 0, however sure it
+    is. Where nothing can be held out: STRENGTH, and margins as they are.
+    """
+    best, least_loss = HeldOutFit(STRENGTH, 1.0), np.inf
+    for strength in STRENGTHS:
+        margins, truth = _held_out_margins(dense, target, num_classes, strength, seed)
+        if not len(truth):
+            return best
+        weight = np.ones(len(truth))
+        slope = min(1.0, fit_slope(margins, truth, weight, with_bias=False).slope)
+        loss = calibration_loss(Calibration(slope, (0.0,) * num_classes), margins, truth, weight)
+        if loss < least_loss:
+            best, least_loss = HeldOutFit(strength, slope), loss
+    return best
+
+
+def _held_out_margins(
+    dense: Float64, target: NDArray[np.int64], num_classes: int, strength: float, seed: int
+) -> tuple[Float64, NDArray[np.int64]]:
+    """Margins (M, C) of items by a learner of the other folds, and their classes (M,). Items of a class that the other
+    folds do not have are left out."""
     fold = np.random.default_rng(seed).permutation(len(target)) % NUM_FOLDS
-    margins, truth = [], []
+    margins, truth = [np.zeros((0, num_classes))], [np.zeros(0, np.int64)]
     for each in range(min(NUM_FOLDS, len(target))):
         others, own = fold != each, np.flatnonzero(fold == each)
-        learner = fit_learner(dense[others], target[others], np.ones(int(others.sum())), num_classes)
+        learner = fit_learner(dense[others], target[others], np.ones(int(others.sum())), num_classes, strength)
         own = own[np.isin(target[own], learner.seen)]
         if len(learner.seen) < 2 or not len(own):
             continue
@@ -83,7 +115,4 @@ def fit_held_out_slope(dense: Float64, target: NDArray[np.int64], num_classes: i
         margin[:, learner.seen] = seen
         margins.append(margin)
         truth.append(target[own])
-    if not margins:
-        return 1.0
-    weight = np.ones(sum(map(len, truth)))
-    return min(1.0, fit_slope(np.concatenate(margins), np.concatenate(truth), weight, with_bias=False).slope)
+    return np.concatenate(margins), np.concatenate(truth)

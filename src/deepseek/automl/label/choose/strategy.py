@@ -6,24 +6,23 @@ what it is unsure of would be outliers.
 
 More labels. Among ten times as many items a batch is chosen that makes the model most certain of all items together
 (variance.py): each of it is unsure itself, tells of many others, and tells something else than the rest of the batch.
-Classes that are rare so far lie in regions of their own and are found with the rest; copies were left out. How unsure a
-model is counts as far as it is right about it on labels that it has not seen. Where its margins can be believed, the
-ten times as many are those of the smallest margins of nearly all items; where it knows little better than chance, they
-are drawn by chance, for what such a model is unsure of is worse than that.
+Classes that are rare so far lie in regions of their own and are found with the rest; copies were left out. The ten
+times as many are those of the smallest margins. How strongly the model is held back, and how far its margins are
+believed, is what suits labels best that it has not seen: a model that is free to explain every one of a few labels is
+sure of much that it does not know.
 
 What is tested on never comes here.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepseek.automl.label.choose.learner import STRENGTH, fit_held_out_slope, fit_learner
+from deepseek.automl.label.choose.learner import fit_held_out, fit_learner
 from deepseek.automl.label.choose.variance import choose_informative
 from deepseek.contracts import Float64
 from deepseek.extras import need
@@ -32,7 +31,6 @@ COLD_LABELS_PER_CLASS = 2  # below so many labels for each class, items are aske
 MOST_CLUSTERS = 500
 NUM_NEIGHBORS = 20
 CANDIDATES_PER_CHOICE = 10  # a batch is chosen among so many times its size
-LEAST_DOUBT = 0.02  # of a model that is right whenever it is sure
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +54,9 @@ def choose_batch(
     is_cold = len(labeled) < COLD_LABELS_PER_CLASS * num_classes or len(np.unique(target)) < 2
     if is_cold:
         return choose_typical(dense, labeled, pool, num, seed)
-    learner = fit_learner(dense[labeled], target, np.ones(len(labeled)), num_classes)
-    slope = fit_held_out_slope(dense[labeled], target, num_classes, seed)
-    num_drawn = math.ceil(CANDIDATES_PER_CHOICE * num / max(1 - slope**2, LEAST_DOUBT))
-    drawn = np.sort(np.random.default_rng(seed).permutation(pool)[:num_drawn])
-    return choose_unsure(dense, learner.probabilities(dense, slope), labeled, drawn, num)
+    fit = fit_held_out(dense[labeled], target, num_classes, seed)
+    learner = fit_learner(dense[labeled], target, np.ones(len(labeled)), num_classes, fit.strength)
+    return choose_unsure(dense, learner.probabilities(dense, fit.slope), labeled, pool, num, fit.strength)
 
 
 def choose_typical(
@@ -107,13 +103,15 @@ def _by_typicality(points: Float64, members: NDArray[np.int64], num_labeled: int
 
 
 def choose_unsure(
-    dense: Float64, probabilities: Float64, labeled: NDArray[np.int64], pool: NDArray[np.int64], num: int
-) -> list[Choice]:
-    """Items of small margins that tell most of all others. `probabilities` (N, C) of the rows of `dense` (N, D)."""
+    dense: Float64, probabilities: Float64, labeled: NDArray[np.int64], pool: NDArray[np.int64], num: int,
+    strength: float,
+) -> list[Choice]:  # fmt: skip
+    """Items of small margins that tell most of all others. `probabilities` (N, C) of the rows of `dense` (N, D), by a
+    learner with the inverse regularization `strength`."""
     top = np.sort(probabilities[pool], axis=1)[:, -2:]
     margin = top[:, 1] - top[:, 0]
     near = np.argsort(margin, kind="stable")[: CANDIDATES_PER_CHOICE * num]
-    places = choose_informative(dense, probabilities, labeled, pool[near], num, strength=STRENGTH)
+    places = choose_informative(dense, probabilities, labeled, pool[near], num, strength=strength)
     return [Choice(int(pool[near[place]]), float(1 - margin[near[place]]), "uncertain") for place in places]
 
 
