@@ -82,7 +82,7 @@ def _of_skactiveml(name: str) -> Ask:
         classes = np.arange(turn.pool.num_classes)
         answers = np.full(len(turn.pool.train), np.nan)
         answers[turn.labeled] = turn.pool.answers[turn.labeled]
-        few = {"n_init": 1}  # of k-means, as scikit-learn has it by itself
+        few = {"n_init": 1, "random_state": turn.seed}  # of k-means, which takes no seed from the strategy
         strategy = (
             pool.Falcun(random_state=turn.seed) if name == "Falcun"
             else getattr(pool, name)(random_state=turn.seed, cluster_algo_dict=few)
