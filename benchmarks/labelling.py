@@ -11,8 +11,9 @@ batch at random, as published.
 banking77 has 10,003 questions of 77 intents (test: 3,080), sst2 6,920 sentences of two kinds (1,821), cifar10-jpeg
 5,000 pictures of 10 kinds (2,000), neu-det 1,230 pictures of 6 defects (300), fsdd 2,700 sounds of 10 digits (300),
 cancer two thirds of 569 rows (a third). The batches were set before anything was run; what `label next` does was
-chosen on other sets: scikit-learn's digits, magnetic-tile, pneumoniamnist, a third of clinc150's intents. Bars: at most
-.40 of random's labels as the geometric mean, and no more than the best rival on each set.
+chosen on other sets (docs/log.md names them): sentences with ratings, clauses, reports, spans of contracts, lines of
+plays, intents, digits, tiles. Bars: at most .40 of random's labels as the geometric mean, and no more than the best
+rival on each set.
 """
 
 from __future__ import annotations

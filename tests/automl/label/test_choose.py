@@ -119,6 +119,17 @@ def test_margins_of_a_learner_that_knows_nothing_are_not_believed() -> None:
     assert fit_held_out(dense[:2], np.array([0, 1]), 2, seed=0) == HeldOutFit(STRENGTH, 1.0)  # nothing to hold out
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0, 1e6])
+def test_rows_that_are_all_identical_are_asked_in_some_order(value: float) -> None:
+    dense, answers = np.full((30, 8), value), np.arange(10) % 2
+    fit = fit_held_out(dense[:10], answers, 2, seed=0)
+    assert fit.strength in STRENGTHS
+    assert 0 < fit.slope <= 1
+    choices = choose_batch(dense, np.arange(10), answers, np.arange(10, 30), 5, 2, seed=0)
+    assert len({each.row for each in choices} & set(range(10, 30))) == 5
+    assert all(0 <= each.score <= 1 for each in choices)
+
+
 def test_few_labels_of_many_numbers_hold_the_learner_back() -> None:
     draw = np.random.default_rng(1)
     points = draw.normal(size=(2_060, 100))
