@@ -120,7 +120,11 @@ class PatchNet(nn.Module):
         values = torch.from_numpy(patches)
         self.center.copy_(values.mean(0))
         centered = values - self.center
-        variances, directions = torch.linalg.eigh(centered.T @ centered / len(values))
+        # In float64, by numpy: torch's solver gave up on pictures that are all black, on some processors.
+        doubles = centered.numpy().astype(np.float64)
+        variances, directions = (
+            torch.from_numpy(each).float() for each in np.linalg.eigh(doubles.T @ doubles / len(values))
+        )
         order = variances.argsort(descending=True)[: self.whiten.shape[0]]
         floor = FLOOR * variances[order].mean().clamp(min=LEAST_VARIANCE)
         self.whiten.copy_(directions[:, order].T / (variances[order].clamp(min=0) + floor).sqrt()[:, None])
