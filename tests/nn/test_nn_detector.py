@@ -3,6 +3,8 @@ trunk."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,9 @@ from deepseek.errors import InputError
 from deepseek.nn.detector.alignment import align
 from deepseek.nn.detector.boxes import BoxSet, overlaps, select, suppress
 from deepseek.nn.detector.difference import apply_deltas, check_sizes, cut_crops, propose, to_deltas
+
+if TYPE_CHECKING:
+    from deepseek.nn.detector.onnx_trunk import PretrainedFile
 
 pytest.importorskip("PIL")
 
@@ -164,9 +169,12 @@ def test_units_come_from_the_hottest_cells_of_good_parts_and_pictures_may_be_too
     assert _fit_units([inner]) == (LEAST_UNIT, LEAST_UNIT)
 
 
-def write_trunk() -> tuple[bytes, tuple[str, ...]]:
+def write_trunk() -> tuple[bytes, PretrainedFile]:
     """A graph of one convolution a stage, strides 4, 8, 16 and 32, and the names of the convolutions that read them."""
     onnx = pytest.importorskip("onnx")
+    pytest.importorskip("torch")
+    from deepseek.nn.detector.onnx_trunk import PretrainedFile
+
     rng = np.random.default_rng(0)
     nodes, weights, source, inputs = [], [], "x", 3
     for stage, stride in enumerate((4, 2, 2, 2)):
@@ -180,7 +188,8 @@ def write_trunk() -> tuple[bytes, tuple[str, ...]]:
         source, inputs = f"s{stage}", outputs
     ends = [onnx.helper.make_tensor_value_info(f"l{stage}", 1, None) for stage in range(4)]
     graph = onnx.helper.make_graph(nodes, "trunk", [onnx.helper.make_tensor_value_info("x", 1, None)], ends, weights)
-    return onnx.helper.make_model(graph).SerializeToString(), tuple(f"l{stage}" for stage in range(4))
+    known = PretrainedFile("package", "trunk.onnx", tuple(f"l{stage}" for stage in range(4)), "MIT")
+    return onnx.helper.make_model(graph).SerializeToString(), known
 
 
 def test_the_first_stage_of_a_trained_trunk_is_kept_as_it_is() -> None:
@@ -228,3 +237,70 @@ def test_a_dark_spot_and_a_brighter_half_are_unlike_good_pictures_whatever_their
     assert again.distance(tell(half)) == pytest.approx(norm.distance(tell(half)), rel=1e-4)
     assert describe(np.zeros((1, 63, 200), np.uint8)) is None
     assert np.isfinite(tell(np.zeros((64, 900)))).all()
+
+
+def test_a_trunk_that_wants_colors_from_0_to_255_gets_them_in_its_order_and_halves_of_rows_are_read() -> None:
+    """As YOLOX's begins: every second row and column, stacked, and blue first."""
+    torch = pytest.importorskip("torch")
+    onnx = pytest.importorskip("onnx")
+    from dataclasses import replace
+
+    from deepseek.nn.detector.onnx_trunk import MEAN, STD, OnnxTrunk
+
+    data, known = write_trunk()
+    pictures = torch.randint(0, 256, (2, 3, 64, 64)).float()
+    normalized = (pictures / 255 - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
+    plain = OnnxTrunk.read(data, known)
+    blue_first = OnnxTrunk.read(data, replace(known, is_bgr_255=True))
+    for one, other in zip(blue_first(normalized), plain(pictures.flip(1)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-2)
+
+    model = onnx.load_from_string(data)
+    graph = model.graph
+    for name, value in (("start", [1]), ("end", [2**63 - 1]), ("axis", [3]), ("step", [2])):
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array(value, np.int64), name))
+    half = onnx.helper.make_node("Slice", ["x", "start", "end", "axis", "step"], ["half"])
+    first = graph.node[0]
+    first.input[0] = "half"
+    first.attribute[1].ints[:] = [4, 2]  # of what is half as wide
+    first.attribute.append(onnx.helper.make_attribute("pads", [0, 1, 0, 1]))
+    graph.node.insert(0, half)
+    sliced = OnnxTrunk.read(model.SerializeToString(), known)
+    odd = normalized[:, :, :, 1::2]
+    expected = torch.nn.functional.conv2d(odd, sliced._weight("s0_w"), stride=(4, 2), padding=(0, 1))
+    torch.testing.assert_close(sliced(normalized)[0], expected)
+
+
+def test_a_mirrored_detector_averages_what_its_net_says_of_the_picture_and_its_three_mirrors() -> None:
+    torch = pytest.importorskip("torch")
+    from deepseek.nn.detector.detector import Detector, DetectorShape
+    from deepseek.nn.detector.mirrored import MirroredDetector
+    from deepseek.nn.detector.trunk import ResidualTrunk, TrunkShape
+
+    torch.manual_seed(0)
+    net = Detector(DetectorShape(num_classes=2, num_channels=1), ResidualTrunk(TrunkShape())).eval()
+    pictures = torch.randint(0, 256, (2, 1, 64, 96), dtype=torch.uint8)
+    sizes = [(8, 12), (4, 6), (2, 3)]
+    with torch.no_grad():
+        scores, boxes, presence, heat = (each.numpy() for each in MirroredDetector(net)(pictures))
+        plain = []
+        for axes in ((), (3,), (2,), (2, 3)):  # the plain net on a mirrored picture, its answers mirrored by hand
+            own, corners, present, hot = (each.numpy() for each in net(pictures.flip(axes) if axes else pictures))
+            for axis, (low, high), side in ((3, (0, 2), 96), (2, (1, 3), 64)):
+                if axis in axes:
+                    corners = corners.copy()
+                    corners[..., [low, high]] = side - corners[..., [high, low]]
+            turned = tuple(axis - 1 for axis in axes)  # of (N, h, w, C)
+            rows = np.split(np.concatenate([own, corners], -1), np.cumsum([h * w for h, w in sizes])[:-1], axis=1)
+            levels = [
+                np.flip(row.reshape(2, *size, 6), turned).reshape(2, -1, 6)
+                for row, size in zip(rows, sizes, strict=True)
+            ]
+            plain.append((np.concatenate(levels, 1), present, np.flip(hot, axes)))
+    answers = np.stack([each for each, _, _ in plain])
+    weight = answers[..., :2].max(-1, keepdims=True)
+    np.testing.assert_allclose(scores, answers[..., :2].mean(0), atol=1e-6)
+    np.testing.assert_allclose(boxes, (answers[..., 2:] * weight).sum(0) / weight.sum(0), atol=0.05)
+    np.testing.assert_allclose(presence, np.mean([each for _, each, _ in plain], 0), atol=1e-6)
+    np.testing.assert_allclose(heat, np.mean([each for _, _, each in plain], 0), atol=1e-6)
+    assert np.abs(answers[0] - answers[1]).max() > 1e-3  # the views do differ

@@ -410,6 +410,33 @@ def test_scores_on_a_device_are_those_of_the_bundle(
     assert row[0, 2] == np.float32(config.threshold)
 
 
+def test_test_time_augmentation_answers_alike_for_a_mirrored_picture_here_and_on_a_device(
+    example: tuple[Path, Path], tmp_path: Path
+) -> None:
+    options = DetectionOptions(out=tmp_path / "mirrored", max_steps=2, trunk="random", size=64, tta=True)
+    result = fit_detection(example[0], options, labels=example[1])
+    assert result.training["tta"] is True
+    config = replace(result.config, least_score=1e-4)  # two steps of training leave scores of about .01
+    with DetectorRuntime.open(result.bundle.path) as runtime:
+        picture, graph = runtime.read(sorted(example[0].iterdir())[0]), runtime.bundle.read(GRAPH)
+    model = open_model({GRAPH: graph}.__getitem__, config)
+    seen, mirrored = (model.inspect(each) for each in (picture, np.ascontiguousarray(picture[:, :, ::-1])))
+    assert seen.score > 0
+    np.testing.assert_allclose(seen.class_scores, mirrored.class_scores, rtol=1e-3)
+    (view,) = config.views(picture)
+    device, _ = device_graph(graph, config, view)
+    (row,) = open_session(device, "device", num_threads=1).run(None, {"pixels": view.pixels[None].astype(np.float32)})
+    np.testing.assert_allclose(row[0, :2], seen.class_scores, atol=1e-5)
+
+
+def test_test_time_augmentation_is_refused_where_it_does_nothing(example: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="mirrored anyway"):
+        DetectionOptions(out=tmp_path / "out", tta=True, template=("_test", "_temp"))
+    with pytest.raises(InputError, match="learns from boxes"):
+        fit_good_parts(example[0], DetectionOptions(out=tmp_path / "out", tta=True))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_device_needs_pictures_of_one_size(fitted: DetectionResult, tmp_path: Path) -> None:
     from deepseek.compress.edge.pictures import read_picture_rows
 

@@ -192,8 +192,8 @@ def _fit_boxes(store: PictureStore, labels: LabelSet, config: DetectorConfig, op
 
     fitted = fit_net(store, labels, config, options, mask_reader(options.masks))
     training: JsonObject = {
-        "trunk": fitted.trunk, "num_steps": fitted.num_steps, "num_epochs": fitted.num_epochs, "cpu_s": fitted.cpu_s,
-        "losses": list(fitted.losses),
+        "trunk": fitted.trunk, "tta": options.tta, "num_steps": fitted.num_steps, "num_epochs": fitted.num_epochs,
+        "cpu_s": fitted.cpu_s, "losses": list(fitted.losses),
     }  # fmt: skip
     return FittedModel({GRAPH: fitted.graph}, config, training, fitted.parity)
 

@@ -17,6 +17,7 @@ from deepseek.engines.detector.export import export_detector
 from deepseek.engines.detector.views import MULTIPLE
 from deepseek.errors import ExtraError
 from deepseek.nn.detector.detector import Detector, DetectorShape
+from deepseek.nn.detector.mirrored import MirroredDetector
 from deepseek.nn.detector.onnx_trunk import OnnxTrunk, find_pretrained
 from deepseek.nn.detector.trunk import ResidualTrunk, Trunk, TrunkShape
 from deepseek.train.detect.augment import AugmentConfig, PictureSampler
@@ -24,6 +25,7 @@ from deepseek.train.detect.loop import FitConfig, is_detector_faster_in_bf16, tr
 
 WHOLE_SIDE_PX = 1_024  # pictures up to here are seen whole, larger ones in tiles
 LARGEST_WHOLE_PX, TILE_PX = 640, 512
+TRAINED_PACKAGES = ("ddddocr", "rapidocr")  # the first that is installed is what a training begins with
 TRAINED_TRUNK_RATE = 0.25  # learning rate of a trunk that has learned elsewhere, as a share of the head's
 
 
@@ -50,18 +52,23 @@ def choose_size(labels: LabelSet, size: int | None) -> tuple[int, float | None]:
     return max(2 * MULTIPLE, MULTIPLE * round(wanted / MULTIPLE)), None  # 200 as 192: a quarter less work than 224
 
 
+def packages_of(source: TrunkSource, order: tuple[str, ...]) -> tuple[str, ...]:
+    """Whose weights may be the start: all of `order` with auto, none with random."""
+    return {"auto": order, "random": ()}.get(source, (source,))
+
+
 def build_trunk(source: TrunkSource) -> tuple[Trunk, str]:
-    """A trunk, and where its weights came from. ExtraError where rapidocr is asked for and not installed."""
-    pretrained = find_pretrained() if source in ("auto", "rapidocr") else None
+    """A trunk, and where its weights came from. ExtraError where a package is asked for that is not installed."""
+    pretrained = find_pretrained(*packages_of(source, TRAINED_PACKAGES))
     if pretrained is not None:
         path, known = pretrained
-        trunk = OnnxTrunk.read(path.read_bytes(), known.laterals)
+        trunk = OnnxTrunk.read(path.read_bytes(), known)
         trunk.freeze_first_stage()
         return trunk, f"{known.package}/{known.file} ({known.license})"
-    if source == "rapidocr":
+    if source not in ("auto", "random"):
         raise ExtraError(
-            "rapidocr is not installed", expected="the package whose weights are the start",
-            fix="pip install --no-deps rapidocr, or --trunk random",
+            f"{source} is not installed", expected="the package whose weights are the start",
+            fix=f"pip install --no-deps {source}, or --trunk random",
         )  # fmt: skip
     return ResidualTrunk(TrunkShape()), "random weights"
 
@@ -92,5 +99,6 @@ def fit_net(
         net, sampler, len(labels.pictures), fit, checkpoint=checkpoint,
         report=lambda message, share: options.progress(f"training: {message}", 0.9 * share),
     )  # fmt: skip
-    graph, parity = export_detector(trained.net, config.size)
+    answering = MirroredDetector(trained.net) if options.tta else trained.net
+    graph, parity = export_detector(answering, config.size)
     return FittedNet(graph, parity, source, trained.num_steps, trained.num_epochs, trained.cpu_s, trained.losses)

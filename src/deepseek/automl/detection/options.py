@@ -9,7 +9,7 @@ from typing import Literal
 
 from deepseek.errors import InputError
 
-TrunkSource = Literal["auto", "random", "rapidocr"]
+TrunkSource = Literal["auto", "random", "rapidocr", "ddddocr"]
 ReportProgress = Callable[[str, float], object]
 
 
@@ -23,9 +23,10 @@ class DetectionOptions:
     confidence: float = 0.95  # of the promise
     budget_s: float = 600.0  # CPU time of the training
     max_steps: int = 10**9  # of the training, whichever is first
-    trunk: TrunkSource = "auto"  # auto: of rapidocr where that is installed, else random weights
+    trunk: TrunkSource = "auto"  # auto: of a package that is installed, else random weights
     size: int | None = None  # pixels of the longer side as the net sees it; None: by the pictures
     quarter_turns: bool = False  # the direction of a defect means nothing: pictures are also turned by 90 degrees
+    tta: bool = False  # test-time augmentation: the net answers for the picture and its three mirrors, averaged
     masks: Path | None = None  # folder of drawn masks, by the names of the pictures
     template: tuple[str, str] | None = None  # in a file's name: what stands for the part, and for its reference picture
     held_share: float = 0.2  # of the pictures, where the labels keep none back
@@ -40,6 +41,11 @@ class DetectionOptions:
         for name, value in (("max-miss", self.max_miss), ("confidence", self.confidence)):
             if value is not None and not 0 < value < 1:
                 raise InputError(f"{name} is {value}", expected="above 0 and below 1", fix="for 0.3 % write 0.003")
+        if self.tta and self.template is not None:
+            raise InputError(
+                "--tta is for a detector of boxes; parts that are compared with references are seen mirrored anyway",
+                expected="one of --tta and --template", fix="leave --tta out",
+            )  # fmt: skip
         if not 0 < self.held_share < 1:
             raise InputError(f"held_share is {self.held_share}", expected="above 0 and below 1", fix="write 0.2")
         if self.size is not None and not 32 <= self.size <= 2_048:

@@ -17,8 +17,8 @@ import numpy as np
 
 from deepseek.automl.detection.fit import DetectionResult, finish
 from deepseek.automl.detection.fitted import GRAPH, FittedModel
-from deepseek.automl.detection.net import WHOLE_SIDE_PX, choose_size
-from deepseek.automl.detection.options import DetectionOptions
+from deepseek.automl.detection.net import WHOLE_SIDE_PX, choose_size, packages_of
+from deepseek.automl.detection.options import DetectionOptions, TrunkSource
 from deepseek.automl.detection.split import LEAST_PICTURES, LabelSplit
 from deepseek.bundle import check_target
 from deepseek.contracts import Float32, JsonObject
@@ -35,6 +35,7 @@ from deepseek.nn.detector.trunk import Trunk
 from deepseek.nn.detector.whole_picture import PictureNorm, describe
 
 CLASS = "anomaly"
+FROZEN_PACKAGES = ("rapidocr", "ddddocr")  # of the two, what the first sees tells good parts apart better
 LEAST_DESCRIBED, LEAST_HELD = 20, 5  # good parts from which on whole pictures count, to learn from and held
 LEAST_SPREAD = 0.02  # of logarithms of held good parts: fewer than all there are look more alike than they are
 MAX_PATCHES = 200_000
@@ -58,6 +59,10 @@ def fit_good_parts(pictures: Path, options: DetectionOptions) -> DetectionResult
         raise InputError(
             f"there are {len(files)} pictures", expected=f"{LEAST_PICTURES} or more", fix="take more pictures"
         )
+    if options.tta:
+        raise InputError(
+            "--tta is for a detector that learns from boxes", expected="--labels beside --tta", fix="leave --tta out"
+        )
     store = PictureStore(pictures, fit_reader(pictures, files))
     labels = LabelSet(tuple(LabeledPicture(file, *picture_size(pictures / file)) for file in files), ())
     order = np.random.default_rng(options.seed).permutation(len(files))
@@ -78,14 +83,14 @@ def _choose_scale(split: LabelSplit, options: DetectionOptions) -> tuple[int, fl
     return MULTIPLE * math.ceil(longest / MULTIPLE), 1.0
 
 
-def patch_trunk(source: str) -> tuple[Trunk, str]:
+def patch_trunk(source: TrunkSource) -> tuple[Trunk, str]:
     """A trained trunk where a package carries one, else fixed filters."""
-    pretrained = None if source == "random" else find_pretrained()
+    pretrained = find_pretrained(*packages_of(source, FROZEN_PACKAGES))
     if pretrained is None:
         reason = "as asked" if source == "random" else "no package with trained weights is installed"
         return GaborTrunk(), f"fixed filters ({reason})"
     path, known = pretrained
-    return OnnxTrunk.read(path.read_bytes(), known.laterals), f"{known.package}/{known.file} ({known.license})"
+    return OnnxTrunk.read(path.read_bytes(), known), f"{known.package}/{known.file} ({known.license})"
 
 
 def fit_patches(store: PictureStore, split: LabelSplit, options: DetectionOptions) -> FittedModel:

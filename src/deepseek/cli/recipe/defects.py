@@ -24,6 +24,7 @@ Examples:
   deepseek recipe defects --example --out surface --html surface.html
   deepseek recipe defects pictures --labels boxes.csv --out line3 --max-miss 0.01 --confidence 0.95
   deepseek recipe defects pictures --labels coco.json --budget 3h --checkpoint line3.ckpt --out line3
+  deepseek recipe defects pictures --labels yolo/ --budget 3h --tta --out line3
   deepseek recipe defects good-parts --out line4
   deepseek recipe defects boards --labels boxes.csv --template _test=_temp --out boards
   deepseek predict line3 new-pictures --out found.json
@@ -44,10 +45,12 @@ EXAMPLE_BUDGET_S = 60.0
               help="Compare each part with the picture whose name has REFERENCE where its own has PART.")  # fmt: skip
 @click.option("--masks", type=FOLDER, help="Folder of drawn masks, by the names of the pictures.")
 @click.option("--budget", "budget_s", type=duration, metavar="TIME", help="CPU time of the training.  [default: 10m]")
-@click.option("--trunk", type=click.Choice(["auto", "random", "rapidocr"]), default="auto", show_default=True,
-              help="What the net starts from: auto is rapidocr where it is installed.")  # fmt: skip
+@click.option("--trunk", type=click.Choice(["auto", "random", "rapidocr", "ddddocr"]), default="auto",
+              show_default=True, help="Weights that the net starts from; auto: a package's that is installed.")  # fmt: skip
 @click.option("--size", type=click.IntRange(32, 2048), help="Pixels of the longer side as the net sees it.")
 @click.option("--quarter-turns", is_flag=True, help="The direction of a defect means nothing: learn from turned ones.")
+@click.option("--tta", is_flag=True,
+              help="Test-time augmentation: also look at mirrored pictures, four times the work.")  # fmt: skip
 @click.option("--held", "held_share", type=share, default="0.2", show_default=True, metavar="SHARE",
               help="Pictures that judge and set the threshold, unless the labels keep some (test, val).")  # fmt: skip
 @click.option("--checkpoint", type=FILE, help="Written now and then; a training that was stopped goes on from it.")

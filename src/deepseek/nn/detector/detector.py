@@ -57,6 +57,15 @@ class RawOutputs(NamedTuple):
     heat: Tensor  # (N, 1, H / 8, W / 8) logits of a defect there
 
 
+class HeadMaps(NamedTuple):
+    """What the net says, at each place of the three maps (h, w) at HEAD_STRIDES."""
+
+    logits: list[Tensor]  # (N, K, h, w)
+    distances: list[Tensor]  # (N, 4, h, w) pixels from the place to left, top, right, bottom
+    presence: Tensor  # (N, K) logits of the classes in the picture
+    heat: Tensor  # (N, 1, H / 8, W / 8) logits of a defect there
+
+
 class Layer(nn.Module):
     """(N, C, H, W) -> (N, D, H / stride, W / stride): a 3 x 3 convolution, batch norm, ReLU. A convolution of each
     channel and then one over all would be a fifth of the sums, and on processors twice the time of a training step."""
@@ -141,21 +150,35 @@ class Detector(nn.Module):
 
     def raw(self, pictures: Tensor) -> RawOutputs:
         """Logits and boxes for the loss."""
+        seen = self.maps(pictures)
+        boxes, centers, strides = to_boxes(seen.distances)
+        return RawOutputs(
+            to_rows(seen.logits).float(), boxes, centers, strides, seen.presence.float(), seen.heat.float()
+        )
+
+    def maps(self, pictures: Tensor) -> HeadMaps:
+        """Pictures uint8 (N, C, H, W) -> what the net says at each place."""
         x = pictures.float()
         if self.shape.num_channels == 1:
             x = x.expand(-1, 3, -1, -1)
         x = (x - self.mean) / self.std
         maps = self.neck(self.trunk(x.contiguous(memory_format=torch.channels_last)))
         logits, distances = self.head(maps)
-        centers, strides = zip(*(_grid(x, stride) for x, stride in zip(maps, HEAD_STRIDES, strict=True)), strict=True)
-        center, stride = torch.cat(centers), torch.cat(strides)
-        far = torch.cat([each.flatten(2).transpose(1, 2) for each in distances], 1)  # (N, A, 4)
-        boxes = torch.cat([center - far[..., :2], center + far[..., 2:]], -1)
         pooled = torch.cat([torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1) for x in maps], 1)
-        flat = torch.cat([each.flatten(2).transpose(1, 2) for each in logits], 1)  # (N, A, K)
-        return RawOutputs(
-            flat.float(), boxes, center, stride, self.presence(pooled).float(), self.heat(maps[0]).float()
-        )
+        return HeadMaps(logits, distances, self.presence(pooled), self.heat(maps[0]))
+
+
+def to_rows(maps: list[Tensor]) -> Tensor:
+    """(N, C, h, w) of each stride -> (N, A, C)."""
+    return torch.cat([each.flatten(2).transpose(1, 2) for each in maps], 1)
+
+
+def to_boxes(distances: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Distances (N, 4, h, w) of each stride -> boxes (N, A, 4), centers (A, 2) and strides (A,), all in pixels."""
+    grids = [_grid(x, stride) for x, stride in zip(distances, HEAD_STRIDES, strict=True)]
+    centers, strides = (torch.cat(each) for each in zip(*grids, strict=True))
+    far = to_rows(distances)
+    return torch.cat([centers - far[..., :2], centers + far[..., 2:]], -1), centers, strides
 
 
 def _grid(x: Tensor, stride: int) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """A trunk from a file of ONNX that an installed package carries, as a torch module whose weights can be trained on.
 
-    path = find_pretrained()                       # of rapidocr, where it is installed: a detector of text
-    trunk = OnnxTrunk.read(path.read_bytes(), taps)
+    path, known = find_pretrained("rapidocr")      # where that package is installed
+    trunk = OnnxTrunk.read(path.read_bytes(), known)
     maps = trunk(pictures)                         # at strides 4, 8, 16, 32
 
 The package is never imported: only its file is read. Its graph is a convolutional net whose batch norms are folded
@@ -34,22 +34,28 @@ class PretrainedFile:
     file: str  # below the package's folder
     laterals: tuple[str, ...]  # outputs of the convolutions that read the ends of the stages, from stride 4 on
     license: str
+    is_bgr_255: bool = False  # it takes blue, green, red from 0 to 255; else normalized by MEAN and STD
 
 
+#: rapidocr's finds text; ddddocr's finds what is to be clicked on (YOLOX, tiny), and its convolutions are dense, which
+#: a processor trains faster than those of each channel in rapidocr's.
 PRETRAINED = (
+    PretrainedFile("ddddocr", "common_det.onnx", ("898", "928", "958", "982"), "MIT", is_bgr_255=True),
     PretrainedFile(
         "rapidocr", "models/PP-OCRv6_det_small.onnx", tuple(f"p2o.pd_op.conv2d.{k}.0" for k in (50, 47, 44, 41)),
         "Apache-2.0",
     ),
 )  # fmt: skip
-#: What these nets were trained on: colors 0 to 1, by channel.
+LARGEST_SIDE = 1 << 31  # an end beyond it means all: exporters write the largest integer
+#: Colors 0 to 1, by channel, as most such nets were trained on them.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def find_pretrained() -> tuple[Path, PretrainedFile] | None:
-    """The first file that an installed package carries; None where there is none."""
-    for known in PRETRAINED:
-        spec = importlib.util.find_spec(known.package)
+def find_pretrained(*packages: str) -> tuple[Path, PretrainedFile] | None:
+    """The file of the first of `packages` that is installed; None where none is."""
+    for package in packages:
+        known = next(each for each in PRETRAINED if each.package == package)
+        spec = importlib.util.find_spec(package)
         if spec is not None and spec.origin is not None:
             path = Path(spec.origin).parent / known.file
             if path.is_file():
@@ -69,8 +75,17 @@ class _Step:
 class OnnxTrunk(Trunk):
     """Pictures (N, 3, H, W), normalized by MEAN and STD -> maps at strides 4, 8, 16, 32."""
 
-    def __init__(self, steps: Sequence[_Step], weights: Mapping[str, Tensor], source: str, taps: Sequence[str]) -> None:
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self, steps: Sequence[_Step], weights: Mapping[str, Tensor], source: str, taps: Sequence[str], *,
+        is_bgr_255: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.is_bgr_255 = is_bgr_255
+        for name, values in (("scale", STD), ("shift", MEAN)):
+            self.register_buffer(name, 255 * torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self._steps, self._source, self._taps = tuple(steps), source, tuple(taps)
         self._names: dict[str, str] = {}
         for place, (name, value) in enumerate(weights.items()):
@@ -91,8 +106,10 @@ class OnnxTrunk(Trunk):
         self.widths = tuple(each.shape[1] for each in maps)
 
     @classmethod
-    def read(cls, data: bytes, laterals: Sequence[str]) -> OnnxTrunk:
-        """The stages that the convolutions `laterals` read. InputError for a graph with other nodes than these."""
+    def read(cls, data: bytes, known: PretrainedFile) -> OnnxTrunk:
+        """The stages that the convolutions `known.laterals` read. InputError for a graph with other nodes than
+        these."""
+        laterals = known.laterals
         onnx = need("onnx", extra="compress")
         graph = onnx.load_from_string(data).graph
         values = {each.name: torch.from_numpy(onnx.numpy_helper.to_array(each).copy()) for each in graph.initializer}
@@ -117,13 +134,20 @@ class OnnxTrunk(Trunk):
             if node.op_type == "Identity":
                 aliases[node.output[0]] = inputs[0]
                 continue
+            if node.op_type == "Slice":  # its constants are numbers here: an exporter cannot read them off tensors
+                run = _slice(*(values[name].tolist() for name in inputs[1:]))
+                steps.append(_Step(inputs[:1], node.output[0], run))
+                continue
             steps.append(_Step(inputs, node.output[0], _function(node, onnx)))
         steps = _join_gelu(steps)
         used = {name for step in steps for name in step.inputs}
         weights = {name: value for name, value in values.items() if name in used}
-        return cls(steps, weights, graph.input[0].name, [aliases.get(name, name) for name in taps])
+        ends = [aliases.get(name, name) for name in taps]
+        return cls(steps, weights, graph.input[0].name, ends, is_bgr_255=known.is_bgr_255)
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
+        if self.is_bgr_255:
+            pictures = (pictures * self.scale + self.shift).flip(1)
         values: dict[str, Tensor] = {self._source: pictures}
         for place, step in enumerate(self._steps):
             arguments = [values[name] if name in values else self._weight(name) for name in step.inputs]
@@ -229,6 +253,16 @@ def _max_pool(options: Mapping[str, Any]) -> Callable[..., Tensor]:
         return functional.max_pool2d(x, kernel, stride, ceil_mode=bool(options.get("ceil_mode", 0)))
 
     return run
+
+
+def _slice(
+    starts: Sequence[int], ends: Sequence[int], axes: Sequence[int], steps: Sequence[int]
+) -> Callable[..., Tensor]:
+    """Every second row or column, say."""
+    places = [slice(None)] * 4
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        places[axis] = slice(start, None if end >= LARGEST_SIDE else end, step)
+    return lambda x: x[tuple(places)]
 
 
 def _join_gelu(steps: Sequence[_Step]) -> list[_Step]:

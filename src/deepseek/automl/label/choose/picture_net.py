@@ -49,7 +49,7 @@ def picture_net_name() -> str:
         return ""
     from deepseek.nn.detector.onnx_trunk import find_pretrained
 
-    pretrained = find_pretrained()
+    pretrained = find_pretrained("rapidocr")
     return "" if pretrained is None else f"{pretrained[1].package}/{pretrained[1].file}"
 
 
@@ -60,8 +60,8 @@ def open_picture_net() -> PictureNet | None:
         return None
     from deepseek.nn.detector.onnx_trunk import OnnxTrunk, find_pretrained
 
-    pretrained = find_pretrained()
+    pretrained = find_pretrained("rapidocr")
     if pretrained is None:
         return None
     path, known = pretrained
-    return PictureNet(OnnxTrunk.read(path.read_bytes(), known.laterals), name)
+    return PictureNet(OnnxTrunk.read(path.read_bytes(), known), name)
