@@ -110,6 +110,8 @@ def forgets_momentum(folder: Path) -> None:
 
 
 def trusts_the_file(folder: Path) -> None:
+    """On a disk that takes most of the time to write, so that a kill likely falls into that."""
+    replace_text(folder / "train.py", "    os.replace(", "    __import__('time').sleep(0.05)\n    os.replace(")
     replace_text(folder / "train.py", "except (zipfile.BadZipFile, ValueError, OSError, KeyError, EOFError)",
                  "except ZeroDivisionError")  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ Array = NDArray[np.float64]
 PATIENCE, NUM_EPOCHS, FILE = 4, 24, "train.py"
 NUM_STEPS, EVERY, MIN_ACCURACY = 4_000, 200, 0.88
 MAX_TRIES = 4  # a fast machine may have done all steps before it is ended: then there are twice as many
+MAX_KILLS = 12  # until one does not fall into the writing of a checkpoint, where that matters
 #: Weights of uninterrupted runs of this grading, by the fresh seed.
 _WHOLE: dict[tuple[int, int], Array] = {}
 
@@ -107,7 +109,7 @@ def check_goes_on(work: Work) -> None:
 
 
 def check_damaged(work: Work) -> None:
-    steps, step = interrupt(work, "run-damaged")
+    steps, step = interrupt(work, "run-damaged", may_end_at=is_between_checkpoints)
     files = [
         path for path in (work.place.folder / "run-damaged").rglob("*") if path.is_file() and path.name != "steps.log"
     ]
@@ -138,19 +140,33 @@ def change_bytes(path: Path, rng: np.random.Generator) -> None:
     path.write_bytes(content)
 
 
-def interrupt(work: Work, folder: str) -> tuple[int, int]:
-    """Begin a training and end it by SIGKILL after a third of its steps: how many it was to take, and had taken."""
-    steps = NUM_STEPS
-    for _ in range(MAX_TRIES):
-        if work.kill(FILE, "train", *arguments(work, folder, steps), when=has_reached(work, folder, steps // 3)):
-            break
+def interrupt(work: Work, folder: str, *, may_end_at: Callable[[int], bool] = lambda _step: True) -> tuple[int, int]:
+    """Begin a training and end it by SIGKILL after a third of its steps, at one that `may_end_at` allows: how many it
+    was to take, and had taken."""
+    steps, num_ended, num_killed = NUM_STEPS, 0, 0
+    while True:
+        when = partial(has_reached, work, folder, steps // 3, may_end_at)
+        is_killed = work.kill(FILE, "train", *arguments(work, folder, steps), when=when)
+        step = num_lines(work, folder)
+        num_ended, num_killed = num_ended + (not is_killed), num_killed + is_killed
+        if (is_killed and may_end_at(step)) or num_killed == MAX_KILLS:
+            return steps, step
         shutil.rmtree(work.place.folder / folder)
-        steps *= 2
-    return steps, num_lines(work, folder)
+        if num_ended == MAX_TRIES:
+            return steps, 0
+        steps *= 1 if is_killed else 2
 
 
-def has_reached(work: Work, folder: str, num: int) -> Callable[[], bool]:
-    return lambda: num_lines(work, folder) >= num
+def has_reached(work: Work, folder: str, num: int, may_end_at: Callable[[int], bool]) -> bool:
+    step = num_lines(work, folder)
+    return step >= num and may_end_at(step)
+
+
+def is_between_checkpoints(num_steps: int) -> bool:
+    """Whether no checkpoint is being written after so many lines of the log, be it before its own line or after it.
+    That takes most of the time where disks are slow; what is newest then is half a file that nobody would read, and to
+    change its bytes would try nothing."""
+    return num_steps % EVERY not in (0, EVERY - 1)
 
 
 def arguments(work: Work, folder: str, steps: int) -> list[Any]:
