@@ -15,9 +15,9 @@ from PIL import Image
 GOOD = "free"  # the class of magnetic tiles without a defect
 HEADER = ["image", "class", "xmin", "ymin", "xmax", "ymax", "split"]
 NEU_HELD = 11  # one of so many training pictures sets the thresholds
-#: Products of the trainval boards that set the threshold. Two thirds of the test boards are of products that no
-#: trainval board is of, and boards of a known product promise too much of them.
-HELD_BOARDS = ("44000", "50600")
+#: What sets the threshold of boards: a product, for two thirds of the test boards are of products that no trainval
+#: board is of, and one of so many boards of the other products.
+HELD_PRODUCT, BOARDS_HELD = "50600", 11
 LEAST_REGION_PX = 4  # of a mask: less is a speck of its outline
 
 
@@ -59,15 +59,19 @@ def neu(folder: Path, part: str) -> tuple[Path, Path]:
     )
 
 
+def is_held_board(pair: str) -> bool:
+    return pair.startswith(HELD_PRODUCT) or not crc32(pair.encode()) % BOARDS_HELD
+
+
 def boards(folder: Path, part: str) -> tuple[Path, Path]:
     """Boards of DeepPCB with their templates: `part` is trainval or test. Every board has a row, so that none is
-    silent; those of HELD_BOARDS are kept back."""
+    silent."""
     source = data_folder() / "deeppcb"
     pairs = [row["pair"] for row in read_rows(source / "pairs.csv") if row["split"] == part]
     names = {f"{pair}_{kind}.png": f"{pair}_{kind}.png" for pair in pairs for kind in ("test", "temp")}
     pictures = extract(source / "images.zip", names, folder / f"boards-{part}")
     boxes = [row for row in read_rows(source / "boxes.csv") if row["split"] == part]
-    held = {pair: "val" if part == "trainval" and pair.startswith(HELD_BOARDS) else "" for pair in pairs}
+    held = {pair: "val" if part == "trainval" and is_held_board(pair) else "" for pair in pairs}
     rows: list[list[object]] = [
         [f"{row['pair']}_test.png", row["class"], row["x1"], row["y1"], row["x2"], row["y2"], held[row["pair"]]]
         for row in boxes

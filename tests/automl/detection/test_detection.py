@@ -21,14 +21,13 @@ from deepseek.automl.detection.fit import DetectionResult, _balance_threshold, f
 from deepseek.automl.detection.folder import evaluate_detector, predict_folder, write_results  # noqa: E402
 from deepseek.automl.detection.options import DetectionOptions  # noqa: E402
 from deepseek.automl.detection.patch_fit import fit_good_parts  # noqa: E402
-from deepseek.automl.detection.references import parse_template, reference_name  # noqa: E402
 from deepseek.automl.detection.split import split_labels  # noqa: E402
 from deepseek.bundle import open_bundle, verify_bundle  # noqa: E402
 from deepseek.compress.edge.pictures import device_graph  # noqa: E402
 from deepseek.data.labels import LabelSet, read_labels  # noqa: E402
 from deepseek.data.labels.labeled_picture import LabeledPicture  # noqa: E402
 from deepseek.data.media.source import BrokenError  # noqa: E402
-from deepseek.engines.detector.config import GRAPH, DetectorConfig  # noqa: E402
+from deepseek.engines.detector.config import GRAPH  # noqa: E402
 from deepseek.engines.detector.runtime import DetectorRuntime, open_model  # noqa: E402
 from deepseek.engines.detector.served import ServedDetector, pack_pictures  # noqa: E402
 from deepseek.engines.onnx import open_session  # noqa: E402
@@ -263,15 +262,6 @@ def test_good_parts_alone_promise_nothing(example: tuple[Path, Path], tmp_path: 
         fit_good_parts(example[0], DetectionOptions(out=tmp_path / "out", max_miss=0.1))
 
 
-def test_templates_are_found_by_their_names() -> None:
-    template = parse_template("_test=_temp")
-    assert reference_name("a/7_test.png", template) == "a/7_temp.png"
-    with pytest.raises(InputError, match="--template"):
-        parse_template("_test")
-    with pytest.raises(InputError, match="has no '_test' in its name"):
-        reference_name("a/7.png", template)
-
-
 @pytest.mark.slow
 def test_good_parts_teach_what_is_unlike_them(tmp_path: Path) -> None:
     """A pit of another brightness lies farther from good patches than any held good part."""
@@ -292,78 +282,6 @@ def test_good_parts_teach_what_is_unlike_them(tmp_path: Path) -> None:
     page = render_page(result, "good")
     assert "misses are not known" in page
     assert "Defects that were found" not in page  # there are none: they are good parts
-
-
-def write_boards(folder: Path, num: int, rng: np.random.Generator) -> Path:
-    """Boards of random lines with a blob more or a hole on each, beside their templates."""
-    rows = ["image,class,xmin,ymin,xmax,ymax"]
-    for number in range(num):
-        template = np.kron(rng.integers(0, 2, (8, 8)), np.ones((16, 16))).astype(np.uint8) * 255
-        part = template.copy()
-        x, y = rng.integers(8, 110, 2)
-        kind = "hole" if part[y + 4, x + 4] else "blob"
-        part[y : y + 8, x : x + 8] = 255 - part[y + 4, x + 4]
-        rows.append(f"{number}_test.png,{kind},{x - 3},{y - 3},{x + 11},{y + 11}")
-        Image.fromarray(part).save(folder / f"{number}_test.png")
-        Image.fromarray(template).save(folder / f"{number}_temp.png")
-    path = folder.parent / f"{folder.name}.csv"
-    path.write_text("\n".join(rows) + "\n")
-    return path
-
-
-@pytest.mark.slow
-def test_a_mirrored_difference_gets_the_same_name_and_a_mirrored_box() -> None:
-    """A net that was never trained sees left and right as two things; its mean over mirrors does not."""
-    import torch
-
-    from deepseek.automl.detection.pair_fit import _export
-    from deepseek.engines.detector.templates import MIRRORS, PairModel
-    from deepseek.nn.detector.pair_net import PairNet
-
-    torch.manual_seed(0)
-    crops = np.random.default_rng(0).integers(0, 256, (3, 2, 64, 64), dtype=np.uint8)
-    graph, _ = _export(PairNet(2, 1).eval(), crops)
-    model = PairModel(graph, DetectorConfig("template", ("hole", "blob"), 1, 64, template=("_test", "_temp")))
-    chances, deltas = model._answer(crops)
-    for axes, order, signs in MIRRORS:
-        own, moved = model._answer(np.ascontiguousarray(np.flip(crops, axes)))
-        np.testing.assert_allclose(own, chances, atol=1e-5)
-        np.testing.assert_allclose(moved[:, order] * signs, deltas, atol=1e-5)
-    assert np.abs(model._run(crops)[1] - deltas).max() > 1e-4
-
-
-@pytest.mark.slow
-def test_boards_are_compared_with_their_templates(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    for name in ("train", "test"):
-        (tmp_path / name).mkdir()
-    train, test = (write_boards(tmp_path / name, 60, rng) for name in ("train", "test"))
-    options = DetectionOptions(out=tmp_path / "out", template=("_test", "_temp"), max_steps=150)
-    result = fit_detection(tmp_path / "train", options, labels=train)
-    assert result.training["num_labels_without_candidate"] == 0
-    figures = evaluate_detector(tmp_path / "out", test, tmp_path / "test").figures
-    assert figures.precision is not None
-    assert figures.precision.mean.value > 0.8
-    predictions = predict_folder(tmp_path / "out", tmp_path / "test")
-    assert all("_test" in each.file for each in predictions.results)
-    check_broken_references(tmp_path / "out", tmp_path / "test")
-
-
-def check_broken_references(bundle: Path, folder: Path) -> None:
-    """Parts whose reference is broken, gone or of another size are left out, each with its reason, where that is
-    asked for; else the first of them is named."""
-    (folder / "0_temp.png").write_bytes(b"no picture")
-    (folder / "1_temp.png").unlink()
-    Image.fromarray(np.zeros((40, 30), np.uint8)).save(folder / "2_temp.png")
-    predictions = predict_folder(bundle, folder, skip_broken=True)
-    assert [file for file, _ in predictions.skipped] == ["0_test.png", "1_test.png", "2_test.png"]
-    assert len(predictions.results) == 57
-    for (_, reason), said in zip(
-        predictions.skipped, ("0_temp.png", "no reference", "2_temp.png 30 x 40"), strict=True
-    ):
-        assert said in reason
-    with pytest.raises(InputError, match="0_temp"):
-        predict_folder(bundle, folder)
 
 
 def test_a_surface_is_drawn_the_same_for_a_seed() -> None:

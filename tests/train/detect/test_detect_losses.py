@@ -105,6 +105,24 @@ def test_windows_keep_boxes_on_what_they_mark() -> None:
                 assert inner.size == 0 or inner.min() > 200
 
 
+def test_pictures_are_changed_by_the_generator_of_their_batch() -> None:
+    """So that a training that goes on draws what it would have drawn."""
+    picture = np.zeros((2, 64, 64), np.uint8)
+    labels = LabelSet((LabeledPicture("a", 64, 64, np.array([[20, 30, 36, 50]], np.float32), ("pit",)),), ("pit",))
+
+    def change(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        assert pixels is picture
+        return np.full((3, 64, 64), rng.integers(1, 256), np.uint8)
+
+    config = AugmentConfig(brightness=0, contrast=0, scale=(1.0, 1.0))
+    sampler = PictureSampler(lambda _name: picture, labels, 64, config, change=change)
+    first, again, other = (sampler.batch([0] * 8, np.random.default_rng(seed), mosaic=0.0)[0] for seed in (1, 1, 2))
+    assert first.shape == (8, 3, 64, 64)
+    assert len(first.unique()) > 4
+    assert (first == again).all()
+    assert not (first == other).all()
+
+
 def test_a_window_beyond_the_picture_is_gray() -> None:
     window = cut_window(np.full((3, 10, 10), 200, np.uint8), (-4, 0), 1.0, 16, 10)
     assert (window[:, :, :4] == 114).all()

@@ -28,14 +28,13 @@ from deepseek.automl.detection.measure import (
 )
 from deepseek.automl.detection.options import DetectionOptions
 from deepseek.automl.detection.pack import pack
-from deepseek.automl.detection.pair_fit import fit_pairs
 from deepseek.automl.detection.references import ReadReference, reference_reader
 from deepseek.automl.detection.split import LabelSplit, split_labels
 from deepseek.bundle import Bundle, check_target
 from deepseek.contracts import JsonObject
 from deepseek.data.labels import LabelSet, read_labels
 from deepseek.data.labels.pictures import PictureStore, fit_reader
-from deepseek.engines.detector.config import DetectorConfig
+from deepseek.engines.detector.config import DetectorConfig, Method
 from deepseek.engines.detector.inspection import InspectionModel
 from deepseek.engines.detector.runtime import open_model
 from deepseek.errors import InputError
@@ -45,6 +44,11 @@ from deepseek.train.detect.figures import best_threshold
 from deepseek.train.detect.miss_bound import MissBound, choose_threshold, upper_bound
 
 LEAST_THRESHOLD = 1e-6  # above scores of nought: the next number is one that some processors take for nought
+LEAST_DETECTOR_S = 1_800.0
+BOX_OVERLAP, TEMPLATE_OVERLAP = (
+    0.55,
+    0.3,
+)  # of two boxes of a class; more, and they are one. Defects of boards lie apart
 PAIR_OVERLAP = 0.33  # of the protocol of boards (Tang et al. 2019, section 4): their boxes are small
 
 
@@ -104,10 +108,11 @@ def fit_detection(pictures: Path, options: DetectionOptions, *, labels: Path) ->
     config = _start_config(store, split, options)
     read_reference = None if options.template is None else reference_reader(store, options.template)
     if read_reference is not None:
-        fitted = fit_pairs(store, split.train, config, options, read_reference)
+        fitted = _fit_compared(store, split.train, config, options, read_reference)
     else:
         fitted = _fit_boxes(store, split.train, config, options)
-    return finish(pictures, store, split, fitted, options, read_reference, [*known.warnings, *split.warnings])
+    warnings = [*known.warnings, *split.warnings, *_unused_options(config, options)]
+    return finish(pictures, store, split, fitted, options, read_reference, warnings)
 
 
 def read_all(pictures: Path, labels: Path, options: DetectionOptions) -> LabelSet:
@@ -164,7 +169,7 @@ def finish(
 
 def overlap_of(config: DetectorConfig) -> float:
     """From which overlap on a box is right."""
-    return PAIR_OVERLAP if config.method == "template" else 0.5
+    return 0.5 if config.template is None else PAIR_OVERLAP
 
 
 def _check_claim(split: LabelSplit, options: DetectionOptions) -> None:
@@ -174,28 +179,61 @@ def _check_claim(split: LabelSplit, options: DetectionOptions) -> None:
         choose_threshold(np.zeros(num), options.max_miss, options.confidence)
 
 
-def _start_config(store: PictureStore, split: LabelSplit, options: DetectionOptions) -> DetectorConfig:
-    from deepseek.automl.detection.net import choose_size
+def choose_method(store: PictureStore, options: DetectionOptions) -> Method:
+    """With a template, a training of less than LEAST_DETECTOR_S is better spent on candidates; colors of parts are seen
+    by the net of candidates alone."""
+    if options.template is None:
+        return "boxes"
+    sees_all = store.reader.channels == 1 and options.budget_s >= LEAST_DETECTOR_S
+    return "template_detector" if sees_all else "template"
 
+
+def _unused_options(config: DetectorConfig, options: DetectionOptions) -> list[str]:
+    """In words, what was asked for and does nothing."""
+    chosen = {"--trunk": options.trunk != "auto", "--size": options.size is not None,
+              "--checkpoint": options.checkpoint is not None}  # fmt: skip
+    names = [name for name, is_chosen in chosen.items() if is_chosen]
+    if config.method != "template" or not names:
+        return []
+    which = "gray parts and a --budget of 30m or more" if config.num_channels == 1 else "gray parts"
+    return [f"{', '.join(names)} changed nothing: with --template they are for {which}"]
+
+
+def _start_config(store: PictureStore, split: LabelSplit, options: DetectionOptions) -> DetectorConfig:
+    from deepseek.automl.detection.net import LARGEST_WHOLE_PX, choose_size
+
+    method = choose_method(store, options)
     size, scale = choose_size(split.train, options.size)
+    if method == "template_detector":  # in their own size, for defects of boards are small
+        size, scale = size if options.size else LARGEST_WHOLE_PX, 1.0
     for each in split.held.pictures:  # one that is cut off is told now, and not after the training
         store.read(each.file)
     return DetectorConfig(
-        method="boxes" if options.template is None else "template", classes=split.train.classes,
+        method=method, classes=split.train.classes,
         num_channels=store.reader.channels, size=size, scale=scale, white=store.reader.white,
         template=options.template, light=brightness_range(store, split.train),
+        max_overlap=TEMPLATE_OVERLAP if options.template else BOX_OVERLAP,
     )  # fmt: skip
 
 
 def _fit_boxes(store: PictureStore, labels: LabelSet, config: DetectorConfig, options: DetectionOptions) -> FittedModel:
-    from deepseek.automl.detection.net import fit_net
+    from deepseek.automl.detection.net import fit_boxes
 
-    fitted = fit_net(store, labels, config, options, mask_reader(options.masks))
-    training: JsonObject = {
-        "trunk": fitted.trunk, "tta": options.tta, "num_steps": fitted.num_steps, "num_epochs": fitted.num_epochs,
-        "cpu_s": fitted.cpu_s, "losses": list(fitted.losses),
-    }  # fmt: skip
-    return FittedModel({GRAPH: fitted.graph}, config, training, fitted.parity)
+    fitted = fit_boxes(store, labels, config, options, mask_reader(options.masks))
+    return FittedModel({GRAPH: fitted.graph}, config, fitted.training(), fitted.parity)
+
+
+def _fit_compared(
+    store: PictureStore, labels: LabelSet, config: DetectorConfig, options: DetectionOptions,
+    read_reference: ReadReference,
+) -> FittedModel:  # fmt: skip
+    if config.method == "template":
+        from deepseek.automl.detection.pair_fit import fit_pairs
+
+        return fit_pairs(store, labels, config, options, read_reference)
+    from deepseek.automl.detection.template_fit import fit_template_detector
+
+    return fit_template_detector(store, labels, config, options, read_reference)
 
 
 def mask_reader(folder: Path | None) -> Callable[[str], NDArray[np.uint8] | None] | None:

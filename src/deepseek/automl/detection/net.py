@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepseek.automl.detection.options import DetectionOptions, TrunkSource
+from deepseek.contracts import JsonObject
 from deepseek.data.labels.labeled_picture import LabelSet
 from deepseek.data.labels.pictures import PictureStore
 from deepseek.engines.detector.config import DetectorConfig
@@ -40,6 +41,14 @@ class FittedNet:
     num_epochs: float
     cpu_s: float
     losses: tuple[float, ...]
+    tta: bool  # whether the graph averages over mirrors
+
+    def training(self) -> JsonObject:
+        """What is worth telling of the training."""
+        return {
+            "trunk": self.trunk, "tta": self.tta, "num_steps": self.num_steps, "num_epochs": self.num_epochs,
+            "cpu_s": self.cpu_s, "losses": list(self.losses),
+        }  # fmt: skip
 
 
 def choose_size(labels: LabelSet, size: int | None) -> tuple[int, float | None]:
@@ -75,32 +84,40 @@ def build_trunk(source: TrunkSource) -> tuple[Trunk, str]:
     return ResidualTrunk(TrunkShape()), "random weights"
 
 
-def fit_net(
+def fit_boxes(
     store: PictureStore, labels: LabelSet, config: DetectorConfig, options: DetectionOptions,
     read_mask: Callable[[str], NDArray[np.uint8] | None] | None,
 ) -> FittedNet:  # fmt: skip
-    """Train on these pictures for the options' budget. The same seed on one thread draws the same pictures."""
+    """Train on the boxes of these pictures, from the weights that the options name."""
+    augment = AugmentConfig(quarter_turns=options.quarter_turns)
+    sampler = PictureSampler(store.read, labels, config.size, augment, scale=config.scale, read_mask=read_mask)
+    shape = DetectorShape(len(config.classes), config.num_channels)
+    return train_net(sampler, len(labels.pictures), shape, config.size, options, trunk=options.trunk, tta=options.tta)
+
+
+def train_net(
+    sampler: PictureSampler, num_pictures: int, shape: DetectorShape, size: int, options: DetectionOptions, *,
+    trunk: TrunkSource, tta: bool, mosaic: float = 0.5,
+) -> FittedNet:  # fmt: skip
+    """Train for the options' budget on what the sampler draws, `mosaic` of it of four pictures, and export for pictures
+    of about `size`, averaged over mirrors with `tta`. The same seed on one thread draws the same pictures."""
     import torch
 
     torch.manual_seed(options.seed)
-    trunk, source = build_trunk(options.trunk)
-    net = Detector(DetectorShape(len(config.classes), config.num_channels), trunk)
+    net_trunk, source = build_trunk(trunk)
+    net = Detector(shape, net_trunk)
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    augment = AugmentConfig(quarter_turns=options.quarter_turns)
-    sampler = PictureSampler(store.read, labels, config.size, augment, scale=config.scale, read_mask=read_mask)
     fit = FitConfig(
-        budget_s=options.budget_s, max_steps=options.max_steps, seed=options.seed,
+        budget_s=options.budget_s, max_steps=options.max_steps, seed=options.seed, mosaic=mosaic,
         trunk_rate=1.0 if source == "random weights" else TRAINED_TRUNK_RATE,
     )  # fmt: skip
     if options.max_steps > 100:  # measuring costs some steps
-        from dataclasses import replace
-
         fit = replace(fit, bf16=is_detector_faster_in_bf16(net, sampler, fit))
     checkpoint: Path | None = options.checkpoint
     trained = train_detector(
-        net, sampler, len(labels.pictures), fit, checkpoint=checkpoint,
+        net, sampler, num_pictures, fit, checkpoint=checkpoint,
         report=lambda message, share: options.progress(f"training: {message}", 0.9 * share),
     )  # fmt: skip
-    answering = MirroredDetector(trained.net) if options.tta else trained.net
-    graph, parity = export_detector(answering, config.size)
-    return FittedNet(graph, parity, source, trained.num_steps, trained.num_epochs, trained.cpu_s, trained.losses)
+    answering = MirroredDetector(trained.net) if tta else trained.net
+    graph, parity = export_detector(answering, size)
+    return FittedNet(graph, parity, source, trained.num_steps, trained.num_epochs, trained.cpu_s, trained.losses, tta)

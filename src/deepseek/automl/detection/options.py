@@ -46,6 +46,11 @@ class DetectionOptions:
                 "--tta is for a detector of boxes; parts that are compared with references are seen mirrored anyway",
                 expected="one of --tta and --template", fix="leave --tta out",
             )  # fmt: skip
+        if self.masks is not None and self.template is not None:
+            raise InputError(
+                "--masks teach the heat map of a detector without references; with --template boxes make it",
+                expected="one of --masks and --template", fix="leave --masks out",
+            )  # fmt: skip
         if not 0 < self.held_share < 1:
             raise InputError(f"held_share is {self.held_share}", expected="above 0 and below 1", fix="write 0.2")
         if self.size is not None and not 32 <= self.size <= 2_048:

@@ -27,7 +27,7 @@ def pack(
 ) -> Bundle:  # fmt: skip
     """Write the bundle to options.out."""
     inputs = [Input(PICTURE, "image", "uint8", (config.num_channels, -1, -1))]
-    if config.method == "template":
+    if config.template is not None:
         inputs.append(Input(REFERENCE, "image", "uint8", (config.num_channels, -1, -1)))
     manifest = Manifest(
         name=options.name or options.out.resolve().name, version="1", created=now(), task=TASK, target="defect",

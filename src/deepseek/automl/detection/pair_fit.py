@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,7 @@ def fit_pairs(
         "cpu_s": cpu_s, "num_candidates": len(examples.crops), "num_labels": examples.num_labels,
         "num_labels_without_candidate": examples.num_without_candidate,
     }  # fmt: skip
-    return FittedModel({GRAPH: graph}, replace(config, method="template", max_overlap=0.3), training, parity)
+    return FittedModel({GRAPH: graph}, config, training, parity)
 
 
 def _export(net: Any, crops: np.ndarray[Any, Any]) -> tuple[bytes, float]:

@@ -16,9 +16,10 @@ from deepseek.errors import InputError
 
 CONFIG, GRAPH, NORM = "detector.json", "model.onnx", "whole_picture.json"
 TASK: Final = "detection"
-#: boxes: a net that was trained on boxes; patches: what is unlike good parts, or like marked defects; pairs: what
-#: differs from a reference picture of the same part.
-Method = Literal["boxes", "patches", "template"]
+#: boxes: a net that was trained on boxes; patches: what is unlike good parts, or like marked defects; template: what
+#: differs from a reference picture of the same part, each difference named; template_detector: a net that was trained
+#: on boxes and sees the part, the reference and the difference.
+Method = Literal["boxes", "patches", "template", "template_detector"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,10 @@ def open_model(read: Callable[[str], bytes], config: DetectorConfig, *, num_thre
         from deepseek.engines.detector.templates import PairModel
 
         return PairModel(graph, config, num_threads=num_threads)
+    if config.method == "template_detector":
+        from deepseek.engines.detector.templates import TemplateDetectorModel
+
+        return TemplateDetectorModel(graph, config, num_threads=num_threads)
     if config.method == "patches":
         from deepseek.engines.detector.patches import PatchModel
         from deepseek.nn.detector.whole_picture import PictureNorm

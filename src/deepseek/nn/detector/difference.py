@@ -2,6 +2,7 @@
 
     candidates = propose(picture, reference)                     # (N, 4) boxes in pixels
     crops = cut_crops(picture, reference, candidates)            # uint8 (N, 2 C, 64, 64)
+    pixels = stack(picture, reference)                           # or all of both, for a detector: (3, H, W)
 
 A candidate is a connected region that is darker or brighter than everything within EDGE_PX of the same place of the
 reference, so that edges which lie one pixel apart are none. numpy and scipy alone.
@@ -39,6 +40,11 @@ def check_sizes(picture: Picture, reference: Picture | None) -> Picture:
             fix="take both pictures with the same camera, or scale one of them",
         )  # fmt: skip
     return reference
+
+
+def stack(part: Picture, reference: Picture) -> Picture:
+    """Gray pictures (1, H, W), laid onto each other -> (3, H, W): the part, the reference and how far they differ."""
+    return np.concatenate([part, reference, np.maximum(part, reference) - np.minimum(part, reference)])
 
 
 def propose(picture: Picture, reference: Picture) -> Float32:

@@ -23,6 +23,7 @@ from deepseek.extras import need
 from deepseek.train.detect.losses import Targets
 
 ReadPicture = Callable[[str], NDArray[np.uint8]]
+ChangePicture = Callable[[NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]]
 ReadMask = Callable[[str], NDArray[np.uint8] | None]
 HEAT_STRIDE = 8
 LEAST_SEEN = 0.3  # share of a box that must be left after cutting, else it is dropped
@@ -65,11 +66,12 @@ class PictureSampler:
 
     def __init__(
         self, read: ReadPicture, labels: LabelSet, size: int, config: AugmentConfig, *, scale: float | None = None,
-        read_mask: ReadMask | None = None,
+        read_mask: ReadMask | None = None, change: ChangePicture | None = None,
     ) -> None:  # fmt: skip
-        """`scale`: of every picture, where large ones are seen in tiles; else each is fitted to `size`."""
+        """`scale`: of every picture, where large ones are seen in tiles; else each is fitted to `size`. `change`: done
+        to each picture before all else, with the generator of its batch; height and width stay."""
         self._read, self._labels, self.size, self._config = read, labels, size, config
-        self._scale, self._read_mask = scale, read_mask
+        self._scale, self._read_mask, self._change = scale, read_mask, change
         self._numbers = [np.array(labels.class_numbers(place), np.int64) for place in range(len(labels.pictures))]
 
     def batch(self, places: Sequence[int], rng: np.random.Generator, *, mosaic: float) -> tuple[Tensor, Targets]:
@@ -109,6 +111,8 @@ class PictureSampler:
     def _window(self, place: int, width: int, height: int, rng: np.random.Generator) -> Sample:
         """A part of one picture, scaled by chance, in `width` x `height` pixels; gray where it ends."""
         picture, labeled = self._read(self._labels.pictures[place].file), self._labels.pictures[place]
+        if self._change is not None:
+            picture = self._change(picture, rng)
         base = self._scale or letterbox_scale(labeled.width_px, labeled.height_px, self.size)
         low, high = np.log(self._config.scale)
         scale = base * float(np.exp(rng.uniform(low, high)))

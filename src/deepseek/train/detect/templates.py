@@ -1,4 +1,5 @@
-"""Teaches nn.detector.PairNet: candidates of labelled pairs, what each is, and the training under a budget.
+"""Teaches nn.detector.PairNet: candidates of labelled pairs, what each is, and the training under a budget. What a
+detector of whole pairs learns from is made worse by the same chances.
 
     examples = collect(pairs, classes)              # pairs: part, reference, boxes and class numbers of each
     net = train_pair_net(examples, config)
@@ -26,7 +27,7 @@ from deepseek.errors import InputError
 from deepseek.extras import need
 from deepseek.nn.detector.alignment import align
 from deepseek.nn.detector.boxes import overlaps
-from deepseek.nn.detector.difference import check_sizes, cut_crops, propose, to_deltas
+from deepseek.nn.detector.difference import check_sizes, cut_crops, propose, stack, to_deltas
 from deepseek.nn.detector.pair_net import PairNet
 from deepseek.train.detect.bf16 import is_bf16_faster
 
@@ -36,6 +37,7 @@ NUM_SHIFTS = 3  # crops of each labelled candidate, moved by chance
 MAX_OTHERS = 24  # candidates of a pair that are no defect, by chance: noise of edges would fill the memory
 MAX_MOVE = 0.15  # of a candidate's own size
 MAX_SLIP_PX = 3  # by which the reference of a pair is moved once more, so that edges lie apart
+WORSE_SHARE = 0.4  # of the pictures that a detector learns from are seen beside a worse reference
 NUM_SLIPS, MAX_CROP_SLIP_PX = 8, 1  # parts of a batch whose references are moved alike, and how far
 BOX_WEIGHT, BOX_SCALE = 4.0, 0.05  # of the error of a side; as a share of the crop, where it counts linearly
 BATCH = 64
@@ -109,6 +111,13 @@ def _worsen(reference: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
     etch = (None, ndimage.minimum_filter, ndimage.maximum_filter)[int(rng.integers(3))]
     etched = reference if etch is None else etch(reference, (1, 3, 3))
     return _slip(etched, MAX_SLIP_PX, rng)
+
+
+def stack_by_chance(pair: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A gray part on its reference (2, H, W) -> as a detector sees them (3, H, W), the reference made worse by
+    chance."""
+    part, reference = pair[:1], pair[1:]
+    return stack(part, _worsen(reference, rng) if rng.random() < WORSE_SHARE else reference)
 
 
 def _slip(pictures: NDArray[np.uint8], most_px: int, rng: np.random.Generator) -> NDArray[np.uint8]:
