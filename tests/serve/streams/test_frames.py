@@ -186,3 +186,20 @@ def test_an_answer_goes_out_only_once_the_state_is_on_the_disk(pipe: tuple[int, 
     assert asyncio.run(run()) == 40
     assert seen
     assert all(seen)
+
+
+def test_a_rest_ends_when_the_pipe_is_half_full(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the rate of the latest readings: a pause of one length would let the writer of a fast source wait."""
+    now_s = 100.0
+    monkeypatch.setattr("deepseek.serve.streams.frames.time.monotonic", lambda: now_s)
+    source = FrameSource(pipe[0])
+    half = source._pipe_bytes // 2
+    for _ in range(50):  # a tenth of the pipe each two milliseconds
+        now_s += 0.002
+        end_s = source._end_of_rest(source._pipe_bytes // 10)
+    assert end_s - now_s == pytest.approx(0.01, rel=0.01)
+    assert source._end_of_rest(half) == 0.0  # full: its writer may be waiting
+    for _ in range(50):  # a hundredth each second
+        now_s += 1.0
+        end_s = source._end_of_rest(source._pipe_bytes // 100)
+    assert end_s - now_s == pytest.approx(0.128)

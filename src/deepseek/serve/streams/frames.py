@@ -31,10 +31,11 @@ BUFFER_BYTES = 1 << 25
 GATHER_BYTES = 1 << 24  # that are read ahead, or one message: some 160 machine-seconds of two axes at 25.6 kHz
 PIPE_BYTES = 1 << 20  # that a pipe holds, where the system allows it: by default 64 KiB, read 3,000 times a second
 USUAL_PIPE_BYTES = 1 << 16
-#: After a reading that found little, so that the next finds more: twice as long after each that found less than LITTLE
-#: of what the pipe holds, half as long after one of more than MUCH.
-FIRST_PAUSE_S, LAST_PAUSE_S = 0.004, 0.128
-LITTLE, MUCH, FULL = 1 / 8, 1 / 4, 1 / 2
+#: After a reading that found less than FULL of what the pipe holds: until it holds as much, at the rate of the latest
+#: readings. A pause of one length would let the writer of a fast source wait at a pipe that is full.
+FULL = 1 / 2
+LEAST_PAUSE_S, MOST_PAUSE_S = 0.001, 0.128
+RATE_MEMORY = 0.8  # of the mean rate, that a reading leaves
 POLL_MS = 100  # until the thread looks whether it is to end
 
 
@@ -56,7 +57,7 @@ class FrameSource:
         self._asked = threading.Condition(self._lock)  # the thread is, to go on
         self._is_resting = False  # the thread, which then leaves the bytes behind `stop` to whoever holds the lock
         self._is_awaited = False  # a message, by who has found none
-        self._pause_s, self._rest_until_s = FIRST_PAUSE_S / 2, 0.0
+        self._bytes_per_s, self._read_s, self._rest_until_s = 0.0, time.monotonic(), 0.0
         self._pipe_bytes = _widen_pipe(descriptor)
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN)
@@ -100,13 +101,21 @@ class FrameSource:
         with self._lock:
             self._stop += number
             self._has_ended = not number
-            share = number / self._pipe_bytes
-            factor = 2 if share < LITTLE else 0.5 if share > MUCH else 1
-            self._pause_s = min(max(factor * self._pause_s, FIRST_PAUSE_S), LAST_PAUSE_S)
-            self._rest_until_s = 0.0 if share >= FULL else time.monotonic() + self._pause_s
+            self._rest_until_s = self._end_of_rest(number)
             if self._has_ended or (self._is_awaited and self._has_frame()):
                 self._is_awaited = False
                 self._arrived.notify_all()
+
+    def _end_of_rest(self, number: int) -> float:
+        """When the pipe will be FULL, of whose source `number` bytes came since the reading before; 0 where it was."""
+        now_s = time.monotonic()
+        latest = number / max(now_s - self._read_s, 1e-6)
+        self._bytes_per_s = RATE_MEMORY * self._bytes_per_s + (1 - RATE_MEMORY) * latest
+        self._read_s = now_s
+        wanted = FULL * self._pipe_bytes
+        if number >= wanted:
+            return 0.0
+        return now_s + min(max(wanted / max(self._bytes_per_s, 1.0), LEAST_PAUSE_S), MOST_PAUSE_S)
 
     def _rest(self) -> None:
         """Lets the pipe fill again, until a while after it was last read, or until somebody waits for a message."""
