@@ -26,7 +26,7 @@ Examples:
   deepseek recipe defects pictures --labels coco.json --budget 3h --checkpoint line3.ckpt --out line3
   deepseek recipe defects pictures --labels yolo/ --budget 3h --tta --out line3
   deepseek recipe defects good-parts --out line4
-  deepseek recipe defects boards --labels boxes.csv --template _test=_temp --out boards
+  deepseek recipe defects boards --labels boxes.csv --template _test=_temp --budget 1h --out boards
   deepseek predict line3 new-pictures --out found.json
 """
 EXAMPLE_BUDGET_S = 60.0
