@@ -28,6 +28,8 @@ from deepseek.nn.detector.boxes import BoxSet, overlaps
 NUM_RESAMPLES = 100
 MAX_BOXES = 100
 FALSE_ALARM_RATE = 0.05
+NUM_LEVELS = 41  # of which a threshold is chosen, twice: the second time of those around the best
+NEAR_BEST = 0.001  # F scores are as good: the highest alone is a chance of these pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,21 +190,26 @@ def match_boxes(
 def best_threshold(
     labels: LabelSet, detections: Sequence[BoxSet], classes: Sequence[str], *, min_overlap: float = 0.5
 ) -> float:
-    """The threshold of boxes with the best F score on these pictures; 0.5 where there is no box."""
+    """The threshold of boxes with the best F score on these pictures, the middle one of those that are as good but for
+    NEAR_BEST; 0.5 where there is no box."""
     scores = np.sort(np.concatenate([own.scores for own in detections]))[::-1] if detections else np.zeros(0)
     if not len(scores):
         return 0.5
-    # Far more answers than labels cannot be the best; of the others some 40 levels are tried.
-    last = min(len(scores), 3 * max(labels.num_boxes, 1)) - 1
-    levels = np.unique(scores[np.unique(np.linspace(0, last, 41).astype(int))])
-    rated = [
-        (
-            match_boxes(labels, detections, classes, threshold=float(level), min_overlap=min_overlap).f_score,
-            float(level),
-        )
-        for level in levels
-    ]
-    return max(rated)[1]
+
+    def rate(first: int, last: int) -> tuple[list[int], Float64]:
+        """Ranks of some NUM_LEVELS scores, the first and the last among them, and the F score at each."""
+        ranks = np.unique(np.linspace(first, last, NUM_LEVELS).astype(int)).tolist()
+        return ranks, np.array([
+            match_boxes(labels, detections, classes, threshold=float(scores[rank]), min_overlap=min_overlap).f_score
+            for rank in ranks
+        ])  # fmt: skip
+
+    # Far more answers than labels cannot be the best.
+    ranks, rated = rate(0, min(len(scores), 3 * max(labels.num_boxes, 1)) - 1)
+    best = int(np.argmax(rated))
+    ranks, rated = rate(ranks[max(best - 1, 0)], ranks[min(best + 1, len(ranks) - 1)])  # scores may lie close together
+    good = np.flatnonzero(rated >= rated.max() - NEAR_BEST)
+    return float(scores[ranks[good[len(good) // 2]]])
 
 
 @dataclass(frozen=True, slots=True)
