@@ -254,6 +254,7 @@ def _describe_light(result: DetectionResult) -> Html:
 
 
 def _provenance(result: DetectionResult, name: str) -> dict[Words, Words | Html]:
+    is_averaged = bool(result.training.get("tta"))
     return {
         Text("Pictures", "图片"): name,
         Text(
@@ -261,7 +262,7 @@ def _provenance(result: DetectionResult, name: str) -> dict[Words, Words | Html]
         ): f"{len(result.split.train.pictures)}, {len(result.split.held.pictures)}",
         Text("Method", "方法"): result.config.method,
         Text("Started from", "起点"): str(result.training.get("trunk", "random weights")),
-        Text("Test-time augmentation", "测试时增强"): Text("yes", "是") if result.options.tta else Text("no", "否"),
+        Text("Test-time augmentation", "测试时增强"): Text("yes", "是") if is_averaged else Text("no", "否"),
         Text("Digest", "摘要"): result.bundle.digest,
         Text("Seed", "种子"): str(result.options.seed),
         Text("Command", "命令"): look.command(result.options.command or "deepseek recipe defects"),
