@@ -44,11 +44,9 @@ from deepseek.train.detect.figures import best_threshold
 from deepseek.train.detect.miss_bound import MissBound, choose_threshold, upper_bound
 
 LEAST_THRESHOLD = 1e-6  # above scores of nought: the next number is one that some processors take for nought
-LEAST_DETECTOR_S = 1_800.0
-BOX_OVERLAP, TEMPLATE_OVERLAP = (
-    0.55,
-    0.3,
-)  # of two boxes of a class; more, and they are one. Defects of boards lie apart
+LEAST_DETECTOR_S = 1_800.0  # of a training with references; in less the net of candidates learns more
+#: Of two boxes of a class; more, and they are one. Defects of boards lie apart.
+BOX_OVERLAP, TEMPLATE_OVERLAP = 0.55, 0.3
 PAIR_OVERLAP = 0.33  # of the protocol of boards (Tang et al. 2019, section 4): their boxes are small
 
 
