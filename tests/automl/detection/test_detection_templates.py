@@ -20,12 +20,11 @@ from deepseek.automl.detection.references import parse_template, reference_name 
 from deepseek.data.labels.pictures import PictureStore  # noqa: E402
 from deepseek.data.media.image import ImageReader  # noqa: E402
 from deepseek.engines.detector.config import DetectorConfig  # noqa: E402
-from deepseek.engines.detector.export import export_detector  # noqa: E402
+from deepseek.engines.detector.inspection import Inspection  # noqa: E402
 from deepseek.engines.detector.templates import TemplateDetectorModel  # noqa: E402
 from deepseek.errors import InputError  # noqa: E402
-from deepseek.nn.detector.detector import Detector, DetectorShape  # noqa: E402
+from deepseek.nn.detector.boxes import BoxSet  # noqa: E402
 from deepseek.nn.detector.difference import stack  # noqa: E402
-from deepseek.nn.detector.trunk import ResidualTrunk, TrunkShape  # noqa: E402
 
 TEMPLATE = ("_test", "_temp")
 
@@ -79,10 +78,7 @@ def test_a_mirrored_difference_gets_the_same_name_and_a_mirrored_box() -> None:
 
 @pytest.mark.slow
 def test_boards_are_compared_with_their_templates(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    for name in ("train", "test"):
-        (tmp_path / name).mkdir()
-    train, test = (write_boards(tmp_path / name, 60, rng) for name in ("train", "test"))
+    train, test = write_two_folders(tmp_path)
     options = DetectionOptions(out=tmp_path / "out", template=TEMPLATE, max_steps=150, trunk="random")
     result = fit_detection(tmp_path / "train", options, labels=train)
     assert any("--trunk changed nothing" in text for text in result.warnings)
@@ -93,6 +89,14 @@ def test_boards_are_compared_with_their_templates(tmp_path: Path) -> None:
     predictions = predict_folder(tmp_path / "out", tmp_path / "test")
     assert all("_test" in each.file for each in predictions.results)
     check_broken_references(tmp_path / "out", tmp_path / "test")
+
+
+def write_two_folders(base: Path) -> list[Path]:
+    """Labels of the boards in `base`/train and `base`/test."""
+    rng = np.random.default_rng(0)
+    for name in ("train", "test"):
+        (base / name).mkdir()
+    return [write_boards(base / name, 60, rng) for name in ("train", "test")]
 
 
 def check_broken_references(bundle: Path, folder: Path) -> None:
@@ -131,40 +135,38 @@ def test_the_difference_of_a_stack_has_no_sign() -> None:
     np.testing.assert_array_equal(stack(part, reference), [[[0, 255, 10]], [[255, 0, 30]], [[255, 255, 20]]])
 
 
-@pytest.mark.slow
-def test_boxes_lie_on_the_part_and_not_on_its_reference() -> None:
-    """A net that was never trained answers by what it sees: of a part that lies elsewhere its boxes lie elsewhere."""
-    import torch
+class DifferenceModel:
+    """In place of a net: one box around what differs."""
 
-    torch.manual_seed(0)
-    shape = TrunkShape(8, (8, 8, 16, 16), (0, 0, 0, 0))
-    net = Detector(DetectorShape(2, 3, width=16, num_head_layers=1), ResidualTrunk(shape))
-    graph, _ = export_detector(net, 128)
-    config = DetectorConfig(
-        "template_detector", ("hole", "blob"), 1, 128, scale=1.0, least_score=1e-4, template=TEMPLATE
-    )
-    model = TemplateDetectorModel(graph, config)
-    rng = np.random.default_rng(0)
-    board = np.kron(rng.integers(0, 2, (1, 12, 12)), np.ones((1, 16, 16))).astype(np.uint8) * 255
-    reference = np.ascontiguousarray(board[:, 32:160, 32:160])
-    part = np.ascontiguousarray(board[:, 35:163, 26:154])  # 6 pixels right of its reference, 3 above
-    straight, moved = model.inspect(reference, reference), model.inspect(part, reference)
-    inner = np.flatnonzero((straight.boxes.boxes.min(1) > 24) & (straight.boxes.boxes.max(1) < 104))
-    assert len(inner) > 0
-    for row in inner[:20]:
-        expected = straight.boxes.boxes[row] + np.array([6, -3, 6, -3])
-        assert np.abs(moved.boxes.boxes - expected).max(1).min() < 6  # the border that came in is another one
-    assert straight.score == straight.boxes.scores.max() == straight.class_scores.max()
+    def inspect(self, picture: np.ndarray) -> Inspection:
+        assert picture.shape == (3, 128, 128)
+        rows, columns = np.nonzero(picture[2])
+        box = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32)
+        boxes = BoxSet(box, np.array([0.75], np.float32), np.array([1]))
+        return Inspection(boxes, 0.1, np.array([0.1, 0.1], np.float32), np.zeros((1, 1), np.float32))
+
+
+@pytest.mark.parametrize(("right", "down"), [(0, 0), (6, -4), (-8, 10)])
+def test_boxes_lie_on_the_part_and_not_on_its_reference(right: int, down: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The part lies so many pixels right of its reference and below, and has a spot that the reference has not."""
+    monkeypatch.setattr("deepseek.engines.detector.templates.BoxModel", lambda *_, **__: DifferenceModel())
+    config = DetectorConfig("template_detector", ("hole", "blob"), 1, 128, scale=1.0, template=TEMPLATE)
+    model = TemplateDetectorModel(b"", config)
+    blocks = np.kron(np.random.default_rng(0).integers(0, 2, (9, 9)), np.ones((8, 8))).astype(np.uint8) * 255
+    reference = np.pad(blocks, 28)[None]
+    part = np.roll(reference, (down, right), (1, 2))
+    part[0, 60:70, 50:64] = np.where(part[0, 60:70, 50:64], 0, 255)
+    seen = model.inspect(part, reference)
+    assert seen.boxes.boxes.tolist() == [[50, 60, 64, 70]]
+    assert seen.score == seen.class_scores[1] == 0.75  # what is said of the whole picture is not used
+    assert (seen.heat[8, 7], seen.heat[2, 2]) == (0.75, 0)
     with pytest.raises(InputError, match="there is none"):
         model.inspect(part)
 
 
 @pytest.mark.slow
 def test_a_detector_learns_what_differs(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    for name in ("train", "test"):
-        (tmp_path / name).mkdir()
-    train, test = (write_boards(tmp_path / name, 60, rng) for name in ("train", "test"))
+    train, test = write_two_folders(tmp_path)
     options = DetectionOptions(
         out=tmp_path / "out", template=TEMPLATE, max_steps=80, size=96, budget_s=LEAST_DETECTOR_S
     )

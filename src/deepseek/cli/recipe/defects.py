@@ -63,7 +63,8 @@ def command(
     budget_s: float | None, as_json: bool, **choices: Any,
 ) -> None:  # fmt: skip
     """Learn to find defects on the pictures in the folder IMAGES. With --labels a detector is trained on their boxes;
-    with --template, too, parts are compared with their reference pictures; without labels all pictures must be good
+    with --template, too, parts are compared with their reference pictures (gray ones by a detector of both where the
+    budget is 30m or more, else difference by difference); without labels all pictures must be good
     parts, and what is unlike them is found. A picture that the labels do not name counts as free of defects."""
     if (images is None) == (not example):
         raise click.UsageError("give either IMAGES or --example, not both and not neither")
