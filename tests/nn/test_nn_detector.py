@@ -3,7 +3,7 @@ trunk."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -138,15 +138,44 @@ def test_a_reference_must_be_there_and_of_the_same_size() -> None:
 def test_good_parts_that_are_all_black_are_learned_and_a_spot_is_unlike_them() -> None:
     """Their patches do not vary at all: dividing by that was no number."""
     torch = pytest.importorskip("torch")
-    from deepseek.nn.detector.patch_net import GaborTrunk, PatchNet
+    from deepseek.nn.detector.patch_net import GaborTrunk, PatchNet, to_relative
 
     net = PatchNet(GaborTrunk(), num_channels=1).eval()
     black, spot = torch.zeros(1, 1, 64, 64, dtype=torch.uint8), torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
     spot[:, :, 24:40, 24:40] = 255
     with torch.no_grad():
-        net.fit_good(net.features(black)[0].flatten(1).T.numpy())
+        features = net.features(black)
+        net.fit_good(*(each[0].flatten(1).T.numpy() for each in (features, to_relative(features))))
         assert torch.isfinite(net(spot)).all()
         assert float(net(black).max()) < 0.01 * float(net(spot).max())
+
+
+def test_patches_are_compared_as_they_are_and_relative_to_their_picture() -> None:
+    """Each bank counts in units of what other good parts have there; a part that is strange all over, of which nothing
+    stands out, is hot."""
+    torch = pytest.importorskip("torch")
+    from deepseek.nn.detector.patch_net import GaborTrunk, PatchNet, PatchShape, to_relative
+
+    rng = np.random.default_rng(0)
+
+    def draw(light: float, grain: float = 2.0) -> Any:
+        gray = light + grain * rng.normal(size=(1, 1, 96, 96))
+        return torch.from_numpy(gray.clip(0, 255).astype(np.uint8))
+
+    net = PatchNet(GaborTrunk(), 1, PatchShape(num_directions=16, bank_size=200)).eval()
+    others = [draw(light) for light in (70, 100, 130, 160)]
+    with torch.no_grad():
+        features = net.features(torch.cat([draw(light) for light in np.linspace(60, 190, 12)]))
+        good = [each.permute(0, 2, 3, 1).flatten(0, 2).numpy() for each in (features, to_relative(features))]
+        net.fit_good(*good)
+        net.fit_units(others)
+        seen = net.features(torch.cat(others))
+        squares = net.plain(seen), net.relative(to_relative(seen))
+        assert [float(each.mean()) for each in squares] == pytest.approx([1, 1], rel=1e-3)
+        torch.testing.assert_close(net(torch.cat(others)), (squares[0] + squares[1]).sqrt())
+        usual, rough = net(draw(125)), net(draw(125, grain=25))
+        assert float(rough.median()) > 2 * float(usual.max())
+        torch.testing.assert_close(to_relative(3 * features + 1), to_relative(features), rtol=1e-3, atol=1e-3)
 
 
 def test_heat_is_told_in_what_good_parts_show_as_near_to_the_border() -> None:
@@ -249,11 +278,13 @@ def test_a_trunk_that_wants_colors_from_0_to_255_gets_them_in_its_order_and_halv
     from deepseek.nn.detector.onnx_trunk import MEAN, STD, OnnxTrunk
 
     data, known = write_trunk()
+    bgr_mean = (104.0, 117.0, 123.0)
     pictures = torch.randint(0, 256, (2, 3, 64, 64)).float()
     normalized = (pictures / 255 - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
     plain = OnnxTrunk.read(data, known)
-    blue_first = OnnxTrunk.read(data, replace(known, is_bgr_255=True))
-    for one, other in zip(blue_first(normalized), plain(pictures.flip(1)), strict=True):
+    blue_first = OnnxTrunk.read(data, replace(known, bgr_mean=bgr_mean))
+    shifted = pictures.flip(1) - torch.tensor(bgr_mean).view(1, 3, 1, 1)
+    for one, other in zip(blue_first(normalized), plain(shifted), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-2)
 
     model = onnx.load_from_string(data)
@@ -270,6 +301,22 @@ def test_a_trunk_that_wants_colors_from_0_to_255_gets_them_in_its_order_and_halv
     odd = normalized[:, :, :, 1::2]
     expected = torch.nn.functional.conv2d(odd, sliced._weight("s0_w"), stride=(4, 2), padding=(0, 1))
     torch.testing.assert_close(sliced(normalized)[0], expected)
+
+
+def test_a_trunk_that_takes_its_channels_last_gets_pictures_as_they_are_here() -> None:
+    """TensorFlow's graphs begin with a transposition to (N, C, H, W), which is what pictures have already."""
+    torch = pytest.importorskip("torch")
+    onnx = pytest.importorskip("onnx")
+    from deepseek.nn.detector.onnx_trunk import OnnxTrunk
+
+    data, known = write_trunk()
+    pictures = torch.randn(1, 3, 64, 96)
+    expected = OnnxTrunk.read(data, known)(pictures)
+    model = onnx.load_from_string(data)
+    model.graph.node[0].input[0] = "first"
+    model.graph.node.insert(0, onnx.helper.make_node("Transpose", ["x"], ["first"], perm=[0, 3, 1, 2]))
+    for one, other in zip(OnnxTrunk.read(model.SerializeToString(), known)(pictures), expected, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_a_mirrored_detector_averages_what_its_net_says_of_the_picture_and_its_three_mirrors() -> None:

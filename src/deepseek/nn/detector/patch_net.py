@@ -2,7 +2,8 @@
 
     net = PatchNet(trunk, num_channels=1)
     features = net.features(pictures)               # (N, D, H / 8, W / 8)
-    net.fit_good(features of good parts)            # a whitening and a bank of typical patches
+    net.fit_good(features of good parts, to_relative() of them)  # a whitening and a bank of typical patches of each
+    net.fit_units(other good parts)                 # which of the two counts how much
     heat = net(pictures)                            # (N, 1, H / 8, W / 8), distance to the nearest of the bank
 
 Sources: PaDiM, Defard et al. 2021, section III (features of several layers, a Gaussian of good patches); PatchCore,
@@ -12,6 +13,7 @@ Everything is convolutions, so that one ONNX graph holds it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +28,8 @@ from deepseek.nn.detector.trunk import Trunk
 NUM_MAPS = 3  # of strides 4, 8 and 16
 FLOOR = 0.05  # of the variances, as a share of their mean: directions in which good parts never vary
 LEAST_VARIANCE = 1e-6  # of parts that are all of one gray: what differs from them at all is far away, and no division
+LEAST_SQUARE = 1e-3  # of distances on good parts that are all alike: below it is rounding
+OVERALL_SHARE, SMALLEST_DEVIATION = 0.1, 1e-6  # see to_relative()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class PatchShape:
     """Sizes of what is learned from good parts."""
 
     num_directions: int = 96  # principal directions that are kept
-    bank_size: int = 1_500  # typical patches
+    bank_size: int = 750  # typical patches of each of the two banks
 
 
 class GaborTrunk(Trunk):
@@ -72,25 +76,65 @@ class GaborTrunk(Trunk):
         return maps
 
 
+class PatchBank(nn.Module):
+    """Features (N, D, h, w) -> squared distances (N, 1, h, w) to the nearest typical patch, in whitened features and in
+    units of what good parts have on average."""
+
+    unit: Tensor  # ()
+    center: Tensor  # (D,)
+    whiten: Tensor  # (R, D)
+    points: Tensor  # (B, R)
+
+    def __init__(self, num_features: int, num_directions: int) -> None:
+        super().__init__()
+        rank = min(num_directions, num_features)
+        self.register_buffer("unit", torch.ones(()))
+        self.register_buffer("center", torch.zeros(num_features))
+        self.register_buffer("whiten", torch.zeros(rank, num_features))
+        self.register_buffer("points", torch.zeros(1, rank))
+
+    def forward(self, features: Tensor) -> Tensor:
+        centered = features - self.center[None, :, None, None]
+        x = functional.conv2d(centered, self.whiten[:, :, None, None])  # (N, R, h, w)
+        cross = functional.conv2d(x, self.points[:, :, None, None])  # (N, B, h, w)
+        own = (x * x).sum(1, keepdim=True)
+        nearest = own + ((self.points * self.points).sum(1)[None, :, None, None] - 2 * cross).amin(1, keepdim=True)
+        squared: Tensor = nearest.clamp(min=0) / self.unit
+        return squared
+
+    @torch.no_grad()
+    def fit_good(self, patches: Tensor, size: int, seed: int) -> None:
+        """From features (M, D) of patches of good parts: whitening, and `size` points by greedy covering."""
+        self.center.copy_(patches.mean(0))
+        centered = patches - self.center
+        # In float64, by numpy: torch's solver gave up on pictures that are all black, on some processors.
+        doubles = centered.numpy().astype(np.float64)
+        variances, directions = (
+            torch.from_numpy(each).float() for each in np.linalg.eigh(doubles.T @ doubles / len(patches))
+        )
+        order = variances.argsort(descending=True)[: self.whiten.shape[0]]
+        floor = FLOOR * variances[order].mean().clamp(min=LEAST_VARIANCE)
+        self.whiten.copy_(directions[:, order].T / (variances[order].clamp(min=0) + floor).sqrt()[:, None])
+        self.points = cover(centered @ self.whiten.T, size, seed)
+
+
 class PatchNet(nn.Module):
-    """Pictures uint8 (N, C, H, W) -> heat (N, 1, H / 8, W / 8): distances in whitened features, from 0."""
+    """Pictures uint8 (N, C, H, W) -> heat (N, 1, H / 8, W / 8): distances in whitened features, from 0.
+
+    Each cell is compared twice, as it is and relative to its own picture: a small spot on a part whose light or grain
+    is unusual is not hidden by that, and a part that is strange all over is still unlike good ones."""
 
     picture_mean: Tensor
     picture_std: Tensor
-    center: Tensor  # (D,)
-    whiten: Tensor  # (R, D)
-    bank: Tensor  # (B, R)
 
     def __init__(self, trunk: Trunk, num_channels: int, shape: PatchShape = PatchShape()) -> None:
         super().__init__()
         self.trunk, self.num_channels, self.shape = trunk, num_channels, shape
         self.num_features = sum(trunk.widths[:NUM_MAPS])
-        rank = min(shape.num_directions, self.num_features)
         self.register_buffer("picture_mean", 255 * torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer("picture_std", 255 * torch.tensor(STD).view(1, 3, 1, 1))
-        self.register_buffer("center", torch.zeros(self.num_features))
-        self.register_buffer("whiten", torch.zeros(rank, self.num_features))
-        self.register_buffer("bank", torch.zeros(1, rank))
+        self.plain = PatchBank(self.num_features, shape.num_directions)
+        self.relative = PatchBank(self.num_features, shape.num_directions)
 
     def features(self, pictures: Tensor) -> Tensor:
         """(N, D, H / 8, W / 8): three maps, each smoothed over its neighbours."""
@@ -103,32 +147,40 @@ class PatchNet(nn.Module):
         return functional.avg_pool2d(joined, 3, 1, 1, count_include_pad=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        return self.distances(self.features(pictures))
-
-    def distances(self, features: Tensor) -> Tensor:
-        """(N, D, h, w) -> (N, 1, h, w) distance to the nearest patch of the bank."""
-        centered = features - self.center[None, :, None, None]
-        x = functional.conv2d(centered, self.whiten[:, :, None, None])  # (N, R, h, w)
-        cross = functional.conv2d(x, self.bank[:, :, None, None])  # (N, B, h, w)
-        own = (x * x).sum(1, keepdim=True)
-        squared = own + ((self.bank * self.bank).sum(1)[None, :, None, None] - 2 * cross).amin(1, keepdim=True)
+        features = self.features(pictures)
+        squared: Tensor = self.plain(features) + self.relative(to_relative(features))
         return squared.clamp(min=1e-9).sqrt()
 
     @torch.no_grad()
-    def fit_good(self, patches: Float32, seed: int = 0) -> None:
-        """From features (M, D) of patches of good parts: whitening, and the bank by greedy covering."""
-        values = torch.from_numpy(patches)
-        self.center.copy_(values.mean(0))
-        centered = values - self.center
-        # In float64, by numpy: torch's solver gave up on pictures that are all black, on some processors.
-        doubles = centered.numpy().astype(np.float64)
-        variances, directions = (
-            torch.from_numpy(each).float() for each in np.linalg.eigh(doubles.T @ doubles / len(values))
-        )
-        order = variances.argsort(descending=True)[: self.whiten.shape[0]]
-        floor = FLOOR * variances[order].mean().clamp(min=LEAST_VARIANCE)
-        self.whiten.copy_(directions[:, order].T / (variances[order].clamp(min=0) + floor).sqrt()[:, None])
-        self.bank = cover(centered @ self.whiten.T, self.shape.bank_size, seed)
+    def fit_units(self, pictures: Iterable[Tensor]) -> None:
+        """The mean squared distance of each bank over the cells of good parts (1, C, H, W) that no bank was fitted
+        to."""
+        squares = []
+        for picture in pictures:
+            features = self.features(picture)
+            squares.append([self.plain(features).mean(), self.relative(to_relative(features)).mean()])
+        for bank, mean in zip((self.plain, self.relative), torch.tensor(squares).mean(0), strict=True):
+            bank.unit.mul_(mean.clamp(min=LEAST_SQUARE))
+
+    def fit_good(self, plain: Float32, relative: Float32, seed: int = 0) -> None:
+        """From features (M, D) of patches of good parts, as they are and relative to their pictures."""
+        for bank, patches in ((self.plain, plain), (self.relative, relative)):
+            bank.fit_good(torch.from_numpy(patches), self.shape.bank_size, seed)
+
+    @property
+    def num_points(self) -> int:
+        """Typical patches of both banks."""
+        return len(self.plain.points) + len(self.relative.points)
+
+
+def to_relative(features: Tensor) -> Tensor:
+    """Features (N, D, h, w) less their means over the cells of each picture, in units of their deviations there. A
+    tenth of the deviation of all features is added, so that what hardly varies is not noise made large."""
+    centered = features - features.mean((2, 3), keepdim=True)
+    deviation = centered.square().mean((2, 3), keepdim=True).sqrt()
+    middle = features.mean((1, 2, 3), keepdim=True)
+    overall = (features - middle).square().mean((1, 2, 3), keepdim=True).sqrt()
+    return centered / (deviation + OVERALL_SHARE * overall + SMALLEST_DEVIATION)
 
 
 @torch.no_grad()
