@@ -317,6 +317,9 @@ def test_a_trunk_that_takes_its_channels_last_gets_pictures_as_they_are_here() -
     model.graph.node.insert(0, onnx.helper.make_node("Transpose", ["x"], ["first"], perm=[0, 3, 1, 2]))
     for one, other in zip(OnnxTrunk.read(model.SerializeToString(), known)(pictures), expected, strict=True):
         torch.testing.assert_close(one, other)
+    model.graph.node[0].attribute[0].ints[:] = [0, 1, 3, 2]  # rows and columns change places: that cannot be left out
+    with pytest.raises(InputError, match="has a node Transpose"):
+        OnnxTrunk.read(model.SerializeToString(), known)
 
 
 def test_a_mirrored_detector_averages_what_its_net_says_of_the_picture_and_its_three_mirrors() -> None:

@@ -115,6 +115,7 @@ def fit_patches(store: PictureStore, split: LabelSplit, options: DetectionOption
         plain.append(own[chosen])
         relative.append(to_picture[chosen])
         options.progress(f"{place + 1} of {num} good parts read", 0.6 * (place + 1) / num)
+    options.progress("typical patches are chosen", 0.6)
     net.fit_good(np.concatenate(plain), np.concatenate(relative), options.seed)
     net.fit_units(
         torch.tensor(view.pixels[None]) for each in split.held.pictures for view in config.views(store.read(each.file))

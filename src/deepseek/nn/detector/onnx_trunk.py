@@ -140,8 +140,7 @@ class OnnxTrunk(Trunk):
             if node.output[0] not in needed or node.op_type == "Constant":
                 continue
             inputs = tuple(aliases.get(name, name) for name in node.input)
-            if node.op_type == "Identity" or (node.op_type == "Transpose" and node.input[0] == source):
-                # Pictures are (N, C, H, W) here already, which that transposition makes of (N, H, W, C).
+            if node.op_type == "Identity" or (node.input[0] == source and _is_channels_first(node)):
                 aliases[node.output[0]] = inputs[0]
                 continue
             if node.op_type == "Slice":  # its constants are numbers here: an exporter cannot read them off tensors
@@ -191,6 +190,11 @@ def _ancestors(names: Sequence[str], makers: Mapping[str, Any]) -> set[str]:
             needed.add(name)
             waiting.extend(makers[name].input)
     return needed
+
+
+def _is_channels_first(node: Any) -> bool:
+    """Whether a node makes (N, C, H, W), which pictures are here already, of (N, H, W, C)."""
+    return node.op_type == "Transpose" and [list(each.ints) for each in node.attribute] == [[0, 3, 1, 2]]
 
 
 def _function(node: Any, onnx: Any) -> Callable[..., Tensor]:

@@ -174,8 +174,9 @@ class PatchNet(nn.Module):
 
 
 def to_relative(features: Tensor) -> Tensor:
-    """Features (N, D, h, w) less their means over the cells of each picture, in units of their deviations there. A
-    tenth of the deviation of all features is added, so that what hardly varies is not noise made large."""
+    """Features (N, D, h, w) less their means over the cells of each picture (of each tile of a large one, and padding
+    counts), in units of their deviations there. A tenth of the deviation of all features is added, so that what hardly
+    varies is not noise made large."""
     centered = features - features.mean((2, 3), keepdim=True)
     deviation = centered.square().mean((2, 3), keepdim=True).sqrt()
     middle = features.mean((1, 2, 3), keepdim=True)
