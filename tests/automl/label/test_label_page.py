@@ -33,6 +33,7 @@ __all__ = ["browser", "open_page"]
 
 @contextmanager
 def serving(folder: Path) -> Iterator[LabelServer]:
+    """A server until the block ends. Pages are to be left before it stops: what a page still asks for would fail."""
     with LabelServer(folder, "127.0.0.1", 0) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -265,8 +266,7 @@ def picture_project(folder: Path) -> Path:
 
 
 def test_a_page_never_says_that_all_is_kept_while_an_answer_is_on_its_way(tmp_path: Path, open_page: OpenPage) -> None:
-    with serving(picture_project(tmp_path)) as server:
-        page = open_page(server.url, allow=server.url)
+    with serving(picture_project(tmp_path)) as server, open_page(server.url, allow=server.url) as page:
         held: list[Route] = []
         page.route("**/label", lambda route: route.continue_() if held else held.append(route))
         begin(page)
@@ -285,8 +285,7 @@ def test_a_page_never_says_that_all_is_kept_while_an_answer_is_on_its_way(tmp_pa
 def test_a_file_that_vanished_is_told_on_the_page(tmp_path: Path, open_page: OpenPage) -> None:
     folder = picture_project(tmp_path)
     (tmp_path / "pictures" / "2.png").unlink()
-    with serving(folder) as server:
-        page = open_page(server.url, allow=server.url, expected="404")
+    with serving(folder) as server, open_page(server.url, allow=server.url, expected="404") as page:
         begin(page)
         for _ in range(4):
             if page.locator("#key-of-item").inner_text() == "2.png":
@@ -313,8 +312,7 @@ def test_spans_are_marked_by_keys(tmp_path: Path, open_page: OpenPage) -> None:
     )
     options = ProjectOptions("spans", ("who", "what"))
     new_project(tmp_path / "notes.csv", tmp_path / "project", options, kinds={"note": "text"})
-    with serving(tmp_path / "project") as server:
-        page = open_page(server.url, allow=server.url)
+    with serving(tmp_path / "project") as server, open_page(server.url, allow=server.url) as page:
         begin(page)
         draw_spans(page)
         expect(page.locator("#progress")).to_contain_text("1 of 12 labeled")

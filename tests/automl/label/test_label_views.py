@@ -164,8 +164,10 @@ def test_a_folder_of_slices_is_one_scan_and_a_slice_that_is_gone_is_told(tmp_pat
 
 
 def test_curves_are_drawn_and_labeled_by_keys(tmp_path: Path, open_page: OpenPage) -> None:
-    with serving(make_project(tmp_path, "series")) as server:
-        page = open_page(server.url, allow=server.url, width=390)
+    with (
+        serving(make_project(tmp_path, "series")) as server,
+        open_page(server.url, allow=server.url, width=390) as page,
+    ):
         begin(page)
         expect(page.locator("svg.curve path")).to_have_count(1)
         expect(page.locator("figure.plot")).to_contain_text("heat0 …")
@@ -177,8 +179,7 @@ def test_curves_are_drawn_and_labeled_by_keys(tmp_path: Path, open_page: OpenPag
 
 
 def test_a_sound_has_its_course_and_its_notes(tmp_path: Path, open_page: OpenPage) -> None:
-    with serving(make_project(tmp_path, "audio")) as server:
-        page = open_page(server.url, allow=server.url)
+    with serving(make_project(tmp_path, "audio")) as server, open_page(server.url, allow=server.url) as page:
         begin(page)
         expect(page.locator("svg.curve path")).to_have_count(1)
         expect(page.locator("img.bands")).to_have_js_property("naturalHeight", 64)
@@ -190,8 +191,7 @@ def shown_slice(page: Page) -> str:
 
 
 def test_slices_of_a_scan_are_turned_by_keys_and_digits_still_label(tmp_path: Path, open_page: OpenPage) -> None:
-    with serving(make_project(tmp_path, "volume")) as server:
-        page = open_page(server.url, allow=server.url)
+    with serving(make_project(tmp_path, "volume")) as server, open_page(server.url, allow=server.url) as page:
         begin(page)
         expect(page.locator("img.slice")).to_have_js_property("naturalWidth", 20)
         place, num = map(int, shown_slice(page).split(" / "))
@@ -207,8 +207,7 @@ def test_slices_of_a_scan_are_turned_by_keys_and_digits_still_label(tmp_path: Pa
 
 
 def test_a_picture_is_zoomed_by_keys(tmp_path: Path, open_page: OpenPage) -> None:
-    with serving(make_project(tmp_path, "image")) as server:
-        page = open_page(server.url, allow=server.url)
+    with serving(make_project(tmp_path, "image")) as server, open_page(server.url, allow=server.url) as page:
         page.locator("#person").fill("ann")
         page.keyboard.press("Enter")
         expect(page.locator("#card img")).to_have_js_property("naturalWidth", 90)
@@ -222,8 +221,10 @@ def test_a_picture_is_zoomed_by_keys(tmp_path: Path, open_page: OpenPage) -> Non
 
 
 def test_masks_are_drawn_by_mouse_and_moved_by_keys(tmp_path: Path, open_page: OpenPage) -> None:
-    with serving(make_project(tmp_path, "image", "masks", ("dent", "scratch"))) as server:
-        page = open_page(server.url, allow=server.url)
+    with (
+        serving(make_project(tmp_path, "image", "masks", ("dent", "scratch"))) as server,
+        open_page(server.url, allow=server.url) as page,
+    ):
         begin(page)
         expect(page.locator("svg.masks")).to_have_attribute("viewBox", "0 0 90 60")
         area = page.locator("svg.masks").bounding_box()

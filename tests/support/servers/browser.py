@@ -90,7 +90,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
     yield open_it
     for context in contexts:
         context.close()
-    assert problems == []
+    assert not problems, "; ".join(problems)  # pytest shows no values for asserts outside of tests
 
 
 def collisions(page: Page) -> list[str]:
