@@ -18,6 +18,7 @@ from deepseek.errors import InputError
 from deepseek.serve import Settings
 from deepseek.serve.cluster.connection import check_address
 from deepseek.serve.cluster.plan import ClusterPlan, PlannedModel, ReplicaRange, read_replica_settings, to_yaml
+from deepseek.serve.cluster.run import prepare_own_cluster
 
 SERVE = ("serve", "--cluster", "ray")
 
@@ -30,6 +31,15 @@ def plan(settings: Settings, replicas: ReplicaRange | None = None) -> ClusterPla
 def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
     assert main([*SERVE, *map(str, words)]) == 2
     return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("workers", "replicas"), [(1, ReplicaRange(3, 9)), (3, ReplicaRange(1, 1))])
+def test_more_engines_than_this_machine_has_cores_are_refused(
+    workers: int, replicas: ReplicaRange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepseek.serve.cluster.run.num_cores", lambda: 2)
+    with pytest.raises(InputError, match="need 3 cores, and this machine has 2"):
+        prepare_own_cluster(plan(Settings(port=0, workers=workers), replicas))
 
 
 def test_a_configuration_is_written_that_says_all_that_the_options_said(loans: Path, tmp_path: Path) -> None:

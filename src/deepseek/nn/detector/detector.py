@@ -158,14 +158,17 @@ class Detector(nn.Module):
 
     def maps(self, pictures: Tensor) -> HeadMaps:
         """Pictures uint8 (N, C, H, W) -> what the net says at each place."""
-        x = pictures.float()
-        if self.shape.num_channels == 1:
-            x = x.expand(-1, 3, -1, -1)
-        x = (x - self.mean) / self.std
-        maps = self.neck(self.trunk(x.contiguous(memory_format=torch.channels_last)))
+        maps = self.neck(self.trunk(self.normalize(pictures)))
         logits, distances = self.head(maps)
         pooled = torch.cat([torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1) for x in maps], 1)
         return HeadMaps(logits, distances, self.presence(pooled), self.heat(maps[0]))
+
+    def normalize(self, pictures: Tensor) -> Tensor:
+        """Pictures uint8 (N, C, H, W) -> (N, 3, H, W) as trunks take them."""
+        x = pictures.float()
+        if self.shape.num_channels == 1:
+            x = x.expand(-1, 3, -1, -1)
+        return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
 
 def to_rows(maps: list[Tensor]) -> Tensor:

@@ -5,7 +5,8 @@
 
 A defect is the same one in a mirror, and the errors of the four views differ. Every place of a map has its own place in
 the mirrored map, so what is averaged is the answer of a place before doubles are suppressed: the scores, and the
-distances to the sides of the box, weighed by the score of each view.
+distances to the sides of the box, weighed by the score of each view. With a FrozenClassifier, presence is the geometric
+mean of what the net says on average and of what that says.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from deepseek.nn.detector.detector import Detector, to_boxes, to_rows
+from deepseek.nn.detector.frozen_classifier import FrozenClassifier
 
 LEFT, TOP, RIGHT, BOTTOM = range(4)
 #: Axes of (N, C, H, W) that are turned round, and which distance (left, top, right, bottom) takes whose place.
@@ -29,9 +31,9 @@ LEAST_WEIGHT = 1e-6  # of a view that sees nothing at a place
 class MirroredDetector(nn.Module):
     """Pictures uint8 (N, C, H, W) -> scores (N, A, K), boxes (N, A, 4), presence (N, K), heat (N, 1, H / 8, W / 8)."""
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: Detector, classifier: FrozenClassifier | None = None) -> None:
         super().__init__()
-        self.detector, self.shape = detector, detector.shape
+        self.detector, self.shape, self.classifier = detector, detector.shape, classifier
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         views = torch.cat([pictures.flip(axes) if axes else pictures for axes, _ in MIRRORS])  # (4 N, C, H, W)
@@ -40,6 +42,8 @@ class MirroredDetector(nn.Module):
         scores, distances = [each for each, _ in levels], [each for _, each in levels]
         heat = _align(seen.heat.sigmoid()).mean(0)
         presence = _by_view(seen.presence.sigmoid()).mean(0)
+        if self.classifier is not None:
+            presence = (presence * self.classifier(self.detector.normalize(pictures))).sqrt()
         return to_rows(scores), to_boxes(distances)[0], presence, heat
 
     def _join(self, logits: Tensor, distances: Tensor) -> tuple[Tensor, Tensor]:

@@ -253,8 +253,15 @@ def _describe_light(result: DetectionResult) -> Html:
     )
 
 
+JOINED_NAME = Text("Classes of pictures", "图片类别")
+JOINED = Text(
+    "by the net, and by a linear classifier on the weights that it started from",
+    "由网络及其起始权重上的线性分类器共同判断",
+)
+
+
 def _provenance(result: DetectionResult, name: str) -> dict[Words, Words | Html]:
-    is_averaged = bool(result.training.get("tta"))
+    is_averaged, is_joined = (bool(result.training.get(name)) for name in ("tta", "frozen_classifier"))
     return {
         Text("Pictures", "图片"): name,
         Text(
@@ -263,6 +270,7 @@ def _provenance(result: DetectionResult, name: str) -> dict[Words, Words | Html]
         Text("Method", "方法"): result.config.method,
         Text("Started from", "起点"): str(result.training.get("trunk", "random weights")),
         Text("Test-time augmentation", "测试时增强"): Text("yes", "是") if is_averaged else Text("no", "否"),
+        **({JOINED_NAME: JOINED} if is_joined else {}),
         Text("Digest", "摘要"): result.bundle.digest,
         Text("Seed", "种子"): str(result.options.seed),
         Text("Command", "命令"): look.command(result.options.command or "deepseek recipe defects"),

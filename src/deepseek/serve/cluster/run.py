@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from deepseek.cores import num_cores
 from deepseek.errors import InputError
 from deepseek.extras import need
 from deepseek.serve.cluster.connection import ClusterError, connect_to_ray, prepare_environment
@@ -103,7 +104,15 @@ class StopSignals:
 
 
 def prepare_own_cluster(plan: ClusterPlan) -> None:
-    """Set Ray's environment, before it is imported, and check that the address is free."""
+    """Set Ray's environment, before it is imported. InputError where the address is not free, or where the least number
+    of replicas needs more cores than this machine has: Ray would wait for them without an end and without a word."""
+    num_engines, num_replicas, most = max(1, plan.settings.workers), plan.replicas.least, num_cores()
+    if num_replicas * num_engines > most:
+        raise InputError(
+            f"--replicas {num_replicas} with --workers {num_engines} need {num_replicas * num_engines} cores, and this "
+            f"machine has {most}",
+            expected=f"at most {most} workers in all", fix="ask for fewer, or give the --address of a larger cluster",
+        )  # fmt: skip
     os.environ["RAY_SERVE_ENABLE_HA_PROXY"] = "0"  # it would listen at every interface
     prepare_environment()
     bind(plan.settings.host, plan.settings.port).close()
