@@ -229,13 +229,13 @@ def test_each_version_that_answers_has_its_own_figures(
         for version, num_requests in (("v2", 2), ("v1", 5)):
             for _ in range(num_requests):
                 httpx.post(f"{running.url}/v1/models/loans/versions/{version}:predict", json={"instances": [loan]})
-        opened = open_page(running.url + "/", allow=running.url)
-        rows = opened.locator("#models tbody tr")
-        expect(rows).to_have_count(2)
-        assert [row.split()[:4] for row in rows.all_inner_texts()] == [
-            ["loans", "v1", "binary", "5"],
-            ["loans", "v2", "binary", "2"],
-        ]
+        with open_page(running.url + "/", allow=running.url) as opened:
+            rows = opened.locator("#models tbody tr")
+            expect(rows).to_have_count(2)
+            assert [row.split()[:4] for row in rows.all_inner_texts()] == [
+                ["loans", "v1", "binary", "5"],
+                ["loans", "v2", "binary", "2"],
+            ]
 
 
 def test_a_server_without_models_says_what_to_do(open_page: OpenPage, server: Any) -> None:
@@ -270,16 +270,16 @@ def test_what_the_threshold_does_stands_beside_the_form(open_page: OpenPage, can
     with start(cancer_bundle, "--workers", "0") as running:
         card = httpx.get(f"{running.url}/v1/models/cancer").json()
         point = card["operating_point"]
-        opened = open_page(running.url + "/docs", allow=running.url)
-        notice = {"en": "the threshold catches <b>nothing</b>", "zh": "阈值没有发现任何一行"}
-        opened.route("**/v1/models/cancer", lambda route: route.fulfill(json={**card, "notices": [notice]}))
-        opened.goto(running.url + "/")
-        says(opened, "#decision", f"malignant from a probability of {number(point['threshold'])} on")
-        says(opened, "#decision", f"{point['num_caught']} of {point['num_positives']}")
-        says(opened, "#decision", notice["en"])
-        assert opened.locator("#decision b").count() == 0
-        assert overflow_px(opened) <= 0
-        assert collisions(opened) == []
+        with open_page(running.url + "/docs", allow=running.url) as opened:
+            notice = {"en": "the threshold catches <b>nothing</b>", "zh": "阈值没有发现任何一行"}
+            opened.route("**/v1/models/cancer", lambda route: route.fulfill(json={**card, "notices": [notice]}))
+            opened.goto(running.url + "/")
+            says(opened, "#decision", f"malignant from a probability of {number(point['threshold'])} on")
+            says(opened, "#decision", f"{point['num_caught']} of {point['num_positives']}")
+            says(opened, "#decision", notice["en"])
+            assert opened.locator("#decision b").count() == 0
+            assert overflow_px(opened) <= 0
+            assert collisions(opened) == []
     assert card["notices"] == []
     assert point["num_rows"] == 114
     assert set(point["recall"]) == {"value", "low", "high"}

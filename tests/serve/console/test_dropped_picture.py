@@ -51,8 +51,10 @@ def test_a_dropped_picture_without_sure_boxes_is_shaded_where_the_model_sees_som
     config = json.loads(files["detector.json"]) | {"threshold": 0.02, "box_threshold": 0.999}
     write_bundle(tmp_path / "surface", bundle.manifest, files | {"detector.json": json.dumps(config).encode()})
     picture = base64.b64encode(min(pictures.glob("*.png")).read_bytes()).decode()
-    with started(tmp_path / "surface", "--workers", "1") as running:
-        opened = open_page(running.url + "/", allow=running.url)
+    with (
+        started(tmp_path / "surface", "--workers", "1") as running,
+        open_page(running.url + "/", allow=running.url) as opened,
+    ):
         opened.wait_for_selector("#fields input[type=file]")
         opened.evaluate(DROP, [picture, "dropped.png"])
         expect(opened.locator("#fields")).to_contain_text("dropped.png", use_inner_text=True)

@@ -30,8 +30,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.slow
 def test_the_console_takes_and_shows_tensors(open_page: OpenPage, tmp_path: Path) -> None:
     environ = {"XDG_CACHE_HOME": str(tmp_path)}
-    with started(lookup(tmp_path / "places.onnx"), "--workers", "1", environ=environ) as running:
-        opened = open_page(running.url + "/", allow=running.url, expected="422")
+    with (
+        started(lookup(tmp_path / "places.onnx"), "--workers", "1", environ=environ) as running,
+        open_page(running.url + "/", allow=running.url, expected="422") as opened,
+    ):
         opened.wait_for_selector("#fields textarea")
         assert not opened.is_visible("#explain")
         areas = opened.locator("#fields textarea")
@@ -84,8 +86,10 @@ def test_a_model_that_is_chosen_has_no_form_until_its_columns_have_come(open_pag
 def test_a_file_is_chosen_and_sent_with_its_row(open_page: OpenPage, tmp_path: Path) -> None:
     (tmp_path / "scan.png").write_text("no picture")
     bundle = sampled_bundle(tmp_path / "visits", ("photo", "note", "age"))
-    with started(bundle, "--workers", "1") as running:
-        opened = open_page(running.url + "/", allow=running.url, expected="400")
+    with (
+        started(bundle, "--workers", "1") as running,
+        open_page(running.url + "/", allow=running.url, expected="400") as opened,
+    ):
         opened.wait_for_selector("#fields input[type=file]")
         opened.click("button[value=explain]")
         opened.wait_for_selector("#why svg")

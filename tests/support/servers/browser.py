@@ -2,7 +2,8 @@
 
 `open_page(address, width=390, dark=True)` opens one and fails the test, at its end, when the page wrote an error to
 the console, threw, or asked for anything but itself and addresses that begin with `allow`. Errors of the console that
-contain `expected` are meant to happen.
+contain `expected` are meant to happen. A page that asks on by itself is left before its server stops:
+`with start() as server, open_page(server.url) as page`.
 """
 
 from __future__ import annotations
