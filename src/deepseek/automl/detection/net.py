@@ -147,7 +147,7 @@ def train_net(
     )  # fmt: skip
     start = time.process_time()
     classifier = fit_classifier(trained.net) if fit_classifier is not None else None
-    cpu_s = trained.cpu_s + time.process_time() - start
+    cpu_s = trained.cpu_s + (0 if classifier is None else time.process_time() - start)
     answering = MirroredDetector(trained.net, classifier) if tta else trained.net
     graph, parity = export_detector(answering, size)
     return FittedNet(
