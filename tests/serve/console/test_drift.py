@@ -25,8 +25,10 @@ def test_the_state_of_drift_is_seen_once_it_is_measured(
 ) -> None:
     axe_script()
     log = tmp_path / "predictions"
-    with started(cancer_bundle, "--prediction-log", f"{log},flush_s=0.1") as server:
-        page = open_page(server.url, allow=server.url, width=390, dark=True)
+    with (
+        started(cancer_bundle, "--prediction-log", f"{log},flush_s=0.1") as server,
+        open_page(server.url, allow=server.url, width=390, dark=True) as page,
+    ):
         inputs = page.locator("#inputs")
         expect(inputs).to_contain_text("Nobody has measured the drift of cancer.")
         expect(inputs).to_contain_text("deepseek observe drift BUNDLE predictions --json")

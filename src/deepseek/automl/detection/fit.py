@@ -189,7 +189,7 @@ def choose_method(store: PictureStore, options: DetectionOptions) -> Method:
 def _unused_options(config: DetectorConfig, options: DetectionOptions) -> list[str]:
     """In words, what was asked for and does nothing."""
     chosen = {"--trunk": options.trunk != "auto", "--size": options.size is not None,
-              "--checkpoint": options.checkpoint is not None}  # fmt: skip
+              "--ensemble": options.ensemble > 1, "--checkpoint": options.checkpoint is not None}  # fmt: skip
     names = [name for name, is_chosen in chosen.items() if is_chosen]
     if config.method != "template" or not names:
         return []

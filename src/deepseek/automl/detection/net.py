@@ -19,13 +19,13 @@ from deepseek.engines.detector.config import DetectorConfig
 from deepseek.engines.detector.export import export_detector
 from deepseek.engines.detector.views import MULTIPLE
 from deepseek.errors import ExtraError
+from deepseek.nn.detector.averaged import AveragedDetector
 from deepseek.nn.detector.detector import Detector, DetectorShape
 from deepseek.nn.detector.frozen_classifier import FrozenClassifier
-from deepseek.nn.detector.mirrored import MirroredDetector
 from deepseek.nn.detector.onnx_trunk import OnnxTrunk, PretrainedFile, find_pretrained
 from deepseek.nn.detector.trunk import ResidualTrunk, Trunk, TrunkShape
 from deepseek.train.detect.augment import AugmentConfig, PictureSampler
-from deepseek.train.detect.loop import FitConfig, is_detector_faster_in_bf16, train_detector
+from deepseek.train.detect.loop import FitConfig, TrainedDetector, is_detector_faster_in_bf16, train_detector
 
 WHOLE_SIDE_PX = 1_024  # pictures up to here are seen whole, larger ones in tiles
 LARGEST_WHOLE_PX, TILE_PX = 640, 512
@@ -45,16 +45,17 @@ class FittedNet:
     num_steps: int
     num_epochs: float
     cpu_s: float
-    losses: tuple[float, ...]
+    losses: tuple[float, ...]  # of the first net
     tta: bool  # whether the graph averages over mirrors
+    num_nets: int  # that the graph averages over
     has_frozen_classifier: bool
 
     def training(self) -> JsonObject:
         """What is worth telling of the training."""
         return {
-            "trunk": self.trunk, "tta": self.tta, "frozen_classifier": self.has_frozen_classifier,
-            "num_steps": self.num_steps, "num_epochs": self.num_epochs, "cpu_s": self.cpu_s,
-            "losses": list(self.losses),
+            "trunk": self.trunk, "tta": self.tta, "ensemble": self.num_nets,
+            "frozen_classifier": self.has_frozen_classifier, "num_steps": self.num_steps, "num_epochs": self.num_epochs,
+            "cpu_s": self.cpu_s, "losses": list(self.losses),
         }  # fmt: skip
 
 
@@ -125,31 +126,61 @@ def train_net(
     sampler: PictureSampler, num_pictures: int, shape: DetectorShape, size: int, options: DetectionOptions, *,
     trunk: TrunkSource, tta: bool, mosaic: float = 0.5, fit_classifier: FitClassifier | None = None,
 ) -> FittedNet:  # fmt: skip
-    """Train for the options' budget on what the sampler draws, `mosaic` of it of four pictures, and export for pictures
-    of about `size`, averaged over mirrors with `tta` and with the classifier that `fit_classifier` makes for the net.
-    The same seed on one thread draws the same pictures."""
+    """Train the options' number of nets, each for its share of the budget, on what the sampler draws, `mosaic` of it of
+    four pictures, and export for pictures of about `size`: averaged over the nets, over mirrors with `tta`, and with
+    the classifier that `fit_classifier` makes. The same seed on one thread draws the same pictures."""
+    trained, source = [], ""
+    for place in range(options.ensemble):
+        own, source = _train_member(sampler, num_pictures, shape, options, place, trunk=trunk, mosaic=mosaic)
+        trained.append(own)
+    cpu_s, nets = sum(each.cpu_s for each in trained), [each.net for each in trained]
+    start = time.process_time()
+    classifier = fit_classifier(nets[0]) if fit_classifier is not None else None
+    if classifier is not None:
+        cpu_s += time.process_time() - start
+    is_averaged = tta or len(nets) > 1
+    answering = AveragedDetector(nets, mirrored=tta, classifier=classifier) if is_averaged else nets[0]
+    graph, parity = export_detector(answering, size)
+    return FittedNet(
+        graph, parity, source, sum(each.num_steps for each in trained), sum(each.num_epochs for each in trained),
+        cpu_s, trained[0].losses, tta, len(nets), classifier is not None,
+    )  # fmt: skip
+
+
+def _train_member(
+    sampler: PictureSampler, num_pictures: int, shape: DetectorShape, options: DetectionOptions, place: int, *,
+    trunk: TrunkSource, mosaic: float,
+) -> tuple[TrainedDetector, str]:  # fmt: skip
+    """The net at this place of the ensemble, by a seed of its own, and where its trunk came from."""
     import torch
 
-    torch.manual_seed(options.seed)
+    seed = options.seed + place
+    torch.manual_seed(seed)
     net_trunk, source = build_trunk(trunk)
     net = Detector(shape, net_trunk)
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     fit = FitConfig(
-        budget_s=options.budget_s, max_steps=options.max_steps, seed=options.seed, mosaic=mosaic,
+        budget_s=options.budget_s / options.ensemble, max_steps=options.max_steps, seed=seed, mosaic=mosaic,
         trunk_rate=1.0 if source == "random weights" else TRAINED_TRUNK_RATE,
     )  # fmt: skip
     if options.max_steps > 100:  # measuring costs some steps
         fit = replace(fit, bf16=is_detector_faster_in_bf16(net, sampler, fit))
-    checkpoint: Path | None = options.checkpoint
+    which = f"net {place + 1} of {options.ensemble}, " if options.ensemble > 1 else ""
     trained = train_detector(
-        net, sampler, num_pictures, fit, checkpoint=checkpoint,
-        report=lambda message, share: options.progress(f"training: {message}", 0.9 * share),
+        net, sampler, num_pictures, fit, checkpoint=member_checkpoint(options.checkpoint, place),
+        report=lambda message, share: options.progress(
+            f"training: {which}{message}", 0.9 * (place + share) / options.ensemble
+        ),
     )  # fmt: skip
-    start = time.process_time()
-    classifier = fit_classifier(trained.net) if fit_classifier is not None else None
-    cpu_s = trained.cpu_s + (0 if classifier is None else time.process_time() - start)
-    answering = MirroredDetector(trained.net, classifier) if tta else trained.net
-    graph, parity = export_detector(answering, size)
-    return FittedNet(
-        graph, parity, source, trained.num_steps, trained.num_epochs, cpu_s, trained.losses, tta, classifier is not None
-    )
+    return trained, source
+
+
+def member_checkpoint(checkpoint: Path | None, place: int) -> Path | None:
+    """Where the net at this place of an ensemble is kept: the first one in the file itself, others beside it.
+
+    >>> str(member_checkpoint(Path("line3.ckpt"), 1))
+    'line3-2.ckpt'
+    """
+    if checkpoint is None or place == 0:
+        return checkpoint
+    return checkpoint.with_name(f"{checkpoint.stem}-{place + 1}{checkpoint.suffix}")

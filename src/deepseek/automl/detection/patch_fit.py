@@ -59,10 +59,13 @@ def fit_good_parts(pictures: Path, options: DetectionOptions) -> DetectionResult
         raise InputError(
             f"there are {len(files)} pictures", expected=f"{LEAST_PICTURES} or more", fix="take more pictures"
         )
-    if options.tta:
-        raise InputError(
-            "--tta is for a detector that learns from boxes", expected="--labels beside --tta", fix="leave --tta out"
-        )
+    for name, is_chosen in (("--tta", options.tta), ("--ensemble", options.ensemble > 1)):
+        if is_chosen:
+            raise InputError(
+                f"{name} is for a detector that learns from boxes",
+                expected=f"--labels beside {name}",
+                fix=f"leave {name} out",
+            )
     store = PictureStore(pictures, fit_reader(pictures, files))
     labels = LabelSet(tuple(LabeledPicture(file, *picture_size(pictures / file)) for file in files), ())
     order = np.random.default_rng(options.seed).permutation(len(files))

@@ -24,7 +24,7 @@ Examples:
   deepseek recipe defects --example --out surface --html surface.html
   deepseek recipe defects pictures --labels boxes.csv --out line3 --max-miss 0.01 --confidence 0.95
   deepseek recipe defects pictures --labels coco.json --budget 3h --checkpoint line3.ckpt --out line3
-  deepseek recipe defects pictures --labels yolo/ --budget 3h --tta --out line3
+  deepseek recipe defects pictures --labels yolo/ --budget 3h --tta --ensemble 2 --out line3
   deepseek recipe defects good-parts --out line4
   deepseek recipe defects boards --labels boxes.csv --template _test=_temp --budget 1h --out boards
   deepseek predict line3 new-pictures --out found.json
@@ -52,6 +52,8 @@ EXAMPLE_BUDGET_S = 60.0
 @click.option("--quarter-turns", is_flag=True, help="The direction of a defect means nothing: learn from turned ones.")
 @click.option("--tta", is_flag=True,
               help="Test-time augmentation: also look at mirrored pictures, four times the work.")  # fmt: skip
+@click.option("--ensemble", default=1, show_default=True, type=click.IntRange(1, 5), metavar="NETS",
+              help="Detectors that answer together; each is trained for its share of the budget.")  # fmt: skip
 @click.option("--held", "held_share", type=share, default="0.2", show_default=True, metavar="SHARE",
               help="Pictures that judge and set the threshold, unless the labels keep some (test, val).")  # fmt: skip
 @click.option("--checkpoint", type=FILE, help="Written now and then; a training that was stopped goes on from it.")

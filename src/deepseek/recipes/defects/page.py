@@ -253,6 +253,7 @@ def _describe_light(result: DetectionResult) -> Html:
     )
 
 
+NETS_NAME = Text("Nets that answer together", "共同回答的网络数")
 JOINED_NAME = Text("Classes of pictures", "图片类别")
 JOINED = Text(
     "by the net, and by a linear classifier on the weights that it started from",
@@ -262,6 +263,7 @@ JOINED = Text(
 
 def _provenance(result: DetectionResult, name: str) -> dict[Words, Words | Html]:
     is_averaged, is_joined = (bool(result.training.get(name)) for name in ("tta", "frozen_classifier"))
+    num_nets = int(result.training.get("ensemble", 1))
     return {
         Text("Pictures", "图片"): name,
         Text(
@@ -270,6 +272,7 @@ def _provenance(result: DetectionResult, name: str) -> dict[Words, Words | Html]
         Text("Method", "方法"): result.config.method,
         Text("Started from", "起点"): str(result.training.get("trunk", "random weights")),
         Text("Test-time augmentation", "测试时增强"): Text("yes", "是") if is_averaged else Text("no", "否"),
+        **({NETS_NAME: str(num_nets)} if num_nets > 1 else {}),
         **({JOINED_NAME: JOINED} if is_joined else {}),
         Text("Digest", "摘要"): result.bundle.digest,
         Text("Seed", "种子"): str(result.options.seed),
